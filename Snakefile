@@ -1,0 +1,46 @@
+"""Where does a language model break under compression? From a study to its tables and figures."""
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from meltpoint.errors import MeltpointError
+from meltpoint.plan import Plan
+
+min_version("9.14")
+
+# Read here and not merged: Snakemake would mix a study's keys with the default's.
+if not workflow.overwrite_configfiles:
+
+    configfile: Path(workflow.basedir, "config.yaml")
+
+
+try:
+    plan = Plan(config, workflow.overwrite_configfiles, Path(workflow.basedir))
+except MeltpointError as error:
+    raise WorkflowError(str(error)) from None
+if workflow.is_main_process:
+    print(plan.summary(), file=sys.stderr)
+
+
+wildcard_constraints:
+    model=plan.names("models"),
+    corpus=plan.names("corpora"),
+    chain=r"[^/]+",
+
+
+include: "rules/models.smk"
+include: "rules/tokens.smk"
+include: "rules/compress.smk"
+include: "rules/evaluate.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        plan.targets(),
+    message:
+        "Everything of the study"

@@ -1,0 +1,199 @@
+"""The walk over the decoder blocks that every calibrated method shares.
+
+The embeddings run once on the calibration windows. Then, block by block: the block's weights are
+read, statistics of its linears' inputs are collected on a pass of the windows, the method compresses
+the block, the weights are written, and a second pass makes the next block's inputs. One block's
+weights and one buffer of hidden states [windows, tokens, hidden] are all that is held.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from meltpoint import skeleton
+from meltpoint.chain import Level, Pattern
+from meltpoint.checkpoint import Reader, Writer
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.methods import Method
+from meltpoint.methods.settings import MethodSettings
+from meltpoint.progress import track
+from meltpoint.statistics import Collector, Statistics
+
+AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
+
+
+@dataclass
+class Block:
+    """A decoder block with its weights loaded, as a method sees it."""
+
+    index: int
+    count: int
+    module: nn.Module
+    linears: dict[str, nn.Linear]
+    hidden: torch.Tensor | None
+    forward: Callable[[slice], torch.Tensor]
+
+    def same_input(self, statistics: dict[str, Statistics]) -> list[list[str]]:
+        """The linears' names, grouped by the statistics that they share."""
+        groups: dict[int, list[str]] = {}
+        for name in self.linears:
+            groups.setdefault(id(statistics[name]), []).append(name)
+        return list(groups.values())
+
+
+class Walk:
+    """A model on its way through a method: the skeleton, the files, the hidden states."""
+
+    def __init__(self, reader: Reader, windows: torch.Tensor | None, compute: Compute) -> None:
+        self.reader, self.windows, self.compute = reader, windows, compute
+        self.model = skeleton.build(reader.folder, compute.torch_dtype)
+        self.name, self.blocks = skeleton.decoder_blocks(self.model)
+        skeleton.move_buffers(self.model, compute.torch_device)
+        self.hidden: torch.Tensor | None = None
+        self.calls: list[dict[int, tuple[tuple, dict]]] = [{} for _ in self.blocks]
+
+    def names(self, index: int) -> list[str]:
+        """The parameters of one block, by their names in the checkpoint."""
+        return skeleton.parameters_of(self.model, self.blocks[index], f"{self.name}.{index}")
+
+    def other_names(self) -> list[str]:
+        """The parameters outside the blocks: embeddings, final norm, head."""
+        everything = skeleton.parameters_of(self.model, self.model, "")
+        return [name for name in everything if not name.startswith(f"{self.name}.")]
+
+    def batches(self) -> Iterator[slice]:
+        """The windows in batches of as many as `compute.batch` says."""
+        count, length = self.windows.shape
+        size = self.compute.batch_size(length, AUTO_TOKENS)
+        return (slice(i, min(i + size, count)) for i in range(0, count, size))
+
+    def embed(self) -> None:
+        """Runs all but the blocks: notes the blocks' arguments, makes the first one's inputs."""
+        body = self.model.base_model
+        names = [name for name in self.other_names() if self._in(body, name)]
+        skeleton.fill(self.model, self.reader.read(names))
+        with skeleton.recorders(self.model, self.blocks) as recorders:
+            for batch in self.batches():
+                first = self._record(recorders[0], body, batch)
+                for calls, recorder in zip(self.calls, recorders, strict=True):
+                    calls.setdefault(batch.stop - batch.start, recorder.arguments)
+                if self.hidden is None:
+                    self.hidden = first.new_empty(len(self.windows), *first.shape[1:])
+                self.hidden[batch] = first
+        skeleton.empty(self.model, names)
+
+    def _record(self, recorder, body: nn.Module, batch: slice) -> torch.Tensor:
+        entered = []
+        handle = recorder.register_forward_pre_hook(lambda _, args: entered.append(args[0]))
+        body(self.windows[batch].to(self.compute.torch_device), use_cache=False)
+        handle.remove()
+        return entered[0]
+
+    def _in(self, body: nn.Module, name: str) -> bool:
+        prefix = next((n for n, m in self.model.named_modules() if m is body), "")
+        return name.startswith(f"{prefix}.")
+
+    def forward(self, index: int, batch: slice) -> torch.Tensor:
+        """A block's outputs on a batch of its inputs."""
+        args, kwargs = self.calls[index][batch.stop - batch.start]
+        return skeleton.output_of(self.blocks[index](self.hidden[batch], *args, **kwargs))
+
+    def collect(self, index: int, names: tuple[str, ...]) -> dict[str, Statistics]:
+        """The named statistics of each of a block's linears, over all windows."""
+        collector = Collector(skeleton.linears(self.blocks[index]), names, len(self.windows))
+        for batch in self.batches():
+            self.forward(index, batch)
+            collector.end_of_pass()
+        collector.close()
+        if not all(s.finite() for s in collector.statistics.values()):
+            raise MeltpointError(
+                f"the inputs of block {index} are not finite in {self.compute.dtype}: "
+                "set compute.dtype to float32 or bfloat16"
+            )
+        return collector.statistics
+
+    def advance(self, index: int) -> None:
+        """Replaces the hidden states by the block's outputs."""
+        for batch in self.batches():
+            self.hidden[batch] = self.forward(index, batch)
+
+
+@torch.no_grad()
+def walk(
+    reader: Reader,
+    writer: Writer,
+    method: Method,
+    level: Level | None,
+    settings: MethodSettings,
+    windows: torch.Tensor | None,
+    compute: Compute,
+) -> dict[str, dict]:
+    """Compresses a checkpoint block by block into another.
+
+    `windows` are the calibration tokens [windows, tokens], None for a method without statistics.
+    Returns, per linear, its shape, its zeros and how many zeros the method has filled. Raises
+    NotApplicable where a pattern does not divide a layer's width.
+    """
+    walk = Walk(reader, windows, compute)
+    check_widths(walk.blocks, level)
+    writer.write(reader.read(walk.other_names()))
+    if method.statistics:
+        walk.embed()
+    layers: dict[str, dict] = {}
+    for index in track(range(len(walk.blocks)), f"{method.name}: blocks"):
+        tensors = reader.read(walk.names(index))
+        skeleton.fill(walk.model, tensors)
+        layers |= _compress(walk, index, method, level, settings)
+        writer.write({name: _current(walk.model, name) for name in tensors})
+        if method.statistics and index + 1 < len(walk.blocks):
+            walk.advance(index)
+        skeleton.empty(walk.model, tensors)
+    return layers
+
+
+def _compress(walk: Walk, index: int, method: Method, level, settings) -> dict[str, dict]:
+    block = walk.blocks[index]
+    statistics = walk.collect(index, method.statistics) if method.statistics else {}
+    linears = skeleton.linears(block)
+    before = {name: linear.weight == 0 for name, linear in linears.items()}
+    view = Block(
+        index,
+        len(walk.blocks),
+        block,
+        linears,
+        walk.hidden,
+        lambda batch: walk.forward(index, batch),
+    )
+    method.module.compress_block(view, statistics, level, settings)
+    return {
+        f"{walk.name}.{index}.{name}": _describe(linear.weight, before[name])
+        for name, linear in skeleton.linears(block).items()
+    }
+
+
+def _describe(weight: torch.Tensor, before: torch.Tensor) -> dict:
+    zero = weight == 0
+    lost = before & ~zero if before.shape == zero.shape else before
+    return {"shape": list(weight.shape), "zeros": int(zero.sum()), "zeros_lost": int(lost.sum())}
+
+
+def _current(model: PreTrainedModel, name: str) -> torch.Tensor:
+    owner, _, leaf = name.rpartition(".")
+    return getattr(model.get_submodule(owner), leaf)
+
+
+def check_widths(blocks: nn.ModuleList, level: Level | None) -> None:
+    """Raises NotApplicable if a pattern's groups do not fill every linear's rows."""
+    if not isinstance(level, Pattern):
+        return
+    for block in blocks:
+        for name, linear in skeleton.linears(block).items():
+            if linear.in_features % level.group:
+                raise NotApplicable(
+                    f"{level.kept}:{level.group} needs input widths that are multiples of "
+                    f"{level.group}; {name} has {linear.in_features}"
+                )

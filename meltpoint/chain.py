@@ -1,0 +1,173 @@
+"""The grammar of levels, steps and chains.
+
+A step is ``method@level,key=value,...``; a chain is steps joined by ``+``; the empty chain is
+``dense``. What a method takes is the registry's matter (`meltpoint.methods`), not the grammar's.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from meltpoint.errors import MeltpointError
+
+DENSE = "dense"
+NAME = r"[A-Za-z0-9_.-]+"
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """The fraction of the weights that is removed, between 0 and 1."""
+
+    fraction: float
+
+    def __str__(self) -> str:
+        return f"{self.fraction:g}"
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """`kept` weights are kept of every `group` consecutive weights of a row (2:4, 4:8)."""
+
+    kept: int
+    group: int
+
+    def __str__(self) -> str:
+        return f"{self.kept}of{self.group}"
+
+    @property
+    def fraction(self) -> float:
+        return 1 - self.kept / self.group
+
+
+@dataclass(frozen=True)
+class Bits:
+    """A bit width for the weights."""
+
+    bits: int
+
+    def __str__(self) -> str:
+        return f"{self.bits}bit"
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A named format, such as GGUF's q4_k_m or w8a8."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Level = Sparsity | Pattern | Bits | Scheme
+LEVEL_FORMS = {
+    Sparsity: "a sparsity between 0 and 1 such as 0.5",
+    Pattern: 'a pattern such as "2:4"',
+    Bits: "a bit width such as 4bit",
+    Scheme: "a named scheme such as q4_k_m",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One method at one level; `overrides` are settings as they are spelled, sorted by key."""
+
+    method: str
+    level: Level | None = None
+    overrides: tuple[tuple[str, str], ...] = field(default=())
+
+    def __str__(self) -> str:
+        level = "" if self.level is None else f"@{self.level}"
+        return self.method + level + "".join(f",{key}={value}" for key, value in self.overrides)
+
+    @property
+    def settings(self) -> str:
+        """The overrides alone, as they are spelled."""
+        return ",".join(f"{key}={value}" for key, value in self.overrides)
+
+
+def parse_level(value: object) -> Level:
+    """A level from a study's YAML value.
+
+    Raises MeltpointError for what is no level; a number that YAML has made of an unquoted ``2:4``
+    is called by its name.
+    """
+    text = spell(value)
+    if match := re.fullmatch(r"(\d+)(?:of|:)(\d+)", text):
+        return _pattern(int(match[1]), int(match[2]))
+    if match := re.fullmatch(r"(\d+)bit", text):
+        return _bits(int(match[1]))
+    if re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?|nan|-?inf", text):
+        return _sparsity(float(text), value)
+    if re.fullmatch(r"[a-z][a-z0-9_]*", text):
+        return Scheme(text)
+    forms = ", ".join(LEVEL_FORMS.values())
+    raise MeltpointError(f"{text!r} is no level: write {forms}")
+
+
+def _pattern(kept: int, group: int) -> Pattern:
+    if not 0 < kept < group:
+        raise MeltpointError(f"{kept}:{group} is no pattern: N:M keeps N of every M, 0 < N < M")
+    return Pattern(kept, group)
+
+
+def _bits(bits: int) -> Bits:
+    if not 1 <= bits <= 16:
+        raise MeltpointError(f"{bits}bit is no bit width between 1 and 16")
+    return Bits(bits)
+
+
+def _sparsity(fraction: float, value: object) -> Sparsity:
+    if 0 < fraction < 1:
+        return Sparsity(fraction)
+    if isinstance(value, int) and not isinstance(value, bool) and value > 60:
+        n, m = divmod(value, 60)
+        raise MeltpointError(
+            f"{value} is no level: YAML reads an unquoted {n}:{m} as the number {value}; "
+            f'write "{n}:{m}" in quotes'
+        )
+    raise MeltpointError(f"{value} is no sparsity: it must lie between 0 and 1")
+
+
+def parse_step(text: str) -> Step:
+    """A step from its spelling; raises MeltpointError where it does not parse."""
+    head, *pairs = text.strip().split(",")
+    match = re.fullmatch(r"([a-z][a-z0-9_]*)(?:@([^@]+))?", head.strip())
+    if not match:
+        raise MeltpointError(
+            f"{text!r} is no step: a step is method@level,key=value such as wanda@0.5,samples=64"
+        )
+    level = None if match[2] is None else parse_level(match[2])
+    overrides = dict(_parse_override(pair, text) for pair in pairs)
+    if len(overrides) < len(pairs):
+        raise MeltpointError(f"{text!r} gives one setting twice")
+    return Step(match[1], level, tuple(sorted(overrides.items())))
+
+
+def _parse_override(pair: str, step: str) -> tuple[str, str]:
+    match = re.fullmatch(rf"([A-Za-z_][A-Za-z0-9_]*)=({NAME})", pair.strip())
+    if not match:
+        raise MeltpointError(
+            f"{pair!r} in {step!r} is no setting: write key=value with a value of letters, "
+            "digits and _ . - alone"
+        )
+    return match[1], match[2]
+
+
+def parse_chain(text: str) -> tuple[Step, ...]:
+    """The steps of a chain, in order; ``dense`` is the empty chain."""
+    if text.strip() == DENSE:
+        return ()
+    return tuple(parse_step(part) for part in text.split("+"))
+
+
+def spell_chain(steps: tuple[Step, ...]) -> str:
+    return "+".join(map(str, steps)) or DENSE
+
+
+def spell(value: object) -> str:
+    """A setting's or level's value as it stands in a path: numbers by %g, booleans in lower case."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:g}" if abs(value) < 1e6 else str(value)
+    return str(value).strip()

@@ -1,0 +1,120 @@
+"""One step of a chain: from a checkpoint to the next."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from meltpoint import methods
+from meltpoint.blocks import walk
+from meltpoint.calibration import draw_from_documents, draw_from_stream
+from meltpoint.chain import Level, Pattern, Sparsity, Step, parse_step
+from meltpoint.checkpoint import Reader, Writer, copy_companions, write_description
+from meltpoint.compute import Compute
+from meltpoint.corpora import check_vocabulary, read_tokens
+from meltpoint.errors import NotApplicable
+from meltpoint.files import whole_folder, write_json
+from meltpoint.skeleton import build, decoder_blocks
+from meltpoint.weights import DESCRIPTION, describe
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method that does not walk is handed beside its checkpoint, level and settings."""
+
+    windows: torch.Tensor | None
+    compute: Compute
+
+
+def compress(
+    parent: Path, target: Path, recipe: dict, tokens: list[Path], compute: Compute
+) -> None:
+    """Makes the checkpoint `target` from `parent` by the recipe's step.
+
+    `tokens` are the files that the calibration is read from: none, the windows or the stream, or the
+    documents and their offsets. Where the step does not apply, or the parent's did not, the
+    checkpoint is a marker with the reason.
+    """
+    origin = describe(parent)
+    step = parse_step(recipe["step"])
+    facts = {
+        "chain": recipe["chain"],
+        "steps": [*origin["steps"], {"step": recipe["step"], "settings": recipe["settings"]}],
+        "parents": [*origin["parents"], origin.get("hash")],
+    }
+    requested = fraction(step.level, origin["sparsity"]["requested"])
+    with whole_folder(target) as folder:
+        try:
+            if origin["status"] != "ok":
+                raise NotApplicable(origin["reason"])
+            check_reach(origin["sparsity"]["achieved"], step.level)
+            layers = _write(parent, folder, step, recipe, tokens, compute)
+        except NotApplicable as reason:
+            _mark(folder, str(reason), facts, requested)
+        else:
+            sparsity = {"requested": requested, **achieved(layers)}
+            write_description(folder, status="ok", **facts, sparsity=sparsity, layers=layers)
+
+
+def _write(parent: Path, folder: Path, step: Step, recipe: dict, tokens, compute) -> dict:
+    method = methods.find(step.method)
+    settings = method.settings(step)
+    model = build(parent, compute.torch_dtype)
+    windows = None
+    if method.calibrated:
+        drawn = calibration_windows(recipe["settings"]["windows"], tokens)
+        vocabulary = model.config.get_text_config().vocab_size
+        check_vocabulary(drawn, vocabulary, f"the calibration ({tokens[0]})")
+        windows = torch.from_numpy(drawn).long()
+    if not method.walks:
+        context = Context(windows, compute)
+        return method.module.compress(parent, folder, step.level, settings, context)
+    reader = Reader(parent, compute.torch_dtype, compute.torch_device)
+    writer = Writer(folder, len(decoder_blocks(model)[1]) + 1)
+    layers = walk(reader, writer, method, step.level, settings, windows, compute)
+    writer.finish()
+    copy_companions(parent, folder, compute.dtype)
+    return layers
+
+
+def _mark(folder: Path, reason: str, facts: dict, requested: float | None) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+    sparsity = {"requested": requested, "achieved": None}
+    write_json(
+        folder / DESCRIPTION,
+        {"status": "not_applicable", "reason": reason, **facts, "sparsity": sparsity},
+    )
+
+
+def fraction(level: Level | None, before: float | None) -> float | None:
+    """The sparsity that a level asks for; one that is no sparsity leaves what was asked before."""
+    return level.fraction if isinstance(level, Sparsity | Pattern) else before
+
+
+def check_reach(sparsity: float, level: Level | None) -> None:
+    """Raises NotApplicable where the model is sparser already than the level asks for."""
+    if isinstance(level, Sparsity | Pattern) and sparsity > level.fraction + 0.01:
+        raise NotApplicable(
+            f"the model is {sparsity:.3f} sparse already, more than the {level.fraction:g} that "
+            "is asked for: in a chain a sparsity is the total after the step"
+        )
+
+
+def achieved(layers: dict[str, dict]) -> dict:
+    """The sparsity of the linears taken together, and how many earlier zeros a step has filled."""
+    size = sum(int(np.prod(layer["shape"])) for layer in layers.values())
+    lost = sum(layer["zeros_lost"] for layer in layers.values())
+    zeros = sum(layer["zeros"] for layer in layers.values())
+    return {"achieved": zeros / size, **({"zeros_lost": lost} if lost else {})}
+
+
+def calibration_windows(recipe: dict, tokens: list[Path]) -> np.ndarray:
+    """The calibration's tokens, int32 [samples, length], given or drawn."""
+    if "corpus" not in recipe:
+        return read_tokens(tokens[0], dimensions=2)
+    size = {key: recipe[key] for key in ("samples", "length", "seed")}
+    if recipe["sampling"] == "stream":
+        return draw_from_stream(read_tokens(tokens[0], dimensions=1), **size)
+    return draw_from_documents(np.load(tokens[0]), np.load(tokens[1]), **size)

@@ -1,0 +1,45 @@
+"""Where and how a job computes: device, dtype, threads, batch."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from meltpoint.lazy import torch
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """The study's `compute` section; of it only `dtype` is part of a cell's recipe."""
+
+    device: str = "auto"
+    dtype: str = "float32"
+    threads: int = 1
+    batch: int | Literal["auto"] = "auto"
+
+    def start(self) -> None:
+        """Fixes threads and the float32 of matrix products before anything is computed."""
+        for variable in THREAD_VARIABLES:
+            os.environ[variable] = str(self.threads)
+        torch.set_num_threads(self.threads)
+        torch.set_float32_matmul_precision("highest")
+        if self.torch_device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False
+
+    @property
+    def torch_device(self):
+        """The device; `auto` takes the first accelerator that torch sees, else the CPU."""
+        if self.device != "auto":
+            return torch.device(self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def torch_dtype(self):
+        return getattr(torch, self.dtype)
+
+    def batch_size(self, length: int, tokens: dict[str, int]) -> int:
+        """Windows of `length` tokens in a batch; `auto` fills the number of tokens for the device."""
+        if self.batch != "auto":
+            return self.batch
+        return max(1, tokens.get(self.torch_device.type, tokens["cpu"]) // length)

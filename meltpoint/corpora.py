@@ -1,0 +1,124 @@
+"""Corpora: documents from their source, and their tokens."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from meltpoint.errors import MeltpointError
+from meltpoint.progress import track
+
+
+def documents(corpus: dict, path: Path | None) -> list[str]:
+    """The texts of a corpus, as a study declares it; `path` is a local corpus's file.
+
+    Raises MeltpointError for a file that cannot be read or holds no text.
+    """
+    if "builtin" in corpus:
+        from meltpoint.demo.text import documents as python_docs
+
+        return python_docs(corpus["split"])
+    found = _hub(corpus) if "hub" in corpus else _local(corpus, path)
+    if not any(text.strip() for text in found):
+        raise MeltpointError(f"{corpus.get('hub') or path}: the corpus is empty")
+    return found
+
+
+def _local(corpus: dict, path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MeltpointError(f"{path}: the corpus cannot be read as UTF-8 text: {error}") from None
+    try:
+        if path.suffix == ".jsonl":
+            return _texts((json.loads(row) for row in text.splitlines() if row.strip()), corpus)
+        if path.suffix == ".json":
+            return _texts(json.loads(text), corpus)
+    except ValueError as error:
+        raise MeltpointError(f"{path}: no valid {path.suffix}: {error}") from None
+    except KeyError:
+        raise MeltpointError(
+            f"{path}: the entries have no key {corpus['field']!r}: set the corpus's `field`"
+        ) from None
+    return _lines(text, corpus["lines"])
+
+
+def _texts(entries: Iterable, corpus: dict) -> list[str]:
+    return [entry if isinstance(entry, str) else entry[corpus["field"]] for entry in entries]
+
+
+def _lines(text: str, lines: str | None) -> list[str]:
+    if lines is None:
+        return [text]
+    if lines == "strip":
+        return [line.strip() for line in text.split("\n") if line.strip()]
+    return [f"{line}\n" if line.strip() else "" for line in text.removesuffix("\n").split("\n")]
+
+
+def _hub(corpus: dict) -> list[str]:
+    from datasets import load_dataset
+
+    try:
+        rows = load_dataset(
+            corpus["hub"],
+            corpus["config"],
+            data_files=corpus["data_files"],
+            split=corpus["split"],
+            revision=corpus["revision"],
+        )
+        return list(rows[corpus["field"]])
+    except Exception as error:  # the library raises a dozen kinds for what is one: not to be had
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MeltpointError(
+            f"the corpus {corpus['hub']} at {corpus['revision']} cannot be loaded: {reason}"
+        ) from None
+
+
+def stream(texts: list[str], join: str, tokenizer) -> np.ndarray:
+    """The tokens of the joined documents, tokenised in one call: int32 [tokens]."""
+    return np.asarray(tokenizer(join.join(texts), verbose=False)["input_ids"], dtype=np.int32)
+
+
+def separate(texts: list[str], tokenizer, batch: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+    """Each document tokenised by itself, as the official C4 loader does.
+
+    Returns the tokens one after another, int32 [tokens], and where each document starts and the last
+    one ends, int64 [documents + 1].
+    """
+    pieces, lengths = [], []
+    for start in track(range(0, len(texts), batch), "tokenising"):
+        for ids in tokenizer(texts[start : start + batch], verbose=False)["input_ids"]:
+            pieces.append(np.asarray(ids, dtype=np.int32))
+            lengths.append(len(ids))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return np.concatenate(pieces), offsets
+
+
+def read_tokens(path: Path, dimensions: int) -> np.ndarray:
+    """Integers from a .npy file: int32, [tokens] or [samples, length].
+
+    Raises MeltpointError for another kind of array; a stack of windows is read as one stream.
+    """
+    try:
+        tokens = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise MeltpointError(f"{path}: no readable .npy file: {error}") from None
+    if dimensions == 1 and tokens.ndim == 2:
+        tokens = tokens.reshape(-1)
+    if tokens.ndim != dimensions or tokens.dtype.kind not in "iu" or not tokens.size:
+        raise MeltpointError(
+            f"{path}: {dimensions}-dimensional integers are needed, not {tokens.dtype} "
+            f"{list(tokens.shape)}"
+        )
+    return tokens.astype(np.int32)
+
+
+def check_vocabulary(tokens: np.ndarray, vocabulary: int, source: str) -> None:
+    """Raises MeltpointError for a token that the model has no embedding for."""
+    if tokens.min() < 0 or tokens.max() >= vocabulary:
+        worst = tokens.max() if tokens.max() >= vocabulary else tokens.min()
+        raise MeltpointError(
+            f"{source} holds token {worst}, the model's vocabulary has {vocabulary}: the tokens "
+            "are another tokenizer's"
+        )

@@ -1,0 +1,1 @@
+"""Measurements of a checkpoint: each makes the value of a cell."""

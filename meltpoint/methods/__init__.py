@@ -1,0 +1,163 @@
+"""The registry: every file of this folder is a method.
+
+A method's file declares, at module level:
+
+``kind``
+    ``unstructured``, ``structured``, ``low-rank``, ``quantization`` or ``finetuning``
+``levels``
+    the kinds of level it takes, from `meltpoint.chain`; empty for a method without levels
+``env``
+    the environment it runs in, a file of ``envs/`` without its ending
+``Settings``
+    its settings as a pydantic model, with the official code's defaults
+``sources``
+    optional: the modules of the library, besides its own file, whose change makes its cells stale
+``compress_block(block, statistics, level, settings)``
+    for a method that works block by block (see `meltpoint.blocks`), with ``statistics``, the
+    accumulators of `meltpoint.statistics` that it needs
+``compress(source, target, level, settings, context)``
+    for any other
+
+The docstring of the file gives the formula and the paper; its first line is the row of the docs.
+"""
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from types import ModuleType
+
+from pydantic import ValidationError
+
+from meltpoint.chain import LEVEL_FORMS, Level, Step, spell
+from meltpoint.errors import MeltpointError
+from meltpoint.methods.settings import CalibratedSettings, MethodSettings
+from meltpoint.text import did_you_mean, first_sentence
+
+KINDS = ("unstructured", "structured", "low-rank", "quantization", "finetuning")
+WALK_SOURCES = ("blocks", "statistics", "calibration")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method's file, as the rest of the library sees it."""
+
+    name: str
+    module: ModuleType
+
+    @property
+    def kind(self) -> str:
+        return self.module.kind
+
+    @property
+    def levels(self) -> tuple[type, ...]:
+        return self.module.levels
+
+    @property
+    def env(self) -> str:
+        return self.module.env
+
+    @property
+    def settings_class(self) -> type[MethodSettings]:
+        return self.module.Settings
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        return getattr(self.module, "statistics", ())
+
+    @property
+    def walks(self) -> bool:
+        return hasattr(self.module, "compress_block")
+
+    @property
+    def calibrated(self) -> bool:
+        return issubclass(self.settings_class, CalibratedSettings)
+
+    @property
+    def summary(self) -> str:
+        return first_sentence(self.module.__doc__)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The modules whose code computes a checkpoint of this method."""
+        shared = WALK_SOURCES if self.walks else ()
+        declared = (*shared, *getattr(self.module, "sources", ()))
+        return (self.module.__name__, *(f"meltpoint.{name}" for name in declared))
+
+    def settings(self, step: Step) -> MethodSettings:
+        """The step's settings: its overrides over the defaults.
+
+        Raises MeltpointError for a setting that the method does not have, or a value that it
+        does not take.
+        """
+        known = self.settings_class.model_fields
+        for key, _ in step.overrides:
+            if key not in known:
+                raise MeltpointError(
+                    f"unknown setting {key!r} of {self.name}{did_you_mean(key, known)}"
+                )
+        try:
+            return self.settings_class(**dict(step.overrides))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "settings"
+            raise MeltpointError(f"{self.name}: setting {key}: {first['msg']}") from None
+
+    def canonical(self, step: Step) -> Step:
+        """The step in its one spelling: defaults left out, keys sorted, numbers by %g."""
+        settings, default = self.settings(step), self.settings_class()
+        overrides = tuple(
+            (key, spell(getattr(settings, key)))
+            for key, _ in step.overrides
+            if getattr(settings, key) != getattr(default, key)
+        )
+        return Step(self.name, step.level, overrides)
+
+    def check_level(self, level: Level | None) -> None:
+        """Raises MeltpointError for a level that no method of this kind takes."""
+        taken = {form for method in registry().values() if method.kind == self.kind
+                 for form in method.levels}  # fmt: skip
+        if level is None and self.levels:
+            raise MeltpointError(f"{self.name} needs a level: {_forms(self.levels)}")
+        if level is not None and not self.levels:
+            raise MeltpointError(f"{self.name} takes no level, so not @{level}")
+        if level is not None and type(level) not in taken:
+            raise MeltpointError(
+                f"{self.name}@{level}: no {self.kind} method takes this level; "
+                f"{self.name} takes {_forms(self.levels)}"
+            )
+
+
+def _forms(levels: tuple[type, ...]) -> str:
+    return " or ".join(LEVEL_FORMS[form] for form in levels)
+
+
+_registry: dict[str, Method] = {}
+
+
+def registry() -> dict[str, Method]:
+    """All methods by name, found as the files of this folder (leading underscores left out)."""
+    if not _registry:
+        names = (info.name for info in pkgutil.iter_modules(__path__))
+        for name in sorted(n for n in names if n != "settings" and not n.startswith("_")):
+            _registry[name] = _load(name)
+    return _registry
+
+
+def _load(name: str) -> Method:
+    method = Method(name, importlib.import_module(f"{__name__}.{name}"))
+    for attribute in ("kind", "levels", "env", "Settings"):
+        if not hasattr(method.module, attribute):
+            raise MeltpointError(f"methods/{name}.py: a method declares {attribute!r}")
+    if method.kind not in KINDS:
+        raise MeltpointError(f"methods/{name}.py: kind is one of {', '.join(KINDS)}")
+    if not (method.walks or hasattr(method.module, "compress")):
+        raise MeltpointError(f"methods/{name}.py: write compress_block, or compress")
+    return method
+
+
+def find(name: str) -> Method:
+    """The method of that name; raises MeltpointError, naming the nearest, if there is none."""
+    methods = registry()
+    if name not in methods:
+        raise MeltpointError(f"unknown method {name!r}{did_you_mean(name, methods)}")
+    return methods[name]

@@ -1,0 +1,34 @@
+"""Magnitude pruning: the smallest weights of each linear layer are removed.
+
+Metric ``S = |W|``. For a sparsity s one threshold per layer, the entry of index floor(numel s) of
+the sorted metric: weights at or below it are removed, so one more than floor(numel s), and ties
+with it. For N:M the N largest of every M consecutive weights of a row are kept.
+
+Han, Pool, Tran and Dally, "Learning both Weights and Connections for Efficient Neural Networks",
+NeurIPS 2015; layer-wise as in the code of Sun et al. (Wanda, ICLR 2024).
+"""
+
+from meltpoint.chain import Pattern, Sparsity
+from meltpoint.masks import at_most_threshold, smallest_of_groups
+from meltpoint.methods.settings import MethodSettings
+
+kind = "unstructured"
+levels = (Sparsity, Pattern)
+env = "torch"
+sources = ("masks",)
+statistics = ()
+
+
+class Settings(MethodSettings):
+    """Magnitude pruning has none."""
+
+
+def compress_block(block, statistics, level, settings) -> None:
+    """Zeroes the smallest weights of each of the block's linears, in place."""
+    for linear in block.linears.values():
+        metric = linear.weight.abs()
+        if isinstance(level, Pattern):
+            removed = smallest_of_groups(metric, level)
+        else:
+            removed = at_most_threshold(metric, level.fraction)
+        linear.weight.masked_fill_(removed, 0)

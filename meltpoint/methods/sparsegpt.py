@@ -1,0 +1,118 @@
+"""SparseGPT: weights are removed by their error under a layer's Hessian, the kept ones updated.
+
+``H = (2/n) sum_k X_k^T X_k`` over the n calibration windows, damped by ``percdamp`` times the mean
+of its diagonal; ``U`` is the upper Cholesky factor of its inverse. Columns go in blocks of
+``blocksize``. In a block the score ``W_ij^2 / U_jj^2`` of the weights as updated so far gives the
+mask: for a sparsity s one threshold for all rows (the entry of index floor(R b s), inclusive); for
+N:M the N largest of every M consecutive weights of a row are kept, chosen when the first of them is
+reached. Each column's error ``(w_j - q_j) / U_jj`` is then taken up by the columns to its right
+(algorithm 1). Zeros that a model already has stay.
+
+Frantar and Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
+ICML 2023.
+"""
+
+from pydantic import Field
+
+from meltpoint.chain import Pattern, Sparsity
+from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.lazy import torch
+from meltpoint.masks import at_most_threshold, smallest_of_groups
+from meltpoint.methods.settings import CalibratedSettings
+
+kind = "unstructured"
+levels = (Sparsity, Pattern)
+env = "torch"
+sources = ("masks",)
+statistics = ("hessian",)
+
+
+class Settings(CalibratedSettings):
+    """The official code's settings."""
+
+    percdamp: float = Field(
+        0.01, gt=0, description="damping of the Hessian, as a fraction of its mean diagonal"
+    )
+    blocksize: int = Field(128, ge=1, description="columns that share one mask and one update")
+
+
+def compress_block(block, statistics, level, settings) -> None:
+    """Prunes and updates the block's linears in place, those of one input together.
+
+    Raises NotApplicable where a pattern's groups do not fill a block of columns.
+    """
+    if isinstance(level, Pattern) and settings.blocksize % level.group:
+        raise NotApplicable(
+            f"{level} needs a blocksize that is a multiple of {level.group}, not "
+            f"{settings.blocksize}"
+        )
+    for names in block.same_input(statistics):
+        linears = [block.linears[name] for name in names]
+        hessian = statistics[names[0]].hessian
+        weights = prune([linear.weight for linear in linears], hessian, level, settings)
+        for linear, weight in zip(linears, weights, strict=True):
+            linear.weight.copy_(weight)
+
+
+def prune(weights, hessian, level, settings) -> list:
+    """The pruned weights of linears that see the same input.
+
+    `weights` are matrices [rows, C], `hessian` is [C, C]. The matrices' rows go through the column
+    loop as one; thresholds are kept per matrix.
+    """
+    weight = torch.cat([w.float() for w in weights])
+    splits = [len(w) for w in weights]
+    weight[:, hessian.diagonal() == 0] = 0
+    gone = weight == 0
+    factor = inverse_factor(hessian, settings.percdamp)
+    for start in range(0, weight.shape[1], settings.blocksize):
+        block = slice(start, min(start + settings.blocksize, weight.shape[1]))
+        error = _prune_columns(
+            weight[:, block], factor[block, block], gone[:, block], splits, level
+        )
+        weight[:, block.stop :] -= error @ factor[block, block.stop :]
+    return list(weight.split(splits))
+
+
+def inverse_factor(hessian, percdamp: float):
+    """U, upper triangular, with ``U^T U`` the inverse of the damped Hessian ([C, C], float32)."""
+    damped = hessian.clone()
+    diagonal = damped.diagonal()
+    diagonal[diagonal == 0] = 1
+    diagonal += percdamp * diagonal.mean()
+    try:
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+        return torch.linalg.cholesky(inverse, upper=True)
+    except torch.linalg.LinAlgError:
+        raise MeltpointError(
+            f"a Hessian is not positive definite with percdamp={percdamp:g}: raise sparsegpt's "
+            "percdamp, or give it more calibration windows"
+        ) from None
+
+
+def _prune_columns(weight, factor, gone, splits, level):
+    """Prunes a block of columns in place; returns the error [rows, columns] for those after it."""
+    diagonal = factor.diagonal()
+    pattern = isinstance(level, Pattern)
+    removed = gone if pattern else _below(weight, diagonal, gone, splits, level.fraction)
+    error = torch.empty_like(weight)
+    for i in range(weight.shape[1]):
+        if pattern and i % level.group == 0:
+            group = slice(i, i + level.group)
+            removed[:, group] |= smallest_of_groups(
+                _score(weight[:, group], diagonal[group], removed[:, group]), level
+            )
+        error[:, i] = torch.where(removed[:, i], weight[:, i], 0) / diagonal[i]
+        weight[:, i:].addr_(error[:, i], factor[i, i:], alpha=-1)
+    weight.masked_fill_(removed, 0)
+    return error
+
+
+def _score(weight, diagonal, gone):
+    """The metric, with what is already gone below everything else."""
+    return (weight / diagonal).square().masked_fill_(gone, -1)
+
+
+def _below(weight, diagonal, gone, splits, fraction):
+    score = _score(weight, diagonal, gone)
+    return gone | torch.cat([at_most_threshold(part, fraction) for part in score.split(splits)])

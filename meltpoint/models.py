@@ -1,0 +1,114 @@
+"""Base checkpoints: linked from a hub's cache or a local folder, or trained."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from meltpoint import skeleton
+from meltpoint.checkpoint import Reader, write_description
+from meltpoint.errors import MeltpointError
+from meltpoint.files import whole_folder
+from meltpoint.progress import track
+from meltpoint.weights import index
+
+# Weights as safetensors, and all that a tokenizer or a config may consist of; never code.
+WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+
+
+def link(source: Path, target: Path, key: str) -> None:
+    """Makes `target` a folder of links to a local checkpoint's files; `key` is for messages.
+
+    Raises MeltpointError where it is no complete checkpoint of safetensors.
+    """
+    if not (source / "config.json").is_file():
+        raise MeltpointError(f"{key}: {source} has no config.json: it is no Hugging Face folder")
+    with whole_folder(target) as folder:
+        for file in sorted(source.iterdir()):
+            if any(file.match(pattern) for pattern in WANTED) and file.name != "meltpoint.json":
+                (folder / file.name).symlink_to(file.resolve())
+        _finish(folder, key)
+
+
+def fetch(repository: str, revision: str, target: Path, key: str) -> None:
+    """Links a hub's model at a pinned revision, fetched into the hub's cache where it is not there.
+
+    Raises MeltpointError for a gated or missing repository or revision, and for one without
+    safetensors.
+    """
+    link(snapshot(repository, revision, key), target, f"{key} ({repository}@{revision})")
+
+
+def snapshot(repository: str, revision: str, key: str) -> Path:
+    """The folder in the hub's cache that holds a repository's revision."""
+    from huggingface_hub import errors, snapshot_download
+
+    name = f"{key}: {repository} at {revision}"
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=WANTED))
+    except errors.GatedRepoError:
+        raise MeltpointError(
+            f"{name} is gated: accept its licence on its page, then log in with `hf auth login` or "
+            "set HF_TOKEN"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise MeltpointError(f"{name}: the repository has no such revision") from None
+    except errors.RepositoryNotFoundError:
+        raise MeltpointError(
+            f"{name}: there is no such repository, or it is private and no token is set"
+        ) from None
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+        raise MeltpointError(
+            f"{name} is not in the cache and cannot be fetched "
+            f"({str(error).strip().splitlines()[0]}): go online once, or use `path:`"
+        ) from None
+
+
+def train(recipe, target: Path) -> None:
+    """Trains the demo; `recipe` is a `meltpoint.demo.recipe.Recipe`."""
+    from meltpoint.demo.train import train as run
+
+    with whole_folder(target) as folder:
+        reached = run(folder, recipe)
+        # Times differ from run to run; the same recipe gives the same bytes.
+        reached.pop("seconds", None)
+        _finish(folder, "train", reached=reached)
+
+
+def _finish(folder: Path, key: str, **facts: object) -> None:
+    try:
+        sparsity = {"requested": None, "achieved": verify(folder)}
+    except MeltpointError as error:
+        raise MeltpointError(f"{key}: {error}") from None
+    write_description(
+        folder, status="ok", chain="dense", steps=[], parents=[], sparsity=sparsity, **facts
+    )
+
+
+def verify(folder: Path) -> float:
+    """Reads every weight once; returns the share of zeros in the decoder's linears.
+
+    Raises MeltpointError where a weight is missing, misshapen, unreadable or not finite.
+    """
+    index(folder)
+    model = skeleton.build(folder, _stored_dtype(folder))
+    name, blocks = skeleton.decoder_blocks(model)
+    reader = Reader(folder, model.dtype, torch.device("cpu"))
+    everything = skeleton.parameters_of(model, model, "")
+    others = [n for n in everything if not n.startswith(f"{name}.")]
+    skeleton.fill(model, reader.read(others))
+    skeleton.empty(model, others)
+    zeros = size = 0
+    for i, block in enumerate(track(blocks, "checking the weights")):
+        names = skeleton.parameters_of(model, block, f"{name}.{i}")
+        skeleton.fill(model, reader.read(names))
+        for linear in skeleton.linears(block).values():
+            zeros += int((linear.weight == 0).sum())
+            size += linear.weight.numel()
+        skeleton.empty(model, names)
+    return zeros / size
+
+
+def _stored_dtype(folder: Path) -> torch.dtype:
+    config = json.loads((folder / "config.json").read_text())
+    return getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))

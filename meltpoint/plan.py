@@ -1,0 +1,225 @@
+"""A study as paths: what the rules make, from what, and what lies ahead."""
+
+import re
+from pathlib import Path
+
+from meltpoint import config as schema
+from meltpoint import methods
+from meltpoint.chain import DENSE
+from meltpoint.errors import MeltpointError
+from meltpoint.files import HashCache
+from meltpoint.recipes import Recipes
+from meltpoint.study import Study
+from meltpoint.text import human_bytes
+from meltpoint.weights import count_parameters
+
+NOTHING = r"(?!)"
+# What Python, torch and transformers hold before any weight is loaded.
+BASELINE_BYTES = 700e6
+
+
+class Plan:
+    """The study that `config` holds, read from one of `files` or else the default's file.
+
+    `config` is the dictionary that Snakemake has read; its `compute` section is completed in place,
+    for the scripts. Raises MeltpointError where the study is wrong, or two files were given.
+    """
+
+    def __init__(self, config: dict, files: list, root: Path) -> None:
+        if len(files) > 1:
+            names = " and ".join(map(str, files))
+            raise MeltpointError(
+                f"one study at a time: {names} were given, and key by key they would be mixed"
+            )
+        self.source = Path(files[0]) if files else root / "config.yaml"
+        self.config = schema.load(config, self.source.name)
+        folder = _from_here(self.source.resolve().parent)
+        try:
+            self.study = Study(self.config, folder)
+        except MeltpointError as error:
+            raise MeltpointError(f"{self.source.name}: {error}") from None
+        hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
+        self.recipes = Recipes(self.study, root / "envs", hashes)
+        config["compute"] = self.config.compute.model_dump(mode="json")
+        self.results = f"results/{self.config.study}"
+        self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
+        self.threads = self.config.compute.threads
+
+    def names(self, section: str, key: str | None = None) -> str:
+        """A wildcard's constraint: the names in a section, those of one kind if `key` is given."""
+        parts = getattr(self.config, section)
+        chosen = [n for n, part in parts.items() if key is None or key in type(part).model_fields]
+        return "|".join(map(re.escape, chosen)) or NOTHING
+
+    def training_threads(self, wildcards) -> int:
+        return self.config.models[wildcards.model].train.threads
+
+    # --- what is made ---------------------------------------------------------------------------
+
+    def targets(self) -> list[str]:
+        """All of the study: cells, transitions, tables, figures."""
+        return [
+            *(self._cell(*cell) for cell in self.study.all_cells),
+            *(f"{self.results}/transitions/{sweep}.csv" for sweep in self._curves()),
+            *(f"{self.results}/tables/{table}.csv" for table in self.config.tables),
+            *(f"{self.results}/figures/{figure}.svg" for figure in self.config.figures),
+        ]
+
+    def _curves(self) -> list[str]:
+        return [sweep for sweep in self.config.sweeps if self.perplexity_cells_of(sweep)]
+
+    def _cell(self, model: str, chain: str, evaluation: str) -> str:
+        return f"{self.results}/cells/{model}/{chain}/{evaluation}.json"
+
+    def _checkpoint(self, model: str, chain: str) -> str:
+        if chain == DENSE:
+            return f"results/models/{model}"
+        return f"{self.results}/cells/{model}/{chain}/checkpoint"
+
+    # --- compression ----------------------------------------------------------------------------
+
+    def compress_rules(self) -> list[tuple[methods.Method, bool]]:
+        """The methods, each with whether its rule's checkpoints are temporary."""
+        kept = [False] if self.config.keep_checkpoints == "all" else [False, True]
+        return [(method, t) for method in methods.registry().values() for t in kept]
+
+    def checkpoint_output(self, directory, temp, temporary: bool):
+        """The output of a compression, flagged by Snakemake's own functions."""
+        flagged = directory(f"{self.results}/cells/{{model}}/{{prefix}}{{step}}/checkpoint")
+        return temp(flagged) if temporary else flagged
+
+    def prefixes(self, temporary: bool) -> str:
+        """The constraint of the prefix: by looking ahead, that of the whole chain too."""
+        anything = r"(?:[^/]+\+)?"
+        if self.config.keep_checkpoints == "all":
+            return anything
+        built_on = "|".join(re.escape(chain) for _, chain in sorted(self.study.prefixes))
+        ahead = "?!" if temporary else "?="
+        return rf"({ahead}(?:{built_on or NOTHING})/checkpoint){anything}"
+
+    def steps_of(self, method: methods.Method) -> str:
+        """The constraint of the step: the method at any level, with any settings."""
+        return rf"{method.name}(?:[@,][^+/]*)?"
+
+    def parent(self, wildcards) -> str:
+        return self._checkpoint(wildcards.model, wildcards.prefix.removesuffix("+") or DENSE)
+
+    def _calibration(self, wildcards) -> str | None:
+        step = self.study.steps(wildcards.prefix + wildcards.step)[-1]
+        method = methods.find(step.method)
+        return method.settings(step).calibration if method.calibrated else None
+
+    def calibration_windows(self, wildcards) -> list[str]:
+        """The file that a step's calibration is given in, as a list of one or none."""
+        name = self._calibration(wildcards)
+        file = None if name is None else self.recipes.windows_file(name)
+        return [] if file is None else [str(file)]
+
+    def calibration_files(self, wildcards) -> list[str]:
+        """The corpus's tokens that a step's calibration is drawn from."""
+        name = self._calibration(wildcards)
+        if name is None or self.calibration_windows(wildcards):
+            return []
+        calibration = self.config.calibrations[name]
+        stem = f"{self.results}/tokens/{wildcards.model}/{calibration.corpus}"
+        if calibration.sampling == "stream":
+            return [f"{stem}.npy"]
+        return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
+
+    def corpus_file(self, corpus: str) -> list[str]:
+        """A local corpus's file, as a list of one or none."""
+        file = self.recipes.corpus_file(corpus)
+        return [] if file is None else [str(file)]
+
+    # --- evaluation -----------------------------------------------------------------------------
+
+    def checkpoint(self, wildcards) -> str:
+        return self._checkpoint(wildcards.model, wildcards.chain)
+
+    def evaluation_tokens(self, wildcards) -> str:
+        corpus = self.config.evaluations[wildcards.evaluation].perplexity
+        return f"{self.results}/tokens/{wildcards.model}/{corpus}.npy"
+
+    def dense_nll(self, wildcards) -> list[str]:
+        """The dense model's losses, to which a chain's are compared; none for dense itself."""
+        if wildcards.chain == DENSE:
+            return []
+        cells = f"{self.results}/cells/{wildcards.model}"
+        return [f"{cells}/{DENSE}/{wildcards.evaluation}.nll.npy"]
+
+    # --- tables and figures ---------------------------------------------------------------------
+
+    def cells_of(self, section: str, name: str) -> list[str]:
+        """The cells that a table or figure shows."""
+        part = getattr(self.config, section)[name]
+        return [self._cell(*cell) for cell in self.study.cells(part.of, part.value)]
+
+    def perplexity_cells_of(self, sweep: str) -> list[str]:
+        """A sweep's cells of perplexity."""
+        cells = self.study.cells(sweep)
+        return [self._cell(*cell) for cell in cells if self.study.perplexity(cell[2])]
+
+    def transitions_of(self, figure: str) -> list[str]:
+        """The fitted curves that a figure draws."""
+        part = self.config.figures[figure]
+        return [f"{self.results}/transitions/{part.of}.csv"] if part.fit else []
+
+    # --- what lies ahead ------------------------------------------------------------------------
+
+    def model_bytes(self, model: str) -> float | None:
+        """The weights of a base model in the study's dtype; None where it is not here yet."""
+        parameters = self._parameters(model)
+        width = 4 if self.config.compute.dtype == "float32" else 2
+        return None if parameters is None else parameters * width
+
+    def _parameters(self, model: str) -> int | None:
+        declared = self.config.models[model]
+        if isinstance(declared, schema.TrainedModel):
+            return declared.train.parameters()
+        if isinstance(declared, schema.LocalModel):
+            return count_parameters(self.study.path(declared.path))
+        try:
+            return count_parameters(Path(f"results/models/{model}"))
+        except MeltpointError:
+            return None
+
+    def memory_mb(self, model: str) -> int:
+        """An estimate of a job's memory: what is always held, the weights and as much again."""
+        return int((BASELINE_BYTES + 2 * (self.model_bytes(model) or 0)) / 1e6)
+
+    def summary(self) -> str:
+        """What the study is and what it will take, for a person."""
+        checkpoints = self.study.checkpoints
+        counts = ", ".join(
+            f"{count} {thing}{'' if count == 1 else 's'}"
+            for count, thing in (
+                (len(self.config.models), "model"),
+                (len(checkpoints), "checkpoint"),
+                (len(self.study.all_cells), "cell"),
+                (len(self.config.tables), "table"),
+                (len(self.config.figures), "figure"),
+            )
+        )
+        return f"Study {self.config.study} ({self.source.name}): {counts}\n{self._cost()}"
+
+    def _cost(self) -> str:
+        kept = [
+            (model, chain)
+            for model, chain in self.study.checkpoints
+            if self.config.keep_checkpoints == "all" or (model, chain) in self.study.prefixes
+        ]
+        sizes = {model: self.model_bytes(model) for model in self.config.models}
+        disk = sum(sizes[model] or 0 for model, _ in kept)
+        memory = max(self.memory_mb(model) for model in sizes) * 1e6
+        unknown = [model for model, size in sizes.items() if size is None]
+        note = f" (not counting {', '.join(unknown)}: unknown until fetched)" if unknown else ""
+        return (
+            f"When finished, {len(kept)} checkpoints take about {human_bytes(disk)} of disk; "
+            f"a job holds about {human_bytes(memory)} of memory{note}"
+        )
+
+
+def _from_here(folder: Path) -> Path:
+    """The folder relative to the working directory where it lies below it, absolute elsewhere."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder

@@ -1,0 +1,141 @@
+"""What each result is made from, and nothing else: the one param of its rule, as canonical JSON.
+
+A result is stale when its recipe, or the time of one of its inputs, has changed. So a recipe holds
+the resolved settings, the hash of the code that computes the result, that of its environment's file,
+and those of source files outside results/ (whose times then do not matter).
+"""
+
+from functools import cache
+from pathlib import Path
+
+from meltpoint import methods
+from meltpoint.chain import spell_chain
+from meltpoint.config import BuiltinCorpus, GivenCalibration, HubModel, LocalModel, TokenCorpus
+from meltpoint.files import HashCache, canonical_json, hash_file, hash_sources
+from meltpoint.study import Study
+
+CODE = {
+    "model": ("meltpoint.models",),
+    "train": ("meltpoint.demo.text", "meltpoint.demo.tokenizer", "meltpoint.demo.train"),
+    "tokens": ("meltpoint.corpora",),
+    "perplexity": ("meltpoint.evaluation.perplexity",),
+    "size": ("meltpoint.evaluation.size",),
+    "transitions": ("meltpoint.analysis.transitions", "meltpoint.analysis.curves"),
+    "table": ("meltpoint.analysis.frame", "meltpoint.analysis.tables"),
+    "figure": ("meltpoint.figures.style", "meltpoint.figures.curves"),
+}
+
+
+@cache
+def code(modules: tuple[str, ...]) -> str:
+    return hash_sources(modules)
+
+
+class Recipes:
+    """The recipes of a study's results. `envs` is the folder of environment files."""
+
+    def __init__(self, study: Study, envs: Path, hashes: HashCache) -> None:
+        self.study, self.config = study, study.config
+        self.envs, self.hashes = envs, hashes
+        self._env = cache(lambda name: hash_file(envs / f"{name}.yaml")[:16])
+
+    def _json(self, kind: str, env: str, **facts: object) -> str:
+        return canonical_json({**facts, "code": code(CODE[kind]), "env": self._env(env)})
+
+    def model(self, name: str) -> str:
+        """The base checkpoint: its source, and the hash of a local folder's files."""
+        model = self.config.models[name]
+        if isinstance(model, LocalModel):
+            folder = self.study.path(model.path)
+            return canonical_json({"path": str(folder), "files": self.hashes.folder(folder)})
+        if isinstance(model, HubModel):
+            return canonical_json(model.model_dump(mode="json"))
+        from meltpoint.demo.text import version
+
+        return self._json(
+            "train", "torch", train=model.train.model_dump(mode="json"), text=version()
+        )
+
+    def tokens(self, corpus: str) -> str:
+        """A corpus's tokens: its declaration and the content of its file."""
+        declared = self.config.corpora[corpus]
+        facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
+        if (file := self.corpus_file(corpus)) is not None:
+            facts |= {"suffix": file.suffix, "file": self.hashes.file(file)}
+        if isinstance(declared, BuiltinCorpus):
+            from meltpoint.demo.text import version
+
+            facts |= {"text": version()}
+        return self._json("tokens", "torch", corpus=facts)
+
+    def corpus_file(self, corpus: str) -> Path | None:
+        """A local corpus's file."""
+        declared = self.config.corpora[corpus]
+        file = declared.tokens if isinstance(declared, TokenCorpus) else None
+        file = getattr(declared, "path", file)
+        return None if file is None else self.study.path(file)
+
+    def windows_file(self, calibration: str) -> Path | None:
+        """The file of a calibration that is given as windows."""
+        declared = self.config.calibrations[calibration]
+        return self.study.path(declared.windows) if isinstance(declared, GivenCalibration) else None
+
+    def compress(self, chain: str) -> str:
+        """A chain's checkpoint: its last step's settings and the method's code."""
+        *prefix, step = self.study.steps(chain)
+        method = methods.find(step.method)
+        settings = self.study.settings(step)
+        if method.calibrated and (file := self.windows_file(settings["calibration"])):
+            settings["windows"] = {"file": self.hashes.file(file)}
+        return canonical_json(
+            {
+                "chain": chain,
+                "prefix": spell_chain(tuple(prefix)),
+                "step": str(step),
+                "settings": settings,
+                "dtype": self.config.compute.dtype,
+                "code": code(method.sources),
+                "env": self._env(method.env),
+            }
+        )
+
+    def evaluation(self, model: str, chain: str, evaluation: str) -> str:
+        """A cell: its protocol."""
+        protocol = self.config.evaluations[evaluation].model_dump(mode="json")
+        kind = "perplexity" if self.study.perplexity(evaluation) else "size"
+        if kind == "perplexity":
+            protocol |= {"dtype": self.config.compute.dtype}
+        cell = {"model": model, "chain": chain, "evaluation": evaluation}
+        return self._json(kind, "torch", cell=cell, protocol=protocol)
+
+    def steps(self, group: str) -> dict[str, dict]:
+        """Per chain of a group: what the tidy frame says of it (method, level, settings, kind)."""
+        chains = ["dense", *self.study.chains(group)]
+        return {chain: self._describe(chain) for chain in chains}
+
+    def _describe(self, chain: str) -> dict:
+        steps = self.study.steps(chain)
+        if not steps:
+            return {"method": "dense", "level": "", "settings": "", "kind": ""}
+        last = steps[-1]
+        return {
+            "method": "+".join(step.method for step in steps),
+            "level": "+".join(str(s.level) for s in steps if s.level is not None),
+            "settings": "+".join(filter(None, (step.settings for step in steps))),
+            "kind": methods.find(last.method).kind,
+        }
+
+    def transitions(self, sweep: str) -> str:
+        return self._json("transitions", "analysis", steps=self.steps(sweep))
+
+    def table(self, name: str) -> str:
+        table = self.config.tables[name]
+        return self._json(
+            "table", "analysis", spec=table.model_dump(mode="json"), steps=self.steps(table.of)
+        )
+
+    def figure(self, name: str) -> str:
+        figure = self.config.figures[name]
+        return self._json(
+            "figure", "analysis", spec=figure.model_dump(mode="json"), steps=self.steps(figure.of)
+        )

@@ -1,0 +1,157 @@
+"""A model without its weights: built from its config, filled from its files part by part."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from accelerate import init_empty_weights
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from meltpoint.errors import MeltpointError
+
+transformers_logging.set_verbosity_error()
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+# BLOOM's model indexes its blocks' outputs and has its alibi added by eager attention only.
+EAGER = {"bloom"}
+RETURNS_TUPLE = {"bloom"}
+
+
+def build(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """The model of a checkpoint with parameters on the meta device and its buffers real.
+
+    Raises MeltpointError where the config cannot be read or names an architecture that needs
+    remote code.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        attention = {"attn_implementation": "eager"} if config.model_type in EAGER else {}
+        with init_empty_weights(include_buffers=False):
+            model = AutoModelForCausalLM.from_config(
+                config, dtype=dtype, trust_remote_code=False, **attention
+            )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MeltpointError(f"{folder}: no causal language model can be built: {reason}") from None
+    # Under init_empty_weights every assignment makes a new parameter, which unties the embeddings.
+    model.tie_weights()
+    return model.eval().requires_grad_(False)
+
+
+def decoder_blocks(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+    """The decoder's blocks and their name in the model.
+
+    They are the one list of modules of a single class that is as long as the config says.
+    """
+    depth = model.config.get_text_config().num_hidden_layers
+    found = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList)
+        and len(module) == depth
+        and len({type(block) for block in module}) == 1
+        and any(linears(module[0]))
+    ]
+    if len(found) != 1:
+        raise MeltpointError(
+            f"{type(model).__name__}: {len(found)} lists of {depth} decoder blocks with linear "
+            "layers were found, one was expected: this architecture is not supported"
+        )
+    return found[0]
+
+
+def linears(block: nn.Module) -> dict[str, nn.Linear]:
+    """A block's linear layers by name, in the order in which they are defined."""
+    return {name: m for name, m in block.named_modules() if isinstance(m, nn.Linear)}
+
+
+def parameters_of(model: nn.Module, module: nn.Module, prefix: str) -> list[str]:
+    """Names in the model's checkpoint of what a module holds; tied weights under their first name."""
+    stored = dict(model.named_parameters()) | dict(persistent_buffers(model))
+    names = (f"{prefix}.{name}" if prefix else name for name in module.state_dict())
+    return [name for name in names if name in stored]
+
+
+def persistent_buffers(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """The buffers that belong in a checkpoint."""
+    kept = model.state_dict()
+    return ((name, buffer) for name, buffer in model.named_buffers() if name in kept)
+
+
+def fill(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Puts tensors in the places of the model's parameters and buffers of the same names."""
+    for name, tensor in tensors.items():
+        owner, _, leaf = name.rpartition(".")
+        module = model.get_submodule(owner)
+        if leaf in module._parameters:
+            if tensor.shape != module._parameters[leaf].shape:
+                raise MeltpointError(
+                    f"{name} has shape {list(tensor.shape)} in the checkpoint, "
+                    f"{list(module._parameters[leaf].shape)} by the config: they do not belong together"
+                )
+            module._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
+        else:
+            module._buffers[leaf] = tensor
+
+
+def empty(model: nn.Module, names: Iterable[str]) -> None:
+    """Lets go of the weights of these parameters."""
+    for name in names:
+        owner, _, leaf = name.rpartition(".")
+        module = model.get_submodule(owner)
+        if leaf in module._parameters:
+            meta = module._parameters[leaf].to("meta")
+            module._parameters[leaf] = nn.Parameter(meta, requires_grad=False)
+
+
+def move_buffers(model: nn.Module, device: torch.device) -> None:
+    """Moves what is no parameter (rotary frequencies, say) to the device."""
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.device.type != "meta":
+                module._buffers[name] = buffer.to(device)
+
+
+class Recorder(nn.Module):
+    """Stands in a block's place: notes the arguments and hands the hidden state on.
+
+    Whatever else the model asks of its block (a layer's type, say) is the real block's.
+    """
+
+    def __init__(self, block: nn.Module, returns_tuple: bool) -> None:
+        super().__init__()
+        self.__dict__["block"] = block
+        self.returns_tuple = returns_tuple
+        self.arguments: tuple[tuple, dict] | None = None
+
+    def forward(self, hidden: torch.Tensor, *args, **kwargs):
+        self.arguments = (args, kwargs)
+        return (hidden,) if self.returns_tuple else hidden
+
+    def __getattr__(self, name: str):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.__dict__["block"], name)
+
+
+@contextlib.contextmanager
+def recorders(model: PreTrainedModel, blocks: nn.ModuleList) -> Iterator[list[Recorder]]:
+    """Replaces the blocks by recorders for a while."""
+    originals = list(blocks)
+    returns_tuple = model.config.model_type in RETURNS_TUPLE
+    try:
+        for i, block in enumerate(originals):
+            blocks[i] = Recorder(block, returns_tuple)
+        yield list(blocks)
+    finally:
+        for i, block in enumerate(originals):
+            blocks[i] = block
+
+
+def output_of(result):
+    """A block's hidden state, whether it returns it alone or first in a tuple."""
+    return result[0] if isinstance(result, tuple) else result

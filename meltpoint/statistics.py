@@ -1,0 +1,97 @@
+"""Statistics of a linear's input over the calibration windows.
+
+A method names the accumulators that it needs; only those are computed, in float32 whatever the
+dtype of the model. Linears that see the same input share one `Statistics`.
+"""
+
+from collections.abc import Iterable
+
+import torch
+
+
+class Norm:
+    """``a_j = (1/n) sum_t x_tj^2``: the squared norm of channel j, averaged over windows: [C]."""
+
+    def __init__(self, width: int, windows: int, device: torch.device) -> None:
+        self.value = torch.zeros(width, device=device)
+        self.windows = windows
+
+    def update(self, inputs: torch.Tensor) -> None:
+        self.value += inputs.float().square().sum(dim=0) / self.windows
+
+
+class Hessian:
+    """``H = (2/n) sum_k X_k^T X_k`` over the n windows: [C, C]."""
+
+    def __init__(self, width: int, windows: int, device: torch.device) -> None:
+        self.value = torch.zeros(width, width, device=device)
+        self.windows = windows
+
+    def update(self, inputs: torch.Tensor) -> None:
+        inputs = inputs.float()
+        self.value.addmm_(inputs.T, inputs, alpha=2 / self.windows)
+
+
+ACCUMULATORS = {"norm": Norm, "hessian": Hessian}
+
+
+class Statistics:
+    """The accumulators of one input, each an attribute that holds its value."""
+
+    def __init__(self, names: Iterable[str], width: int, windows: int, device) -> None:
+        self._accumulators = {name: ACCUMULATORS[name](width, windows, device) for name in names}
+
+    def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, [windows, tokens, C] or [tokens, C]."""
+        inputs = inputs.flatten(0, -2)
+        for accumulator in self._accumulators.values():
+            accumulator.update(inputs)
+
+    def __getattr__(self, name: str) -> torch.Tensor:
+        try:
+            return self.__dict__["_accumulators"][name].value
+        except KeyError:
+            raise AttributeError(f"{name} was not collected: name it in `statistics`") from None
+
+    def finite(self) -> bool:
+        return all(bool(a.value.isfinite().all()) for a in self._accumulators.values())
+
+
+class Collector:
+    """Collects the statistics of a block's linears while the block runs.
+
+    The first forward pass shows which linears are handed the very same tensor; from then on only
+    one of each such group is listened to.
+    """
+
+    def __init__(self, linears: dict[str, torch.nn.Linear], names, windows: int) -> None:
+        self.statistics: dict[str, Statistics] = {}
+        self._new = lambda x: Statistics(names, x.shape[-1], windows, x.device)
+        self._seen: list[tuple[torch.Tensor, Statistics]] = []
+        self._handles = {
+            name: linear.register_forward_pre_hook(self._hook(name))
+            for name, linear in linears.items()
+        }
+
+    def _hook(self, name: str):
+        def listen(module, args) -> None:
+            inputs = args[0]
+            known = next((s for x, s in self._seen if x is inputs), None)
+            if known is not None:
+                self._handles.pop(name).remove()
+            else:
+                known = self.statistics.get(name) or self._new(inputs)
+                known.update(inputs)
+                if name not in self.statistics:
+                    self._seen.append((inputs, known))
+            self.statistics[name] = known
+
+        return listen
+
+    def end_of_pass(self) -> None:
+        """To be called after each forward pass: lets go of the inputs."""
+        self._seen.clear()
+
+    def close(self) -> None:
+        for handle in self._handles.values():
+            handle.remove()

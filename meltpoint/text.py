@@ -1,0 +1,29 @@
+"""Small helpers for sentences that a person reads."""
+
+import difflib
+import inspect
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A clause that names the nearest known word, or all of them."""
+    known = sorted(map(str, known))
+    near = difflib.get_close_matches(str(word), known, n=1)
+    if near:
+        return f": did you mean {near[0]!r}?"
+    return f": there is {', '.join(known)}" if known else ": there is none"
+
+
+def first_sentence(docstring: str | None) -> str:
+    """The first paragraph of a docstring on one line, without its full stop."""
+    paragraph = inspect.cleandoc(docstring or "").split("\n\n")[0]
+    return " ".join(paragraph.split()).removesuffix(".")
+
+
+def human_bytes(count: float) -> str:
+    """A number of bytes with three digits: 15.4 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -1,0 +1,43 @@
+"""
+Chains of compression: one rule per method, generated from the registry.
+
+REQUIRED INPUTS:
+
+    results/models/{model}/                    for a chain's first step
+    cells/{model}/{prefix}/checkpoint/         for any other: the chain less its last step
+    tokens/{model}/{corpus}.npy                for a calibrated method
+
+OUTPUTS:
+
+    cells/{model}/{prefix}{step}/checkpoint/   a Hugging Face folder with meltpoint.json
+"""
+
+for method, temporary in plan.compress_rules():
+
+    rule:
+        name:
+            f"compress_{method.name}" + ("_temporarily" if temporary else "")
+        input:
+            parent=plan.parent,
+            tokens=plan.calibration_files,
+            windows=lambda w: ancient(plan.calibration_windows(w)),
+        output:
+            plan.checkpoint_output(directory, temp, temporary),
+        log:
+            f"{plan.logs}/compress/{{model}}/{{prefix}}{{step}}.log",
+        benchmark:
+            f"{plan.benchmarks}/compress/{{model}}/{{prefix}}{{step}}.tsv"
+        wildcard_constraints:
+            prefix=plan.prefixes(temporary),
+            step=plan.steps_of(method),
+        conda:
+            f"../envs/{method.env}.yaml"
+        threads: plan.threads
+        resources:
+            mem_mb=lambda w: plan.memory_mb(w.model),
+        params:
+            recipe=lambda w: plan.recipes.compress(w.prefix + w.step),
+        message:
+            "Compressing {wildcards.model}: {wildcards.prefix}{wildcards.step}"
+        script:
+            "../scripts/compress.py"

@@ -1,0 +1,56 @@
+"""
+Transition points and figures of a sweep's cells.
+
+REQUIRED INPUTS:
+
+    cells/{model}/{chain}/{evaluation}.json
+
+OUTPUTS:
+
+    transitions/{sweep}.csv
+    figures/{figure}.{svg,png}
+"""
+
+
+rule transitions:
+    input:
+        cells=lambda w: plan.perplexity_cells_of(w.sweep),
+    output:
+        f"{plan.results}/transitions/{{sweep}}.csv",
+    log:
+        f"{plan.logs}/transitions/{{sweep}}.log",
+    benchmark:
+        f"{plan.benchmarks}/transitions/{{sweep}}.tsv"
+    wildcard_constraints:
+        sweep=plan.names("sweeps"),
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        recipe=lambda w: plan.recipes.transitions(w.sweep),
+    message:
+        "Transition points of {wildcards.sweep}"
+    script:
+        "../scripts/transitions.py"
+
+
+rule figure:
+    input:
+        cells=lambda w: plan.cells_of("figures", w.figure),
+        transitions=lambda w: plan.transitions_of(w.figure),
+    output:
+        svg=f"{plan.results}/figures/{{figure}}.svg",
+        png=f"{plan.results}/figures/{{figure}}.png",
+    log:
+        f"{plan.logs}/figures/{{figure}}.log",
+    benchmark:
+        f"{plan.benchmarks}/figures/{{figure}}.tsv"
+    wildcard_constraints:
+        figure=plan.names("figures"),
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        recipe=lambda w: plan.recipes.figure(w.figure),
+    message:
+        "Figure {wildcards.figure}"
+    script:
+        "../scripts/figure.py"

@@ -1,0 +1,65 @@
+"""
+Base checkpoints.
+
+OUTPUTS:
+
+    results/models/{model}/  a Hugging Face folder: trained, or linked from a hub's cache or a folder
+"""
+
+
+rule train_model:
+    output:
+        directory("results/models/{model}"),
+    log:
+        f"{plan.logs}/models/{{model}}.log",
+    benchmark:
+        f"{plan.benchmarks}/models/{{model}}.tsv"
+    wildcard_constraints:
+        model=plan.names("models", "train"),
+    conda:
+        "../envs/torch.yaml"
+    threads: plan.training_threads
+    params:
+        recipe=lambda w: plan.recipes.model(w.model),
+    message:
+        "Training {wildcards.model} (minutes)"
+    script:
+        "../scripts/train_model.py"
+
+
+rule fetch_model:
+    output:
+        directory("results/models/{model}"),
+    log:
+        f"{plan.logs}/models/{{model}}.log",
+    benchmark:
+        f"{plan.benchmarks}/models/{{model}}.tsv"
+    wildcard_constraints:
+        model=plan.names("models", "hub"),
+    conda:
+        "../envs/torch.yaml"
+    params:
+        recipe=lambda w: plan.recipes.model(w.model),
+    message:
+        "Fetching {wildcards.model} from the hub"
+    script:
+        "../scripts/fetch_model.py"
+
+
+rule link_model:
+    output:
+        directory("results/models/{model}"),
+    log:
+        f"{plan.logs}/models/{{model}}.log",
+    benchmark:
+        f"{plan.benchmarks}/models/{{model}}.tsv"
+    wildcard_constraints:
+        model=plan.names("models", "path"),
+    conda:
+        "../envs/torch.yaml"
+    params:
+        recipe=lambda w: plan.recipes.model(w.model),
+    message:
+        "Linking {wildcards.model}"
+    script:
+        "../scripts/link_model.py"

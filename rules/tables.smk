@@ -1,0 +1,34 @@
+"""
+Tables of a sweep's cells.
+
+REQUIRED INPUTS:
+
+    cells/{model}/{chain}/{evaluation}.json
+
+OUTPUTS:
+
+    tables/{table}.{csv,md,tex}
+"""
+
+
+rule table:
+    input:
+        cells=lambda w: plan.cells_of("tables", w.table),
+    output:
+        csv=f"{plan.results}/tables/{{table}}.csv",
+        markdown=f"{plan.results}/tables/{{table}}.md",
+        latex=f"{plan.results}/tables/{{table}}.tex",
+    log:
+        f"{plan.logs}/tables/{{table}}.log",
+    benchmark:
+        f"{plan.benchmarks}/tables/{{table}}.tsv"
+    wildcard_constraints:
+        table=plan.names("tables"),
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        recipe=lambda w: plan.recipes.table(w.table),
+    message:
+        "Table {wildcards.table}"
+    script:
+        "../scripts/table.py"

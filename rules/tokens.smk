@@ -1,0 +1,56 @@
+"""
+Corpora, tokenised once by each model's tokenizer.
+
+REQUIRED INPUTS:
+
+    results/models/{model}/
+
+OUTPUTS:
+
+    tokens/{model}/{corpus}.npy                    the joined corpus, as evaluations and streams read it
+    tokens/{model}/{corpus}.documents.npy          each document tokenised by itself
+    tokens/{model}/{corpus}.documents.offsets.npy  where each of them starts
+"""
+
+
+rule tokens:
+    input:
+        model="results/models/{model}",
+        file=lambda w: ancient(plan.corpus_file(w.corpus)),
+    output:
+        tokens=f"{plan.results}/tokens/{{model}}/{{corpus}}.npy",
+    log:
+        f"{plan.logs}/tokens/{{model}}/{{corpus}}.log",
+    benchmark:
+        f"{plan.benchmarks}/tokens/{{model}}/{{corpus}}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: plan.threads
+    params:
+        recipe=lambda w: plan.recipes.tokens(w.corpus),
+    message:
+        "Tokenising {wildcards.corpus} for {wildcards.model}"
+    script:
+        "../scripts/tokens.py"
+
+
+rule tokens_of_documents:
+    input:
+        model="results/models/{model}",
+        file=lambda w: ancient(plan.corpus_file(w.corpus)),
+    output:
+        tokens=f"{plan.results}/tokens/{{model}}/{{corpus}}.documents.npy",
+        offsets=f"{plan.results}/tokens/{{model}}/{{corpus}}.documents.offsets.npy",
+    log:
+        f"{plan.logs}/tokens/{{model}}/{{corpus}}.documents.log",
+    benchmark:
+        f"{plan.benchmarks}/tokens/{{model}}/{{corpus}}.documents.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: plan.threads
+    params:
+        recipe=lambda w: plan.recipes.tokens(w.corpus),
+    message:
+        "Tokenising the documents of {wildcards.corpus} for {wildcards.model}"
+    script:
+        "../scripts/tokens_of_documents.py"

@@ -1,0 +1,16 @@
+"""Compress a checkpoint by one step of a chain."""
+
+from pathlib import Path
+
+from meltpoint.job import job
+
+with job(snakemake) as (recipe, compute):
+    from meltpoint.compress import compress
+
+    compress(
+        Path(snakemake.input.parent),
+        Path(snakemake.output[0]),
+        recipe,
+        [Path(file) for file in [*snakemake.input.tokens, *snakemake.input.windows]],
+        compute,
+    )

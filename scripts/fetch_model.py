@@ -1,0 +1,11 @@
+"""Link a model of the hub."""
+
+from pathlib import Path
+
+from meltpoint.job import job
+
+with job(snakemake) as (recipe, _):
+    from meltpoint.models import fetch
+
+    key = f"models.{snakemake.wildcards.model}"
+    fetch(recipe["hub"], recipe["revision"], Path(snakemake.output[0]), key)

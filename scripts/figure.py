@@ -1,0 +1,18 @@
+"""Draw a figure as SVG and PNG."""
+
+from pathlib import Path
+
+from meltpoint.job import job
+
+with job(snakemake, computes=False) as (recipe, _):
+    import pandas as pd
+
+    from meltpoint import figures
+    from meltpoint.analysis.frame import read_cells
+    from meltpoint.config import Figure
+
+    spec = Figure(**recipe["spec"])
+    frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
+    fitted = [pd.read_csv(file) for file in snakemake.input.transitions]
+    figure = figures.draw(spec.kind, frame, fitted[0] if fitted else None, spec)
+    figures.save(figure, [Path(snakemake.output.svg), Path(snakemake.output.png)])

@@ -1,0 +1,18 @@
+"""Measure a checkpoint's perplexity."""
+
+from pathlib import Path
+
+from meltpoint.job import job
+
+with job(snakemake) as (recipe, compute):
+    from meltpoint.evaluation.perplexity import measure
+
+    measure(
+        Path(snakemake.input.checkpoint),
+        Path(snakemake.input.tokens),
+        Path(snakemake.input.dense[0]) if snakemake.input.dense else None,
+        Path(snakemake.output.cell),
+        Path(snakemake.output.nll),
+        recipe,
+        compute,
+    )

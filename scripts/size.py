@@ -1,0 +1,15 @@
+"""Count what a checkpoint weighs."""
+
+from pathlib import Path
+
+from meltpoint.job import job
+
+with job(snakemake, computes=False) as (recipe, _):
+    from meltpoint.evaluation.size import measure
+
+    measure(
+        Path(snakemake.input.checkpoint),
+        Path(snakemake.input.dense),
+        Path(snakemake.output.cell),
+        recipe,
+    )

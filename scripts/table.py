@@ -1,0 +1,16 @@
+"""Draw up a table as CSV, Markdown and LaTeX."""
+
+from pathlib import Path
+
+from meltpoint.job import job
+
+with job(snakemake, computes=False) as (recipe, _):
+    from meltpoint.analysis import tables
+    from meltpoint.analysis.frame import read_cells
+    from meltpoint.config import Table
+
+    frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
+    table = tables.build(frame, Table(**recipe["spec"]))
+    Path(snakemake.output.csv).write_text(tables.to_csv(table))
+    Path(snakemake.output.markdown).write_text(tables.to_markdown(table))
+    Path(snakemake.output.latex).write_text(tables.to_latex(table))

@@ -1,0 +1,16 @@
+"""Tokenise each document of a corpus by itself."""
+
+from pathlib import Path
+
+from meltpoint.job import job
+
+with job(snakemake) as (recipe, _):
+    from meltpoint.tokens import write_documents
+
+    write_documents(
+        recipe["corpus"],
+        Path(snakemake.input.file[0]) if snakemake.input.file else None,
+        Path(snakemake.input.model),
+        Path(snakemake.output.tokens),
+        Path(snakemake.output.offsets),
+    )

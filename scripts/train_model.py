@@ -1,0 +1,11 @@
+"""Train the demo model."""
+
+from pathlib import Path
+
+from meltpoint.job import job
+
+with job(snakemake, computes=False) as (recipe, _):
+    from meltpoint.demo.recipe import Recipe
+    from meltpoint.models import train
+
+    train(Recipe(**recipe["train"]), Path(snakemake.output[0]))

@@ -1,0 +1,12 @@
+"""Fit the transition points of a sweep's curves."""
+
+from pathlib import Path
+
+from meltpoint.job import job
+
+with job(snakemake, computes=False) as (recipe, _):
+    from meltpoint.analysis.frame import read_cells
+    from meltpoint.analysis.transitions import fit_curves
+
+    frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
+    fit_curves(frame).to_csv(snakemake.output[0], index=False)
