@@ -1,0 +1,1 @@
+"""From cells to conclusions: the tidy frame, transition points and tables."""

@@ -1,0 +1,157 @@
+"""The forms with a transition, each as a least-squares problem in log perplexity.
+
+Given s0 (and, with a dense limit, the shape below it) every form is linear in what remains, so a fit
+is a search over a grid with an exact solution at each of its points: no local minima.
+
+The published form is that of the "Model Phase Transitions" figures (`mpt_phase_points.csv`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# A loss is quadratic in a small perturbation (LeCun et al. 1990, Optimal Brain Damage), and the
+# energy of the smallest fraction s of weights grows as s to s^3 (any density finite at zero).
+# A log perplexity that grows no faster than s^3 is therefore gradual; only a faster one is collapse.
+GRADUAL = 3.0
+PARAMETERS = ("ppl0", "a", "alpha", "beta", "gamma")
+
+
+@dataclass(frozen=True)
+class Design:
+    """Least-squares problems at J values of the first axis and M shapes of the others, n points.
+
+    `basis` [J, n, p] @ c + `offset` [J, M, n] is the log perplexity; a solution c counts where its
+    coefficients `positive` (indices) are not negative.
+    """
+
+    basis: np.ndarray
+    offset: np.ndarray
+    positive: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """The published form: a s^alpha up to s0, a s0^alpha exp(beta h + gamma h^2) above, h = s - s0.
+
+    The slope of the logarithm does not fall at s0: the curve above is the tangent at s0 plus
+    `powers` of h with coefficients >= 0: (1,) the published form without gamma, (1, 2) with it.
+    """
+
+    powers: tuple[int, ...]
+    name = "power law"
+    transition = True
+
+    @property
+    def count(self) -> int:
+        """Free parameters, the noise included."""
+        return 4 + len(self.powers)
+
+    def axes(self, s, y) -> list[np.ndarray]:
+        return [breaks(s, self.powers, 121)]
+
+    def design(self, s, axes) -> Design:
+        s0 = axes[0][:, None]
+        below, h = split(s, s0)
+        basis = [np.ones_like(h), np.log(below) + h / s0, *(h**power for power in self.powers)]
+        offset = np.zeros((len(s0), 1, len(s)))
+        return Design(np.stack(basis, -1), offset, tuple(range(2, len(basis))))
+
+    def parameters(self, point, coefficients) -> dict[str, float]:
+        (s0,), (log_a, alpha, *above) = point, coefficients
+        rises = rise(self.powers, above, alpha / s0)
+        return {"s0": s0, "a": np.exp(log_a), "alpha": alpha, **rises}
+
+
+@dataclass(frozen=True)
+class DenseLimit:
+    """ppl0 + a s^alpha up to s0, the exponential of `PowerLaw` above; alpha <= GRADUAL.
+
+    A known dense perplexity is ppl0 itself, a condition rather than a point, so that all forms are
+    compared on the same points; otherwise ppl0 is fitted. The shape below s0 is searched by
+    log u, u = log(1 + a s0^alpha / ppl0): the loss in log perplexity when the collapse begins.
+    """
+
+    powers: tuple[int, ...]
+    dense: float | None = None
+    name = "dense limit"
+    transition = True
+
+    @property
+    def count(self) -> int:
+        """Free parameters, the noise included."""
+        return 4 + len(self.powers) + (self.dense is None)
+
+    def axes(self, s, y) -> list[np.ndarray]:
+        scale = y.max() - (y.min() if self.dense is None else np.log(self.dense))
+        return [breaks(s, self.powers, 41), losses(scale, 16), np.linspace(0.25, GRADUAL, 9)]
+
+    def design(self, s, axes) -> Design:
+        s0 = axes[0][:, None]
+        loss, alpha = (axis.ravel() for axis in np.meshgrid(*axes[1:], indexing="ij"))
+        u = np.exp(loss)
+        below, h = split(s, s0)
+        ratio, slope = np.expm1(u) / s0**alpha, alpha / s0 * -np.expm1(-u)
+        offset = np.log1p(ratio[..., None] * below[:, None] ** alpha[:, None])
+        offset += slope[..., None] * h[:, None]
+        basis = np.stack([h**power for power in self.powers], -1)
+        return with_dense(basis, offset, tuple(range(len(self.powers))), self.dense)
+
+    def parameters(self, point, coefficients) -> dict[str, float]:
+        s0, loss, alpha = point
+        above, ppl0 = take_dense(coefficients, self.dense)
+        u = np.exp(loss)
+        rises = rise(self.powers, above, alpha / s0 * -np.expm1(-u))
+        return {"s0": s0, "ppl0": ppl0, "a": ppl0 * np.expm1(u) / s0**alpha, "alpha": alpha} | rises
+
+
+def evaluate(form: str, s, s0, ppl0, a, alpha, beta, gamma) -> np.ndarray:
+    """Perplexity of a curve at sparsities `s`; parameters that a form lacks are NaN.
+
+    At s = 0 the power law, which has no dense limit, gives 0.
+    """
+    s = np.asarray(s, float)
+    a, alpha, beta, gamma = np.nan_to_num([a, alpha, beta, gamma])
+    if form == "smooth":
+        return ppl0 * np.exp(a * s**alpha + beta * s + gamma * s**2)
+    if form == "smooth power law":
+        return ppl0 + a * s**alpha
+    below, h = np.minimum(s, s0), np.maximum(s - s0, 0)
+    start = a * below**alpha + (ppl0 if form == "dense limit" else 0)
+    return start * np.exp(beta * h + gamma * h**2)
+
+
+def breaks(s, powers: tuple[int, ...], number: int) -> np.ndarray:
+    """The s0 that leave two levels or more below, and a level beyond s0 for each power."""
+    return np.linspace(s[1], s[-1 - len(powers)], number)
+
+
+def losses(largest: float, number: int) -> np.ndarray:
+    """Logarithms of losses in log perplexity, from 0.3 % of the largest to it."""
+    return np.log(max(largest, 1e-3)) + np.linspace(np.log(0.003), 0, number)
+
+
+def split(s, s0) -> tuple[np.ndarray, np.ndarray]:
+    """min(s, s0) and max(s - s0, 0): each [J, n]."""
+    return np.minimum(s, s0), np.maximum(s - s0, 0)
+
+
+def with_dense(basis, offset, positive: tuple[int, ...], dense: float | None) -> Design:
+    """Add log ppl0: to the offset where the dense perplexity is known, else as a column."""
+    if dense is not None:
+        return Design(basis, offset + np.log(dense), positive)
+    ones = np.ones((*basis.shape[:-1], 1))
+    return Design(np.concatenate([basis, ones], -1), offset, positive)
+
+
+def take_dense(coefficients, dense: float | None) -> tuple[np.ndarray, float]:
+    """The coefficients without log ppl0, and ppl0."""
+    if dense is not None:
+        return coefficients, dense
+    return coefficients[:-1], float(np.exp(coefficients[-1]))
+
+
+def rise(powers: tuple[int, ...], above, tangent: float) -> dict[str, float]:
+    """beta and gamma above s0, from what is added to the tangent there."""
+    added = dict(zip(powers, above, strict=True))
+    return {"beta": tangent + added.get(1, 0.0), "gamma": added.get(2, 0.0)}

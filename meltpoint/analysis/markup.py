@@ -1,0 +1,131 @@
+"""A table as it is printed, and how Markdown and LaTeX write it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+
+@dataclass
+class Entry:
+    """One printed cell: its text, its standard error, "best" or "second", its notes' letters."""
+
+    text: str
+    error: str = ""
+    mark: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is printed: `heads` of the label columns and of the entries, rows, notes by letter."""
+
+    caption: str
+    labels: list[str]
+    heads: list[str]
+    rows: list[tuple[list[str], list[Entry]]]
+    notes: dict[str, str]
+    remarks: list[str]
+    cells: pd.DataFrame
+
+
+def to_markdown(table: Table) -> str:
+    """Best bold, second underlined, notes below."""
+    body = [
+        [*map(escape_markdown, labels), *(render(e, MARKDOWN) for e in entries)]
+        for labels, entries in table.rows
+    ]
+    grid = [[*table.labels, *table.heads], *body]
+    widths = [max(len(row[i]) for row in grid) for i in range(len(grid[0]))]
+    rule = "|".join(
+        "-" * (w + 2) if i < len(table.labels) else "-" * (w + 1) + ":"
+        for i, w in enumerate(widths)
+    )
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in grid
+    ]
+    notes = [f"<sup>{letter}</sup> {text}  " for letter, text in table.notes.items()]
+    above = [table.caption, ""] if table.caption else []
+    below = ["", *notes, *(f"{text}  " for text in table.remarks)]
+    return "\n".join([*above, lines[0], f"|{rule}|", *lines[1:], *below]).rstrip() + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """A table environment for a document that loads booktabs."""
+    columns = "l" * len(table.labels) + "r" * len(table.heads)
+    lines = [r"\begin{table}", r"\centering"]
+    if table.caption:
+        lines.append(rf"\caption{{{escape_latex(table.caption)}}}")
+    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    lines += [latex_row(map(escape_latex, [*table.labels, *table.heads])), r"\midrule"]
+    for index, (labels, entries) in enumerate(table.rows):
+        if index and "model" in table.labels and labels[0] != table.rows[index - 1][0][0]:
+            lines.append(r"\midrule")
+        printed = (render(e, LATEX) for e in entries)
+        lines.append(latex_row([*map(escape_latex, labels), *printed]))
+    lines += [r"\bottomrule", r"\end{tabular}", *latex_notes(table), r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def latex_notes(table: Table) -> list[str]:
+    """The notes as small lines below the tabular."""
+    notes = [
+        rf"\textsuperscript{{{letter}}}\,{escape_latex(text)}"
+        for letter, text in table.notes.items()
+    ]
+    notes += [escape_latex(text) for text in table.remarks]
+    if not notes:
+        return []
+    return [r"\par\smallskip", r"{\footnotesize\raggedright", *(f"{n}\\par" for n in notes), "}"]
+
+
+@dataclass(frozen=True)
+class Markup:
+    """How a format writes a mark, an error and a note."""
+
+    best: str
+    second: str
+    error: str
+    note: str
+    escape: Callable[[str], str]
+
+
+def escape_markdown(text: str) -> str:
+    for character in "\\|*_<`":
+        text = text.replace(character, "&lt;" if character == "<" else "\\" + character)
+    return text
+
+
+def escape_latex(text: str) -> str:
+    """LaTeX's own characters, and the dash that stands for no level, as text."""
+    special = {
+        **{c: "\\" + c for c in "&%$#_{}"},
+        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+        **{"<": r"\textless{}", ">": r"\textgreater{}", "–": "--", "±": r"$\pm$"},
+    }
+    return "".join(special.get(character, character) for character in text)
+
+
+MARKDOWN = Markup("**{}**", "<u>{}</u>", "{} ± {}", "{}<sup>{}</sup>", escape_markdown)
+LATEX = Markup(
+    r"\textbf{{{}}}",
+    r"\underline{{{}}}",
+    r"{} $\pm$ {}",
+    r"{}\textsuperscript{{{}}}",
+    escape_latex,
+)
+
+
+def render(printed: Entry, markup: Markup) -> str:
+    """An entry in a format."""
+    text = markup.escape(printed.text)
+    if printed.mark:
+        text = getattr(markup, printed.mark).format(text)
+    if printed.error:
+        text = markup.error.format(text, printed.error)
+    return markup.note.format(text, ",".join(printed.notes)) if printed.notes else text

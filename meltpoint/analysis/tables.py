@@ -1,0 +1,150 @@
+"""Tables: methods by level as CSV for machines, Markdown and LaTeX (booktabs) for readers."""
+
+from string import ascii_lowercase
+
+import pandas as pd
+
+from meltpoint.analysis.levels import level_key, level_label
+from meltpoint.analysis.markup import Entry, Table, to_latex, to_markdown
+
+__all__ = ["Table", "build", "to_csv", "to_latex", "to_markdown"]
+
+LABELS = ["model", "method", "settings"]
+CSV_COLUMNS = [
+    *(*LABELS, "level", "evaluation", "metric", "unit", "value", "stderr", "difference"),
+    *("difference_stderr", "requested", "achieved", "status", "reason", "source"),
+]
+HIGHER_IS_BETTER = {"accuracy", "acc", "acc_norm", "exact_match", "score", "tokens_per_second"}
+ROUNDING = 0.005
+
+
+def build(frame: pd.DataFrame, spec) -> Table:
+    """The table of `spec` (`meltpoint.config.Table`) from a tidy frame.
+
+    Rows are methods, by settings and by model where these vary; columns are levels in their natural
+    order behind the dense value. Best and second are marked per model and column, after rounding.
+    """
+    cells = arrange(frame[frame["evaluation"] == spec.value], spec.order)
+    pruned = cells[cells["chain"] != "dense"]
+    levels = sorted(pruned["level"].unique(), key=level_key)
+    labels = [x for x in LABELS if x == "method" or len(pruned[x].unique()) > 1]
+    notes = Notes()
+    rows = []
+    for _, block in cells.groupby("model", sort=False):
+        rows += block_rows(block, levels, labels, spec, notes)
+    heads = [*(["dense"] if shows_dense(cells, spec) else []), *map(level_label, levels)]
+    remarks = list(getattr(spec, "footnotes", None) or [])
+    return Table(spec.caption, labels, heads, rows, notes.by_letter, remarks, cells)
+
+
+def arrange(cells: pd.DataFrame, order: list[str]) -> pd.DataFrame:
+    """Cells by model as they come, dense first, methods as ordered and then as they come."""
+    methods = [*order, *(m for m in cells["method"].unique() if m not in order)]
+    keys = pd.DataFrame(index=cells.index)
+    keys["model"] = pd.factorize(cells["model"])[0]
+    keys["method"] = cells["method"].map(methods.index).where(cells["chain"] != "dense", -1)
+    keys["settings"] = pd.factorize(cells["settings"])[0]
+    keys["level"] = cells["level"].map(level_key)
+    return cells.loc[keys.sort_values(list(keys)).index]
+
+
+def shows_dense(cells: pd.DataFrame, spec) -> bool:
+    return spec.show == "value" and bool((cells["chain"] == "dense").any())
+
+
+class Notes:
+    """Footnotes, each given a letter once."""
+
+    def __init__(self) -> None:
+        self.by_letter: dict[str, str] = {}
+
+    def letter(self, text: str) -> str:
+        for letter, known in self.by_letter.items():
+            if known == text:
+                return letter
+        letter = name_of(len(self.by_letter))
+        self.by_letter[letter] = text
+        return letter
+
+
+def name_of(index: int) -> str:
+    """a ... z, aa, ab ..."""
+    prefix = name_of(index // 26 - 1) if index >= 26 else ""
+    return prefix + ascii_lowercase[index % 26]
+
+
+def block_rows(block: pd.DataFrame, levels: list[str], labels: list[str], spec, notes: Notes):
+    """The rows of one model, marked."""
+    dense = block[block["chain"] == "dense"]
+    rows, values = [], []
+    for keys, cells in block[block["chain"] != "dense"].groupby(LABELS, sort=False):
+        by_level = {cell["level"]: cell for cell in cells.to_dict("records")}
+        entries = [entry(by_level.get(level), spec, notes) for level in levels]
+        add_achieved(by_level, levels, entries, notes)
+        values.append([comparable(by_level.get(level), spec) for level in levels])
+        names = dict(zip(LABELS, keys, strict=True))
+        rows.append(([names[x] or "default" for x in labels], entries))
+    if spec.mark:
+        mark(rows, values)
+    if not shows_dense(block, spec):
+        return rows
+    first = entry(dense.iloc[0].to_dict(), spec, notes)
+    return [(names, [first, *entries]) for names, entries in rows]
+
+
+def entry(cell: dict | None, spec, notes: Notes) -> Entry:
+    """A cell as printed: "-" where there is none, N/A with its reason as a note."""
+    if cell is None:
+        return Entry("-")
+    if cell["status"] != "ok":
+        return Entry("N/A", notes=[notes.letter(cell["reason"] or "not applicable")])
+    sign = "+" if spec.show == "difference" else ""
+    error = cell["stderr" if spec.show == "value" else "difference_stderr"]
+    printed = f"{error:.{spec.digits}f}" if spec.error and abs(error) < float("inf") else ""
+    return Entry(f"{cell[spec.show]:{sign}.{spec.digits}f}", printed)
+
+
+def add_achieved(by_level: dict, levels: list[str], entries: list[Entry], notes: Notes) -> None:
+    """One note per row for all its cells whose sparsity is not the requested one."""
+    off = {
+        level: cell
+        for level, cell in by_level.items()
+        if cell["status"] == "ok" and abs(cell["achieved"] - cell["requested"]) > ROUNDING
+    }
+    if not off:
+        return
+    parts = [f"{off[x]['achieved']:.3f} at {level_label(x)}" for x in levels if x in off]
+    method = next(iter(off.values()))["method"]
+    letter = notes.letter(f"achieved sparsity of {method}: {', '.join(parts)}")
+    for level, printed in zip(levels, entries, strict=True):
+        printed.notes += [letter] if level in off else []
+
+
+def comparable(cell: dict | None, spec) -> float | None:
+    """The value as printed, lower for better; None where it does not compete."""
+    if cell is None or cell["status"] != "ok" or not abs(cell[spec.show]) < float("inf"):
+        return None
+    sign = -1 if cell["metric"] in HIGHER_IS_BETTER else 1
+    return sign * round(cell[spec.show], spec.digits)
+
+
+def mark(rows, values: list[list[float | None]]) -> None:
+    """Best of two or more, second of three or more; equal values share their mark."""
+    for column in range(len(values[0]) if values else 0):
+        present = [row[column] for row in values if row[column] is not None]
+        ranks = sorted(set(present))
+        for (_, entries), row in zip(rows, values, strict=True):
+            if row[column] is None or len(present) < 2:
+                continue
+            if row[column] == ranks[0]:
+                entries[column].mark = "best"
+            elif row[column] == ranks[1] and len(present) > 2 and present.count(ranks[0]) == 1:
+                entries[column].mark = "second"
+
+
+def to_csv(table: Table) -> str:
+    """One row per cell, in the table's order, at full precision; a NaN that was measured is nan."""
+    cells = table.cells[CSV_COLUMNS].copy()
+    undefined = (cells["status"] == "ok") & cells["value"].isna()
+    cells["value"] = cells["value"].astype(object).where(~undefined, "nan")
+    return cells.to_csv(index=False, lineterminator="\n")

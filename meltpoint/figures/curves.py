@@ -1,0 +1,201 @@
+"""Perplexity over sparsity, with the fitted curves and their transition points."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from meltpoint.analysis.transitions import predict
+from meltpoint.errors import MeltpointError
+from meltpoint.figures.legend import HOLLOW, LEGEND_ROW, PATTERNS, STAR, columns, legend
+from meltpoint.figures.style import FAINT, RC, looks
+
+HEIGHT = 0.74
+STRIP_ROW = 0.095
+INTERVAL = {"linewidth": 1.0, "marker": "|", "markersize": 5, "markeredgewidth": 1.0}
+
+
+def draw_curves(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec) -> Figure:
+    """One panel per model: points with standard errors, fits with a star at s0.
+
+    A strip below shows each s0 with its interval, one line per method: on the curves themselves
+    they would hide each other. 2:4 and 4:8 are hollow triangles at 0.5, the dense perplexity is a
+    dashed line, infinities stand at the upper edge. Raises MeltpointError where no cell of the
+    evaluation has a numeric sparsity.
+    """
+    cells = prepare(frame, spec)
+    fits = prepare_fits(transitions, spec)
+    names = list(dict.fromkeys(cells.loc[cells["chain"] != "dense", "name"]))
+    names.sort(key=lambda name: spec.order.index(name) if name in spec.order else len(spec.order))
+    look = looks(names, spec.colors)
+    models = list(cells["model"].unique())
+    with mpl.rc_context(RC):
+        figure, curves, strips = panels(models, spec, cells, fits, names)
+        for model, ax, strip in zip(models, curves, strips, strict=True):
+            of_model = fits[fits["model"] == model]
+            panel(ax, cells[cells["model"] == model], of_model, look)
+            draw_strip(strip, of_model, look)
+            ax.set_title(model if len(models) > 1 else "")
+        legend(figure, cells, fits, look, spec)
+    return figure
+
+
+def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
+    """The cells of the evaluation with their place on the x axis; those without one are dropped."""
+    cells = name_rows(frame[(frame["evaluation"] == spec.value) & (frame["status"] == "ok")])
+    cells["x"] = pd.to_numeric(cells["level"], errors="coerce")
+    if not cells["x"].notna().any():
+        raise MeltpointError(f"No cell of {spec.value} has a numeric sparsity to draw a curve of.")
+    drawn = cells["x"].notna() | cells["level"].isin(PATTERNS) | (cells["chain"] == "dense")
+    return cells[drawn]
+
+
+def prepare_fits(transitions: pd.DataFrame | None, spec) -> pd.DataFrame:
+    """The fitted curves that the figure asks for; none without `fit`."""
+    if transitions is None or spec.fit is None:
+        return pd.DataFrame(columns=["model", "name", "s0"])
+    fitted = transitions["form"].fillna("") != ""
+    return name_rows(transitions[fitted & (transitions["evaluation"] == spec.value)])
+
+
+def name_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """With `name`: the method, and its settings where it has any."""
+    settings = frame["settings"].fillna("")
+    name = frame["method"].str.cat(settings, sep=" ").str.strip()
+    return frame.assign(settings=settings, name=name)
+
+
+def panels(models: list[str], spec, cells: pd.DataFrame, fits: pd.DataFrame, names: list[str]):
+    """A row of panels that share the y axis, their strips of s0, and room for the legend below."""
+    broken = fits["s0"].notna().groupby(fits["model"]).sum()
+    strip = STRIP_ROW * (max(broken, default=0) + 0.6) if (broken > 0).any() else 0
+    width, main = len(models) * spec.width, HEIGHT * min(spec.width, 4)
+    rows = (len(names) + 3) // columns([spec.labels.get(name, name) for name in names], width) + 1
+    figure = Figure((width, main + strip + LEGEND_ROW * rows), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.02, hspace=0)
+    shape = {"height_ratios": [main, strip]} if strip else {}
+    grid = figure.subplots(
+        len(shape) + 1, len(models), sharex=True, sharey="row", squeeze=False, **shape
+    )
+    grid[0, 0].set_xlim(0, min(1, cells["x"].max() + 0.05))
+    grid[0, 0].set_ylabel("perplexity")
+    if strip:
+        grid[1, 0].set_ylabel("$s_0$", rotation=0, va="center", labelpad=8)
+    for ax in grid[-1]:
+        ax.set_xlabel("sparsity")
+    scale_y(grid[0, 0], cells.loc[np.isfinite(cells["value"]), "value"])
+    return figure, grid[0], grid[1] if strip else [None] * len(models)
+
+
+def scale_y(ax: Axes, values: pd.Series) -> None:
+    """A logarithmic axis with plain numbers: 1, 2, 5 or 1, 3 of each decade where few are seen."""
+    ax.set_yscale("log")
+    low, high = np.log10([values.min(), values.max()])
+    margin = 0.06 * max(high - low, 0.3)
+    ax.set_ylim(10 ** (low - margin), 10 ** (high + 2 * margin))
+    labelled = (1, 2, 5) if high - low < 1.4 else (1, 3) if high - low < 3.4 else (1,)
+    ax.yaxis.set_major_locator(LogLocator(subs=labelled))
+    ax.yaxis.set_major_formatter(FuncFormatter(tick))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def tick(value: float, _position: int) -> str:
+    return f"{value:g}" if value < 1e4 else f"$10^{{{np.log10(value):.0f}}}$"
+
+
+def panel(ax: Axes, cells: pd.DataFrame, fits: pd.DataFrame, look: dict) -> None:
+    """All that belongs to one model."""
+    draw_dense(ax, cells.loc[cells["chain"] == "dense", "value"])
+    for depth, (name, (color, marker)) in enumerate(look.items()):
+        own = cells[(cells["name"] == name) & (cells["chain"] != "dense")]
+        fit = fits[fits["name"] == name]
+        draw_points(ax, own[own["x"].notna()], color, marker, joined=fit.empty)
+        draw_patterns(ax, own, color)
+        draw_infinities(ax, own[own["x"].notna()], color, depth)
+        if len(fit):
+            draw_fit(ax, fit.iloc[0], own.loc[own["x"].notna(), "x"], color)
+
+
+def draw_dense(ax: Axes, values: pd.Series) -> None:
+    """A dashed line, named at its right end, where the curves are far above it."""
+    for value in values[np.isfinite(values)]:
+        ax.axhline(value, color=FAINT, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
+        ax.annotate(
+            f"dense {value:.3g}",
+            (1, value),
+            xycoords=ax.get_yaxis_transform(),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=6.5,
+            color="#5F5F5F",
+        )
+
+
+def draw_points(ax: Axes, cells: pd.DataFrame, color: str, marker: str, joined: bool) -> None:
+    """Points with their standard errors, joined by a line where no fit is drawn."""
+    cells = cells[np.isfinite(cells["value"])].sort_values("x")
+    dense = len(cells) > 12
+    ax.errorbar(
+        cells["x"],
+        cells["value"],
+        yerr=cells["stderr"].fillna(0),
+        color=color,
+        marker=marker,
+        markersize=2.6 if dense else 4,
+        markeredgecolor="white",
+        markeredgewidth=0.3 if dense else 0.5,
+        elinewidth=0.8,
+        linestyle="-" if joined else "none",
+        zorder=4,
+    )
+
+
+def draw_patterns(ax: Axes, cells: pd.DataFrame, color: str) -> None:
+    """N:M patterns as hollow triangles beside 0.5."""
+    for level, (marker, offset) in PATTERNS.items():
+        own = cells[(cells["level"] == level) & np.isfinite(cells["value"])]
+        x = np.full(len(own), 0.5 + offset)
+        ax.plot(x, own["value"], marker, color=color, **HOLLOW, zorder=5)
+
+
+def draw_infinities(ax: Axes, cells: pd.DataFrame, color: str, depth: int) -> None:
+    """Infinite and undefined perplexities as signs at the upper edge, one line per method."""
+    for _, cell in cells[~np.isfinite(cells["value"])].iterrows():
+        ax.annotate(
+            "∞" if cell["value"] == np.inf else "nan",
+            (cell["x"], 1),
+            xycoords=ax.get_xaxis_transform(),
+            xytext=(0, -6 * depth),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=8 if cell["value"] == np.inf else 6,
+            color=color,
+        )
+
+
+def draw_fit(ax: Axes, fit: pd.Series, x: pd.Series, color: str) -> None:
+    """The fitted curve and a star at its s0."""
+    grid = np.linspace(x.min(), x.max(), 400)
+    ax.plot(grid, predict(fit, grid), color=color, zorder=2)
+    if np.isfinite(fit["s0"]):
+        ax.plot(fit["s0"], fit["ppl_at_s0"], color=color, **STAR, zorder=6)
+
+
+def draw_strip(ax: Axes | None, fits: pd.DataFrame, look: dict) -> None:
+    """Each s0 with its interval, a line per method that has one."""
+    if ax is None:
+        return
+    claimed = fits.dropna(subset="s0").set_index("name")
+    for depth, name in enumerate(n for n in look if n in claimed.index):
+        fit, color = claimed.loc[name], look[name][0]
+        ax.plot([fit["s0_low"], fit["s0_high"]], [-depth] * 2, color=color, **INTERVAL)
+        ax.plot(fit["s0"], -depth, color=color, **STAR)
+    ax.set_ylim(-len(claimed) + 0.2, 0.8)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)

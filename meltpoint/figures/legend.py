@@ -1,0 +1,56 @@
+"""The signs that figures share, and the legend that explains them."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from meltpoint.analysis.levels import level_label
+from meltpoint.figures.style import INK
+
+LEGEND_ROW = 0.16
+# Triangles that point at the sparsity the pattern stands for, beside the points that are there.
+PATTERNS = {"2of4": ("<", 0.014), "4of8": (">", -0.014)}
+HOLLOW = {"markerfacecolor": "white", "markeredgewidth": 0.9, "markersize": 4, "linestyle": "none"}
+STAR = {
+    "marker": "*",
+    "markersize": 7.5,
+    "markeredgecolor": INK,
+    "markeredgewidth": 0.5,
+    "linestyle": "none",
+}
+
+
+def legend(figure: Figure, cells: pd.DataFrame, fits: pd.DataFrame, look: dict, spec):
+    """Below the panels: the methods, then the signs."""
+    figure.legend(
+        handles=[*method_handles(look, spec), *sign_handles(cells, fits)],
+        loc="outside lower center",
+        ncols=columns([spec.labels.get(name, name) for name in look], figure.get_figwidth()),
+        handlelength=1.6,
+        columnspacing=1.2,
+        handletextpad=0.5,
+        labelspacing=0.35,
+        borderaxespad=0.2,
+    )
+
+
+def columns(labels: list[str], width: float) -> int:
+    """Columns of the legend that fit a width in inches, at most as many as one row needs."""
+    longest = max(13, *map(len, labels)) * 0.055 + 0.3
+    return max(1, min(len(labels) + 3, int(width / longest)))
+
+
+def method_handles(look: dict, spec) -> Iterable[Line2D]:
+    for name, (color, marker) in look.items():
+        label = spec.labels.get(name, name)
+        yield Line2D([], [], color=color, marker=marker, markeredgecolor="white", label=label)
+
+
+def sign_handles(cells: pd.DataFrame, fits: pd.DataFrame) -> Iterable[Line2D]:
+    for level, (marker, _) in PATTERNS.items():
+        if (cells["level"] == level).any():
+            yield Line2D([], [], color=INK, marker=marker, label=level_label(level), **HOLLOW)
+    if fits["s0"].notna().any():
+        yield Line2D([], [], color="#BBBBBB", label="$s_0$, 95 % interval", **STAR)

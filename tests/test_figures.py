@@ -1,0 +1,127 @@
+"""Figures: that what is drawn is what the frame says, and that the files are reproducible."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from meltpoint import figures
+from meltpoint.analysis.transitions import fit_curves
+from meltpoint.errors import MeltpointError
+from meltpoint.figures.style import MARKERS, PALETTE, looks
+
+LEVELS = np.arange(1, 9) / 10
+
+
+def spec(**changes):
+    defaults = {"value": "ppl", "fit": "transition", "colors": {}, "labels": {}, "order": []}
+    return SimpleNamespace(**defaults | {"width": 3.35} | changes)
+
+
+def cell(model, method, level, value):
+    return {
+        **{
+            "model": model,
+            "method": method,
+            "level": level,
+            "value": value,
+            "stderr": 0.01 * value,
+        },
+        **{"chain": "dense" if method == "dense" else f"{method}@{level}", "settings": ""},
+        **{"evaluation": "ppl", "metric": "perplexity", "status": "ok", "kind": "unstructured"},
+    }
+
+
+def frame(models=("m",)):
+    rows = []
+    for model in models:
+        rows.append(cell(model, "dense", "", 20.0))
+        for method, s0 in (("wanda", 0.45), ("sparsegpt", 0.55)):
+            curve = 20 * (1 + 0.3 * LEVELS**2) * np.exp(12 * np.maximum(LEVELS - s0, 0))
+            rows += [cell(model, method, f"{s:g}", v) for s, v in zip(LEVELS, curve, strict=True)]
+            rows += [cell(model, method, "2of4", 30.0), cell(model, method, "4of8", 25.0)]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    cells = frame()
+    transitions = fit_curves(cells, draws=50)
+    return figures.draw("curves", cells, transitions, spec()), transitions
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_stars_stand_at_s0(drawn):
+    figure, transitions = drawn
+    stars = [line for line in figure.axes[0].lines if line.get_marker() == "*"]
+    assert sorted(x for line in stars for x in line.get_xdata()) == sorted(transitions["s0"])
+    strip = figure.axes[1]
+    bars = [tuple(line.get_xdata()) for line in strip.lines if line.get_marker() == "|"]
+    assert bars == list(zip(transitions["s0_low"], transitions["s0_high"], strict=True))
+
+
+def test_points_are_those_of_the_frame(drawn):
+    points = [c.lines[0] for c in drawn[0].axes[0].containers]
+    assert [list(line.get_xdata()) for line in points] == [list(LEVELS)] * 2
+    cells = frame()
+    wanda = cells[(cells["method"] == "wanda") & ~cells["level"].str.contains("of")]
+    np.testing.assert_array_equal(points[0].get_ydata(), wanda["value"])
+
+
+def test_legend_names_methods_and_signs_outside_the_panels(drawn):
+    figure = drawn[0]
+    assert texts(figure) == ["wanda", "sparsegpt", "2:4", "4:8", "$s_0$, 95 % interval"]
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert not any(box.overlaps(ax.get_window_extent()) for ax in figure.axes)
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+
+
+def test_without_fit_there_are_no_stars():
+    figure = figures.draw("curves", frame(), None, spec(fit=None, labels={"wanda": "Wanda"}))
+    assert len(figure.axes) == 1
+    assert not [line for line in figure.axes[0].lines if line.get_marker() == "*"]
+    assert texts(figure) == ["Wanda", "sparsegpt", "2:4", "4:8"]
+
+
+def test_one_panel_per_model():
+    figure = figures.draw("curves", frame(("m", "n")), None, spec(fit=None))
+    assert [ax.get_title() for ax in figure.axes] == ["m", "n"]
+    assert figure.get_figwidth() == pytest.approx(2 * 3.35)
+
+
+def test_infinities_are_drawn_at_the_edge():
+    cells = frame()
+    cells.loc[(cells["method"] == "wanda") & (cells["level"] == "0.8"), "value"] = np.inf
+    figure = figures.draw("curves", cells, None, spec(fit=None))
+    assert "∞" in [text.get_text() for text in figure.axes[0].texts]
+    assert np.isfinite(figure.axes[0].get_ylim()).all()
+
+
+def test_same_figure_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        figure = figures.draw("curves", frame(), None, spec(fit=None))
+        figures.save(figure, [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"])
+    for suffix in ("svg", "png"):
+        first, second = (tmp_path / f"{name}.{suffix}" for name in "ab")
+        assert first.read_bytes() == second.read_bytes()
+    assert b"<dc:date>" not in (tmp_path / "a.svg").read_bytes()
+
+
+def test_looks_are_fixed_distinct_and_overruled():
+    assert looks(["sparsegpt", "wanda"], {})["wanda"] == looks(["wanda"], {})["wanda"]
+    many = looks([f"m{i}" for i in range(len(PALETTE))], {})
+    assert len(set(many.values())) == len(PALETTE) == len(MARKERS)
+    assert looks(["wanda"], {"wanda": "black"})["wanda"][0] == "black"
+
+
+def test_nothing_to_draw_is_said():
+    with pytest.raises(MeltpointError, match="No cell of other has a numeric sparsity"):
+        figures.draw("curves", frame(), None, spec(value="other"))
+    with pytest.raises(MeltpointError, match="No kind of figure is called 'pie'"):
+        figures.draw("pie", frame(), None, spec())
