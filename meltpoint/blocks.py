@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from meltpoint import skeleton
 from meltpoint.chain import Level, Pattern
 from meltpoint.checkpoint import Reader, Writer
-from meltpoint.compute import Compute
+from meltpoint.compute import Compute, trim_memory
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.methods import Method
 from meltpoint.methods.settings import MethodSettings
@@ -152,6 +152,8 @@ def walk(
         if method.statistics and index + 1 < len(walk.blocks):
             walk.advance(index)
         skeleton.empty(walk.model, tensors)
+        del tensors
+        trim_memory()
     return layers
 
 

@@ -1,5 +1,7 @@
 """Where and how a job computes: device, dtype, threads, batch."""
 
+import contextlib
+import ctypes
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -43,3 +45,13 @@ class Compute:
         if self.batch != "auto":
             return self.batch
         return max(1, tokens.get(self.torch_device.type, tokens["cpu"]) // length)
+
+
+def trim_memory() -> None:
+    """Hands freed memory back to the system.
+
+    glibc keeps large freed pieces for itself and cannot fit the next block's weights into them: the
+    walk's memory would grow by half a block with each block.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -25,6 +25,7 @@ levels = (Sparsity, Pattern)
 env = "torch"
 sources = ("masks",)
 statistics = ("hessian",)
+CHUNK = 16
 
 
 class Settings(CalibratedSettings):
@@ -60,18 +61,16 @@ def prune(weights, hessian, level, settings) -> list:
     `weights` are matrices [rows, C], `hessian` is [C, C]. The matrices' rows go through the column
     loop as one; thresholds are kept per matrix.
     """
-    weight = torch.cat([w.float() for w in weights])
+    # Transposed, so that a column of weights is contiguous.
+    columns = torch.cat([w.float() for w in weights]).T.contiguous()
     splits = [len(w) for w in weights]
-    weight[:, hessian.diagonal() == 0] = 0
-    gone = weight == 0
+    columns[hessian.diagonal() == 0] = 0
     factor = inverse_factor(hessian, settings.percdamp)
-    for start in range(0, weight.shape[1], settings.blocksize):
-        block = slice(start, min(start + settings.blocksize, weight.shape[1]))
-        error = _prune_columns(
-            weight[:, block], factor[block, block], gone[:, block], splits, level
-        )
-        weight[:, block.stop :] -= error @ factor[block, block.stop :]
-    return list(weight.split(splits))
+    for start in range(0, len(columns), settings.blocksize):
+        block = slice(start, min(start + settings.blocksize, len(columns)))
+        error = _prune_block(columns[block], factor[block, block], splits, level)
+        columns[block.stop :].addmm_(factor[block, block.stop :].T, error, alpha=-1)
+    return [weight.T for weight in columns.split(splits, dim=1)]
 
 
 def inverse_factor(hessian, percdamp: float):
@@ -90,29 +89,44 @@ def inverse_factor(hessian, percdamp: float):
         ) from None
 
 
-def _prune_columns(weight, factor, gone, splits, level):
-    """Prunes a block of columns in place; returns the error [rows, columns] for those after it."""
-    diagonal = factor.diagonal()
+def _prune_block(weight, factor, splits, level):
+    """Prunes a block of columns [b, rows] in place; returns their error for the columns after it.
+
+    Within the block the columns go in chunks: one by one inside a chunk, and a chunk's error reaches
+    the rest of the block in one product. The sums are those of a plain column loop.
+    """
+    diagonal = factor.diagonal()[:, None]
+    gone = weight == 0
     pattern = isinstance(level, Pattern)
     removed = gone if pattern else _below(weight, diagonal, gone, splits, level.fraction)
+    size = CHUNK * level.group if pattern else CHUNK
     error = torch.empty_like(weight)
-    for i in range(weight.shape[1]):
-        if pattern and i % level.group == 0:
-            group = slice(i, i + level.group)
-            removed[:, group] |= smallest_of_groups(
-                _score(weight[:, group], diagonal[group], removed[:, group]), level
-            )
-        error[:, i] = torch.where(removed[:, i], weight[:, i], 0) / diagonal[i]
-        weight[:, i:].addr_(error[:, i], factor[i, i:], alpha=-1)
+    for start in range(0, len(weight), size):
+        chunk = slice(start, min(start + size, len(weight)))
+        step = level if pattern else None
+        _prune_chunk(weight[chunk], factor[chunk, chunk], removed[chunk], error[chunk], step)
+        weight[chunk.stop :].addmm_(factor[chunk, chunk.stop :].T, error[chunk], alpha=-1)
     weight.masked_fill_(removed, 0)
     return error
 
 
+def _prune_chunk(weight, factor, removed, error, pattern) -> None:
+    """The column loop; with a `pattern` each group's mask is chosen when the loop comes to it."""
+    diagonal = factor.diagonal()
+    for i, pivot in enumerate(diagonal.tolist()):
+        if pattern and i % pattern.group == 0:
+            group = slice(i, i + pattern.group)
+            score = _score(weight[group], diagonal[group, None], removed[group])
+            removed[group] |= smallest_of_groups(score.T, pattern).T
+        torch.mul(weight[i], removed[i], out=error[i]).div_(pivot)
+        weight[i:].addr_(factor[i, i:], error[i], alpha=-1)
+
+
 def _score(weight, diagonal, gone):
     """The metric, with what is already gone below everything else."""
-    return (weight / diagonal).square().masked_fill_(gone, -1)
+    return (weight / diagonal).square_().masked_fill_(gone, -1)
 
 
 def _below(weight, diagonal, gone, splits, fraction):
-    score = _score(weight, diagonal, gone)
-    return gone | torch.cat([at_most_threshold(part, fraction) for part in score.split(splits)])
+    scores = _score(weight, diagonal, gone).split(splits, dim=1)
+    return gone | torch.cat([at_most_threshold(score, fraction) for score in scores], dim=1)
