@@ -1,0 +1,38 @@
+# make run: the default study, offline. make test: all tests. Both set up .venv first.
+# CORES is how many jobs run at once; STUDY is another study's file.
+
+CORES ?= $(shell python3 -c "import os; print(os.cpu_count())")
+PYTHON ?= python3
+STUDY ?=
+VENV := .venv
+STAMP := $(VENV)/.installed
+
+.PHONY: run dry test check setup reference
+
+run: setup
+	$(VENV)/bin/snakemake --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
+
+dry: setup
+	$(VENV)/bin/snakemake -n $(if $(STUDY),--configfile $(STUDY))
+
+test: setup
+	$(VENV)/bin/python -m pytest
+
+check: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/snakefmt --check .
+	$(VENV)/bin/snakemake --lint
+	$(VENV)/bin/python -m meltpoint.reference --check
+
+reference: setup
+	$(VENV)/bin/python -m meltpoint.reference
+
+setup: $(STAMP)
+
+# PyTorch first and by itself: a package that asks for it later must not choose another build.
+$(STAMP): requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet $$(grep '^torch==' requirements.txt)
+	$(VENV)/bin/pip install --quiet -r requirements.txt
+	touch $(STAMP)

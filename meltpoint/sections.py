@@ -1,0 +1,201 @@
+"""The sections of a study: what each of its keys may say, with defaults and descriptions."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from meltpoint.demo.recipe import Recipe
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Revision = Annotated[
+    str, StringConstraints(pattern=r"^([0-9a-f]{40}|refs/(pr/\d+|convert/parquet))$")
+]
+
+
+class Section(BaseModel):
+    """A part of the study: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainedModel(Section):
+    """A model that the workflow trains itself, offline: the demo."""
+
+    train: Recipe = Field(description="the training's settings; `{}` for the defaults")
+
+
+class HubModel(Section):
+    """A model of the Hugging Face hub, linked from the hub's cache."""
+
+    hub: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", description="the repository, `owner/name`")
+    revision: Revision = Field(
+        description="the commit (40 digits), or `refs/pr/N` where only that one has safetensors"
+    )
+
+
+class LocalModel(Section):
+    """A Hugging Face folder on this machine, linked."""
+
+    path: Path = Field(description="the folder, relative to the study's file")
+
+
+class BuiltinCorpus(Section):
+    """Text that every Python has: the standard library's docstrings and help topics."""
+
+    builtin: Literal["python-docs"] = Field(description="the corpus")
+    split: Literal["train", "test"] = Field(description="split by source file")
+    join: str = Field("\n\n", description="what stands between two documents in the stream")
+
+
+class HubCorpus(Section):
+    """A data set of the Hugging Face hub."""
+
+    hub: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", description="the data set, `owner/name`")
+    revision: Revision = Field(description="the commit (40 digits), or `refs/convert/parquet`")
+    config: str | None = Field(None, description="the data set's configuration")
+    data_files: str | None = Field(None, description="a file of it, such as one shard of C4")
+    split: str = Field(description="train, validation, test; slices such as `train[:1%]` work")
+    field: str = Field("text", description="the column that holds the text")
+    join: str = Field("\n\n", description="what stands between two documents in the stream")
+
+
+class LocalCorpus(Section):
+    """A text file (one document, or one a line), .jsonl or .json."""
+
+    path: Path = Field(description="the file, relative to the study's file")
+    field: str = Field("text", description="the key that holds the text, in .jsonl and .json")
+    lines: Literal["keep", "strip"] | None = Field(
+        None,
+        description="in a text file: unset, it is one document; `strip`, each line is one, without "
+        "its ends (Penn Treebank); `keep`, each line is one, with its newline, and blank lines are "
+        "empty (WikiText as its data set has it)",
+    )
+    documents: str | None = Field(
+        None,
+        pattern=r"^\d*:\d*$",
+        description="which documents, as a slice counted from 0: `700:` leaves out the first 700",
+    )
+    join: str = Field("\n\n", description="what stands between two documents in the stream")
+
+
+class TokenCorpus(Section):
+    """Integers that are tokens already, used as they are."""
+
+    tokens: Path = Field(description="a .npy file, relative to the study's file")
+
+
+class DrawnCalibration(Section):
+    """Calibration windows drawn from a corpus as the official loaders draw them."""
+
+    corpus: Name = Field(description="one of the study's corpora")
+    samples: int = Field(128, ge=1, description="how many windows")
+    length: int = Field(2048, ge=2, description="tokens of a window")
+    seed: int = Field(0, ge=0, description="of the draw")
+    sampling: Literal["stream", "documents"] = Field(
+        "stream",
+        description="`stream`: starts drawn anywhere in the joined corpus (WikiText, PTB); "
+        "`documents`: a document is drawn, then a start in it (C4)",
+    )
+
+
+class GivenCalibration(Section):
+    """Calibration windows that are tokens already, used as they are."""
+
+    windows: Path = Field(description="a .npy file of integers [samples, length]")
+
+
+class PerplexityEvaluation(Section):
+    """Perplexity over the non-overlapping windows of a corpus."""
+
+    perplexity: Name = Field(description="one of the study's corpora")
+    window: int = Field(ge=2, description="tokens of a window")
+    windows: int | None = Field(None, ge=2, description="the first so many only; unset: all")
+
+
+class SizeEvaluation(Section):
+    """What the checkpoint weighs; all four counts are in the cell, this one is its value."""
+
+    size: Literal["bits_per_weight", "parameters", "nonzeros", "bytes"] = Field(
+        description="which count is the cell's value"
+    )
+
+
+class Sweep(Section):
+    """The product of models, methods, levels and settings: one line of config, many cells."""
+
+    models: list[Name] = Field(min_length=1, description="of the study's models")
+    methods: list[str] = Field(
+        min_length=1, description="names, with settings where they differ: `sparsegpt,blocksize=64`"
+    )
+    levels: list[Any] = Field(
+        default_factory=list, description='0.5, "2:4" (in quotes), 4bit, q4_k_m'
+    )
+    settings: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="any setting of the methods: all combinations; a method without the setting "
+        "is run once",
+    )
+    evaluations: list[Name] = Field(min_length=1, description="of the study's evaluations")
+
+
+class Chains(Section):
+    """Chains written out: `wanda@0.5+sparsegpt@0.7`."""
+
+    models: list[Name] = Field(min_length=1, description="of the study's models")
+    chains: list[str] = Field(min_length=1, description="steps joined by `+`")
+    evaluations: list[Name] = Field(min_length=1, description="of the study's evaluations")
+
+
+class Table(Section):
+    """A table of one evaluation over a sweep: CSV, Markdown, LaTeX."""
+
+    of: Name = Field(description="a sweep, or a group of chains")
+    value: Name = Field(description="the evaluation")
+    rows: Literal["method"] = Field("method", description="what the rows are")
+    columns: Literal["level"] = Field("level", description="what the columns are")
+    show: Literal["value", "difference"] = Field(
+        "value", description="the value, or its paired difference to dense"
+    )
+    error: bool = Field(False, description="print ± the standard error")
+    digits: int = Field(2, ge=0, le=8, description="after the point")
+    mark: bool = Field(True, description="the best of a column bold, the second underlined")
+    order: list[str] = Field(default_factory=list, description="the rows' order; unset: as swept")
+    caption: str = Field("", description="above the table")
+    published: Name | None = Field(
+        None, description="a table of resources/published whose rows are put beside, by its name"
+    )
+
+
+class Figure(Section):
+    """A figure of one evaluation over a sweep: SVG and PNG."""
+
+    of: Name = Field(description="a sweep")
+    value: Name = Field(description="the evaluation")
+    kind: Literal["curves"] = Field("curves", description="the kind of figure")
+    x: Literal["level"] = Field("level", description="what lies along the axis")
+    fit: Literal["transition"] | None = Field(
+        None, description="`transition`: draw the fitted curves and their transition points"
+    )
+    colors: dict[str, str] = Field(default_factory=dict, description="of methods, by name")
+    labels: dict[str, str] = Field(default_factory=dict, description="what the legend calls them")
+    order: list[str] = Field(default_factory=list, description="the legend's order")
+    caption: str = Field("", description="for the report")
+    width: float = Field(3.35, gt=1, le=20, description="of a panel, in inches")
+
+
+class ComputeSection(Section):
+    """Where and how jobs compute. Of these only `dtype` makes a cell stale."""
+
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$",
+        description="`auto` (an accelerator if there is one), `cpu`, `cuda`, `cuda:1`",
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="in which weights are computed with and stored"
+    )
+    threads: int = Field(1, ge=1, description="of a job on the CPU, whatever --cores is")
+    batch: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="windows that run together; `auto` is chosen by the device"
+    )
