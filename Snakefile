@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from meltpoint.errors import MeltpointError
@@ -19,7 +18,7 @@ if not workflow.overwrite_configfiles:
 try:
     plan = Plan(config, workflow.overwrite_configfiles, Path(workflow.basedir))
 except MeltpointError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"Error: {error}")
 if workflow.is_main_process:
     print(plan.summary(), file=sys.stderr)
 

@@ -19,7 +19,8 @@ def draw_from_stream(tokens: np.ndarray, samples: int, length: int, seed: int) -
     """
     if len(tokens) <= length:
         raise MeltpointError(
-            f"the calibration corpus has {len(tokens)} tokens, a window of {length} needs more"
+            f"the calibration corpus has {len(tokens)} tokens, a window of {length} needs more: "
+            "use a shorter length, or a longer text"
         )
     draw = random.Random(seed)
     starts = [draw.randint(0, len(tokens) - length - 1) for _ in range(samples)]

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from meltpoint.errors import MeltpointError
 from meltpoint.files import hash_file, hash_text, write_json
+from meltpoint.phases import timed
 from meltpoint.weights import DESCRIPTION, INDEX, PICKLES, index
 
 NOT_CARRIED_ON = {INDEX, DESCRIPTION, ".snakemake_timestamp"}
@@ -43,6 +44,7 @@ class Reader:
         prefixes = {key.split(".", 1)[0] for key in self.files}
         self._spellings = ["", *(f"{prefix}." for prefix in prefixes)]
 
+    @timed("load")
     def read(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """The named tensors, on the device, floats in the reader's dtype.
 
@@ -90,6 +92,7 @@ class Writer:
         self.files: dict[str, str] = {}
         self.bytes = 0
 
+    @timed("save")
     def write(self, tensors: dict[str, torch.Tensor]) -> None:
         """The next shard; raises MeltpointError for weights that are not finite."""
         self.written += 1

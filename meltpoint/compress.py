@@ -13,7 +13,7 @@ from meltpoint.chain import Level, Pattern, Sparsity, Step, parse_step
 from meltpoint.checkpoint import Reader, Writer, copy_companions, write_description
 from meltpoint.compute import Compute
 from meltpoint.corpora import check_vocabulary, read_tokens
-from meltpoint.errors import NotApplicable
+from meltpoint.errors import NotApplicable, at
 from meltpoint.files import whole_folder, write_json
 from meltpoint.skeleton import build, decoder_blocks
 from meltpoint.weights import DESCRIPTION, describe
@@ -63,9 +63,10 @@ def _write(parent: Path, folder: Path, step: Step, recipe: dict, tokens, compute
     model = build(parent, compute.torch_dtype)
     windows = None
     if method.calibrated:
-        drawn = calibration_windows(recipe["settings"]["windows"], tokens)
+        key = f"calibrations.{settings.calibration}"
+        drawn = at(key, calibration_windows, recipe["settings"]["windows"], tokens)
         vocabulary = model.config.get_text_config().vocab_size
-        check_vocabulary(drawn, vocabulary, f"the calibration ({tokens[0]})")
+        at(key, check_vocabulary, drawn, vocabulary, str(tokens[0]))
         windows = torch.from_numpy(drawn).long()
     if not method.walks:
         context = Context(windows, compute)

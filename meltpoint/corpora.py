@@ -19,7 +19,7 @@ def documents(corpus: dict, path: Path | None) -> list[str]:
         from meltpoint.demo.text import documents as python_docs
 
         return python_docs(corpus["split"])
-    found = _hub(corpus) if "hub" in corpus else _local(corpus, path)
+    found = _hub(corpus) if "hub" in corpus else _slice(_local(corpus, path), corpus["documents"])
     if not any(text.strip() for text in found):
         raise MeltpointError(f"{corpus.get('hub') or path}: the corpus is empty")
     return found
@@ -32,20 +32,29 @@ def _local(corpus: dict, path: Path) -> list[str]:
         raise MeltpointError(f"{path}: the corpus cannot be read as UTF-8 text: {error}") from None
     try:
         if path.suffix == ".jsonl":
-            return _texts((json.loads(row) for row in text.splitlines() if row.strip()), corpus)
+            return _texts((json.loads(row) for row in text.split("\n") if row.strip()), corpus)
         if path.suffix == ".json":
             return _texts(json.loads(text), corpus)
     except ValueError as error:
         raise MeltpointError(f"{path}: no valid {path.suffix}: {error}") from None
-    except KeyError:
+    except (KeyError, TypeError):
         raise MeltpointError(
-            f"{path}: the entries have no key {corpus['field']!r}: set the corpus's `field`"
+            f"{path}: not every entry has a text under {corpus['field']!r}: set the corpus's `field`"
         ) from None
     return _lines(text, corpus["lines"])
 
 
+def _slice(texts: list[str], documents: str | None) -> list[str]:
+    if documents is None:
+        return texts
+    return texts[slice(*(int(end) if end else None for end in documents.split(":")))]
+
+
 def _texts(entries: Iterable, corpus: dict) -> list[str]:
-    return [entry if isinstance(entry, str) else entry[corpus["field"]] for entry in entries]
+    texts = [entry if isinstance(entry, str) else entry[corpus["field"]] for entry in entries]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return texts
 
 
 def _lines(text: str, lines: str | None) -> list[str]:
@@ -115,7 +124,9 @@ def read_tokens(path: Path, dimensions: int) -> np.ndarray:
 
 
 def check_vocabulary(tokens: np.ndarray, vocabulary: int, source: str) -> None:
-    """Raises MeltpointError for a token that the model has no embedding for."""
+    """Raises MeltpointError for a token that the model has no embedding for, or for no tokens."""
+    if not tokens.size:
+        raise MeltpointError(f"{source} holds no tokens: the model's tokenizer finds none in it")
     if tokens.min() < 0 or tokens.max() >= vocabulary:
         worst = tokens.max() if tokens.max() >= vocabulary else tokens.min()
         raise MeltpointError(

@@ -4,15 +4,18 @@ import ast
 import contextlib
 import errno
 import hashlib
-import importlib.util
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from meltpoint.errors import MeltpointError
+
+# A full disk in the words of safetensors (the first two) and of NumPy.
+FULL_DISK = re.compile(r"os error 28|No space left|\d+ requested and \d+ written")
 
 
 @contextlib.contextmanager
@@ -53,7 +56,7 @@ def clear_disk_errors(target: Path) -> Iterator[None]:
         raise
     except Exception as error:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if full or "os error 28" in str(error) or "No space left" in str(error):
+        if full or FULL_DISK.search(str(error)):
             raise MeltpointError(
                 f"{target}: the disk is full; nothing half-written was kept: free some space (or "
                 "set keep_checkpoints: prefixes) and run the same command again"
@@ -98,8 +101,43 @@ def hash_sources(modules: Iterable[str]) -> str:
     return hash_text("\0".join(f"{name}\n{_code(name)}" for name in sorted(set(modules))))[:16]
 
 
+def with_neighbours(module: str) -> list[str]:
+    """A module and those of its own subpackage that it imports, directly or not.
+
+    One that lies in no subpackage has no neighbours.
+    """
+    package, found, ahead = module.rpartition(".")[0], [], [module]
+    if "." not in package:
+        return [module]
+    while ahead:
+        name = ahead.pop()
+        if name not in found:
+            found.append(name)
+            ahead += [near for near in _imports(name) if near.startswith(f"{package}.")]
+    return sorted(found)
+
+
+def _imports(module: str) -> list[str]:
+    """The modules that a module's import statements name."""
+    names = []
+    for node in ast.walk(ast.parse(_path(module).read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            both = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            names += [name for name in both if _path(name)]
+    return names
+
+
+def _path(module: str) -> Path | None:
+    """A module's file, found without importing anything; None for what is no module of ours."""
+    path = Path(__file__).parent.parent.joinpath(*module.split("."))
+    file = path.with_suffix(".py")
+    return file if file.is_file() else None
+
+
 def _code(module: str) -> str:
-    tree = ast.parse(Path(importlib.util.find_spec(module).origin).read_text())
+    tree = ast.parse(_path(module).read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             first = node.body[0] if node.body else None

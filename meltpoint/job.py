@@ -10,6 +10,8 @@ from pathlib import Path
 
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
+from meltpoint.files import clear_disk_errors
+from meltpoint.phases import phase, report
 
 
 @contextlib.contextmanager
@@ -23,13 +25,18 @@ def job(snakemake, computes: bool = True) -> Iterator[tuple[dict, Compute]]:
     log.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(message)s")
     logging.captureWarnings(True)
+    # A full disk is said once, and not by every line that the log cannot take.
+    logging.raiseExceptions = False
     compute = Compute(**snakemake.config["compute"])
     recipe = json.loads(snakemake.params.recipe)
     logging.info("%s", json.dumps(recipe, indent=1))
     try:
         if computes:
-            compute.start()
-        yield recipe, compute
+            with phase("import"):
+                compute.start()
+        with clear_disk_errors(Path(snakemake.output[0])):
+            yield recipe, compute
+        logging.info("seconds %s", json.dumps(report()))
     except MeltpointError as error:
         _end(str(error))
     except Exception as error:

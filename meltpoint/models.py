@@ -7,7 +7,7 @@ import torch
 
 from meltpoint import skeleton
 from meltpoint.checkpoint import Reader, write_description
-from meltpoint.errors import MeltpointError
+from meltpoint.errors import MeltpointError, at
 from meltpoint.files import whole_folder
 from meltpoint.progress import track
 from meltpoint.weights import index
@@ -23,11 +23,12 @@ def link(source: Path, target: Path, key: str) -> None:
     """
     if not (source / "config.json").is_file():
         raise MeltpointError(f"{key}: {source} has no config.json: it is no Hugging Face folder")
+    zeros = at(key, verify, source)
     with whole_folder(target) as folder:
         for file in sorted(source.iterdir()):
             if any(file.match(pattern) for pattern in WANTED) and file.name != "meltpoint.json":
                 (folder / file.name).symlink_to(file.resolve())
-        _finish(folder, key)
+        _describe(folder, zeros)
 
 
 def fetch(repository: str, revision: str, target: Path, key: str) -> None:
@@ -72,14 +73,11 @@ def train(recipe, target: Path) -> None:
         reached = run(folder, recipe)
         # Times differ from run to run; the same recipe gives the same bytes.
         reached.pop("seconds", None)
-        _finish(folder, "train", reached=reached)
+        _describe(folder, verify(folder), reached=reached)
 
 
-def _finish(folder: Path, key: str, **facts: object) -> None:
-    try:
-        sparsity = {"requested": None, "achieved": verify(folder)}
-    except MeltpointError as error:
-        raise MeltpointError(f"{key}: {error}") from None
+def _describe(folder: Path, zeros: float, **facts: object) -> None:
+    sparsity = {"requested": None, "achieved": zeros}
     write_description(
         folder, status="ok", chain="dense", steps=[], parents=[], sparsity=sparsity, **facts
     )
@@ -110,5 +108,8 @@ def verify(folder: Path) -> float:
 
 
 def _stored_dtype(folder: Path) -> torch.dtype:
-    config = json.loads((folder / "config.json").read_text())
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except ValueError as error:
+        raise MeltpointError(f"{folder / 'config.json'} is no valid JSON: {error}") from None
     return getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))

@@ -6,9 +6,10 @@ from pathlib import Path
 from meltpoint import config as schema
 from meltpoint import methods
 from meltpoint.chain import DENSE
-from meltpoint.errors import MeltpointError
+from meltpoint.errors import MeltpointError, at
 from meltpoint.files import HashCache
 from meltpoint.recipes import Recipes
+from meltpoint.sections import LocalModel, TrainedModel
 from meltpoint.study import Study
 from meltpoint.text import human_bytes
 from meltpoint.weights import count_parameters
@@ -36,6 +37,7 @@ class Plan:
         folder = _from_here(self.source.resolve().parent)
         try:
             self.study = Study(self.config, folder)
+            self._check_models()
         except MeltpointError as error:
             raise MeltpointError(f"{self.source.name}: {error}") from None
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
@@ -44,6 +46,12 @@ class Plan:
         self.results = f"results/{self.config.study}"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
         self.threads = self.config.compute.threads
+
+    def _check_models(self) -> None:
+        """Reads the headers of local models' weights, before anything runs."""
+        for name, model in self.config.models.items():
+            if isinstance(model, LocalModel):
+                at(f"models.{name}.path", count_parameters, self.study.path(model.path))
 
     def names(self, section: str, key: str | None = None) -> str:
         """A wildcard's constraint: the names in a section, those of one kind if `key` is given."""
@@ -174,9 +182,9 @@ class Plan:
 
     def _parameters(self, model: str) -> int | None:
         declared = self.config.models[model]
-        if isinstance(declared, schema.TrainedModel):
+        if isinstance(declared, TrainedModel):
             return declared.train.parameters()
-        if isinstance(declared, schema.LocalModel):
+        if isinstance(declared, LocalModel):
             return count_parameters(self.study.path(declared.path))
         try:
             return count_parameters(Path(f"results/models/{model}"))

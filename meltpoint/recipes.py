@@ -10,25 +10,31 @@ from pathlib import Path
 
 from meltpoint import methods
 from meltpoint.chain import spell_chain
-from meltpoint.config import BuiltinCorpus, GivenCalibration, HubModel, LocalModel, TokenCorpus
-from meltpoint.files import HashCache, canonical_json, hash_file, hash_sources
+from meltpoint.files import HashCache, canonical_json, hash_file, hash_sources, with_neighbours
+from meltpoint.sections import BuiltinCorpus, GivenCalibration, HubModel, LocalModel, TokenCorpus
 from meltpoint.study import Study
 
+FRAME = "meltpoint.analysis.frame"
 CODE = {
-    "model": ("meltpoint.models",),
-    "train": ("meltpoint.demo.text", "meltpoint.demo.tokenizer", "meltpoint.demo.train"),
+    "train": ("meltpoint.demo.train",),
     "tokens": ("meltpoint.corpora",),
     "perplexity": ("meltpoint.evaluation.perplexity",),
     "size": ("meltpoint.evaluation.size",),
-    "transitions": ("meltpoint.analysis.transitions", "meltpoint.analysis.curves"),
-    "table": ("meltpoint.analysis.frame", "meltpoint.analysis.tables"),
-    "figure": ("meltpoint.figures.style", "meltpoint.figures.curves"),
+    "transitions": ("meltpoint.analysis.transitions", FRAME),
+    "table": ("meltpoint.analysis.tables", FRAME),
+    "figure": ("meltpoint.figures.curves", "meltpoint.analysis.levels", FRAME),
 }
 
 
 @cache
 def code(modules: tuple[str, ...]) -> str:
     return hash_sources(modules)
+
+
+@cache
+def code_of(kind: str) -> str:
+    """The hash of the modules that make a kind of result, and of the neighbours they import."""
+    return code(tuple(name for module in CODE[kind] for name in with_neighbours(module)))
 
 
 class Recipes:
@@ -40,7 +46,7 @@ class Recipes:
         self._env = cache(lambda name: hash_file(envs / f"{name}.yaml")[:16])
 
     def _json(self, kind: str, env: str, **facts: object) -> str:
-        return canonical_json({**facts, "code": code(CODE[kind]), "env": self._env(env)})
+        return canonical_json({**facts, "code": code_of(kind), "env": self._env(env)})
 
     def model(self, name: str) -> str:
         """The base checkpoint: its source, and the hash of a local folder's files."""

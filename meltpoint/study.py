@@ -16,16 +16,16 @@ from meltpoint.chain import (
     spell,
     spell_chain,
 )
-from meltpoint.config import (
+from meltpoint.config import StudyConfig
+from meltpoint.errors import MeltpointError, at
+from meltpoint.sections import (
     DrawnCalibration,
     GivenCalibration,
     LocalCorpus,
     LocalModel,
     PerplexityEvaluation,
-    StudyConfig,
     TokenCorpus,
 )
-from meltpoint.errors import MeltpointError
 from meltpoint.text import did_you_mean
 
 Cell = tuple[str, str, str]
@@ -114,13 +114,13 @@ class Study:
                     f"{key}.settings: none of its methods has a setting "
                     f"{setting!r}{did_you_mean(setting, known)}"
                 )
-        levels = [_at(f"{key}.levels", parse_level, level) for level in sweep.levels]
+        levels = [at(f"{key}.levels", parse_level, level) for level in sweep.levels]
         steps = (s for base in bases for s in self._expand(key, base, levels, sweep.settings))
         return list(dict.fromkeys(self._register((step,)) for step in steps))
 
     def _step(self, key: str, text: str) -> Step:
-        step = _at(key, parse_step, text)
-        _at(key, methods.find, step.method)
+        step = at(key, parse_step, text)
+        at(key, methods.find, step.method)
         if step.level is not None:
             raise MeltpointError(f"{key}: {text!r}: levels stand under `levels`")
         return step
@@ -139,14 +139,14 @@ class Study:
                 yield self._canonical(key, Step(base.method, level, overrides))
 
     def _listed(self, key: str, section) -> list[str]:
-        parsed = (_at(f"{key}.chains", parse_chain, text) for text in section.chains)
+        parsed = (at(f"{key}.chains", parse_chain, text) for text in section.chains)
         chains = (tuple(self._canonical(f"{key}.chains", s) for s in steps) for steps in parsed)
         return list(dict.fromkeys(map(self._register, chains)))
 
     def _canonical(self, key: str, step: Step) -> Step:
-        method = _at(key, methods.find, step.method)
-        _at(key, method.check_level, step.level)
-        step = _at(key, method.canonical, step)
+        method = at(key, methods.find, step.method)
+        at(key, method.check_level, step.level)
+        step = at(key, method.canonical, step)
         if method.calibrated:
             self._check_calibration(key, method.settings(step))
         return step
@@ -182,11 +182,15 @@ class Study:
 
     def _check_files(self) -> None:
         for key, path in self._files():
-            if not self.path(path).exists():
+            place, folder = self.path(path), key.startswith("models.")
+            if not place.exists():
                 raise MeltpointError(
                     f"{key}: {path} does not exist (paths are relative to the study's file, in "
                     f"{self.folder})"
                 )
+            if place.is_dir() != folder:
+                found = "a file, a folder is needed" if folder else "a folder, a file is needed"
+                raise MeltpointError(f"{key}: {path} is {found}")
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         for name, model in self.config.models.items():
@@ -203,11 +207,3 @@ class Study:
 
     def perplexity(self, evaluation: str) -> bool:
         return isinstance(self.config.evaluations[evaluation], PerplexityEvaluation)
-
-
-def _at(key: str, function, *arguments):
-    """The function's result; what it finds wrong is said of that key of the study."""
-    try:
-        return function(*arguments)
-    except MeltpointError as error:
-        raise MeltpointError(f"{key}: {error}") from None

@@ -27,7 +27,10 @@ def index(folder: Path) -> dict[str, str]:
     Raises MeltpointError where there are no safetensors, or a file that the index names is missing.
     """
     if (folder / INDEX).exists():
-        files = json.loads((folder / INDEX).read_text())["weight_map"]
+        try:
+            files = json.loads((folder / INDEX).read_text())["weight_map"]
+        except (ValueError, KeyError, TypeError):
+            raise MeltpointError(f"{folder / INDEX} is broken: fetch or make it again") from None
         missing = sorted({file for file in files.values() if not (folder / file).exists()})
         if missing:
             raise MeltpointError(f"{folder / missing[0]} is missing, {INDEX} names it")
@@ -41,7 +44,10 @@ def index(folder: Path) -> dict[str, str]:
             "save them with save_pretrained(safe_serialization=True), or use a revision of the "
             "model that has safetensors (on the hub often refs/pr/N)"
         )
-    raise MeltpointError(f"{folder} holds no model.safetensors: it is no checkpoint")
+    raise MeltpointError(
+        f"{folder} holds no model.safetensors: it is no checkpoint, or one of pickles, which are not "
+        "fetched: use a revision that has safetensors (on the hub often refs/pr/N)"
+    )
 
 
 def header(path: Path) -> dict[str, dict]:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from meltpoint.job import job
+from meltpoint.phases import phase
 
 with job(snakemake) as (recipe, compute):
-    from meltpoint.compress import compress
+    with phase("import"):
+        from meltpoint.compress import compress
 
     compress(
         Path(snakemake.input.parent),

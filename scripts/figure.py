@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from meltpoint.job import job
+from meltpoint.phases import phase
 
 with job(snakemake, computes=False) as (recipe, _):
-    import pandas as pd
+    with phase("import"):
+        import pandas as pd
 
-    from meltpoint import figures
-    from meltpoint.analysis.frame import read_cells
-    from meltpoint.config import Figure
+        from meltpoint import figures
+        from meltpoint.analysis.frame import read_cells
+        from meltpoint.sections import Figure
 
     spec = Figure(**recipe["spec"])
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from meltpoint.job import job
+from meltpoint.phases import phase
 
 with job(snakemake) as (recipe, compute):
-    from meltpoint.evaluation.perplexity import measure
+    with phase("import"):
+        from meltpoint.evaluation.perplexity import measure
 
     measure(
         Path(snakemake.input.checkpoint),

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from meltpoint.job import job
+from meltpoint.phases import phase
 
 with job(snakemake, computes=False) as (recipe, _):
-    from meltpoint.evaluation.size import measure
+    with phase("import"):
+        from meltpoint.evaluation.size import measure
 
     measure(
         Path(snakemake.input.checkpoint),

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from meltpoint.job import job
+from meltpoint.phases import phase
 
 with job(snakemake, computes=False) as (recipe, _):
-    from meltpoint.analysis import tables
-    from meltpoint.analysis.frame import read_cells
-    from meltpoint.config import Table
+    with phase("import"):
+        from meltpoint.analysis import tables
+        from meltpoint.analysis.frame import read_cells
+        from meltpoint.sections import Table
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
     table = tables.build(frame, Table(**recipe["spec"]))

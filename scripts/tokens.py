@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from meltpoint.job import job
+from meltpoint.phases import phase
 
 with job(snakemake) as (recipe, _):
-    from meltpoint.tokens import write_stream
+    with phase("import"):
+        from meltpoint.tokens import write_stream
 
     write_stream(
         recipe["corpus"],

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from meltpoint.job import job
+from meltpoint.phases import phase
 
 with job(snakemake) as (recipe, _):
-    from meltpoint.tokens import write_documents
+    with phase("import"):
+        from meltpoint.tokens import write_documents
 
     write_documents(
         recipe["corpus"],

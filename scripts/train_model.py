@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from meltpoint.job import job
+from meltpoint.phases import phase
 
 with job(snakemake, computes=False) as (recipe, _):
-    from meltpoint.demo.recipe import Recipe
-    from meltpoint.models import train
+    with phase("import"):
+        from meltpoint.demo.recipe import Recipe
+        from meltpoint.models import train
 
     train(Recipe(**recipe["train"]), Path(snakemake.output[0]))

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from meltpoint.job import job
+from meltpoint.phases import phase
 
 with job(snakemake, computes=False) as (recipe, _):
-    from meltpoint.analysis.frame import read_cells
-    from meltpoint.analysis.transitions import fit_curves
+    with phase("import"):
+        from meltpoint.analysis.frame import read_cells
+        from meltpoint.analysis.transitions import fit_curves
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
     fit_curves(frame).to_csv(snakemake.output[0], index=False)
