@@ -1,0 +1,116 @@
+"""The walk: replayed blocks are the model, statistics are what their formulas say."""
+
+import pytest
+import torch
+
+from meltpoint import skeleton
+from meltpoint.blocks import Walk
+from meltpoint.checkpoint import Reader
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.model import load
+from meltpoint.statistics import Collector, Statistics
+from tests.tiny import CONFIGS, random_tokens, save_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=CONFIGS)
+def base(request, tmp_path):
+    return save_model(tmp_path / "base", request.param)
+
+
+def walked(base, batch):
+    """The hidden states after all blocks, streamed, and the statistics groups of the last."""
+    ids = random_tokens(5, 32)
+    walk = Walk(Reader(base, torch.float32, CPU), ids, Compute(device="cpu", batch=batch))
+    with torch.no_grad():
+        walk.embed()
+        for index in range(len(walk.blocks)):
+            names = walk.names(index)
+            skeleton.fill(walk.model, walk.reader.read(names))
+            statistics = walk.collect(index, ("norm",))
+            walk.advance(index)
+            skeleton.empty(walk.model, names)
+    return ids, walk, statistics
+
+
+def last_hidden(base, ids, batch):
+    """What the whole model hands on after its last block."""
+    model, found = load(base, torch.float32, CPU), []
+    _, blocks = skeleton.decoder_blocks(model)
+    blocks[-1].register_forward_hook(lambda m, a, o: found.append(skeleton.output_of(o)))
+    with torch.no_grad():
+        for part in ids.split(batch):
+            model(part)
+    return torch.cat(found)
+
+
+def test_the_replayed_blocks_are_the_model(base):
+    ids, walk, _ = walked(base, batch=2)
+    assert torch.equal(walk.hidden, last_hidden(base, ids, batch=2))
+
+
+def test_the_loaded_model_is_the_model(base):
+    from transformers import AutoModelForCausalLM
+
+    ids = random_tokens(3, 40)
+    with torch.no_grad():
+        theirs = AutoModelForCausalLM.from_pretrained(base).eval()(ids).logits
+        assert torch.equal(load(base, torch.float32, CPU)(ids).logits, theirs)
+
+
+def test_linears_of_one_input_share_their_statistics(base):
+    _, walk, statistics = walked(base, batch=5)
+    inputs = {id(s) for s in statistics.values()}
+    assert len(inputs) == 4
+    assert set(statistics) == set(skeleton.linears(walk.blocks[0]))
+
+
+def test_nothing_stays_loaded(base):
+    _, walk, _ = walked(base, batch=5)
+    assert all(p.device.type == "meta" for p in walk.model.parameters())
+
+
+def test_statistics_are_their_formulas():
+    inputs = torch.randn(7, 9, 12)
+    statistics = Statistics(("norm", "hessian"), 12, 7, CPU)
+    for part in inputs.split(3):
+        statistics.update(part)
+    flat = inputs.double().flatten(0, 1)
+    expected = (flat**2).sum(0) / 7
+    torch.testing.assert_close(statistics.norm.double(), expected, rtol=1e-5, atol=1e-5)
+    expected = 2 / 7 * flat.T @ flat
+    torch.testing.assert_close(statistics.hessian.double(), expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(AttributeError, match="moments was not collected"):
+        _ = statistics.moments
+
+
+def test_the_inputs_are_left_as_they_are():
+    inputs = torch.randn(2, 3, 4)
+    kept = inputs.clone()
+    Statistics(("norm", "hessian"), 4, 2, CPU).update(inputs)
+    assert torch.equal(inputs, kept)
+
+
+def test_one_listener_for_each_input():
+    first, second, third = (torch.nn.Linear(4, 4) for _ in range(3))
+    collector = Collector({"a": first, "b": second, "c": third}, ("norm",), 2)
+    for _ in range(2):
+        x = torch.randn(1, 3, 4)
+        first(x), second(x), third(x.clone())
+        collector.end_of_pass()
+    assert collector.statistics["a"] is collector.statistics["b"]
+    assert collector.statistics["a"] is not collector.statistics["c"]
+    torch.testing.assert_close(collector.statistics["a"].norm, collector.statistics["c"].norm)
+
+
+def test_overflow_is_one_sentence(tmp_path):
+    base = save_model(tmp_path / "base", "llama")
+    walk = Walk(Reader(base, torch.float32, CPU), random_tokens(2, 8), Compute(device="cpu"))
+    with torch.no_grad():
+        walk.embed()
+        skeleton.fill(walk.model, walk.reader.read(walk.names(0)))
+        walk.hidden.fill_(float("inf"))
+        with pytest.raises(MeltpointError, match=r"block 0 are not finite.*compute\.dtype"):
+            walk.collect(0, ("norm",))

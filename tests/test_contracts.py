@@ -1,0 +1,172 @@
+"""What every registered method owes: found from the registry, so a new file is tested too."""
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from meltpoint import methods, skeleton
+from meltpoint.chain import Pattern, Sparsity, Step, parse_level
+from meltpoint.compress import compress
+from meltpoint.compute import Compute
+from meltpoint.model import load
+from meltpoint.weights import describe
+from tests.tiny import random_tokens, save_model
+
+FAMILIES = ("llama", "mistral", "qwen2", "opt")
+LEVELS = {Sparsity: ["0.3", "0.5", "0.7"], Pattern: ["2of4", "4of8", "3of4"]}
+CASES = [
+    (name, level)
+    for name, method in methods.registry().items()
+    for form in method.levels
+    for level in LEVELS[form]
+]
+PRUNING = [c for c in CASES if methods.find(c[0]).kind == "unstructured"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("contracts")
+
+
+@pytest.fixture(scope="module")
+def windows(folder):
+    path = folder / "windows.npy"
+    np.save(path, random_tokens(6, 48).numpy())
+    return path
+
+
+@pytest.fixture(scope="module")
+def bases(folder):
+    return {family: save_model(folder / family, family) for family in FAMILIES}
+
+
+def run(parent, target, spelling, windows, **compute):
+    """Compresses by a step as its script does."""
+    name, _, level = spelling.partition("@")
+    method = methods.find(name)
+    step = Step(name, parse_level(level) if level else None)
+    settings = method.settings(step).model_dump(mode="json")
+    recipe = {
+        "chain": str(step),
+        "step": str(step),
+        "settings": settings | ({"windows": {"file": "x"}} if method.calibrated else {}),
+    }
+    compress(parent, target, recipe, [windows], Compute(device="cpu", **compute))
+    return target
+
+
+def weights(folder):
+    found = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        found |= load_file(file)
+    return found
+
+
+def linear_names(folder):
+    model = skeleton.build(folder, torch.float32)
+    name, blocks = skeleton.decoder_blocks(model)
+    return [f"{name}.{i}.{n}.weight" for i, b in enumerate(blocks) for n in skeleton.linears(b)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("method", "level"), PRUNING)
+def test_sparsity_is_what_was_asked_for(method, level, family, bases, windows, tmp_path):
+    target = run(bases[family], tmp_path / "checkpoint", f"{method}@{level}", windows)
+    before, after = weights(bases[family]), weights(target)
+    level = parse_level(level)
+    for name in linear_names(bases[family]):
+        weight = after[name]
+        if isinstance(level, Pattern):
+            kept = (weight.unflatten(1, (-1, level.group)) != 0).sum(-1)
+            assert (kept == level.kept).all(), name
+        else:
+            # The official roundings: one weight per matrix, block of columns or row.
+            missing = (weight == 0).sum() - level.fraction * weight.numel()
+            assert abs(missing) <= weight.shape[0], name
+    untouched = set(before) - set(linear_names(bases[family]))
+    assert set(after) == set(before)
+    assert all(torch.equal(before[name], after[name]) for name in untouched)
+    achieved = sum(int((after[n] == 0).sum()) for n in linear_names(target))
+    total = sum(after[n].numel() for n in linear_names(target))
+    described = describe(target)["sparsity"]
+    assert described == {"requested": level.fraction, "achieved": achieved / total}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("method", "level"), [c for c in CASES if c[1] in ("0.5", "2of4")])
+def test_it_loads_again(method, level, family, bases, windows, tmp_path):
+    target = run(bases[family], tmp_path / "checkpoint", f"{method}@{level}", windows)
+    ids = random_tokens(2, 20, seed=1)
+    with torch.no_grad():
+        ours = load(target, torch.float32, torch.device("cpu"))(ids).logits
+        theirs = AutoModelForCausalLM.from_pretrained(target).eval()(ids).logits
+        dense = load(bases[family], torch.float32, torch.device("cpu"))(ids).logits
+    assert torch.equal(ours, theirs)
+    assert not torch.equal(ours, dense)
+
+
+@pytest.mark.parametrize(("method", "level"), [c for c in CASES if c[1] in ("0.5", "2of4")])
+def test_same_recipe_same_bytes(method, level, bases, windows, tmp_path):
+    hashes = []
+    for run_name in "ab":
+        target = run(bases["llama"], tmp_path / run_name, f"{method}@{level}", windows)
+        files = sorted(f for f in target.iterdir())
+        hashes.append([(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files])
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize(("method", "level"), [c for c in PRUNING if c[1] in ("0.5", "4of8")])
+def test_batches_do_not_matter_beyond_rounding(method, level, bases, windows, tmp_path):
+    one, five = (
+        weights(run(bases["llama"], tmp_path / str(b), f"{method}@{level}", windows, batch=b))
+        for b in (1, 5)
+    )
+    differ = sum(int(((one[n] == 0) != (five[n] == 0)).sum()) for n in one)
+    assert differ <= 1e-3 * sum(w.numel() for w in one.values())
+
+
+@pytest.mark.parametrize("method", sorted({c[0] for c in PRUNING if "of" in c[1]}))
+def test_a_width_that_no_group_fills_is_not_applicable(method, bases, windows, tmp_path):
+    target = run(bases["llama"], tmp_path / "checkpoint", f"{method}@3of7", windows)
+    assert [f.name for f in target.iterdir()] == ["meltpoint.json"]
+    description = describe(target)
+    assert description["status"] == "not_applicable"
+    assert "multiples of 7; self_attn.q_proj has 64" in description["reason"]
+    child = run(target, tmp_path / "child", "wanda@0.5", windows)
+    assert describe(child)["reason"] == description["reason"]
+
+
+@pytest.mark.parametrize(("method", "level"), [c for c in PRUNING if c[1] in ("0.7", "2of4")])
+def test_zeros_made_earlier_stay_and_count(method, level, bases, windows, tmp_path):
+    parent = run(bases["llama"], tmp_path / "parent", "magnitude@0.4", windows)
+    child = run(parent, tmp_path / "child", f"{method}@{level}", windows)
+    before, after = weights(parent), weights(child)
+    for name in linear_names(parent):
+        assert (after[name][before[name] == 0] == 0).all(), name
+    sparsity = describe(child)["sparsity"]
+    assert "zeros_lost" not in sparsity
+    if level == "0.7":
+        assert sparsity["achieved"] == pytest.approx(0.7, abs=0.02)
+
+
+@pytest.mark.parametrize("method", sorted({c[0] for c in PRUNING if "of" not in c[1]}))
+def test_a_sparser_model_is_not_applicable(method, bases, windows, tmp_path):
+    parent = run(bases["llama"], tmp_path / "parent", "magnitude@0.6", windows)
+    child = run(parent, tmp_path / "child", f"{method}@0.3", windows)
+    assert "0.600 sparse already" in describe(child)["reason"]
+
+
+def test_the_registry_needs_no_torch():
+    """Snakemake reads the methods in an environment of its own."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from meltpoint.methods import registry\n"
+        "assert registry(); [m.settings_class() for m in registry().values()]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,66 @@
+"""The generated pages and the files written by hand agree with the code."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from meltpoint import config, methods, reference
+from meltpoint.files import with_neighbours
+from meltpoint.recipes import CODE
+from meltpoint.study import Study
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("path", reference.pages(), ids=lambda path: path.name)
+def test_generated_pages_are_up_to_date(path):
+    assert path.read_text() == reference.pages()[path], "run: python -m meltpoint.reference"
+
+
+def studies():
+    return [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("path", studies(), ids=lambda path: path.name)
+def test_the_schema_takes_the_studies(path):
+    schema = json.loads((ROOT / "resources/study.schema.json").read_text())
+    jsonschema.validate(yaml.safe_load(path.read_text()), schema)
+    config.load(yaml.safe_load(path.read_text()), path.name)
+
+
+def test_the_schema_refuses_what_the_models_refuse():
+    schema = json.loads((ROOT / "resources/study.schema.json").read_text())
+    study = yaml.safe_load((ROOT / "config.yaml").read_text())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**study, "model": {}}, schema)
+
+
+def test_the_default_study_explains_every_key():
+    lines = (ROOT / "config.yaml").read_text().splitlines()
+    for key in config.StudyConfig.model_fields:
+        at = next(i for i, line in enumerate(lines) if line.startswith(f"{key}:"))
+        assert lines[at - 1].startswith("#"), f"{key} has no comment above it"
+
+
+def test_the_default_study_is_worked_out():
+    study = Study(config.load(yaml.safe_load((ROOT / "config.yaml").read_text()), "x"), ROOT)
+    assert len(study.checkpoints) == 30
+    assert len(study.all_cells) == 31
+
+
+def test_a_result_depends_on_the_neighbours_of_its_module():
+    for module in CODE.values():
+        assert module in with_neighbours(module)
+    assert "meltpoint.analysis.curves" in with_neighbours(CODE["transitions"])
+    assert "meltpoint.demo.tokenizer" in with_neighbours(CODE["train"])
+    assert with_neighbours(CODE["perplexity"]) == [CODE["perplexity"]]
+
+
+@pytest.mark.parametrize("name", methods.registry())
+def test_every_method_has_its_environment(name):
+    env = yaml.safe_load((ROOT / f"envs/{methods.find(name).env}.yaml").read_text())
+    pins = [p for d in env["dependencies"] if isinstance(d, dict) for p in d["pip"]]
+    assert all(" ==" in pin for pin in pins)
