@@ -8,21 +8,26 @@ and those of source files outside results/ (whose times then do not matter).
 from functools import cache
 from pathlib import Path
 
-from meltpoint import methods
+from meltpoint import methods, published
 from meltpoint.chain import spell_chain
 from meltpoint.files import HashCache, canonical_json, hash_file, hash_sources, with_neighbours
 from meltpoint.sections import BuiltinCorpus, GivenCalibration, HubModel, LocalModel, TokenCorpus
 from meltpoint.study import Study
 
-FRAME = "meltpoint.analysis.frame"
 CODE = {
-    "train": ("meltpoint.demo.train",),
-    "tokens": ("meltpoint.corpora",),
-    "perplexity": ("meltpoint.evaluation.perplexity",),
-    "size": ("meltpoint.evaluation.size",),
-    "transitions": ("meltpoint.analysis.transitions", FRAME),
-    "table": ("meltpoint.analysis.tables", FRAME),
-    "figure": ("meltpoint.figures.curves", "meltpoint.analysis.levels", FRAME),
+    "train": "meltpoint.demo.train",
+    "tokens": "meltpoint.corpora",
+    "perplexity": "meltpoint.evaluation.perplexity",
+    "size": "meltpoint.evaluation.size",
+    "transitions": "meltpoint.analysis.transitions",
+    "table": "meltpoint.analysis.tables",
+    "figure": "meltpoint.figures.curves",
+}
+# What the same results are made with besides, and does not lie beside the module above.
+BESIDES = {
+    "transitions": ("meltpoint.analysis.frame",),
+    "table": ("meltpoint.analysis.frame",),
+    "figure": ("meltpoint.analysis.frame", "meltpoint.analysis.levels"),
 }
 
 
@@ -33,8 +38,8 @@ def code(modules: tuple[str, ...]) -> str:
 
 @cache
 def code_of(kind: str) -> str:
-    """The hash of the modules that make a kind of result, and of the neighbours they import."""
-    return code(tuple(name for module in CODE[kind] for name in with_neighbours(module)))
+    """The hash of the module that makes a kind of result, and of its neighbours that it imports."""
+    return code((*with_neighbours(CODE[kind]), *BESIDES.get(kind, ())))
 
 
 class Recipes:
@@ -136,9 +141,10 @@ class Recipes:
 
     def table(self, name: str) -> str:
         table = self.config.tables[name]
-        return self._json(
-            "table", "analysis", spec=table.model_dump(mode="json"), steps=self.steps(table.of)
-        )
+        facts = {"spec": table.model_dump(mode="json"), "steps": self.steps(table.of)}
+        if table.published:
+            facts["published"] = hash_file(published.FOLDER / f"{table.published}.csv")
+        return self._json("table", "analysis", **facts)
 
     def figure(self, name: str) -> str:
         figure = self.config.figures[name]

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from meltpoint import published
 from meltpoint.demo.recipe import Recipe
+from meltpoint.text import did_you_mean
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Revision = Annotated[
@@ -163,8 +165,17 @@ class Table(Section):
     order: list[str] = Field(default_factory=list, description="the rows' order; unset: as swept")
     caption: str = Field("", description="above the table")
     published: Name | None = Field(
-        None, description="a table of resources/published whose rows are put beside, by its name"
+        None,
+        description="a table of resources/published, by its name, whose rows are put below: "
+        "`mpt_unstructured_ppl` and others of perplexity by method and level",
     )
+
+    @field_validator("published")
+    @classmethod
+    def _is_there(cls, name: str | None) -> str | None:
+        if name is not None and name not in published.names():
+            raise ValueError(f"unknown published table{did_you_mean(name, published.names())}")
+        return name
 
 
 class Figure(Section):

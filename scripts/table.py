@@ -7,12 +7,17 @@ from meltpoint.phases import phase
 
 with job(snakemake, computes=False) as (recipe, _):
     with phase("import"):
+        import pandas as pd
+
         from meltpoint.analysis import tables
-        from meltpoint.analysis.frame import read_cells
+        from meltpoint.analysis.frame import read_cells, read_published
         from meltpoint.sections import Table
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
-    table = tables.build(frame, Table(**recipe["spec"]))
+    spec = Table(**recipe["spec"])
+    if spec.published:
+        frame = pd.concat([frame, read_published(spec.published, spec.value)])
+    table = tables.build(frame, spec)
     Path(snakemake.output.csv).write_text(tables.to_csv(table))
     Path(snakemake.output.markdown).write_text(tables.to_markdown(table))
     Path(snakemake.output.latex).write_text(tables.to_latex(table))

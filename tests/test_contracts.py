@@ -131,6 +131,15 @@ def test_batches_do_not_matter_beyond_rounding(method, level, bases, windows, tm
     assert differ <= 1e-3 * sum(w.numel() for w in one.values())
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(("method", "level"), [c for c in PRUNING if c[1] in ("0.5", "2of4")])
+def test_half_precision(method, level, dtype, bases, windows, tmp_path):
+    target = run(bases["llama"], tmp_path / "a", f"{method}@{level}", windows, dtype=dtype)
+    assert {str(w.dtype) for w in weights(target).values()} == {f"torch.{dtype}"}
+    # In 8 to 11 bits of mantissa weights tie with the threshold, and ties go with it.
+    assert describe(target)["sparsity"]["achieved"] == pytest.approx(0.5, abs=0.005)
+
+
 @pytest.mark.parametrize("method", sorted({c[0] for c in PRUNING if "of" in c[1]}))
 def test_a_width_that_no_group_fills_is_not_applicable(method, bases, windows, tmp_path):
     target = run(bases["llama"], tmp_path / "checkpoint", f"{method}@3of7", windows)

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from meltpoint.sections import LocalCorpus
 from meltpoint.corpora import documents, read_tokens, separate, stream
 from meltpoint.errors import MeltpointError
+from meltpoint.sections import LocalCorpus
 
 
 def local(path, **keys):

@@ -6,11 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from meltpoint.analysis import tables
-from meltpoint.analysis.frame import COLUMNS, read_cells
+from meltpoint.analysis.frame import COLUMNS, read_cells, read_published
 from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.errors import MeltpointError
+from meltpoint.sections import Table
 
 
 def spec(**changes):
@@ -164,3 +166,18 @@ def test_a_broken_cell_is_one_sentence(tmp_path):
     path.write_text('{"model": "m"')
     with pytest.raises(MeltpointError, match=r"cell\.json is not a cell that can be read"):
         read_cells([path], {})
+
+
+def test_published_rows_stand_below():
+    published = pd.concat([read_cells([], {}), read_published("mpt_unstructured_ppl", "wikitext2")])
+    declared = Table(of="x", value="wikitext2", published="mpt_unstructured_ppl", digits=4)
+    text = tables.to_markdown(tables.build(published, declared))
+    row = next(line for line in text.splitlines() if line.startswith("| SparseGPT "))
+    assert "8.1100" in row
+    assert "2:4" in text.splitlines()[0]
+    assert len(published) == 83
+
+
+def test_an_unknown_published_table_is_refused():
+    with pytest.raises(ValidationError, match="unknown published table: did you mean"):
+        Table(of="x", value="y", published="mpt_unstructured_pp")

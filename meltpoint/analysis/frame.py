@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from meltpoint.chain import parse_level
 from meltpoint.errors import MeltpointError
+from meltpoint.published import FOLDER
 
 COLUMNS = [
     *("model", "chain", "method", "level", "settings", "kind", "evaluation", "metric", "unit"),
@@ -61,3 +63,23 @@ def row_of(cell: Mapping, step: Mapping[str, str]) -> dict:
 def number(value) -> float:
     """A float of a number, of "nan", "inf", "-inf", or of null (NaN)."""
     return float("nan") if value is None else float(value)
+
+
+def read_published(name: str, evaluation: str) -> pd.DataFrame:
+    """A published table of perplexity as rows of the frame, for the model "published".
+
+    What is not published (errors, the achieved sparsity, the kind) is missing. The window that the
+    numbers were measured at is often not known; `resources/published/README.md` says what is.
+    """
+    table = pd.read_csv(FOLDER / f"{name}.csv", dtype={"level": str})
+    levels = [parse_level(level) for level in table["level"]]
+    frame = pd.DataFrame(index=table.index, columns=COLUMNS)
+    frame["method"] = table["method"]
+    frame["level"] = [str(level) for level in levels]
+    frame["chain"] = frame["method"] + "@" + frame["level"]
+    frame["value"] = table["ppl"]
+    frame["requested"] = frame["achieved"] = [level.fraction for level in levels]
+    fixed = {"model": "published", "evaluation": evaluation, "metric": "perplexity"}
+    fixed |= dict.fromkeys(("unit", "settings", "kind", "reason"), "")
+    fixed |= {"status": "ok", "source": "published"}
+    return frame.assign(**fixed).astype(dict.fromkeys(NUMBERS, float))

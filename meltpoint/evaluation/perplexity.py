@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from meltpoint.cells import skipped, write_cell
 from meltpoint.compute import Compute
 from meltpoint.corpora import check_vocabulary, read_tokens
-from meltpoint.errors import MeltpointError
+from meltpoint.errors import MeltpointError, at
 from meltpoint.files import hash_file, whole_file
 from meltpoint.model import load
 from meltpoint.progress import track
@@ -55,7 +55,8 @@ def measure(
     model = load(checkpoint, compute.torch_dtype, compute.torch_device)
     stream = read_tokens(tokens, dimensions=1)
     check_vocabulary(stream, model.config.get_text_config().vocab_size, str(tokens))
-    windows = cut(stream, recipe["protocol"]["window"], recipe["protocol"]["windows"])
+    window, count = recipe["protocol"]["window"], recipe["protocol"]["windows"]
+    windows = at(f"evaluations.{recipe['cell']['evaluation']}", cut, stream, window, count)
     losses = token_nll(model, windows, compute)
     with whole_file(nll) as partial, partial.open("wb") as file:
         np.save(file, losses)
@@ -83,7 +84,8 @@ def cut(tokens: np.ndarray, window: int, windows: int | None = None) -> np.ndarr
     count = min(len(tokens) // window, windows or len(tokens))
     if count < 2:
         raise MeltpointError(
-            f"the corpus has {len(tokens)} tokens: two windows of {window} are needed at the least"
+            f"the corpus has {len(tokens)} tokens: two windows of {window} are needed at the least: "
+            "use a smaller window, or a longer text"
         )
     return tokens[: count * window].reshape(count, window)
 
