@@ -2,15 +2,25 @@
 
 A result is stale when its recipe, or the time of one of its inputs, has changed. So a recipe holds
 the resolved settings, the hash of the code that computes the result, that of its environment's file,
-and those of source files outside results/ (whose times then do not matter).
+those of source files outside results/ (whose times then do not matter), and under `from` that of the
+recipes of its inputs. Of those last Snakemake needs no telling while it makes an input anew; but where
+that has failed, the input is gone, and what was made from the old one would pass for current.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from meltpoint import methods, published
-from meltpoint.chain import spell_chain
-from meltpoint.files import HashCache, canonical_json, hash_file, hash_sources, with_neighbours
+from meltpoint.chain import DENSE, spell_chain
+from meltpoint.files import (
+    HashCache,
+    canonical_json,
+    hash_file,
+    hash_sources,
+    hash_text,
+    with_neighbours,
+)
 from meltpoint.sections import BuiltinCorpus, GivenCalibration, HubModel, LocalModel, TokenCorpus
 from meltpoint.study import Study
 
@@ -42,6 +52,10 @@ def code_of(kind: str) -> str:
     return code((*with_neighbours(CODE[kind]), *BESIDES.get(kind, ())))
 
 
+def digest(recipes: Iterable[str]) -> str:
+    return hash_text("\n".join(recipes))[:16]
+
+
 class Recipes:
     """The recipes of a study's results. `envs` is the folder of environment files."""
 
@@ -49,9 +63,11 @@ class Recipes:
         self.study, self.config = study, study.config
         self.envs, self.hashes = envs, hashes
         self._env = cache(lambda name: hash_file(envs / f"{name}.yaml")[:16])
+        self.compress = cache(self.compress)
 
-    def _json(self, kind: str, env: str, **facts: object) -> str:
-        return canonical_json({**facts, "code": code_of(kind), "env": self._env(env)})
+    def _json(self, kind: str, env: str, *inputs: str, **facts: object) -> str:
+        made = {"code": code_of(kind), "env": self._env(env), "from": digest(inputs)}
+        return canonical_json({**facts, **made})
 
     def model(self, name: str) -> str:
         """The base checkpoint: its source, and the hash of a local folder's files."""
@@ -67,7 +83,7 @@ class Recipes:
             "train", "torch", train=model.train.model_dump(mode="json"), text=version()
         )
 
-    def tokens(self, corpus: str) -> str:
+    def tokens(self, model: str, corpus: str) -> str:
         """A corpus's tokens: its declaration and the content of its file."""
         declared = self.config.corpora[corpus]
         facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
@@ -77,7 +93,7 @@ class Recipes:
             from meltpoint.demo.text import version
 
             facts |= {"text": version()}
-        return self._json("tokens", "torch", corpus=facts)
+        return self._json("tokens", "torch", self.model(model), corpus=facts)
 
     def corpus_file(self, corpus: str) -> Path | None:
         """A local corpus's file."""
@@ -91,17 +107,27 @@ class Recipes:
         declared = self.config.calibrations[calibration]
         return self.study.path(declared.windows) if isinstance(declared, GivenCalibration) else None
 
-    def compress(self, chain: str) -> str:
+    def checkpoint(self, model: str, chain: str) -> str:
+        """A chain's checkpoint, that of the empty chain too."""
+        return self.model(model) if chain == DENSE else self.compress(model, chain)
+
+    def compress(self, model: str, chain: str) -> str:
         """A chain's checkpoint: its last step's settings and the method's code."""
-        *prefix, step = self.study.steps(chain)
+        *steps, step = self.study.steps(chain)
+        prefix = spell_chain(tuple(steps))
         method = methods.find(step.method)
         settings = self.study.settings(step)
-        if method.calibrated and (file := self.windows_file(settings["calibration"])):
-            settings["windows"] = {"file": self.hashes.file(file)}
+        inputs = [self.checkpoint(model, prefix)]
+        if method.calibrated:
+            if file := self.windows_file(settings["calibration"]):
+                settings["windows"] = {"file": self.hashes.file(file)}
+            else:
+                inputs.append(self.tokens(model, settings["windows"]["corpus"]))
         return canonical_json(
             {
                 "chain": chain,
-                "prefix": spell_chain(tuple(prefix)),
+                "prefix": prefix,
+                "from": digest(inputs),
                 "step": str(step),
                 "settings": settings,
                 "dtype": self.config.compute.dtype,
@@ -114,10 +140,15 @@ class Recipes:
         """A cell: its protocol."""
         protocol = self.config.evaluations[evaluation].model_dump(mode="json")
         kind = "perplexity" if self.study.perplexity(evaluation) else "size"
+        inputs = [self.checkpoint(model, chain)]
         if kind == "perplexity":
+            inputs.append(self.tokens(model, protocol["perplexity"]))
             protocol |= {"dtype": self.config.compute.dtype}
         cell = {"model": model, "chain": chain, "evaluation": evaluation}
-        return self._json(kind, "torch", cell=cell, protocol=protocol)
+        return self._json(kind, "torch", *inputs, cell=cell, protocol=protocol)
+
+    def _cells(self, group: str, evaluation: str) -> list[str]:
+        return [self.evaluation(*cell) for cell in self.study.cells(group, evaluation)]
 
     def steps(self, group: str) -> dict[str, dict]:
         """Per chain of a group: what the tidy frame says of it (method, level, settings, kind)."""
@@ -137,17 +168,21 @@ class Recipes:
         }
 
     def transitions(self, sweep: str) -> str:
-        return self._json("transitions", "analysis", steps=self.steps(sweep))
+        cells = (cell for cell in self.study.cells(sweep) if self.study.perplexity(cell[2]))
+        inputs = [self.evaluation(*cell) for cell in cells]
+        return self._json("transitions", "analysis", *inputs, steps=self.steps(sweep))
 
     def table(self, name: str) -> str:
         table = self.config.tables[name]
         facts = {"spec": table.model_dump(mode="json"), "steps": self.steps(table.of)}
         if table.published:
             facts["published"] = hash_file(published.FOLDER / f"{table.published}.csv")
-        return self._json("table", "analysis", **facts)
+        return self._json("table", "analysis", *self._cells(table.of, table.value), **facts)
 
     def figure(self, name: str) -> str:
         figure = self.config.figures[name]
-        return self._json(
-            "figure", "analysis", spec=figure.model_dump(mode="json"), steps=self.steps(figure.of)
-        )
+        inputs = self._cells(figure.of, figure.value)
+        if figure.fit:
+            inputs.append(self.transitions(figure.of))
+        facts = {"spec": figure.model_dump(mode="json"), "steps": self.steps(figure.of)}
+        return self._json("figure", "analysis", *inputs, **facts)

@@ -36,7 +36,7 @@ for method, temporary in plan.compress_rules():
         resources:
             mem_mb=lambda w: plan.memory_mb(w.model),
         params:
-            recipe=lambda w: plan.recipes.compress(w.prefix + w.step),
+            recipe=lambda w: plan.recipes.compress(w.model, w.prefix + w.step),
         message:
             "Compressing {wildcards.model}: {wildcards.prefix}{wildcards.step}"
         script:

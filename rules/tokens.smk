@@ -27,7 +27,7 @@ rule tokens:
         "../envs/torch.yaml"
     threads: plan.threads
     params:
-        recipe=lambda w: plan.recipes.tokens(w.corpus),
+        recipe=lambda w: plan.recipes.tokens(w.model, w.corpus),
     message:
         "Tokenising {wildcards.corpus} for {wildcards.model}"
     script:
@@ -49,7 +49,7 @@ rule tokens_of_documents:
         "../envs/torch.yaml"
     threads: plan.threads
     params:
-        recipe=lambda w: plan.recipes.tokens(w.corpus),
+        recipe=lambda w: plan.recipes.tokens(w.model, w.corpus),
     message:
         "Tokenising the documents of {wildcards.corpus} for {wildcards.model}"
     script:
