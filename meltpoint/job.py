@@ -28,8 +28,8 @@ def job(snakemake, computes: bool = True) -> Iterator[tuple[dict, Compute]]:
     logging.captureWarnings(True)
     # A full disk is said once, and not by every line that the log cannot take.
     logging.raiseExceptions = False
-    # Threads that wait give their core away: where others use it too, spinning costs threefold.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that wait soon give their core away: where others use it too, spinning costs threefold.
+    os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     compute = Compute(**snakemake.config["compute"])
     recipe = json.loads(snakemake.params.recipe)
     logging.info("%s", json.dumps(recipe, indent=1))

@@ -33,7 +33,7 @@ class Recipe(BaseModel, extra="forbid"):
         description="Last share of the steps, whose windows have `context` tokens, and the batch "
         "fewer of them.",
     )
-    steps: int = Field(1400, ge=1, description="Training steps; the rates fall linearly to 0.")
+    steps: int = Field(1050, ge=1, description="Training steps; the rates fall linearly to 0.")
     matrix_rate: float = Field(0.04, gt=0, description="Muon's learning rate: the blocks' linears.")
     other_rate: float = Field(0.01, gt=0, description="AdamW's: the embedding, head and norms.")
     momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum.")

@@ -1,0 +1,99 @@
+"""Which results a change of files makes again, and which not."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.workflow import tiny
+from tests.workflow.project import SHOWN, named
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "Snakefile",
+        "rules/compress.smk",
+        "scripts/compress.py",
+        "scripts/perplexity.py",
+        "meltpoint/methods/wanda.py",
+        "envs/torch.yaml",
+        "studies/tiny.yaml",
+        "studies/prose.txt",
+        "studies/tokens.npy",
+        "studies/windows.npy",
+        "studies/model/model.safetensors",
+        "results/tiny/tokens/tiny/prose.npy",
+    ],
+)
+def test_touched_file_reruns_nothing(project, file):
+    project.touch(file)
+    assert project.stale() == set()
+
+
+def test_text_of_a_corpus_reruns_what_reads_it(project, everything):
+    """Its tokens, the checkpoints calibrated on it, the perplexities on it."""
+    project.replace("studies/prose.txt", tiny.sentences()[3], "a line of its own")
+    calibrated = ("wanda@0.5/", "wanda@2of4/", "sparsegpt@")
+    expected = named(everything, "tokens/tiny/prose", *calibrated, "prose-32.json", *SHOWN)
+    assert named(everything, "magnitude@0.5/checkpoint", "fixed", "notes") - expected
+    assert project.stale() == expected
+
+
+def test_text_of_documents_reruns_what_is_calibrated_on_them(project, everything):
+    tiny.write_notes(project.folder / "studies/notes.jsonl", tiny.sentences()[1:])
+    assert project.stale() == named(everything, "notes", "tables/calibrations")
+
+
+def test_tokens_of_a_corpus_rerun_what_reads_them(project, everything):
+    change_one(project.folder / "studies/tokens.npy")
+    assert project.stale() == named(everything, "tokens/tiny/fixed", "fixed-32.json")
+
+
+def test_tokens_among_the_results_rerun_what_reads_them(project, everything):
+    change_one(project.results / "tokens/tiny/fixed.npy")
+    assert project.stale() == named(everything, "fixed-32.json")
+
+
+def test_calibration_windows_rerun_what_is_calibrated_on_them(project, everything):
+    change_one(project.folder / "studies/windows.npy")
+    assert project.stale() == named(everything, "calibration=given", "tables/calibrations")
+
+
+def change_one(file) -> None:
+    """Changes one token in a file and leaves its size."""
+    array = np.load(file)
+    array.flat[0] = (array.flat[0] + 1) % tiny.VOCABULARY
+    np.save(file, array)
+
+
+def test_new_weights_in_a_local_model_rerun_all_of_that_model(project, everything):
+    tiny.write_model(project.folder / "studies/model", seed=7)
+    assert project.stale() == everything - named(everything, "models/other", "cells/other")
+
+
+def test_tokenizer_of_a_local_model_reruns_all_of_that_model(project, everything):
+    file = project.folder / "studies/other/tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()), indent=3))
+    assert project.stale() == named(everything, "models/other", "cells/other")
+
+
+def test_lost_cell_is_all_that_is_made_again(project, everything):
+    (project.results / "cells/tiny/wanda@0.5/prose-32.json").unlink()
+    assert project.stale() == named(everything, "cells/tiny/wanda@0.5/prose-32", *SHOWN)
+
+
+def test_deleted_checkpoint_is_not_missed(project):
+    """Its cells are there; it is made again when something new is to be measured on it."""
+    shutil.rmtree(project.results / "cells/tiny/wanda@0.5/checkpoint")
+    assert project.stale() == set()
+
+
+def test_checkpoint_that_failed_is_not_forgotten(project, everything):
+    """A run has begun to make it anew and failed: Snakemake has deleted it, and its memory of it."""
+    checkpoint = "results/tiny/cells/tiny/sparsegpt@0.5/checkpoint"
+    shutil.rmtree(project.folder / checkpoint)
+    project.append("meltpoint/methods/sparsegpt.py", "\nCHANGED = True\n")
+    assert project.snakemake("--cleanup-metadata", checkpoint).code == 0
+    assert project.stale() == named(everything, "sparsegpt@", *SHOWN)
