@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from meltpoint.errors import MeltpointError
+from meltpoint.files import whole_file
 from meltpoint.progress import track
 
 
@@ -121,6 +122,12 @@ def read_tokens(path: Path, dimensions: int) -> np.ndarray:
             f"{list(tokens.shape)}"
         )
     return tokens.astype(np.int32)
+
+
+def write_array(target: Path, array: np.ndarray) -> None:
+    """Writes a .npy file, whole or not at all."""
+    with whole_file(target) as partial, partial.open("wb") as file:
+        np.save(file, array)
 
 
 def check_vocabulary(tokens: np.ndarray, vocabulary: int, source: str) -> None:

@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
-import numpy as np
 from transformers import AutoConfig, AutoTokenizer
 
-from meltpoint.corpora import check_vocabulary, documents, read_tokens, separate, stream
+from meltpoint.corpora import (
+    check_vocabulary,
+    documents,
+    read_tokens,
+    separate,
+    stream,
+    write_array,
+)
 from meltpoint.errors import MeltpointError
-from meltpoint.files import whole_file
 
 
 def write_stream(corpus: dict, file: Path | None, model: Path, target: Path) -> None:
@@ -21,7 +26,7 @@ def write_stream(corpus: dict, file: Path | None, model: Path, target: Path) -> 
     else:
         tokens = stream(documents(corpus, file), corpus["join"], tokenizer_of(model))
     check_vocabulary(tokens, vocabulary_of(model), str(file or target.stem))
-    _save(target, tokens)
+    write_array(target, tokens)
 
 
 def write_documents(
@@ -33,13 +38,8 @@ def write_documents(
     """
     tokens, offsets = separate(documents(corpus, file), tokenizer_of(model))
     check_vocabulary(tokens, vocabulary_of(model), str(file or target.stem))
-    _save(offsets_target, offsets)
-    _save(target, tokens)
-
-
-def _save(target: Path, array: np.ndarray) -> None:
-    with whole_file(target) as partial, partial.open("wb") as file:
-        np.save(file, array)
+    write_array(offsets_target, offsets)
+    write_array(target, tokens)
 
 
 def vocabulary_of(model: Path) -> int:

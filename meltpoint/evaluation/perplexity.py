@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from meltpoint.cells import skipped, write_cell
 from meltpoint.compute import Compute
-from meltpoint.corpora import check_vocabulary, read_tokens
+from meltpoint.corpora import check_vocabulary, read_tokens, write_array
 from meltpoint.errors import MeltpointError, at
-from meltpoint.files import hash_file, whole_file
+from meltpoint.files import hash_file
 from meltpoint.model import load
 from meltpoint.progress import track
 
@@ -50,7 +50,7 @@ def measure(
     """
     start = time.perf_counter()
     if skipped(checkpoint, cell, recipe):
-        np.save(nll, np.empty((0, recipe["protocol"]["window"] - 1), dtype=np.float32))
+        write_array(nll, np.empty((0, recipe["protocol"]["window"] - 1), dtype=np.float32))
         return
     model = load(checkpoint, compute.torch_dtype, compute.torch_device)
     stream = read_tokens(tokens, dimensions=1)
@@ -58,8 +58,7 @@ def measure(
     window, count = recipe["protocol"]["window"], recipe["protocol"]["windows"]
     windows = at(f"evaluations.{recipe['cell']['evaluation']}", cut, stream, window, count)
     losses = token_nll(model, windows, compute)
-    with whole_file(nll) as partial, partial.open("wb") as file:
-        np.save(file, losses)
+    write_array(nll, losses)
     result = perplexity(losses)
     paired = difference(losses, np.load(dense_nll)) if dense_nll else Estimate(0.0, 0.0)
     protocol = {**recipe["protocol"], "windows": len(windows), "tokens_hash": hash_file(tokens)}
