@@ -26,7 +26,7 @@ if workflow.is_main_process:
 wildcard_constraints:
     model=plan.names("models"),
     corpus=plan.names("corpora"),
-    chain=r"[^/]+",
+    chain=r"[^/:]+",
 
 
 include: "rules/models.smk"

@@ -22,7 +22,7 @@ def measure(method: str, folder: str) -> None:
     from meltpoint.compress import compress
     from meltpoint.compute import Compute
 
-    compute = Compute(device="cpu", threads=2)
+    compute = Compute(device="cpu", threads=1)
     compute.start()
     windows = Path(folder, "windows.npy")
     np.save(windows, np.random.default_rng(0).integers(0, 512, (WINDOWS, LENGTH)))

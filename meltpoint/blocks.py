@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from meltpoint import skeleton
 from meltpoint.chain import Level, Pattern
 from meltpoint.checkpoint import Reader, Writer
-from meltpoint.compute import Compute, trim_memory
+from meltpoint.compute import Compute, return_memory, trim_memory
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.methods import Method
 from meltpoint.methods.settings import MethodSettings
@@ -138,6 +138,7 @@ def walk(
     Returns, per linear, its shape, its zeros and how many zeros the method has filled. Raises
     NotApplicable where a pattern does not divide a layer's width.
     """
+    return_memory()
     walk = Walk(reader, windows, compute)
     check_widths(walk.blocks, level)
     writer.write(reader.read(walk.other_names()))

@@ -8,6 +8,8 @@ from typing import Literal
 
 from meltpoint.lazy import torch
 
+# Of glibc's mallopt: pieces from this size on are mapped, and unmapped when they are freed.
+M_MMAP_THRESHOLD, LARGE = -3, 4 << 20
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -47,11 +49,17 @@ class Compute:
         return max(1, tokens.get(self.torch_device.type, tokens["cpu"]) // length)
 
 
-def trim_memory() -> None:
-    """Hands freed memory back to the system.
+def return_memory() -> None:
+    """Has freed memory go back to the system at once, where glibc is the allocator.
 
     glibc keeps large freed pieces for itself and cannot fit the next block's weights into them: the
     walk's memory would grow by half a block with each block.
     """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
+def trim_memory() -> None:
+    """Hands back what is free but still held, where glibc is the allocator."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -107,7 +107,7 @@ class Plan:
 
     def steps_of(self, method: methods.Method) -> str:
         """The constraint of the step: the method at any level, with any settings."""
-        return rf"{method.name}(?:[@,][^+/]*)?"
+        return rf"{method.name}(?:[@,][^+/:]*)?"
 
     def parent(self, wildcards) -> str:
         return self._checkpoint(wildcards.model, wildcards.prefix.removesuffix("+") or DENSE)
