@@ -51,6 +51,7 @@ class Walk:
     def __init__(self, reader: Reader, windows: torch.Tensor | None, compute: Compute) -> None:
         self.reader, self.windows, self.compute = reader, windows, compute
         self.model = skeleton.build(reader.folder, compute.torch_dtype)
+        reader.tie(skeleton.tied_names(self.model))
         self.name, self.blocks = skeleton.decoder_blocks(self.model)
         skeleton.move_buffers(self.model, compute.torch_device)
         self.hidden: torch.Tensor | None = None

@@ -43,6 +43,11 @@ class Reader:
         self.files = index(folder)
         prefixes = {key.split(".", 1)[0] for key in self.files}
         self._spellings = ["", *(f"{prefix}." for prefix in prefixes)]
+        self._tied: dict[str, list[str]] = {}
+
+    def tie(self, names: dict[str, list[str]]) -> None:
+        """Says under which other names a tied parameter may be stored (`skeleton.tied_names`)."""
+        self._tied = names
 
     @timed("load")
     def read(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
@@ -77,10 +82,10 @@ class Reader:
 
     def _key(self, name: str) -> str:
         """The key under which a parameter is stored: some checkpoints leave out or add a prefix."""
-        spellings = [name, name.split(".", 1)[-1], *(prefix + name for prefix in self._spellings)]
-        for key in spellings:
-            if key in self.files:
-                return key
+        for known in (name, *self._tied.get(name, ())):
+            spellings = (known, known.split(".", 1)[-1], *(p + known for p in self._spellings))
+            if found := next((key for key in spellings if key in self.files), None):
+                return found
         raise MeltpointError(f"{self.folder}: the checkpoint has no {name}, which its config needs")
 
 

@@ -18,6 +18,7 @@ def load(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedMo
     model = skeleton.build(folder, dtype)
     skeleton.move_buffers(model, device)
     reader = Reader(folder, dtype, device)
+    reader.tie(skeleton.tied_names(model))
     skeleton.fill(model, reader.read(skeleton.parameters_of(model, model, "")))
     model.tie_weights()
     return model

@@ -92,6 +92,7 @@ def verify(folder: Path) -> float:
     model = skeleton.build(folder, _stored_dtype(folder))
     name, blocks = skeleton.decoder_blocks(model)
     reader = Reader(folder, model.dtype, torch.device("cpu"))
+    reader.tie(skeleton.tied_names(model))
     everything = skeleton.parameters_of(model, model, "")
     others = [n for n in everything if not n.startswith(f"{name}.")]
     skeleton.fill(model, reader.read(others))

@@ -75,6 +75,14 @@ def parameters_of(model: nn.Module, module: nn.Module, prefix: str) -> list[str]
     return [name for name in names if name in stored]
 
 
+def tied_names(model: nn.Module) -> dict[str, list[str]]:
+    """Of each tied parameter its other names: a checkpoint may hold it under any one of them."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return {first: others for first, *others in names.values() if others}
+
+
 def persistent_buffers(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """The buffers that belong in a checkpoint."""
     kept = model.state_dict()

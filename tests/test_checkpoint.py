@@ -117,6 +117,19 @@ def test_keys_without_the_models_prefix(tmp_path):
         assert torch.equal(load(base, torch.float32, CPU)(ids).logits, expected)
 
 
+def test_a_tied_weight_stored_as_the_head(tmp_path):
+    """As TinyStories-656K's checkpoint has it: lm_head.weight, and no embed_tokens.weight."""
+    base = save_model(tmp_path / "tied", "qwen2")
+    tensors = load_file(base / "model.safetensors")
+    ids = torch.arange(10)[None]
+    with torch.no_grad():
+        expected = load(base, torch.float32, CPU)(ids).logits
+        tensors["lm_head.weight"] = tensors.pop("model.embed_tokens.weight")
+        save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+        assert torch.equal(load(base, torch.float32, CPU)(ids).logits, expected)
+    assert models.verify(base) == 0
+
+
 def test_a_linked_model_is_the_folders_files(base, tmp_path):
     models.link(base, tmp_path / "linked", "models.mine")
     assert (tmp_path / "linked/model.safetensors").is_symlink()
