@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from meltpoint import methods, skeleton
-from meltpoint.chain import Pattern, Sparsity, Step, parse_level
+from meltpoint.chain import Pattern, Sparsity, parse_level, parse_step
 from meltpoint.compress import compress
 from meltpoint.compute import Compute
 from meltpoint.model import load
@@ -48,9 +48,8 @@ def bases(folder):
 
 def run(parent, target, spelling, windows, **compute):
     """Compresses by a step as its script does."""
-    name, _, level = spelling.partition("@")
-    method = methods.find(name)
-    step = Step(name, parse_level(level) if level else None)
+    step = parse_step(spelling)
+    method = methods.find(step.method)
     settings = method.settings(step).model_dump(mode="json")
     recipe = {
         "chain": str(step),
@@ -162,6 +161,16 @@ def test_zeros_made_earlier_stay_and_count(method, level, bases, windows, tmp_pa
     assert "zeros_lost" not in sparsity
     if level == "0.7":
         assert sparsity["achieved"] == pytest.approx(0.7, abs=0.02)
+
+
+@pytest.mark.parametrize("level", ["0.7", "2of4"])
+def test_zeros_stay_beyond_a_block_of_columns(level, bases, windows, tmp_path):
+    """What a block's error does to the columns after it must not fill their zeros."""
+    parent = run(bases["llama"], tmp_path / "parent", "magnitude@0.4", windows)
+    child = run(parent, tmp_path / "child", f"sparsegpt@{level},blocksize=16", windows)
+    before, after = weights(parent), weights(child)
+    assert "zeros_lost" not in describe(child)["sparsity"]
+    assert all((after[n][before[n] == 0] == 0).all() for n in linear_names(parent))
 
 
 @pytest.mark.parametrize("method", sorted({c[0] for c in PRUNING if "of" not in c[1]}))

@@ -65,10 +65,12 @@ def prune(weights, hessian, level, settings) -> list:
     columns = torch.cat([w.float() for w in weights]).T.contiguous()
     splits = [len(w) for w in weights]
     columns[hessian.diagonal() == 0] = 0
+    # Known before the first update: a block's error reaches the zeros of the columns after it.
+    gone = columns == 0
     factor = inverse_factor(hessian, settings.percdamp)
     for start in range(0, len(columns), settings.blocksize):
         block = slice(start, min(start + settings.blocksize, len(columns)))
-        error = _prune_block(columns[block], factor[block, block], splits, level)
+        error = _prune_block(columns[block], factor[block, block], gone[block], splits, level)
         columns[block.stop :].addmm_(factor[block, block.stop :].T, error, alpha=-1)
     return [weight.T for weight in columns.split(splits, dim=1)]
 
@@ -89,14 +91,13 @@ def inverse_factor(hessian, percdamp: float):
         ) from None
 
 
-def _prune_block(weight, factor, splits, level):
+def _prune_block(weight, factor, gone, splits, level):
     """Prunes a block of columns [b, rows] in place; returns their error for the columns after it.
 
     Within the block the columns go in chunks: one by one inside a chunk, and a chunk's error reaches
     the rest of the block in one product. The sums are those of a plain column loop.
     """
     diagonal = factor.diagonal()[:, None]
-    gone = weight == 0
     pattern = isinstance(level, Pattern)
     removed = gone if pattern else _below(weight, diagonal, gone, splits, level.fraction)
     size = CHUNK * level.group if pattern else CHUNK
