@@ -1,13 +1,18 @@
-"""What does the walk cost over the forward passes that it cannot avoid?
+"""What does each method cost over the forward passes that none can avoid?
 
-    python -m benchmarks.walk [blocks windows length]
+    python -m benchmarks.walk [--methods wanda@0.5 admm@0.5 ...] [--blocks 4] [--windows 16] ...
 
-A random Llama (hidden 1024, intermediate 2816) in float32, 2 threads. Any calibrated method needs
-the windows to go through each block twice, but for the last block once: that is the bare time.
-Ratios within one run are what counts; seconds depend on the machine and its mood.
+A random Llama (hidden 1024, intermediate 2816) in float32, 2 threads; with `--device cuda --dtype
+bfloat16 --hidden 4096 --intermediate 11008 --blocks 1` a block of LLaMA-2-7B's shape. Each method
+runs in a process of its own. Bare is the time of two forward passes of all windows through each
+block (three where blocks are allocated their sparsity), weights in memory. Ratios within one run are
+what counts; seconds depend on the machine and its mood. `passes` is that ratio; `over` is the peak of
+memory over what the process held before the walk.
 """
 
-import resource
+import argparse
+import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,59 +23,128 @@ import torch
 from benchmarks.random_llama import make
 from meltpoint import methods, skeleton
 from meltpoint.blocks import Walk, walk
-from meltpoint.chain import Sparsity
+from meltpoint.chain import Step, parse_step
 from meltpoint.checkpoint import Reader, Writer
 from meltpoint.compute import Compute
+from meltpoint.errors import NotApplicable
 
-CPU = torch.device("cpu")
+STEPS = [
+    *("magnitude@0.5", "wanda@0.5", "ria@0.5", "sparsegpt@0.5", "dsnot@0.5"),
+    *("dsnot@0.5,init=sparsegpt", "wanda@0.5,allocation=owl", "sparsegpt@0.5,allocation=owl"),
+    *("admm@0.5", "wanda@2of4", "ria@2of4", "sparsegpt@2of4", "dsnot@2of4", "admm@2of4"),
+    *("besa@0.5,group=row", "besa@0.5,group=layer"),
+]
 
 
-def bare(base: Path, windows: torch.Tensor, compute: Compute) -> float:
-    """Seconds of the forward passes alone, weights in memory."""
-    state = Walk(Reader(base, torch.float32, CPU), windows, compute)
+def one_pass(base: Path, windows: torch.Tensor, compute: Compute) -> float:
+    """Seconds that the windows take through all blocks, weights in memory."""
+    state = Walk(_reader(base, compute), windows, compute)
+    seconds = 0.0
     with torch.no_grad():
         state.embed()
-        seconds = 0.0
         for index in range(len(state.blocks)):
             names = state.names(index)
             skeleton.fill(state.model, state.reader.read(names))
-            start = time.perf_counter()
-            if index + 1 < len(state.blocks):
-                for batch in state.batches():
-                    state.forward(index, batch)
+            start = _now(compute)
             state.advance(index)
-            seconds += time.perf_counter() - start
+            seconds += _now(compute) - start
             skeleton.empty(state.model, names)
     return seconds
 
 
-def whole(method: str, base: Path, windows: torch.Tensor, compute: Compute) -> float:
+def whole(step: Step, base: Path, windows: torch.Tensor, compute: Compute) -> float:
     """Seconds of a method's walk, from opening the files to the last shard."""
-    found = methods.find(method)
+    method = methods.find(step.method)
+    settings = method.settings(step)
     with tempfile.TemporaryDirectory() as target:
-        reader, writer = Reader(base, torch.float32, CPU), Writer(Path(target), 99)
-        start = time.perf_counter()
-        walk(reader, writer, found, Sparsity(0.5), found.settings_class(), windows, compute)
-        return time.perf_counter() - start
+        reader, writer = _reader(base, compute), Writer(Path(target), 99)
+        start = _now(compute)
+        walk(reader, writer, method, step.level, settings, windows, compute)
+        return _now(compute) - start
 
 
-def main(blocks: int = 4, count: int = 16, length: int = 512) -> None:
-    compute = Compute(device="cpu", threads=2)
+def measure(text: str, base: Path, options) -> dict:
+    """Seconds, passes and memory of one step, bare passes taken before and behind."""
+    step = parse_step(text)
+    compute = Compute(device=options.device, dtype=options.dtype, threads=options.threads)
     compute.start()
-    windows = torch.randint(0, 512, (count, length), generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    windows = torch.randint(0, 512, (options.windows, options.length), generator=generator)
+    bare = [one_pass(base, windows, compute) for _ in range(2)]
+    held = _reset_peak(compute)
+    seconds = whole(step, base, windows, compute)
+    over = _peak(compute) - held
+    bare.append(one_pass(base, windows, compute))
+    needed = 3 if ",allocation=" in text else 2
+    unit = needed * min(bare)
+    return {"step": text, "seconds": seconds, "bare": unit, "passes": seconds / unit, "over": over}
+
+
+def _reader(base: Path, compute: Compute) -> Reader:
+    return Reader(base, compute.torch_dtype, compute.torch_device)
+
+
+def _now(compute: Compute) -> float:
+    if compute.torch_device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _reset_peak(compute: Compute) -> float:
+    """Forgets the peak of memory so far; returns what is held, in MiB."""
+    if compute.torch_device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 2**20
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _peak(compute: Compute) -> float:
+    if compute.torch_device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return _status("VmHWM")
+
+
+def _status(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", nargs="+", default=STEPS)
+    for name, value in (("blocks", 4), ("windows", 16), ("length", 512), ("threads", 2)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--hidden", type=int, default=1024)
+    parser.add_argument("--intermediate", type=int, default=2816)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--base", type=Path, help="used by itself for each method's process")
+    options = parser.parse_args()
+    if options.base:
+        print(json.dumps(measure(options.methods[0], options.base, options)))
+        return
+    print(f"{'step':32} {'s':>7} {'bare s':>7} {'passes':>7} {'over, MiB':>10}")
     with tempfile.TemporaryDirectory() as scratch:
-        base = make(Path(scratch, "base"), blocks)
-        bare(base, windows, compute)
-        print(f"{blocks} blocks, {count} windows of {length}")
-        for method in methods.registry():
-            before, seconds = bare(base, windows, compute), whole(method, base, windows, compute)
-            alone = (before + bare(base, windows, compute)) / 2
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            print(
-                f"{method:10}  {seconds:6.2f} s  {seconds / alone:5.2f} x the bare passes "
-                f"({alone:.2f} s)  peak so far {peak:.2f} GiB"
-            )
+        base = make(Path(scratch, "base"), options.blocks, options.hidden, options.intermediate)
+        for step in options.methods:
+            command = [sys.executable, "-m", "benchmarks.walk", *sys.argv[1:]]
+            command += ["--methods", step, "--base", str(base)]
+            result = subprocess.run(command, capture_output=True, text=True)
+            print(_line(step, result), flush=True)
+
+
+def _line(step: str, result: subprocess.CompletedProcess) -> str:
+    if result.returncode:
+        lines = result.stderr.strip().splitlines()
+        reason = lines[-1].removeprefix(f"{NotApplicable.__module__}.")
+        return f"{step:32} {reason}"
+    found = json.loads(result.stdout.splitlines()[-1])
+    return (
+        f"{step:32} {found['seconds']:7.2f} {found['bare']:7.2f} {found['passes']:7.2f} "
+        f"{found['over']:10.0f}"
+    )
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

@@ -8,12 +8,15 @@ weights and one buffer of hidden states [windows, tokens, hidden] are all that i
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from meltpoint import skeleton
+from meltpoint.allocation import allocate
 from meltpoint.chain import Level, Pattern
 from meltpoint.checkpoint import Reader, Writer
 from meltpoint.compute import Compute, return_memory, trim_memory
@@ -28,21 +31,26 @@ AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
 
 @dataclass
 class Block:
-    """A decoder block with its weights loaded, as a method sees it."""
+    """A decoder block with its weights loaded, as a method sees it.
+
+    `hidden` are its inputs [windows, tokens, hidden]; `dense_outputs`, of the same shape, what the
+    whole dense model gives there, for a method that needs it. ``forward(batch, weights)`` runs the
+    block on a slice of the windows, with `weights` in the place of those of the linears that it
+    names; gradients reach them.
+    """
 
     index: int
     count: int
     module: nn.Module
     linears: dict[str, nn.Linear]
-    hidden: torch.Tensor | None
-    forward: Callable[[slice], torch.Tensor]
+    hidden: torch.Tensor | None = None
+    forward: Callable[..., torch.Tensor] | None = None
+    batches: Callable[[], Iterator[slice]] | None = None
+    dense_outputs: torch.Tensor | None = None
 
     def same_input(self, statistics: dict[str, Statistics]) -> list[list[str]]:
         """The linears' names, grouped by the statistics that they share."""
-        groups: dict[int, list[str]] = {}
-        for name in self.linears:
-            groups.setdefault(id(statistics[name]), []).append(name)
-        return list(groups.values())
+        return group_by_identity({name: statistics[name] for name in self.linears})
 
 
 class Walk:
@@ -55,6 +63,7 @@ class Walk:
         self.name, self.blocks = skeleton.decoder_blocks(self.model)
         skeleton.move_buffers(self.model, compute.torch_device)
         self.hidden: torch.Tensor | None = None
+        self.dense: torch.Tensor | None = None
         self.calls: list[dict[int, tuple[tuple, dict]]] = [{} for _ in self.blocks]
 
     def names(self, index: int) -> list[str]:
@@ -98,17 +107,36 @@ class Walk:
         prefix = next((n for n, m in self.model.named_modules() if m is body), "")
         return name.startswith(f"{prefix}.")
 
-    def forward(self, index: int, batch: slice) -> torch.Tensor:
-        """A block's outputs on a batch of its inputs."""
+    def forward(
+        self,
+        index: int,
+        batch: slice,
+        weights: dict | None = None,
+        inputs: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """A block's outputs on a batch of its inputs, or of others."""
         args, kwargs = self.calls[index][batch.stop - batch.start]
-        return skeleton.output_of(self.blocks[index](self.hidden[batch], *args, **kwargs))
+        args = ((self.hidden if inputs is None else inputs)[batch], *args)
+        block = self.blocks[index]
+        if not weights:
+            return skeleton.output_of(block(*args, **kwargs))
+        places = {f"{name}.weight": weight for name, weight in weights.items()}
+        return skeleton.output_of(functional_call(block, places, args, kwargs))
 
-    def collect(self, index: int, names: tuple[str, ...]) -> dict[str, Statistics]:
-        """The named statistics of each of a block's linears, over all windows."""
-        collector = Collector(skeleton.linears(self.blocks[index]), names, len(self.windows))
+    def collect(
+        self, index: int, names: tuple[str, ...], linears: dict | None = None, advance: bool = False
+    ) -> dict[str, Statistics]:
+        """The named statistics of a block's linears (of some, or all) over all windows.
+
+        With `advance` the same pass replaces the hidden states by the block's outputs.
+        """
+        linears = linears or skeleton.linears(self.blocks[index])
+        collector = Collector(linears, names, len(self.windows))
         for batch in self.batches():
-            self.forward(index, batch)
-            collector.end_of_pass()
+            with collector.forward_pass(batch.stop - batch.start):
+                outputs = self.forward(index, batch)
+            if advance:
+                self.hidden[batch] = outputs
         collector.close()
         if not all(s.finite() for s in collector.statistics.values()):
             raise MeltpointError(
@@ -117,10 +145,27 @@ class Walk:
             )
         return collector.statistics
 
+    def input_groups(self, index: int) -> list[list[str]]:
+        """The names of a block's linears, those of one input together, as the block runs them."""
+        linears = skeleton.linears(self.blocks[index])
+        collector = Collector(linears, (), len(self.windows))
+        batch = next(self.batches())
+        with collector.forward_pass(batch.stop - batch.start):
+            self.forward(index, batch)
+        collector.close()
+        return group_by_identity(collector.statistics)
+
     def advance(self, index: int) -> None:
         """Replaces the hidden states by the block's outputs."""
         for batch in self.batches():
             self.hidden[batch] = self.forward(index, batch)
+
+    def advance_dense(self, index: int) -> None:
+        """Takes the dense model's hidden states, kept beside the others, through a dense block."""
+        if self.dense is None:
+            self.dense = self.hidden.clone()
+        for batch in self.batches():
+            self.dense[batch] = self.forward(index, batch, inputs=self.dense)
 
 
 @torch.no_grad()
@@ -135,23 +180,24 @@ def walk(
 ) -> dict[str, dict]:
     """Compresses a checkpoint block by block into another.
 
-    `windows` are the calibration tokens [windows, tokens], None for a method without statistics.
+    `windows` are the calibration tokens [windows, tokens], None for a method that looks at none.
     Returns, per linear, its shape, its zeros and how many zeros the method has filled. Raises
     NotApplicable where a pattern does not divide a layer's width.
     """
     return_memory()
     walk = Walk(reader, windows, compute)
     check_widths(walk.blocks, level)
+    levels = allocate(walk, level, settings)
     writer.write(reader.read(walk.other_names()))
-    if method.statistics:
+    if method.statistics(settings):
         walk.embed()
     layers: dict[str, dict] = {}
     for index in track(range(len(walk.blocks)), f"{method.name}: blocks"):
         tensors = reader.read(walk.names(index))
         skeleton.fill(walk.model, tensors)
-        layers |= _compress(walk, index, method, level, settings)
+        layers |= _compress(walk, index, method, levels[index], settings)
         writer.write({name: _current(walk.model, name) for name in tensors})
-        if method.statistics and index + 1 < len(walk.blocks):
+        if walk.hidden is not None and index + 1 < len(walk.blocks):
             walk.advance(index)
         skeleton.empty(walk.model, tensors)
         del tensors
@@ -161,28 +207,63 @@ def walk(
 
 def _compress(walk: Walk, index: int, method: Method, level, settings) -> dict[str, dict]:
     block = walk.blocks[index]
-    statistics = walk.collect(index, method.statistics) if method.statistics else {}
-    linears = skeleton.linears(block)
-    before = {name: linear.weight == 0 for name, linear in linears.items()}
-    view = Block(
-        index,
-        len(walk.blocks),
-        block,
-        linears,
-        walk.hidden,
-        lambda batch: walk.forward(index, batch),
-    )
-    method.module.compress_block(view, statistics, level, settings)
+    before = {name: _zeros(linear.weight) for name, linear in skeleton.linears(block).items()}
+    if method.needs_dense_outputs(settings):
+        walk.advance_dense(index)
+    for names in _parts(walk, index, settings):
+        linears = {
+            name: linear for name, linear in skeleton.linears(block).items() if name in names
+        }
+        wanted = method.statistics(settings)
+        statistics = walk.collect(index, wanted, linears) if wanted else {}
+        view = _view(walk, index, linears)
+        method.module.compress_block(view, statistics, level, settings)
     return {
         f"{walk.name}.{index}.{name}": _describe(linear.weight, before[name])
         for name, linear in skeleton.linears(block).items()
     }
 
 
-def _describe(weight: torch.Tensor, before: torch.Tensor) -> dict:
-    zero = weight == 0
-    lost = before & ~zero if before.shape == zero.shape else before
-    return {"shape": list(weight.shape), "zeros": int(zero.sum()), "zeros_lost": int(lost.sum())}
+def _parts(walk: Walk, index: int, settings) -> list[list[str]]:
+    """The linears that are compressed on the same pass: all, but for a true sequential order."""
+    if getattr(settings, "true_sequential", False):
+        return walk.input_groups(index)
+    return [list(skeleton.linears(walk.blocks[index]))]
+
+
+def _view(walk: Walk, index: int, linears: dict[str, nn.Linear]) -> Block:
+    return Block(
+        index,
+        len(walk.blocks),
+        walk.blocks[index],
+        linears,
+        walk.hidden,
+        partial(walk.forward, index),
+        walk.batches,
+        walk.dense,
+    )
+
+
+def group_by_identity(statistics: dict[str, Statistics]) -> list[list[str]]:
+    """Names, grouped by the statistics that they share."""
+    groups: dict[int, list[str]] = {}
+    for name, shared in statistics.items():
+        groups.setdefault(id(shared), []).append(name)
+    return list(groups.values())
+
+
+def _zeros(weight: torch.Tensor) -> torch.Tensor | None:
+    """Where a weight is zero; None for one that is zero nowhere."""
+    return None if weight.all() else weight == 0
+
+
+def _describe(weight: torch.Tensor, before: torch.Tensor | None) -> dict:
+    shape, size = list(weight.shape), weight.numel()
+    lost = 0
+    if before is not None:
+        lost = (before & (weight != 0)).sum() if before.shape == weight.shape else before.sum()
+    zeros = size - int(torch.count_nonzero(weight))
+    return {"shape": shape, "zeros": zeros, "zeros_lost": int(lost)}
 
 
 def _current(model: PreTrainedModel, name: str) -> torch.Tensor:

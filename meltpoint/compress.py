@@ -9,7 +9,7 @@ import torch
 from meltpoint import methods
 from meltpoint.blocks import walk
 from meltpoint.calibration import draw_from_documents, draw_from_stream
-from meltpoint.chain import Level, Pattern, Sparsity, Step, parse_step
+from meltpoint.chain import LEVEL_FORMS, Level, Pattern, Sparsity, Step, parse_step
 from meltpoint.checkpoint import Reader, Writer, copy_companions, write_description
 from meltpoint.compute import Compute
 from meltpoint.corpora import check_vocabulary, read_tokens
@@ -48,6 +48,7 @@ def compress(
         try:
             if origin["status"] != "ok":
                 raise NotApplicable(origin["reason"])
+            check_level(step)
             check_reach(origin["sparsity"]["achieved"], step.level)
             layers = _write(parent, folder, step, recipe, tokens, compute)
         except NotApplicable as reason:
@@ -62,7 +63,7 @@ def _write(parent: Path, folder: Path, step: Step, recipe: dict, tokens, compute
     settings = method.settings(step)
     model = build(parent, compute.torch_dtype)
     windows = None
-    if method.calibrated:
+    if settings.calibrated:
         key = f"calibrations.{settings.calibration}"
         drawn = at(key, calibration_windows, recipe["settings"]["windows"], tokens)
         vocabulary = model.config.get_text_config().vocab_size
@@ -92,6 +93,14 @@ def _mark(folder: Path, reason: str, facts: dict, requested: float | None) -> No
 def fraction(level: Level | None, before: float | None) -> float | None:
     """The sparsity that a level asks for; one that is no sparsity leaves what was asked before."""
     return level.fraction if isinstance(level, Sparsity | Pattern) else before
+
+
+def check_level(step: Step) -> None:
+    """Raises NotApplicable for a kind of level that others of the method's kind take, it does not."""
+    levels = methods.find(step.method).levels
+    if levels and type(step.level) not in levels:
+        taken = " or ".join(LEVEL_FORMS[form] for form in levels)
+        raise NotApplicable(f"{step.method} takes {taken}, not {step.level}")
 
 
 def check_reach(sparsity: float, level: Level | None) -> None:

@@ -114,8 +114,8 @@ class Plan:
 
     def _calibration(self, wildcards) -> str | None:
         step = self.study.steps(wildcards.prefix + wildcards.step)[-1]
-        method = methods.find(step.method)
-        return method.settings(step).calibration if method.calibrated else None
+        settings = methods.find(step.method).settings(step)
+        return settings.calibration if settings.calibrated else None
 
     def calibration_windows(self, wildcards) -> list[str]:
         """The file that a step's calibration is given in, as a list of one or none."""

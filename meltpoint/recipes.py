@@ -119,7 +119,7 @@ class Recipes:
         method = methods.find(step.method)
         settings = self.study.settings(step)
         inputs = [self.checkpoint(model, prefix)]
-        if method.calibrated:
+        if method.settings(step).calibrated:
             if file := self.windows_file(settings["calibration"]):
                 settings["windows"] = {"file": self.hashes.file(file)}
             else:

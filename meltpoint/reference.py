@@ -3,6 +3,7 @@
 ``python -m meltpoint.reference`` writes them, ``--check`` only says which are out of date.
 """
 
+import ast
 import inspect
 import json
 import re
@@ -130,7 +131,12 @@ def methods_page() -> str:
         if rows:
             head = ["| setting | value | default | what it is |", "| --- | --- | --- | --- |"]
             parts.append("\n".join([*head, *rows]))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, "## allocation", _docstring("allocation")]) + "\n"
+
+
+def _docstring(module: str) -> str:
+    """A module's docstring, without importing what it imports."""
+    return ast.get_docstring(ast.parse((ROOT / f"meltpoint/{module}.py").read_text()))
 
 
 def between(text: str, mark: str, content: str) -> str:

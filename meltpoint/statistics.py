@@ -4,7 +4,8 @@ A method names the accumulators that it needs; only those are computed, in float
 dtype of the model. Linears that see the same input share one `Statistics`.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -17,7 +18,7 @@ class Norm:
         self.windows = windows
 
     def update(self, inputs: torch.Tensor) -> None:
-        self.value += inputs.float().square().sum(dim=0) / self.windows
+        self.value += inputs.flatten(0, 1).square().sum(dim=0) / self.windows
 
 
 class Hessian:
@@ -28,22 +29,53 @@ class Hessian:
         self.windows = windows
 
     def update(self, inputs: torch.Tensor) -> None:
-        inputs = inputs.float()
+        inputs = inputs.flatten(0, 1)
         self.value.addmm_(inputs.T, inputs, alpha=2 / self.windows)
 
 
-ACCUMULATORS = {"norm": Norm, "hessian": Hessian}
+class Sum:
+    """``m_j = (1/n) sum_t x_tj``: the sum of channel j over tokens, averaged over windows: [C]."""
+
+    def __init__(self, width: int, windows: int, device: torch.device) -> None:
+        self.value = torch.zeros(width, device=device)
+        self.windows = windows
+
+    def update(self, inputs: torch.Tensor) -> None:
+        self.value += inputs.flatten(0, 1).sum(dim=0) / self.windows
+
+
+class Variance:
+    """The biased variance of each channel within a window, averaged over windows: [C].
+
+    What the windows' means differ by is not in it.
+    """
+
+    def __init__(self, width: int, windows: int, device: torch.device) -> None:
+        self.value = torch.zeros(width, device=device)
+        self.windows = windows
+
+    def update(self, inputs: torch.Tensor) -> None:
+        self.value += inputs.var(dim=1, correction=0).sum(dim=0) / self.windows
+
+
+ACCUMULATORS = {"norm": Norm, "hessian": Hessian, "sum": Sum, "variance": Variance}
 
 
 class Statistics:
-    """The accumulators of one input, each an attribute that holds its value."""
+    """The accumulators of one input, each an attribute that holds its value.
+
+    `windows` is the number of calibration windows that they average over.
+    """
 
     def __init__(self, names: Iterable[str], width: int, windows: int, device) -> None:
+        self.windows = windows
         self._accumulators = {name: ACCUMULATORS[name](width, windows, device) for name in names}
 
     def update(self, inputs: torch.Tensor) -> None:
-        """Takes in the inputs of some windows, [windows, tokens, C] or [tokens, C]."""
-        inputs = inputs.flatten(0, -2)
+        """Takes in the inputs of some windows, [windows, tokens, C]."""
+        if not self._accumulators:
+            return
+        inputs = inputs.float()
         for accumulator in self._accumulators.values():
             accumulator.update(inputs)
 
@@ -66,6 +98,7 @@ class Collector:
 
     def __init__(self, linears: dict[str, torch.nn.Linear], names, windows: int) -> None:
         self.statistics: dict[str, Statistics] = {}
+        self._windows = 1
         self._new = lambda x: Statistics(names, x.shape[-1], windows, x.device)
         self._seen: list[tuple[torch.Tensor, Statistics]] = []
         self._handles = {
@@ -81,15 +114,19 @@ class Collector:
                 self._handles.pop(name).remove()
             else:
                 known = self.statistics.get(name) or self._new(inputs)
-                known.update(inputs)
+                # Some models flatten the windows of a batch for a part of their block.
+                known.update(inputs.reshape(self._windows, -1, inputs.shape[-1]))
                 if name not in self.statistics:
                     self._seen.append((inputs, known))
             self.statistics[name] = known
 
         return listen
 
-    def end_of_pass(self) -> None:
-        """To be called after each forward pass: lets go of the inputs."""
+    @contextlib.contextmanager
+    def forward_pass(self, windows: int) -> Iterator[None]:
+        """Around each forward pass of so many windows; lets go of the inputs behind it."""
+        self._windows = windows
+        yield
         self._seen.clear()
 
     def close(self) -> None:

@@ -85,9 +85,9 @@ class Study:
 
     def settings(self, step: Step) -> dict:
         """A step's resolved settings; `windows` says what the calibration's tokens are."""
-        method = methods.find(step.method)
-        settings = method.settings(step).model_dump(mode="json")
-        if method.calibrated:
+        chosen = methods.find(step.method).settings(step)
+        settings = chosen.model_dump(mode="json")
+        if chosen.calibrated:
             settings["windows"] = self.windows(settings)
         return settings
 
@@ -147,8 +147,9 @@ class Study:
         method = at(key, methods.find, step.method)
         at(key, method.check_level, step.level)
         step = at(key, method.canonical, step)
-        if method.calibrated:
-            self._check_calibration(key, method.settings(step))
+        settings = method.settings(step)
+        if settings.calibrated:
+            self._check_calibration(key, settings)
         return step
 
     def _check_calibration(self, key: str, settings) -> None:

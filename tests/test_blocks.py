@@ -98,8 +98,8 @@ def test_one_listener_for_each_input():
     collector = Collector({"a": first, "b": second, "c": third}, ("norm",), 2)
     for _ in range(2):
         x = torch.randn(1, 3, 4)
-        first(x), second(x), third(x.clone())
-        collector.end_of_pass()
+        with collector.forward_pass(1):
+            first(x), second(x), third(x.clone())
     assert collector.statistics["a"] is collector.statistics["b"]
     assert collector.statistics["a"] is not collector.statistics["c"]
     torch.testing.assert_close(collector.statistics["a"].norm, collector.statistics["c"].norm)
@@ -114,3 +114,59 @@ def test_overflow_is_one_sentence(tmp_path):
         walk.hidden.fill_(float("inf"))
         with pytest.raises(MeltpointError, match=r"block 0 are not finite.*compute\.dtype"):
             walk.collect(0, ("norm",))
+
+
+def test_a_block_runs_with_other_weights_and_gradients_reach_them(tmp_path):
+    base = save_model(tmp_path / "base", "llama")
+    walk = Walk(Reader(base, torch.float32, CPU), random_tokens(3, 8), Compute(device="cpu"))
+    with torch.no_grad():
+        walk.embed()
+        skeleton.fill(walk.model, walk.reader.read(walk.names(0)))
+        batch = slice(0, 3)
+        name, linear = next(iter(skeleton.linears(walk.blocks[0]).items()))
+        plain = walk.forward(0, batch)
+        with torch.enable_grad():
+            scale = torch.ones((), requires_grad=True)
+            same = walk.forward(0, batch, {name: linear.weight * scale})
+            same.square().sum().backward()
+        other = walk.forward(0, batch, {name: torch.zeros_like(linear.weight)})
+    torch.testing.assert_close(same.detach(), plain)
+    assert scale.grad.abs() > 0
+    assert not torch.allclose(other, plain)
+    torch.testing.assert_close(walk.forward(0, batch), plain)
+
+
+def test_the_dense_models_outputs_are_kept_beside(tmp_path):
+    """Whatever becomes of the blocks before, they are those of the model as it was."""
+    base = save_model(tmp_path / "base", "llama")
+    walk = Walk(Reader(base, torch.float32, CPU), random_tokens(3, 8), Compute(device="cpu"))
+    with torch.no_grad():
+        walk.embed()
+        dense = walk.hidden.clone()
+        for index in range(2):
+            skeleton.fill(walk.model, walk.reader.read(walk.names(index)))
+            dense = walk.forward(index, slice(0, 3), inputs=dense)
+            walk.advance_dense(index)
+            for linear in skeleton.linears(walk.blocks[index]).values():
+                linear.weight.zero_()
+            walk.advance(index)
+    torch.testing.assert_close(walk.dense, dense)
+    assert not torch.allclose(walk.hidden, dense)
+
+
+@pytest.mark.parametrize("family", ["llama", "opt", "bloom"])
+def test_linears_of_one_input_in_the_order_in_which_they_run(family, tmp_path):
+    base = save_model(tmp_path / "base", family)
+    walk = Walk(Reader(base, torch.float32, CPU), random_tokens(3, 8), Compute(device="cpu"))
+    with torch.no_grad():
+        walk.embed()
+        skeleton.fill(walk.model, walk.reader.read(walk.names(0)))
+        groups = walk.input_groups(0)
+    assert sorted(name for group in groups for name in group) == sorted(
+        skeleton.linears(walk.blocks[0])
+    )
+    assert len(groups) == 4
+    if family == "llama":
+        assert [sorted(n.split(".")[1][0] for n in g) for g in groups] == [
+            ["k", "q", "v"], ["o"], ["g", "u"], ["d"]
+        ]  # fmt: skip

@@ -50,11 +50,12 @@ def run(parent, target, spelling, windows, **compute):
     """Compresses by a step as its script does."""
     step = parse_step(spelling)
     method = methods.find(step.method)
-    settings = method.settings(step).model_dump(mode="json")
+    settings = method.settings(step)
+    given = {"windows": {"file": "x"}} if settings.calibrated else {}
     recipe = {
         "chain": str(step),
         "step": str(step),
-        "settings": settings | ({"windows": {"file": "x"}} if method.calibrated else {}),
+        "settings": settings.model_dump(mode="json") | given,
     }
     compress(parent, target, recipe, [windows], Compute(device="cpu", **compute))
     return target

@@ -11,8 +11,11 @@ import torch
 from safetensors.numpy import load_file
 
 from meltpoint import methods
-from meltpoint.blocks import Block
+from meltpoint.allocation import measure_outliers, share_out
+from meltpoint.blocks import Block, Walk
 from meltpoint.chain import parse_step
+from meltpoint.checkpoint import Reader
+from meltpoint.compute import Compute
 from meltpoint.statistics import Statistics
 
 ROOT = Path(__file__).parents[1]
@@ -21,9 +24,29 @@ MODEL = ROOT.parent / "shared/data/models/stories260K"
 pytestmark = pytest.mark.skipif(
     not GOLDEN.exists(), reason="the official codes' numbers (shared/golden) are not here"
 )
-METHODS = ("magnitude", "wanda", "sparsegpt")
-# A flipped near-tie is rounding; magnitude sums nothing up, so has none.
-MISMATCH = {"magnitude": 0.0, "wanda": 1e-4, "sparsegpt": 1e-3}
+# The steps that give the numbers of each row, and the share of a mask's bits that may differ: a
+# flipped near-tie is rounding; magnitude sums nothing up, so has none.
+STEPS = {
+    "magnitude": ("magnitude@{}", 0.0),
+    "wanda": ("wanda@{}", 1e-4),
+    "wanda_variant": ("wanda@{},variant=true", 1e-4),
+    "wanda_owl": ("wanda@{},allocation=owl", 1e-3),
+    "sparsegpt": ("sparsegpt@{}", 1e-3),
+    "sparsegpt_owl": ("sparsegpt@{},allocation=owl", 1e-3),
+    "ria": ("ria@{}", 1e-4),
+    "w.DSnoT_c4": ("dsnot@{},cycles=4,init=wanda", 1e-3),
+    "s.DSnoT_c4": ("dsnot@{},cycles=4,init=sparsegpt", 1e-3),
+    "admm": ("admm@{},schedule=constant", 2e-3),
+    "admm_gradual": ("admm@{},schedule=gradual", 2e-3),
+}
+LEVELS = ("0.3", "0.5", "0.7", "2:4")
+LAYERS = [
+    (row, level)
+    for row in ("magnitude", "wanda", "wanda_variant", "sparsegpt")
+    for level in (*LEVELS, "4:8")
+    if (row, level) not in {("wanda_variant", "2:4"), ("wanda_variant", "4:8")}
+]
+WHOLE = [row for row in STEPS if row != "wanda_variant"]
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +55,24 @@ def layer():
 
 
 @pytest.mark.parametrize("fixture", "AB")
-@pytest.mark.parametrize("level", ["0.3", "0.5", "0.7", "2:4", "4:8"])
-@pytest.mark.parametrize("method", METHODS)
-def test_one_layer(layer, fixture, method, level):
-    official = torch.from_numpy(layer[f"{fixture}|{method}|{level}"])
+@pytest.mark.parametrize(("row", "level"), LAYERS)
+def test_one_layer(layer, fixture, row, level):
+    """The methods with variants of their own have their layers in tests of their own."""
+    spelling, mismatch = STEPS[row]
+    official = torch.from_numpy(layer[f"{fixture}|{row}|{level}"])
     inputs = torch.from_numpy(layer[f"{fixture}|X"]).float()
     linear = torch.nn.Linear(inputs.shape[-1], len(official), bias=False).requires_grad_(False)
     linear.weight.copy_(torch.from_numpy(layer[f"{fixture}|W"]))
-    step = parse_step(f"{method}@{level}")
-    found = methods.find(method)
-    statistics = Statistics(found.statistics, inputs.shape[-1], len(inputs), inputs.device)
+    step = parse_step(spelling.format(level))
+    method = methods.find(step.method)
+    settings = method.settings(step)
+    names = method.statistics(settings)
+    statistics = Statistics(names, inputs.shape[-1], len(inputs), inputs.device)
     statistics.update(inputs)
-    block = Block(0, 1, linear, {"linear": linear}, None, None)
-    found.module.compress_block(block, {"linear": statistics}, step.level, found.settings(step))
+    block = Block(0, 1, linear, {"linear": linear})
+    method.module.compress_block(block, {"linear": statistics}, step.level, settings)
     differ = ((linear.weight == 0) != (official == 0)).float().mean().item()
-    assert differ <= MISMATCH[method]
+    assert differ <= mismatch
     if not differ:
         torch.testing.assert_close(linear.weight, official, rtol=1e-4, atol=1e-4)
 
@@ -54,13 +80,15 @@ def test_one_layer(layer, fixture, method, level):
 @pytest.mark.parametrize("fixture", "AB")
 def test_the_statistics_of_one_layer(layer, fixture):
     inputs = torch.from_numpy(layer[f"{fixture}|X"]).float()
-    statistics = Statistics(("norm", "hessian"), inputs.shape[-1], len(inputs), inputs.device)
+    stored = {"norm": "scaler_row", "hessian": "H", "sum": "sum_row", "variance": "var"}
+    statistics = Statistics(tuple(stored), inputs.shape[-1], len(inputs), inputs.device)
     statistics.update(inputs)
-    for name, stored in (("norm", "scaler_row"), ("hessian", "H")):
-        official = torch.from_numpy(layer[f"{fixture}|stat|{stored}"]).float()
+    for name, theirs in stored.items():
+        official = torch.from_numpy(layer[f"{fixture}|stat|{theirs}"]).float()
         torch.testing.assert_close(getattr(statistics, name), official, rtol=1e-4, atol=1e-4)
 
 
+TRIED = ("0.3", "0.5", "0.7", "2of4", "4of8")
 STUDY = f"""
 study: golden
 models:
@@ -71,11 +99,10 @@ calibrations:
   default: {{windows: {GOLDEN}/calibration.npy}}
 evaluations:
   test-256: {{perplexity: test, window: 256}}
-sweeps:
-  unstructured:
+chains:
+  golden:
     models: [stories]
-    methods: [{", ".join(METHODS)}]
-    levels: [0.3, 0.5, 0.7, "2:4", "4:8"]
+    chains: {json.dumps([STEPS[row][0].format(level) for row in WHOLE for level in TRIED])}
     evaluations: [test-256]
 """
 
@@ -103,31 +130,49 @@ def test_dense_perplexity(cells, official):
     assert value == pytest.approx(official["dense"]["0"]["ppl"], rel=1e-6)
 
 
+def folder_of(cells, row, level):
+    """The cell of a row, found as its step is spelled in paths."""
+    step = parse_step(STEPS[row][0].format(level))
+    return cells / str(methods.find(step.method).canonical(step))
+
+
 @pytest.mark.workflow
-@pytest.mark.parametrize("level", ["0.3", "0.5", "0.7", "2:4"])
-@pytest.mark.parametrize("method", METHODS)
-def test_the_whole_model(cells, official, method, level):
-    folder = cells / f"{method}@{level.replace(':', 'of')}"
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("row", WHOLE)
+def test_the_whole_model(cells, official, row, level):
+    folder = folder_of(cells, row, level)
     cell = json.loads((folder / "test-256.json").read_text())
-    assert cell["value"] == pytest.approx(official[method][level]["ppl"], rel=1e-3)
+    assert cell["value"] == pytest.approx(official[row][level]["ppl"], rel=1e-3)
     ours = {}
     for file in (folder / "checkpoint").glob("*.safetensors"):
         ours |= load_file(file)
-    masks = np.load(GOLDEN / f"masks/{method}_{level.replace(':', '-')}.npz")
+    masks = np.load(GOLDEN / f"masks/{row}_{level.replace(':', '-')}.npz")
     differ = size = 0
     for name in masks.files:
         weight = ours[f"model.layers.{name}.weight"]
         keep = np.unpackbits(masks[name], count=weight.size)
         differ += int((keep != (weight != 0).ravel()).sum())
         size += weight.size
-    assert differ / size <= MISMATCH[method]
+    assert differ / size <= STEPS[row][1]
 
 
 @pytest.mark.workflow
-@pytest.mark.parametrize("method", METHODS)
-def test_a_width_that_no_group_fills_is_refused(cells, method):
+@pytest.mark.parametrize("row", WHOLE)
+def test_a_width_that_no_group_fills_is_refused(cells, row):
     """The official codes prune the short group of a row of 172 weights whole."""
-    cell = json.loads((cells / f"{method}@4of8/test-256.json").read_text())
+    cell = json.loads((folder_of(cells, row, "4:8") / "test-256.json").read_text())
     assert cell["status"] == "not_applicable"
     assert cell["reason"].endswith("mlp.down_proj has 172")
     assert cell["value"] is None
+
+
+def test_outliers_of_each_block():
+    """What OWL's allocation is worked out from, and the allocation."""
+    golden = json.loads((GOLDEN / "stories260K.json").read_text())["stories260K"]["owl"]
+    windows = torch.from_numpy(np.load(GOLDEN / "calibration.npy")).long()
+    reader = Reader(MODEL, torch.float32, torch.device("cpu"))
+    with torch.no_grad():
+        found, sizes = measure_outliers(Walk(reader, windows, Compute(device="cpu")), 5)
+    assert found == pytest.approx(golden["outlier_percent_M5"], rel=1e-6)
+    kept = [1 - s for s in share_out(found, sizes, 0.5, 0.08)]
+    assert kept == pytest.approx(golden["keep_ratio_at_s0.5_lambda0.08"], abs=1e-6)

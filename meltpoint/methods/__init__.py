@@ -14,7 +14,9 @@ A method's file declares, at module level:
     optional: the modules of the library, besides its own file, whose change makes its cells stale
 ``compress_block(block, statistics, level, settings)``
     for a method that works block by block (see `meltpoint.blocks`), with ``statistics``, the
-    accumulators of `meltpoint.statistics` that it needs
+    accumulators of `meltpoint.statistics` that it needs, or a function of the settings that says
+    which; and optionally ``needs_dense_outputs(settings)``, where it compares a block with what
+    the whole dense model gives there
 ``compress(source, target, level, settings, context)``
     for any other
 
@@ -30,11 +32,11 @@ from pydantic import ValidationError
 
 from meltpoint.chain import LEVEL_FORMS, Level, Step, spell
 from meltpoint.errors import MeltpointError
-from meltpoint.methods.settings import CalibratedSettings, MethodSettings
+from meltpoint.methods.settings import MethodSettings
 from meltpoint.text import did_you_mean, first_sentence
 
 KINDS = ("unstructured", "structured", "low-rank", "quantization", "finetuning")
-WALK_SOURCES = ("blocks", "statistics", "calibration")
+WALK_SOURCES = ("allocation", "blocks", "statistics", "calibration")
 
 
 @dataclass(frozen=True)
@@ -60,17 +62,18 @@ class Method:
     def settings_class(self) -> type[MethodSettings]:
         return self.module.Settings
 
-    @property
-    def statistics(self) -> tuple[str, ...]:
-        return getattr(self.module, "statistics", ())
+    def statistics(self, settings: MethodSettings) -> tuple[str, ...]:
+        """The accumulators that it needs with these settings."""
+        declared = getattr(self.module, "statistics", ())
+        return declared(settings) if callable(declared) else declared
+
+    def needs_dense_outputs(self, settings: MethodSettings) -> bool:
+        declared = getattr(self.module, "needs_dense_outputs", None)
+        return declared is not None and declared(settings)
 
     @property
     def walks(self) -> bool:
         return hasattr(self.module, "compress_block")
-
-    @property
-    def calibrated(self) -> bool:
-        return issubclass(self.settings_class, CalibratedSettings)
 
     @property
     def summary(self) -> str:
@@ -103,12 +106,16 @@ class Method:
             raise MeltpointError(f"{self.name}: setting {key}: {first['msg']}") from None
 
     def canonical(self, step: Step) -> Step:
-        """The step in its one spelling: defaults left out, keys sorted, numbers by %g."""
+        """The step in its one spelling: keys sorted, numbers by %g.
+
+        Left out is what is as by default, and what has no effect beside the other settings.
+        """
         settings, default = self.settings(step), self.settings_class()
+        idle = settings.idle()
         overrides = tuple(
             (key, spell(getattr(settings, key)))
             for key, _ in step.overrides
-            if getattr(settings, key) != getattr(default, key)
+            if getattr(settings, key) != getattr(default, key) and key not in idle
         )
         return Step(self.name, step.level, overrides)
 

@@ -10,7 +10,7 @@ NeurIPS 2015; layer-wise as in the code of Sun et al. (Wanda, ICLR 2024).
 
 from meltpoint.chain import Pattern, Sparsity
 from meltpoint.masks import at_most_threshold, smallest_of_groups
-from meltpoint.methods.settings import MethodSettings
+from meltpoint.methods.settings import AllocatedSettings, CalibratedSettings
 
 kind = "unstructured"
 levels = (Sparsity, Pattern)
@@ -19,8 +19,16 @@ sources = ("masks",)
 statistics = ()
 
 
-class Settings(MethodSettings):
-    """Magnitude pruning has none."""
+class Settings(AllocatedSettings):
+    """The allocation; only where that asks for it is any text looked at."""
+
+    @property
+    def calibrated(self) -> bool:
+        return self.allocation != "uniform"
+
+    def idle(self) -> set[str]:
+        unused = set() if self.calibrated else set(CalibratedSettings.model_fields)
+        return super().idle() | unused
 
 
 def compress_block(block, statistics, level, settings) -> None:

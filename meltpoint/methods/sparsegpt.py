@@ -8,6 +8,10 @@ N:M the N largest of every M consecutive weights of a row are kept, chosen when 
 reached. Each column's error ``(w_j - q_j) / U_jj`` is then taken up by the columns to its right
 (algorithm 1). Zeros that a model already has stay.
 
+With `true_sequential` a block's linears are pruned in the order in which they run (q, k, v; o; gate,
+up; down), each on inputs that those before it, pruned, have made: a forward pass more for each.
+With `allocation=owl` the sparsity differs from block to block (see `meltpoint.allocation`).
+
 Frantar and Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
 ICML 2023.
 """
@@ -18,7 +22,7 @@ from meltpoint.chain import Pattern, Sparsity
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.lazy import torch
 from meltpoint.masks import at_most_threshold, smallest_of_groups
-from meltpoint.methods.settings import CalibratedSettings
+from meltpoint.methods.settings import AllocatedSettings
 
 kind = "unstructured"
 levels = (Sparsity, Pattern)
@@ -28,13 +32,16 @@ statistics = ("hessian",)
 CHUNK = 16
 
 
-class Settings(CalibratedSettings):
+class Settings(AllocatedSettings):
     """The official code's settings."""
 
     percdamp: float = Field(
         0.01, gt=0, description="damping of the Hessian, as a fraction of its mean diagonal"
     )
     blocksize: int = Field(128, ge=1, description="columns that share one mask and one update")
+    true_sequential: bool = Field(
+        False, description="prune q, k, v first, then o, then gate and up, then down"
+    )
 
 
 def compress_block(block, statistics, level, settings) -> None:
@@ -61,15 +68,34 @@ def prune(weights, hessian, level, settings) -> list:
     `weights` are matrices [rows, C], `hessian` is [C, C]. The matrices' rows go through the column
     loop as one; thresholds are kept per matrix.
     """
-    # Transposed, so that a column of weights is contiguous.
-    columns = torch.cat([w.float() for w in weights]).T.contiguous()
-    splits = [len(w) for w in weights]
-    columns[hessian.diagonal() == 0] = 0
+    columns = _columns(weights, hessian)
     # Known before the first update: a block's error reaches the zeros of the columns after it.
     gone = columns == 0
     factor = inverse_factor(hessian, settings.percdamp)
-    for start in range(0, len(columns), settings.blocksize):
-        block = slice(start, min(start + settings.blocksize, len(columns)))
+    return _solve(columns, factor, gone, [len(w) for w in weights], level, settings.blocksize)
+
+
+def update(weights, hessian, removed, percdamp: float, blocksize: int = 128) -> list:
+    """The weights without those that are `removed`, the others updated to make up for them.
+
+    As `prune`, but for the masks [rows, C], which are given.
+    """
+    columns = _columns(weights, hessian)
+    gone = torch.cat(removed).T | (columns == 0)
+    factor = inverse_factor(hessian, percdamp)
+    return _solve(columns, factor, gone, [len(w) for w in weights], None, blocksize)
+
+
+def _columns(weights, hessian):
+    """The weights of linears of one input, transposed, so that a column of them is contiguous."""
+    columns = torch.cat([w.float() for w in weights]).T.contiguous()
+    columns[hessian.diagonal() == 0] = 0
+    return columns
+
+
+def _solve(columns, factor, gone, splits, level, blocksize) -> list:
+    for start in range(0, len(columns), blocksize):
+        block = slice(start, min(start + blocksize, len(columns)))
         error = _prune_block(columns[block], factor[block, block], gone[block], splits, level)
         columns[block.stop :].addmm_(factor[block, block.stop :].T, error, alpha=-1)
     return [weight.T for weight in columns.split(splits, dim=1)]
@@ -86,20 +112,22 @@ def inverse_factor(hessian, percdamp: float):
         return torch.linalg.cholesky(inverse, upper=True)
     except torch.linalg.LinAlgError:
         raise MeltpointError(
-            f"a Hessian is not positive definite with percdamp={percdamp:g}: raise sparsegpt's "
-            "percdamp, or give it more calibration windows"
+            f"a Hessian is not positive definite with percdamp={percdamp:g}: raise percdamp, or "
+            "give more calibration windows"
         ) from None
 
 
 def _prune_block(weight, factor, gone, splits, level):
     """Prunes a block of columns [b, rows] in place; returns their error for the columns after it.
 
+    Without a level only what is `gone` is removed.
     Within the block the columns go in chunks: one by one inside a chunk, and a chunk's error reaches
     the rest of the block in one product. The sums are those of a plain column loop.
     """
     diagonal = factor.diagonal()[:, None]
     pattern = isinstance(level, Pattern)
-    removed = gone if pattern else _below(weight, diagonal, gone, splits, level.fraction)
+    chosen = isinstance(level, Sparsity)
+    removed = _below(weight, diagonal, gone, splits, level.fraction) if chosen else gone
     size = CHUNK * level.group if pattern else CHUNK
     error = torch.empty_like(weight)
     for start in range(0, len(weight), size):

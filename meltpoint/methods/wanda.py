@@ -5,31 +5,79 @@ of a calibration window, averaged over windows (equation 1). For a sparsity s th
 smallest of each row of C weights are removed, so the achieved sparsity is floor(C s) / C. For N:M
 the N largest of every M consecutive weights of a row are kept. No weight is updated.
 
+With `variant` (appendix) each row loses the smallest weights that together hold a share alpha of the
+row's metric; alpha, one for the matrix, is searched for by bisection until the sparsity is within
+0.001. N:M knows no variant. With `allocation=owl` the sparsity differs from block to block (see
+`meltpoint.allocation`).
+
 Sun, Liu, Bair and Kolter, "A Simple and Effective Pruning Approach for Large Language Models",
 ICLR 2024.
 """
 
+from pydantic import Field
+
 from meltpoint.chain import Pattern, Sparsity
+from meltpoint.errors import NotApplicable
 from meltpoint.masks import smallest_of_groups, smallest_of_rows
-from meltpoint.methods.settings import CalibratedSettings
+from meltpoint.methods.settings import AllocatedSettings
 
 kind = "unstructured"
 levels = (Sparsity, Pattern)
 env = "torch"
 sources = ("masks",)
 statistics = ("norm",)
+# The official search: its bounds, and how near is near enough, of a sparsity and of an alpha.
+HIGHEST_SHARE, NEAR = 0.8, 1e-3
+REACHED = 0.01
 
 
-class Settings(CalibratedSettings):
-    """The calibration alone."""
+class Settings(AllocatedSettings):
+    """The official code's settings."""
+
+    variant: bool = Field(
+        False, description="remove a share of each row's metric, not of its count"
+    )
 
 
 def compress_block(block, statistics, level, settings) -> None:
     """Zeroes the weights of smallest metric of each of the block's linears, in place."""
     for name, linear in block.linears.items():
         metric = linear.weight.abs() * statistics[name].norm.sqrt()
-        if isinstance(level, Pattern):
-            removed = smallest_of_groups(metric, level)
-        else:
-            removed = smallest_of_rows(metric, int(metric.shape[1] * level.fraction))
-        linear.weight.masked_fill_(removed, 0)
+        linear.weight.masked_fill_(_removed(metric, level, settings), 0)
+
+
+def _removed(metric, level, settings):
+    if isinstance(level, Pattern):
+        return smallest_of_groups(metric, level)
+    if settings.variant:
+        return smallest_share_of_rows(metric, level.fraction)
+    return smallest_of_rows(metric, int(metric.shape[1] * level.fraction))
+
+
+def smallest_share_of_rows(metric, fraction: float):
+    """Per row the smallest entries that hold at most a share of its sum; that share by bisection.
+
+    `metric` is [rows, columns]. Raises NotApplicable where no share up to 0.8 gives the fraction.
+    """
+    ascending = metric.sort(dim=1).values
+    mass = ascending.cumsum(dim=1)
+    low, share, high = 0.0, HIGHEST_SHARE / 2, HIGHEST_SHARE
+    while True:
+        removed = _below_share(metric, ascending, mass, share)
+        sparsity = removed.float().mean().item()
+        if abs(sparsity - fraction) <= NEAR or high - low < NEAR:
+            break
+        low, high = (low, share) if sparsity > fraction else (share, high)
+        share = (low + high) / 2
+    if abs(sparsity - fraction) > REACHED:
+        raise NotApplicable(
+            f"wanda's variant removes at most {HIGHEST_SHARE} of a row's metric, which gives a "
+            f"sparsity of {sparsity:.3f} here, not {fraction:g}"
+        )
+    return removed
+
+
+def _below_share(metric, ascending, mass, share):
+    count = (mass <= share * metric.sum(dim=1, keepdim=True)).sum(dim=1, keepdim=True)
+    threshold = ascending.gather(1, (count - 1).clamp(min=0))
+    return (metric <= threshold) & (count > 0)
