@@ -1,9 +1,16 @@
 """The sections of a study: what each of its keys may say, with defaults and descriptions."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from meltpoint import published
 from meltpoint.demo.recipe import Recipe
@@ -163,11 +170,25 @@ class Table(Section):
     digits: int = Field(2, ge=0, le=8, description="after the point")
     mark: bool = Field(True, description="the best of a column bold, the second underlined")
     order: list[str] = Field(default_factory=list, description="the rows' order; unset: as swept")
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="what rows are called, by method and settings as in a chain: "
+        '`{"wanda,allocation=owl": Wanda-OWL}`',
+    )
+    achieved: bool = Field(True, description="print the achieved sparsity beside each value")
+    over: Name | None = Field(
+        None, description="a setting, such as `seed`: a row for all its values, mean ± deviation"
+    )
     caption: str = Field("", description="above the table")
     published: Name | None = Field(
         None,
         description="a table of resources/published, by its name, whose rows are put below: "
         "`mpt_unstructured_ppl` and others of perplexity by method and level",
+    )
+    beside: dict[str, str] = Field(
+        default_factory=dict,
+        description="of the published table only these methods, by the row of ours that each stands "
+        "under, with the difference: `{ria: RIA}`",
     )
 
     @field_validator("published")
@@ -183,16 +204,35 @@ class Figure(Section):
 
     of: Name = Field(description="a sweep")
     value: Name = Field(description="the evaluation")
-    kind: Literal["curves"] = Field("curves", description="the kind of figure")
-    x: Literal["level"] = Field("level", description="what lies along the axis")
+    kind: Literal["curves", "spread"] = Field(
+        "curves",
+        description="`curves`: perplexity over sparsity; `spread`: how far values spread over a "
+        "setting such as the calibration's seed",
+    )
+    x: Name = Field(
+        "level", description="what lies along the axis; of a spread `method`, or a setting"
+    )
+    over: Name | None = Field(None, description="of a spread: the setting, such as `seed`")
+    levels: list[Any] = Field(
+        default_factory=list, description="of a spread: a panel for each; unset: all"
+    )
     fit: Literal["transition"] | None = Field(
         None, description="`transition`: draw the fitted curves and their transition points"
     )
     colors: dict[str, str] = Field(default_factory=dict, description="of methods, by name")
-    labels: dict[str, str] = Field(default_factory=dict, description="what the legend calls them")
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="what the legend calls them, by method and settings as in a chain",
+    )
     order: list[str] = Field(default_factory=list, description="the legend's order")
     caption: str = Field("", description="for the report")
     width: float = Field(3.35, gt=1, le=20, description="of a panel, in inches")
+
+    @model_validator(mode="after")
+    def _x_is_of_its_kind(self) -> Self:
+        if (self.kind == "curves") != (self.x == "level"):
+            raise ValueError("x: curves lie along `level`, a spread along `method` or a setting")
+        return self
 
 
 class ComputeSection(Section):

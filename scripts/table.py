@@ -15,9 +15,10 @@ with job(snakemake, computes=False) as (recipe, _):
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
     spec = Table(**recipe["spec"])
-    if spec.published:
-        frame = pd.concat([frame, read_published(spec.published, spec.value)])
-    table = tables.build(frame, spec)
+    published = read_published(spec.published, spec.value) if spec.published else None
+    if spec.published and not spec.beside:
+        frame, published = pd.concat([frame, published]), None
+    table = tables.build(frame, spec, published)
     Path(snakemake.output.csv).write_text(tables.to_csv(table))
     Path(snakemake.output.markdown).write_text(tables.to_markdown(table))
     Path(snakemake.output.latex).write_text(tables.to_latex(table))

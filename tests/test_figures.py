@@ -125,3 +125,44 @@ def test_nothing_to_draw_is_said():
         figures.draw("curves", frame(), None, spec(value="other"))
     with pytest.raises(MeltpointError, match="No kind of figure is called 'pie'"):
         figures.draw("pie", frame(), None, spec())
+
+
+def seeds():
+    """Two methods at two levels, four seeds and two numbers of samples of each; magnitude has none."""
+    rows = [cell("m", "dense", "", 20.0), cell("m", "magnitude", "0.5", 40.0)]
+    for method, offset in (("wanda", 0.0), ("sparsegpt", 1.0)):
+        for seed in range(4):
+            for samples in (8, 64):
+                value = 30 + offset + seed / 10 + 8 / samples
+                row = cell("m", method, "0.5", value)
+                rows.append(row | {"settings": f"samples={samples},seed={seed}"})
+    return pd.DataFrame(rows)
+
+
+def test_a_spread_has_means_and_deviations_over_seeds():
+    declared = spec(kind="spread", x="method", over="seed", levels=["0.5"])
+    figure = figures.draw("spread", seeds(), None, declared)
+    (ax,) = figure.axes
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["magnitude", "wanda", "sparsegpt"]
+    assert texts(figure) == ["default", "samples=8", "samples=64"]
+    ends = [bar.get_segments()[0][:, 1] for bar in ax.collections]
+    middles, widths = [e.mean() for e in ends], [np.ptp(e) / 2 for e in ends]
+    expected = 30 + np.mean([0, 0.1, 0.2, 0.3]) + 8 / 64
+    at = int(np.argmin(np.abs(np.array(middles) - expected)))
+    assert middles[at] == pytest.approx(expected)
+    assert widths[at] == pytest.approx(np.std([0, 0.1, 0.2, 0.3], ddof=1))
+
+
+def test_a_spread_over_the_values_of_a_setting():
+    declared = spec(kind="spread", x="samples", over="seed", levels=[0.5])
+    cells = seeds()
+    figure = figures.draw("spread", cells[cells["method"] != "magnitude"], None, declared)
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["8", "64"]
+    assert texts(figure) == ["wanda", "sparsegpt"]
+
+
+def test_a_spread_over_nothing_is_refused():
+    with pytest.raises(MeltpointError, match="has the setting 'seed'"):
+        figures.draw(
+            "spread", frame(), None, spec(kind="spread", x="method", over="seed", levels=[])
+        )

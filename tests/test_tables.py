@@ -18,7 +18,7 @@ from meltpoint.sections import Table
 def spec(**changes):
     defaults = {
         **{"value": "ppl", "show": "value", "error": False, "digits": 2, "mark": True},
-        **{"order": [], "caption": ""},
+        **{"order": [], "caption": "", "labels": {}, "over": None, "beside": {}, "achieved": True},
     }
     return SimpleNamespace(**defaults | changes)
 
@@ -102,11 +102,54 @@ def test_reasons_are_listed_once_and_missing_cells_are_dashes():
     assert [e.text for e in entries(table)["a"]] == ["5.00", "6.00", "-"]
 
 
-@pytest.mark.parametrize(("achieved", "noted"), [(0.496, False), (0.494, True), (0.506, True)])
-def test_another_sparsity_than_requested_is_noted(achieved, noted):
-    table = tables.build(frame(cell("a", "0.5", 6.0, requested=0.5, achieved=achieved)), spec())
-    assert bool(table.notes) is noted
-    assert bool(entries(table)["a"][1].notes) is noted
+def test_the_achieved_sparsity_stands_beside():
+    table = tables.build(frame(cell("a", "0.5", 6.0, requested=0.5, achieved=0.494)), spec())
+    assert [e.small for e in entries(table)["a"]] == ["", "0.494"]
+    assert "**6.00**" not in tables.to_markdown(table)
+    assert "6.00 <sub>0.494</sub>" in tables.to_markdown(table)
+    assert r"6.00\,{\scriptsize 0.494}" in tables.to_latex(table)
+    assert "achieved sparsity" in tables.to_markdown(table)
+    bare = tables.build(frame(cell("a", "0.5", 6.0, requested=0.5, achieved=0.494)),
+                        spec(achieved=False))  # fmt: skip
+    assert "0.494" not in tables.to_markdown(bare)
+
+
+def test_labels_name_a_row_by_its_method_and_settings():
+    swept = [cell("wanda", "0.5", 6.0, settings=s) for s in ("", "allocation=owl")]
+    named = tables.build(frame(*swept), spec(labels={"wanda,allocation=owl": "OWL"}))
+    assert named.labels == ["method"]
+    assert [labels for labels, _ in named.rows] == [["wanda"], ["OWL"]]
+
+
+def test_what_is_published_stands_under_its_row_with_the_difference():
+    ours = [cell("wanda", x, v) for x, v in (("0.5", 6.5), ("0.6", 9.0))]
+    others = [cell("magnitude", "0.5", 7.0)]
+    theirs = pd.DataFrame([cell("Wanda", "0.5", 6.0, source="published")])
+    table = tables.build(frame(*ours, *others), spec(beside={"wanda": "Wanda"}), theirs)
+    printed = [(labels[0], [e.text for e in row]) for labels, row in table.rows]
+    assert printed == [
+        ("wanda", ["5.00", "6.50", "9.00"]),
+        ("Wanda, published", ["", "6.00", "-"]),
+        ("difference", ["", "+0.50", "-"]),
+        ("magnitude", ["5.00", "7.00", "-"]),
+    ]
+    assert marks(table, 1)["wanda"] == "best"
+
+
+def test_a_row_for_all_seeds_has_their_mean_and_deviation():
+    seeds = [cell("a", "0.5", v, settings=f"seed={i}") for i, v in enumerate((6.0, 7.0, 8.0))]
+    pairs = [cell("b", "0.5", v, settings=f"group=row,seed={i}") for i, v in enumerate((5.0, 5.5))]
+    table = tables.build(
+        frame(*seeds, *pairs, cell("c", "0.5", 9.0)), spec(over="seed", error=True)
+    )
+    assert [labels for labels, _ in table.rows] == [["a", "default"], ["b", "group=row"],
+                                                    ["c", "default"]]  # fmt: skip
+    text = tables.to_markdown(table)
+    assert "<u>7.00</u> ± 1.00" in text
+    assert "**5.25** ± 0.35" in text
+    assert "standard deviation over seed" in text
+    back = pd.read_csv(io.StringIO(tables.to_csv(table))).set_index("method")
+    assert back["count"].to_dict() == {"dense": 1, "a": 3, "b": 2, "c": 1}
 
 
 def test_settings_and_order_make_the_rows():

@@ -8,12 +8,16 @@ import pandas as pd
 
 @dataclass
 class Entry:
-    """One printed cell: its text, its standard error, "best" or "second", its notes' letters."""
+    """One printed cell: its text, its standard error, "best" or "second", its notes' letters.
+
+    `small` stands behind it in small print.
+    """
 
     text: str
     error: str = ""
     mark: str = ""
     notes: list[str] = field(default_factory=list)
+    small: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Markup:
     second: str
     error: str
     note: str
+    small: str
     escape: Callable[[str], str]
 
 
@@ -111,12 +116,15 @@ def escape_latex(text: str) -> str:
     return "".join(special.get(character, character) for character in text)
 
 
-MARKDOWN = Markup("**{}**", "<u>{}</u>", "{} ± {}", "{}<sup>{}</sup>", escape_markdown)
+MARKDOWN = Markup(
+    "**{}**", "<u>{}</u>", "{} ± {}", "{}<sup>{}</sup>", "{} <sub>{}</sub>", escape_markdown
+)
 LATEX = Markup(
     r"\textbf{{{}}}",
     r"\underline{{{}}}",
     r"{} $\pm$ {}",
     r"{}\textsuperscript{{{}}}",
+    r"{}\,{{\scriptsize {}}}",
     escape_latex,
 )
 
@@ -128,4 +136,6 @@ def render(printed: Entry, markup: Markup) -> str:
         text = getattr(markup, printed.mark).format(text)
     if printed.error:
         text = markup.error.format(text, printed.error)
+    if printed.small:
+        text = markup.small.format(text, printed.small)
     return markup.note.format(text, ",".join(printed.notes)) if printed.notes else text

@@ -6,43 +6,56 @@ import pandas as pd
 
 from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.analysis.markup import Entry, Table, to_latex, to_markdown
+from meltpoint.analysis.rows import average_over, row_names
 
 __all__ = ["Table", "build", "to_csv", "to_latex", "to_markdown"]
 
 LABELS = ["model", "method", "settings"]
+SHOWN = {"method": "row", "settings": "row_settings"}
 CSV_COLUMNS = [
     *(*LABELS, "level", "evaluation", "metric", "unit", "value", "stderr", "difference"),
     *("difference_stderr", "requested", "achieved", "status", "reason", "source"),
 ]
 HIGHER_IS_BETTER = {"accuracy", "acc", "acc_norm", "exact_match", "score", "tokens_per_second"}
-ROUNDING = 0.005
+ACHIEVED = "small: the achieved sparsity of the decoder's linear layers"
 
 
-def build(frame: pd.DataFrame, spec) -> Table:
+def build(frame: pd.DataFrame, spec, published: pd.DataFrame | None = None) -> Table:
     """The table of `spec` (`meltpoint.config.Table`) from a tidy frame.
 
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
     order behind the dense value. Best and second are marked per model and column, after rounding.
+    Of the `published` cells those of the methods that `spec.beside` names stand under the rows that
+    it names, with the difference.
     """
-    cells = arrange(frame[frame["evaluation"] == spec.value], spec.order)
+    cells = frame[frame["evaluation"] == spec.value].reset_index(drop=True)
+    if spec.over:
+        cells = average_over(cells, spec.over)
+    cells = arrange(row_names(cells, spec.labels), spec.order)
     pruned = cells[cells["chain"] != "dense"]
     levels = sorted(pruned["level"].unique(), key=level_key)
-    labels = [x for x in LABELS if x == "method" or len(pruned[x].unique()) > 1]
+    labels = [x for x in LABELS if x == "method" or len(pruned[SHOWN.get(x, x)].unique()) > 1]
     notes = Notes()
     rows = []
     for _, block in cells.groupby("model", sort=False):
-        rows += block_rows(block, levels, labels, spec, notes)
+        rows += block_rows(block, levels, labels, spec, notes, published)
     heads = [*(["dense"] if shows_dense(cells, spec) else []), *map(level_label, levels)]
-    remarks = list(getattr(spec, "footnotes", None) or [])
-    return Table(spec.caption, labels, heads, rows, notes.by_letter, remarks, cells)
+    return Table(spec.caption, labels, heads, rows, notes.by_letter, remarks(rows, spec), cells)
+
+
+def remarks(rows, spec) -> list[str]:
+    """What is said of the whole table, below it."""
+    small = any(printed.small for _, entries in rows for printed in entries)
+    spread = [f"±: standard deviation over {spec.over}"] if spec.over and spec.error else []
+    return [*([ACHIEVED] if small else []), *spread]
 
 
 def arrange(cells: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     """Cells by model as they come, dense first, methods as ordered and then as they come."""
-    methods = [*order, *(m for m in cells["method"].unique() if m not in order)]
+    methods = [*order, *(m for m in cells["row"].unique() if m not in order)]
     keys = pd.DataFrame(index=cells.index)
     keys["model"] = pd.factorize(cells["model"])[0]
-    keys["method"] = cells["method"].map(methods.index).where(cells["chain"] != "dense", -1)
+    keys["method"] = cells["row"].map(methods.index).where(cells["chain"] != "dense", -1)
     keys["settings"] = pd.factorize(cells["settings"])[0]
     keys["level"] = cells["level"].map(level_key)
     return cells.loc[keys.sort_values(list(keys)).index]
@@ -73,23 +86,45 @@ def name_of(index: int) -> str:
     return prefix + ascii_lowercase[index % 26]
 
 
-def block_rows(block: pd.DataFrame, levels: list[str], labels: list[str], spec, notes: Notes):
-    """The rows of one model, marked."""
+def block_rows(
+    block: pd.DataFrame, levels: list[str], labels: list[str], spec, notes: Notes, published
+):
+    """The rows of one model, marked, each with what is published of it."""
     dense = block[block["chain"] == "dense"]
-    rows, values = [], []
-    for keys, cells in block[block["chain"] != "dense"].groupby(LABELS, sort=False):
+    rows, values, below = [], [], []
+    for _, cells in block[block["chain"] != "dense"].groupby(LABELS, sort=False):
         by_level = {cell["level"]: cell for cell in cells.to_dict("records")}
         entries = [entry(by_level.get(level), spec, notes) for level in levels]
-        add_achieved(by_level, levels, entries, notes)
         values.append([comparable(by_level.get(level), spec) for level in levels])
-        names = dict(zip(LABELS, keys, strict=True))
-        rows.append(([names[x] or "default" for x in labels], entries))
+        first = cells.iloc[0]
+        rows.append(([first[SHOWN.get(x, x)] or "default" for x in labels], entries))
+        theirs = spec.beside.get(first["row"]) if published is not None else None
+        below.append(beside(by_level, levels, theirs, labels, published, spec) if theirs else [])
     if spec.mark:
         mark(rows, values)
-    if not shows_dense(block, spec):
-        return rows
-    first = entry(dense.iloc[0].to_dict(), spec, notes)
-    return [(names, [first, *entries]) for names, entries in rows]
+    head = [entry(dense.iloc[0].to_dict(), spec, notes)] if shows_dense(block, spec) else []
+    blank = [Entry("")] * len(head)
+    return [
+        line
+        for (names, entries), under in zip(rows, below, strict=True)
+        for line in ((names, [*head, *entries]), *((n, [*blank, *e]) for n, e in under))
+    ]
+
+
+def beside(by_level: dict, levels: list[str], method: str, labels: list[str], published, spec):
+    """Two lines under a row: what is published of that method, and ours above it."""
+    values = published[published["method"] == method].set_index("level")["value"]
+    theirs = [values.get(level) for level in levels]
+    ours = [by_level[x]["value"] if x in by_level else None for x in levels]
+    printed = [Entry("-" if v is None else f"{v:.{spec.digits}f}") for v in theirs]
+    above = [
+        Entry("-" if None in pair else f"{pair[0] - pair[1]:+.{spec.digits}f}")
+        for pair in zip(ours, theirs, strict=True)
+    ]
+    place = labels.index("method")
+    names = [["" for _ in labels] for _ in range(2)]
+    names[0][place], names[1][place] = f"{method}, published", "difference"
+    return [(names[0], printed), (names[1], above)]
 
 
 def entry(cell: dict | None, spec, notes: Notes) -> Entry:
@@ -101,23 +136,9 @@ def entry(cell: dict | None, spec, notes: Notes) -> Entry:
     sign = "+" if spec.show == "difference" else ""
     error = cell["stderr" if spec.show == "value" else "difference_stderr"]
     printed = f"{error:.{spec.digits}f}" if spec.error and abs(error) < float("inf") else ""
-    return Entry(f"{cell[spec.show]:{sign}.{spec.digits}f}", printed)
-
-
-def add_achieved(by_level: dict, levels: list[str], entries: list[Entry], notes: Notes) -> None:
-    """One note per row for all its cells whose sparsity is not the requested one."""
-    off = {
-        level: cell
-        for level, cell in by_level.items()
-        if cell["status"] == "ok" and abs(cell["achieved"] - cell["requested"]) > ROUNDING
-    }
-    if not off:
-        return
-    parts = [f"{off[x]['achieved']:.3f} at {level_label(x)}" for x in levels if x in off]
-    method = next(iter(off.values()))["method"]
-    letter = notes.letter(f"achieved sparsity of {method}: {', '.join(parts)}")
-    for level, printed in zip(levels, entries, strict=True):
-        printed.notes += [letter] if level in off else []
+    known = spec.achieved and cell["source"] == "measured" and cell["requested"] > 0
+    small = f"{cell['achieved']:.3f}" if known else ""
+    return Entry(f"{cell[spec.show]:{sign}.{spec.digits}f}", printed, small=small)
 
 
 def comparable(cell: dict | None, spec) -> float | None:
@@ -144,7 +165,8 @@ def mark(rows, values: list[list[float | None]]) -> None:
 
 def to_csv(table: Table) -> str:
     """One row per cell, in the table's order, at full precision; a NaN that was measured is nan."""
-    cells = table.cells[CSV_COLUMNS].copy()
+    extra = [column for column in ("count",) if column in table.cells]
+    cells = table.cells[[*CSV_COLUMNS, *extra]].copy()
     undefined = (cells["status"] == "ok") & cells["value"].isna()
     cells["value"] = cells["value"].astype(object).where(~undefined, "nan")
     return cells.to_csv(index=False, lineterminator="\n")

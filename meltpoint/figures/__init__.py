@@ -5,11 +5,12 @@ from matplotlib.figure import Figure
 
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.curves import draw_curves
+from meltpoint.figures.spread import draw_spread
 from meltpoint.figures.style import save
 
 __all__ = ["KINDS", "draw", "save"]
 
-KINDS = {"curves": draw_curves}
+KINDS = {"curves": draw_curves, "spread": draw_spread}
 
 
 def draw(kind: str, frame: pd.DataFrame, transitions: pd.DataFrame | None, spec) -> Figure:

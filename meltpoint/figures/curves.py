@@ -61,9 +61,9 @@ def prepare_fits(transitions: pd.DataFrame | None, spec) -> pd.DataFrame:
 
 
 def name_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """With `name`: the method, and its settings where it has any."""
+    """With `name`: the method and its settings, as a sweep spells them."""
     settings = frame["settings"].fillna("")
-    name = frame["method"].str.cat(settings, sep=" ").str.strip()
+    name = frame["method"].str.cat(settings, sep=",").str.strip(",")
     return frame.assign(settings=settings, name=name)
 
 

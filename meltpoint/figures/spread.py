@@ -1,0 +1,133 @@
+"""How far numbers spread over the draws of a calibration: do two methods differ at all?"""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from meltpoint.analysis.levels import level_key, level_label
+from meltpoint.analysis.rows import without
+from meltpoint.errors import MeltpointError
+from meltpoint.figures.curves import scale_y
+from meltpoint.figures.legend import LEGEND_ROW, columns
+from meltpoint.figures.style import FAINT, RC, looks
+
+HEIGHT = 0.8
+DODGE, BESIDE = 0.64, 0.11
+SINGLE = {"marker": "o", "markersize": 2.4, "linestyle": "none", "alpha": 0.45, "zorder": 2}
+BAR = {"markersize": 4.5, "capsize": 2, "elinewidth": 1, "markeredgecolor": "white", "zorder": 4}
+
+
+def draw_spread(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) -> Figure:
+    """A panel per model and level: each value faint, their mean with its standard deviation.
+
+    Along x lie the methods, or the values of a setting (`spec.x`); `spec.over` is the setting over
+    which the values spread; what else differs has a colour. The dense value is a dashed line. Raises
+    MeltpointError where no cell is there, or none has the setting.
+    """
+    cells = prepare(frame, spec)
+    pruned = cells[cells["chain"] != "dense"]
+    places = list(pruned["place"].unique())
+    if spec.x != "method":
+        places.sort(key=place_key)
+    elif spec.order:
+        places.sort(key=lambda x: spec.order.index(x) if x in spec.order else len(spec.order))
+    look = looks(pruned["hue"].unique(), spec.colors)
+    models, levels = cells["model"].unique(), sorted(pruned["level"].unique(), key=level_key)
+    with mpl.rc_context(RC):
+        width = spec.width * len(levels)
+        rows = len(look) // columns([spec.labels.get(h, h) for h in look], width) + 1
+        height = len(models) * HEIGHT * spec.width + rows * LEGEND_ROW
+        figure = Figure((width, height), layout="constrained")
+        axes = figure.subplots(len(models), len(levels), squeeze=False, sharex=True)
+        for model, line in zip(models, axes, strict=True):
+            for level, ax in zip(levels, line, strict=True):
+                own = pruned[(pruned["model"] == model) & (pruned["level"] == level)]
+                panel(ax, own, places, look)
+                draw_dense(ax, cells[(cells["model"] == model) & (cells["chain"] == "dense")])
+                title = [model] if len(models) > 1 else []
+                ax.set_title(", ".join([*title, level_label(level)]))
+                label_x(ax, [spec.labels.get(place, place) for place in places], spec)
+            line[0].set_ylabel("perplexity")
+        figure.legend(
+            handles=[handle(look[hue], spec.labels.get(hue, hue)) for hue in look],
+            loc="outside lower center",
+            ncols=columns([spec.labels.get(h, h) for h in look], width),
+        )
+    return figure
+
+
+def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
+    """The finite cells with their place along x and what colours them."""
+    cells = frame[(frame["evaluation"] == spec.value) & (frame["status"] == "ok")]
+    cells = cells[np.isfinite(cells["value"])].copy()
+    wanted = {str(level).replace(":", "of") for level in spec.levels}
+    if wanted:
+        cells = cells[cells["level"].isin(wanted) | (cells["chain"] == "dense")]
+    settings = cells["settings"].fillna("")
+    pruned = cells["chain"] != "dense"
+    for key in filter(None, (spec.over, None if spec.x == "method" else spec.x)):
+        if not settings[pruned].str.contains(rf"(?:^|[,+]){key}=").any():
+            raise MeltpointError(f"No cell of {spec.value} has the setting {key!r} to draw over.")
+    rest = settings.map(lambda text: without(text, spec.over)) if spec.over else settings
+    if spec.x == "method":
+        cells["place"], cells["hue"] = cells["method"], rest.where(rest != "", "default")
+    else:
+        cells["place"] = settings.map(lambda text: value_of(text, spec.x))
+        rest = rest.map(lambda text: without(text, spec.x))
+        cells["hue"] = cells["method"].str.cat(rest, sep=",").str.strip(",")
+    return cells
+
+
+def value_of(settings: str, key: str) -> str:
+    """A setting's value as it is spelled; "default" where it is not."""
+    parts = (part.partition("=") for part in settings.replace("+", ",").split(","))
+    return next((value for name, _, value in parts if name == key), "default")
+
+
+def place_key(place: str) -> tuple:
+    """Numbers by size, behind words as they are."""
+    try:
+        return (1, float(place), "")
+    except ValueError:
+        return (0, 0.0, place)
+
+
+def panel(ax: Axes, cells: pd.DataFrame, places: list[str], look: dict) -> None:
+    """Each hue beside the others at each place."""
+    offsets = (np.arange(len(look)) - (len(look) - 1) / 2) * DODGE / len(look)
+    for offset, (hue, (color, marker)) in zip(offsets, look.items(), strict=True):
+        for index, place in enumerate(places):
+            values = cells.loc[(cells["hue"] == hue) & (cells["place"] == place), "value"]
+            if values.empty:
+                continue
+            x = index + offset
+            ax.plot([x + BESIDE] * len(values), values, color=color, markeredgewidth=0, **SINGLE)
+            deviation = values.std(ddof=1) if len(values) > 1 else 0
+            ax.errorbar(x, values.mean(), deviation, color=color, marker=marker, **BAR)
+    if len(cells):
+        scale_y(ax, cells["value"])
+
+
+def draw_dense(ax: Axes, dense: pd.DataFrame) -> None:
+    for value in dense["value"]:
+        low, _ = ax.get_ylim()
+        if value > low:
+            ax.axhline(value, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
+
+
+def label_x(ax: Axes, places: list[str], spec) -> None:
+    slanted = max(map(len, places)) * 0.06 > spec.width / len(places) * 0.8
+    ax.set_xticks(range(len(places)), places, rotation=30 if slanted else 0,
+                  ha="right" if slanted else "center")  # fmt: skip
+    ax.set_xlim(-0.5, len(places) - 0.5)
+    if spec.x != "method":
+        ax.set_xlabel(spec.x)
+
+
+def handle(look: tuple[str, str], label: str) -> mpl.lines.Line2D:
+    color, marker = look
+    return mpl.lines.Line2D(
+        [], [], color=color, marker=marker, markeredgecolor="white", label=label
+    )
