@@ -6,7 +6,7 @@ the block, the weights are written, and a second pass makes the next block's inp
 weights and one buffer of hidden states [windows, tokens, hidden] are all that is held.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -83,17 +83,23 @@ class Walk:
 
     def embed(self) -> None:
         """Runs all but the blocks: notes the blocks' arguments, makes the first one's inputs."""
+        for batch, first in self._run_body(self.batches()):
+            if self.hidden is None:
+                self.hidden = first.new_empty(len(self.windows), *first.shape[1:])
+            self.hidden[batch] = first
+
+    @torch.no_grad()
+    def _run_body(self, batches: Iterable[slice]) -> Iterator[tuple[slice, torch.Tensor]]:
+        """The first block's inputs, batch by batch; notes what each block is called with."""
         body = self.model.base_model
         names = [name for name in self.other_names() if self._in(body, name)]
         skeleton.fill(self.model, self.reader.read(names))
         with skeleton.recorders(self.model, self.blocks) as recorders:
-            for batch in self.batches():
+            for batch in batches:
                 first = self._record(recorders[0], body, batch)
                 for calls, recorder in zip(self.calls, recorders, strict=True):
                     calls.setdefault(batch.stop - batch.start, recorder.arguments)
-                if self.hidden is None:
-                    self.hidden = first.new_empty(len(self.windows), *first.shape[1:])
-                self.hidden[batch] = first
+                yield batch, first
         skeleton.empty(self.model, names)
 
     def _record(self, recorder, body: nn.Module, batch: slice) -> torch.Tensor:
@@ -102,6 +108,13 @@ class Walk:
         body(self.windows[batch].to(self.compute.torch_device), use_cache=False)
         handle.remove()
         return entered[0]
+
+    def _arguments(self, index: int, size: int) -> tuple[tuple, dict]:
+        """What a block is called with beside its inputs, for a batch of so many windows."""
+        if size not in self.calls[index]:
+            for _ in self._run_body([slice(0, size)]):
+                pass
+        return self.calls[index][size]
 
     def _in(self, body: nn.Module, name: str) -> bool:
         prefix = next((n for n, m in self.model.named_modules() if m is body), "")
@@ -115,7 +128,7 @@ class Walk:
         inputs: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """A block's outputs on a batch of its inputs, or of others."""
-        args, kwargs = self.calls[index][batch.stop - batch.start]
+        args, kwargs = self._arguments(index, batch.stop - batch.start)
         args = ((self.hidden if inputs is None else inputs)[batch], *args)
         block = self.blocks[index]
         if not weights:

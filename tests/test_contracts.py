@@ -1,6 +1,7 @@
 """What every registered method owes: found from the registry, so a new file is tested too."""
 
 import hashlib
+import re
 import subprocess
 import sys
 
@@ -26,6 +27,9 @@ CASES = [
     for form in method.levels
     for level in LEVELS[form]
 ]
+# BESA learns how a block's sparsity falls to its linears; its smoothed shares reach 0.38 to 0.62.
+SHARED_OUT = {"besa"}
+SETTINGS = {"besa": ",sigmoid=false"}
 PRUNING = [c for c in CASES if methods.find(c[0]).kind == "unstructured"]
 
 
@@ -48,7 +52,7 @@ def bases(folder):
 
 def run(parent, target, spelling, windows, **compute):
     """Compresses by a step as its script does."""
-    step = parse_step(spelling)
+    step = parse_step(spelling + SETTINGS.get(spelling.split("@")[0], ""))
     method = methods.find(step.method)
     settings = method.settings(step)
     given = {"windows": {"file": "x"}} if settings.calibrated else {}
@@ -74,21 +78,30 @@ def linear_names(folder):
     return [f"{name}.{i}.{n}.weight" for i, b in enumerate(blocks) for n in skeleton.linears(b)]
 
 
+def parts(found, names, method):
+    """What each has the requested sparsity: the linears, or where it is shared out the blocks."""
+    if method not in SHARED_OUT:
+        return [found[name] for name in names]
+    blocks: dict[str, list] = {}
+    for name in names:
+        blocks.setdefault(re.sub(r"(\d+)\..*", r"\1", name), []).append(found[name].flatten())
+    return [torch.cat(block)[None] for block in blocks.values()]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("method", "level"), PRUNING)
 def test_sparsity_is_what_was_asked_for(method, level, family, bases, windows, tmp_path):
     target = run(bases[family], tmp_path / "checkpoint", f"{method}@{level}", windows)
     before, after = weights(bases[family]), weights(target)
     level = parse_level(level)
-    for name in linear_names(bases[family]):
-        weight = after[name]
+    for weight in parts(after, linear_names(bases[family]), method):
         if isinstance(level, Pattern):
             kept = (weight.unflatten(1, (-1, level.group)) != 0).sum(-1)
-            assert (kept == level.kept).all(), name
+            assert (kept == level.kept).all()
         else:
             # The official roundings: one weight per matrix, block of columns or row.
             missing = (weight == 0).sum() - level.fraction * weight.numel()
-            assert abs(missing) <= weight.shape[0], name
+            assert abs(missing) <= weight.shape[0]
     untouched = set(before) - set(linear_names(bases[family]))
     assert set(after) == set(before)
     assert all(torch.equal(before[name], after[name]) for name in untouched)

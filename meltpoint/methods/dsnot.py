@@ -1,0 +1,137 @@
+"""DSnoT: a first mask is improved by exchanging removed weights for kept ones; no weight changes.
+
+The first mask removes the floor(C s) smallest of each row of C weights, for N:M all but the N
+largest of every M, by the metric of `init`: Wanda's, magnitude, or SparseGPT's ``W_ij^2 / U_jj^2``.
+The removed weights of a row contribute ``e_i = sum_j W_ij m_j`` to its output, with ``m_j`` the sum
+of input channel j over the tokens of a calibration window, averaged over windows. While ``|e_i|``
+exceeds `threshold`, and at most `cycles` times, a removed weight whose ``W_ij m_j`` has the sign of
+e_i is grown, the largest ``|W_ij m_j| / v_j^power`` first (``v_j``: the channel's variance within a
+window), and a kept one of the other sign removed, the least Wanda metric first (the official list
+goes on with those of the same sign, the largest metric first, where these end); for N:M it is the
+kept weight of the least metric in the grown one's group. With `skip=mlp` the MLP keeps its first
+mask. Kept weights stay dense under every `init`.
+
+The published code's pointers run on where a list has ended and in rows that are done, and what they
+meet breaks N:M and the sparsity of narrow layers (0.515 for 0.5 at C = 128; from C = 4096 on it
+hardly matters). Here a row is done when a list of its has ended; `overrun` gives the published
+masks. The published code also never fills the Hessian of `init=sparsegpt`, so that each row loses
+its first floor(C s) weights: the published s.DSnoT numbers, such as 6.8997 for LLaMA-2-7B at 0.5,
+need it filled, as it is here.
+
+Zhang et al., "Dynamic Sparse No Training: Training-Free Fine-tuning for Sparse LLMs", ICLR 2024.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from meltpoint.chain import Level, Pattern, Sparsity
+from meltpoint.lazy import torch
+from meltpoint.masks import smallest_of_groups, smallest_of_rows
+from meltpoint.methods import _dsnot_exchange, _dsnot_overrun
+from meltpoint.methods.settings import CalibratedSettings
+from meltpoint.methods.sparsegpt import inverse_factor
+
+kind = "unstructured"
+levels = (Sparsity, Pattern)
+env = "torch"
+sources = ("masks", "methods.sparsegpt", "methods._dsnot_exchange", "methods._dsnot_overrun")
+INFINITY = float("inf")
+
+
+class Settings(CalibratedSettings):
+    """The official code's settings."""
+
+    init: Literal["wanda", "sparsegpt", "magnitude"] = Field(
+        "wanda", description="the metric of the first mask"
+    )
+    cycles: int = Field(50, ge=1, description="exchanges in a row at most")
+    threshold: float = Field(0.1, ge=0, description="a row of a smaller error is left as it is")
+    power: float = Field(1, ge=0, description="of the variance, in the order of growing")
+    skip: Literal["mlp", "attn", "none"] = Field(
+        "mlp",
+        description="linears that keep the first mask: `attn` are those with a module named "
+        "attention or attn (self_attn, say) in their path, `mlp` all others",
+    )
+    same_sign: bool = Field(
+        False,
+        description="a row is done before its error would change sign; always so for N:M",
+    )
+    percdamp: float = Field(
+        0.01, gt=0, description="init=sparsegpt: damping, as a fraction of the mean diagonal"
+    )
+    overrun: bool = Field(
+        False, description="let the lists' pointers run on, as the published code does"
+    )
+
+    def idle(self) -> set[str]:
+        return super().idle() | (set() if self.init == "sparsegpt" else {"percdamp"})
+
+
+def statistics(settings) -> tuple[str, ...]:
+    hessian = ("hessian",) if settings.init == "sparsegpt" else ()
+    return ("norm", "sum", "variance", *hessian)
+
+
+def compress_block(block, statistics, level, settings) -> None:
+    """Zeroes the removed weights of each of the block's linears, in place.
+
+    Raises NotApplicable where, with `overrun`, a pointer leaves a row altogether.
+    """
+    for names in block.same_input(statistics):
+        moments = statistics[names[0]]
+        scale = _scale(moments, settings)
+        skipped = [name for name in names if _is_skipped(name, settings.skip)]
+        for name in skipped:
+            weight = block.linears[name].weight
+            weight.masked_fill_(_first_mask(_metric(weight, scale, settings.init), level), 0)
+        weights = [block.linears[name].weight for name in names if name not in skipped]
+        if weights:
+            removed = _reselected(weights, moments, scale, level, settings)
+            for weight, mask in zip(weights, removed.split([len(w) for w in weights]), strict=True):
+                weight.masked_fill_(mask, 0)
+
+
+def _is_skipped(name: str, skip: str) -> bool:
+    attention = any("attn" in part or "attention" in part for part in name.lower().split("."))
+    return skip == ("attn" if attention else "mlp")
+
+
+def _scale(moments, settings):
+    """What multiplies a weight's magnitude in the metric of the first mask: [C], or 1."""
+    if settings.init == "magnitude":
+        return 1
+    if settings.init == "wanda":
+        return moments.norm.sqrt()
+    hessian = moments.hessian
+    pivots = inverse_factor(hessian, settings.percdamp).diagonal()
+    return pivots.masked_fill(hessian.diagonal() == 0, INFINITY).reciprocal()
+
+
+def _metric(weight, scale, init: str):
+    metric = weight.abs().float() * scale
+    if init == "sparsegpt":
+        metric.square_()
+    # What is zero already goes first, before weights on dead inputs, whose metric is 0 too.
+    return metric.masked_fill_(weight == 0, -1)
+
+
+def _first_mask(metric, level: Level):
+    if isinstance(level, Pattern):
+        return smallest_of_groups(metric, level)
+    return smallest_of_rows(metric, int(metric.shape[1] * level.fraction))
+
+
+def _reselected(weights, moments, scale, level, settings):
+    """The mask of matrices that see the same input, their rows one after the other."""
+    metric = torch.cat([_metric(weight, scale, settings.init) for weight in weights])
+    wanda = metric
+    if settings.init != "wanda" and isinstance(level, Sparsity):
+        wanda = torch.cat([_metric(weight, moments.norm.sqrt(), "wanda") for weight in weights])
+    contribution = torch.cat([weight.float() * moments.sum for weight in weights])
+    spread = moments.variance.pow(settings.power)
+    removed = _first_mask(metric, level)
+    rows = _dsnot_exchange.Rows(removed, contribution, metric, wanda, spread)
+    exchange = _dsnot_overrun if settings.overrun else _dsnot_exchange
+    exchange.reselect(rows, level, settings)
+    return removed
