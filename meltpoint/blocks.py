@@ -62,6 +62,9 @@ class Walk:
         reader.tie(skeleton.tied_names(self.model))
         self.name, self.blocks = skeleton.decoder_blocks(self.model)
         skeleton.move_buffers(self.model, compute.torch_device)
+        # While the weights are still tied: once they have been filled in they are not.
+        everything = skeleton.parameters_of(self.model, self.model, "")
+        self._others = [name for name in everything if not name.startswith(f"{self.name}.")]
         self.hidden: torch.Tensor | None = None
         self.dense: torch.Tensor | None = None
         self.calls: list[dict[int, tuple[tuple, dict]]] = [{} for _ in self.blocks]
@@ -72,8 +75,7 @@ class Walk:
 
     def other_names(self) -> list[str]:
         """The parameters outside the blocks: embeddings, final norm, head."""
-        everything = skeleton.parameters_of(self.model, self.model, "")
-        return [name for name in everything if not name.startswith(f"{self.name}.")]
+        return self._others
 
     def batches(self) -> Iterator[slice]:
         """The windows in batches of as many as `compute.batch` says."""

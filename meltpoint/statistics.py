@@ -29,8 +29,10 @@ class Hessian:
         self.windows = windows
 
     def update(self, inputs: torch.Tensor) -> None:
-        inputs = inputs.flatten(0, 1)
-        self.value.addmm_(inputs.T, inputs, alpha=2 / self.windows)
+        # Window by window, as the official codes do: what ADMM and SparseGPT make of it can hang on
+        # the order of a sum, and so must not on the size of a batch.
+        for window in inputs:
+            self.value.addmm_(window.T, window, alpha=2 / self.windows)
 
 
 class Sum:

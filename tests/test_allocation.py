@@ -71,6 +71,12 @@ def test_blocks_differ_and_the_model_has_what_was_asked_for(method, base, window
     )
 
 
+def test_a_tied_head_survives_the_pass_more(windows, tmp_path):
+    base = save_model(tmp_path / "base", "qwen2")
+    run(base, tmp_path / "owl", "wanda@0.5,allocation=owl", windows)
+    assert set(weights(tmp_path / "owl")) == set(weights(base))
+
+
 def test_a_pattern_knows_no_allocation(base, windows, tmp_path):
     owl = run(base, tmp_path / "owl", "wanda@2of4,allocation=owl", windows)
     plain = run(base, tmp_path / "plain", "wanda@2of4", windows)

@@ -1,0 +1,179 @@
+"""ADMM: masks by magnitude in normalised inputs, weights by the alternating direction method.
+
+``G = sum x x^T`` over the calibration tokens, normalised to the diagonal 1 and damped by
+``percdamp`` times its mean diagonal; ``W^_ij = W_ij sqrt(G_jj)``. From ``W = W^``, ``U = 0``, each
+of the iterations takes ``Z = (W + U) o M``, ``U = U + W - Z`` and
+``W = (G + rho I)^-1 (G W^ + rho (Z - U))``; the first ``prune_iterations`` choose the mask M anew by
+``|W + U|``; the last Z is the result. For a sparsity s the floor(numel s) smallest of a layer are
+removed, or with ``group=row`` the floor(C s) smallest of each row. With ``schedule=gradual``, as in
+the paper, refresh t of T removes ``s - s (1 - t/T)^3``; the official code, and so the default,
+removes s from the first on. For N:M the N largest of every M consecutive
+weights of a row are never removed, of the others a gradually growing number, the smallest of the
+layer, in the end all. Rows and N:M are gradual always, as they are in the official code.
+
+The official code prunes 2:4 whatever N:M it is asked for: published numbers of 4:8 are those of
+2:4. Zeros that a model already has stay.
+
+Boža, "Fast and Effective Weight Update for Pruned Large Language Models", TMLR 2024.
+"""
+
+import math
+from itertools import combinations
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from meltpoint.chain import Pattern, Sparsity
+from meltpoint.lazy import torch
+from meltpoint.masks import smallest_of_rows
+from meltpoint.methods.settings import CalibratedSettings
+
+kind = "unstructured"
+levels = (Sparsity, Pattern)
+env = "torch"
+sources = ("masks",)
+statistics = ("hessian",)
+SAMPLE = 2**14
+
+
+class Settings(CalibratedSettings):
+    """The official code's settings."""
+
+    schedule: Literal["constant", "gradual"] = Field(
+        "constant", description="the sparsity of the refreshes of a layer's mask"
+    )
+    iterations: int = Field(20, ge=1, description="updates of the weights")
+    prune_iterations: int = Field(15, ge=1, description="the first of them that renew the mask")
+    percdamp: float = Field(
+        0.1, ge=0, description="damping of the Gram matrix, as a fraction of its mean diagonal"
+    )
+    rho: float = Field(1.0, gt=0, description="penalty of the weights' distance from their mask")
+    group: Literal["layer", "row"] = Field(
+        "layer", description="the weights that are compared with each other at a sparsity"
+    )
+
+    @model_validator(mode="after")
+    def _all_refreshes_fit(self) -> Self:
+        if self.prune_iterations > self.iterations:
+            raise ValueError("prune_iterations must be at most iterations")
+        return self
+
+    def idle(self) -> set[str]:
+        return super().idle() | ({"schedule"} if self.group == "row" else set())
+
+
+def compress_block(block, statistics, level, settings) -> None:
+    """Prunes and updates the block's linears in place; those of one input share the inverse."""
+    for names in block.same_input(statistics):
+        inputs = statistics[names[0]]
+        norm, gram, inverse = factors(inputs.hessian * (inputs.windows / 2), settings)
+        for name in names:
+            weight = block.linears[name].weight
+            weight.copy_(prune(weight, norm, gram, inverse, level, settings))
+
+
+def factors(gram, settings):
+    """The inputs' norms [C], the normalised and damped G, and ``(G + rho I)^-1``, both [C, C].
+
+    Normalised by its diagonal G is no worse conditioned than before; a mask may hang on a weight in
+    the seventh digit all the same, so this and `prune` keep to the official order of operations.
+    """
+    norm = gram.diagonal().sqrt() + 1e-8
+    gram = (gram / norm).div_(norm[:, None])
+    diagonal = gram.diagonal()
+    diagonal += settings.percdamp * diagonal.mean()
+    shifted = gram.clone()
+    shifted.diagonal().add_(settings.rho)
+    return norm, gram, torch.inverse(shifted)
+
+
+def prune(weight, norm, gram, inverse, level, settings):
+    """The pruned weight [rows, C], in float32; the iterations have it transposed, [C, rows]."""
+    weight = (weight.float() * norm).T.contiguous()
+    gone = weight == 0
+    gone = gone if gone.any() else None
+    target = gram @ weight
+    dual, split = torch.zeros_like(weight), torch.empty_like(weight)
+    for iteration in range(settings.iterations):
+        torch.add(weight, dual, out=split)
+        if iteration < settings.prune_iterations:
+            kept = choose(split.abs(), gone, level, settings, iteration)
+        split.mul_(kept)
+        dual += weight.sub_(split)
+        split.sub_(dual).mul_(settings.rho).add_(target)
+        torch.mm(inverse, split, out=weight)
+    return (weight + dual).masked_fill_(~kept, 0).T / norm
+
+
+def choose(metric, gone, level, settings, iteration: int):
+    """The mask [C, rows] of the weights to keep; of those already gone (None: none), none."""
+    if gone is None:
+        return _largest(metric, level, settings, iteration)
+    return _largest(metric.masked_fill_(gone, 0), level, settings, iteration).masked_fill_(gone, 0)
+
+
+def _largest(metric, level, settings, iteration):
+    share = 1 - (1 - (iteration + 1) / settings.prune_iterations) ** 3
+    if isinstance(level, Pattern):
+        protected = largest_of_groups(metric, level)
+        return protected | (metric > threshold(metric, share, ~protected))
+    if settings.group == "row":
+        return ~smallest_of_rows(metric.T, int(len(metric) * level.fraction * share)).T
+    constant = settings.schedule == "constant"
+    return metric > threshold(metric, level.fraction * (1 if constant else share))
+
+
+def largest_of_groups(metric, pattern):
+    """True for the `pattern.kept` largest of every `pattern.group` consecutive entries of a column.
+
+    By counting what each loses against, which is many times faster than to sort so few.
+    """
+    groups = metric.unflatten(0, (-1, pattern.group))
+    losses = torch.zeros(groups.shape, dtype=torch.int16, device=metric.device)
+    for first, second in combinations(range(pattern.group), 2):
+        wins = groups[:, first] >= groups[:, second]
+        losses[:, second] += wins
+        losses[:, first] += ~wins
+    return (losses < pattern.kept).flatten(0, 1)
+
+
+def threshold(values, fraction: float, among=None):
+    """The largest of the floor(n fraction) smallest of n entries, or of those in the mask `among`.
+
+    Two entries of a sorted sample, a little below and above that rank, bracket it as a rule, and
+    only what lies between them is searched (Floyd and Rivest, "Expected time bounds for selection",
+    1975); where they do not, all is.
+    """
+    values = values.flatten()
+    among = None if among is None else among.flatten()
+    count = len(values) if among is None else int(among.count_nonzero())
+    rank = int(count * fraction)
+    if rank == 0:
+        return -math.inf
+    low, high = _bracket(values, fraction, among)
+    below, between = values < low, values <= high
+    if among is not None:
+        below &= among
+        between &= among
+    between ^= below
+    left = rank - int(below.count_nonzero())
+    found = values[between]
+    if 0 < left <= len(found):
+        return found.kthvalue(left).values
+    return _taken(values, among).kthvalue(rank).values
+
+
+def _bracket(values, fraction, among):
+    # An odd stride does not stay in the same columns of a matrix.
+    stride = slice(None, None, len(values) // SAMPLE | 1)
+    sample = _taken(values[stride], None if among is None else among[stride]).sort().values
+    centre, margin = fraction * len(sample), 1.5 * math.sqrt(len(sample))
+    low, high = math.floor(centre - margin), math.ceil(centre + margin)
+    return (
+        sample[low] if low >= 0 else -math.inf,
+        sample[high] if high < len(sample) else math.inf,
+    )
+
+
+def _taken(values, among):
+    return values if among is None else values[among]

@@ -1,0 +1,173 @@
+"""RIA: weights are removed by their share of their row and column times the norm of their input.
+
+Metric ``S_ij = (|W_ij| / sum_i |W_ij| + |W_ij| / sum_j |W_ij|) sqrt(a_j)^alpha`` with ``a_j`` as in
+Wanda; a row or column of zeros has the share 0. For a sparsity s one threshold per layer, the entry
+of index floor(numel s) of the sorted metric, inclusive; with ``group=row`` the floor(C s) smallest
+of each row of C weights. For N:M the N largest of every M consecutive weights of a row are kept.
+
+For N:M, ``reallocate=true`` first deals the input channels, sorted by ``importance``, out over the
+groups (heuristic channel reallocation), and ``lsa=true`` improves the order, that one or else the
+layer's own, one slot of the groups at a time: each slot's channels go to the groups where they
+retain the most of the metric (linear sum assignment; in the official code only after the
+reallocation). The masks go back to the layer's own order of channels, and there they are NOT N:M:
+the accuracy of the permuted layer is measured, without its kernel. Both do nothing at a sparsity.
+
+``reconstruct=true`` updates the kept weights by SparseGPT's column updates, with ten times the
+damping where the Hessian is not positive definite. Zeros that a model already has stay.
+
+Zhang, Bai, Lin, Zhao, Hou and Cannistraci, "Plug-and-Play: An Efficient Post-training Pruning Method
+for Large Language Models", ICLR 2024.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from meltpoint.chain import Pattern, Sparsity
+from meltpoint.errors import MeltpointError
+from meltpoint.lazy import LazyModule, torch
+from meltpoint.masks import at_most_threshold, smallest_of_groups, smallest_of_rows
+from meltpoint.methods.settings import CalibratedSettings
+from meltpoint.methods.sparsegpt import update
+
+optimize = LazyModule("scipy.optimize")
+
+kind = "unstructured"
+levels = (Sparsity, Pattern)
+env = "torch"
+sources = ("masks", "methods.sparsegpt")
+
+
+class Settings(CalibratedSettings):
+    """The official code's settings."""
+
+    group: Literal["layer", "row"] = Field(
+        "layer", description="the weights that are compared with each other at a sparsity"
+    )
+    alpha: float = Field(0.5, ge=0, description="power of the inputs' norm in the metric")
+    reallocate: bool = Field(
+        False, description="deal the channels out over the groups of N:M; breaks the pattern"
+    )
+    importance: Literal["sum", "retained"] = Field(
+        "sum",
+        description="what channels are sorted by to deal them out: the sum of their metric, or how "
+        "many of their weights the pattern's sparsity, unstructured, would keep",
+    )
+    lsa: bool = Field(
+        False, description="assign the channels of each slot to groups; breaks the pattern"
+    )
+    lsa_blocks: int = Field(
+        1, ge=1, description="parts of the groups that are assigned by themselves, to save time"
+    )
+    reconstruct: bool = Field(False, description="update the kept weights as SparseGPT does")
+    percdamp: float = Field(
+        0.01, gt=0, description="damping of the Hessian, as a fraction of its mean diagonal"
+    )
+
+    def idle(self) -> set[str]:
+        needs = {"importance": self.reallocate, "lsa_blocks": self.lsa}
+        needs["percdamp"] = self.reconstruct
+        return super().idle() | {name for name, used in needs.items() if not used}
+
+
+def statistics(settings: Settings) -> tuple[str, ...]:
+    """The norms, and for the reconstruction the Hessians."""
+    return ("norm", "hessian") if settings.reconstruct else ("norm",)
+
+
+def compress_block(block, statistics, level, settings) -> None:
+    """Prunes the block's linears in place, and updates their weights where that is asked for."""
+    for names in block.same_input(statistics):
+        inputs = statistics[names[0]]
+        weights = [block.linears[name].weight for name in names]
+        removed = [choose(weight, inputs.norm, level, settings) for weight in weights]
+        if not settings.reconstruct:
+            for weight, mask in zip(weights, removed, strict=True):
+                weight.masked_fill_(mask, 0)
+            continue
+        updated = reconstruct(weights, inputs.hessian, removed, settings.percdamp)
+        for weight, new in zip(weights, updated, strict=True):
+            weight.copy_(new)
+
+
+def choose(weight, norm, level, settings):
+    """The mask of the weights to remove [rows, C]; `norm` is [C]."""
+    metric = relative_importance(weight).mul_(norm.sqrt() ** settings.alpha)
+    gone = weight == 0
+    if not isinstance(level, Pattern):
+        return _smallest(metric.masked_fill_(gone, -1), level.fraction, settings.group)
+    order = arrange(metric, level, settings)
+    metric.masked_fill_(gone, -1)
+    if order is None:
+        return smallest_of_groups(metric, level)
+    gone[:, order] = smallest_of_groups(metric[:, order], level)
+    return gone
+
+
+def relative_importance(weight):
+    """Each weight's share of its column plus its share of its row, [rows, C] in float32."""
+    magnitude = weight.abs().float()
+    columns, rows = magnitude.sum(dim=0), magnitude.sum(dim=1, keepdim=True)
+    share = magnitude / columns.masked_fill_(columns == 0, 1)
+    return share.add_(magnitude.div_(rows.masked_fill_(rows == 0, 1)))
+
+
+def _smallest(metric, fraction, group):
+    if group == "row":
+        return smallest_of_rows(metric, int(metric.shape[1] * fraction))
+    return at_most_threshold(metric, fraction)
+
+
+def arrange(metric, pattern, settings):
+    """The order [C] that the channels are to be grouped in, None where it is their own."""
+    if not (settings.reallocate or settings.lsa):
+        return None
+    order = torch.arange(metric.shape[1], device=metric.device)
+    if settings.reallocate:
+        order = deal_out(_importance(metric, pattern, settings), pattern.group)
+    if settings.lsa:
+        order = assign(metric, order, pattern, settings.lsa_blocks)
+    return order
+
+
+def _importance(metric, pattern, settings):
+    if settings.importance == "sum":
+        return metric.sum(dim=0)
+    return -_smallest(metric, pattern.fraction, settings.group).sum(dim=0)
+
+
+def deal_out(importance, group: int):
+    """Channels in ascending importance, cut into `group` chunks: one of each chunk to a group.
+
+    Every other chunk is taken backwards, so that the groups' sums come out alike.
+    """
+    chunks = importance.sort(stable=True).indices.view(group, -1)
+    chunks[1::2] = chunks[1::2].flip(1)
+    return chunks.T.flatten()
+
+
+def assign(metric, order, pattern, blocks: int = 1):
+    """The order, bettered slot by slot so that the groups' largest weights have a larger sum.
+
+    With a group's other channels fixed, a row keeps the larger of the candidate and the N-th
+    largest of the others, besides what it keeps anyhow. ``2 max(a, b) = a + b + |a - b|``, and the
+    sums of a and of b are the same for every assignment: what counts is the distance.
+    """
+    order = order.clone().view(-1, pattern.group)
+    for slot in range(pattern.group):
+        others = [other for other in range(pattern.group) if other != slot]
+        for groups in order.tensor_split(blocks):
+            bar = metric[:, groups[:, others]].kthvalue(pattern.group - pattern.kept, dim=2).values
+            candidates = metric[:, groups[:, slot]]
+            distance = torch.cdist(bar.T.contiguous(), candidates.T.contiguous(), p=1)
+            _, best = optimize.linear_sum_assignment(distance.cpu().numpy(), maximize=True)
+            groups[:, slot] = groups[torch.from_numpy(best).to(groups.device), slot]
+    return order.flatten()
+
+
+def reconstruct(weights, hessian, removed, percdamp: float) -> list:
+    """SparseGPT's updates of linears of one input with these masks, damped more if they fail."""
+    try:
+        return update(weights, hessian, removed, percdamp)
+    except MeltpointError:
+        return update(weights, hessian, removed, 10 * percdamp)
