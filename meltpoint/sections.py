@@ -149,6 +149,13 @@ class Chains(Section):
     evaluations: list[Name] = Field(min_length=1, description="of the study's evaluations")
 
 
+def published_table(name: str | None) -> str | None:
+    """The name, where it is that of a published table."""
+    if name is not None and name not in published.names():
+        raise ValueError(f"unknown published table{did_you_mean(name, published.names())}")
+    return name
+
+
 class Table(Section):
     """A table of one evaluation over a sweep: CSV, Markdown, LaTeX."""
 
@@ -170,12 +177,7 @@ class Table(Section):
         "`mpt_unstructured_ppl` and others of perplexity by method and level",
     )
 
-    @field_validator("published")
-    @classmethod
-    def _is_there(cls, name: str | None) -> str | None:
-        if name is not None and name not in published.names():
-            raise ValueError(f"unknown published table{did_you_mean(name, published.names())}")
-        return name
+    _is_there = field_validator("published")(published_table)
 
 
 class Figure(Section):
@@ -192,6 +194,11 @@ class Figure(Section):
     labels: dict[str, str] = Field(default_factory=dict, description="what the legend calls them")
     order: list[str] = Field(default_factory=list, description="the legend's order")
     caption: str = Field("", description="for the report")
+    published: Name | None = Field(
+        None,
+        description="a table of resources/published, by its name, whose curves of the same methods "
+        "are drawn beside: dashed, with hollow markers",
+    )
     width: float = Field(3.35, gt=1, le=20, description="of a panel, in inches")
 
 

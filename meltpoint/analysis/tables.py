@@ -93,15 +93,25 @@ def block_rows(block: pd.DataFrame, levels: list[str], labels: list[str], spec, 
 
 
 def entry(cell: dict | None, spec, notes: Notes) -> Entry:
-    """A cell as printed: "-" where there is none, N/A with its reason as a note."""
+    """A cell as printed: "-" where there is none, N/A with its reason as a note.
+
+    A frame may say more of a cell: its own `digits`, and a `note`.
+    """
     if cell is None:
         return Entry("-")
     if cell["status"] != "ok":
         return Entry("N/A", notes=[notes.letter(cell["reason"] or "not applicable")])
     sign = "+" if spec.show == "difference" else ""
     error = cell["stderr" if spec.show == "value" else "difference_stderr"]
-    printed = f"{error:.{spec.digits}f}" if spec.error and abs(error) < float("inf") else ""
-    return Entry(f"{cell[spec.show]:{sign}.{spec.digits}f}", printed)
+    digits = places(cell, spec)
+    printed = f"{error:.{digits}f}" if spec.error and abs(error) < float("inf") else ""
+    letters = [notes.letter(cell["note"])] if cell.get("note") else []
+    return Entry(f"{cell[spec.show]:{sign}.{digits}f}", printed, notes=letters)
+
+
+def places(cell: dict, spec) -> int:
+    """Digits after the point."""
+    return cell.get("digits", spec.digits)
 
 
 def add_achieved(by_level: dict, levels: list[str], entries: list[Entry], notes: Notes) -> None:
@@ -125,7 +135,7 @@ def comparable(cell: dict | None, spec) -> float | None:
     if cell is None or cell["status"] != "ok" or not abs(cell[spec.show]) < float("inf"):
         return None
     sign = -1 if cell["metric"] in HIGHER_IS_BETTER else 1
-    return sign * round(cell[spec.show], spec.digits)
+    return sign * round(cell[spec.show], places(cell, spec))
 
 
 def mark(rows, values: list[list[float | None]]) -> None:
