@@ -35,6 +35,10 @@ include: "rules/compress.smk"
 include: "rules/evaluate.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/report.smk"
+include: "rules/published_order.smk"
+include: "rules/published_search.smk"
+include: "rules/published.smk"
 
 
 rule all:

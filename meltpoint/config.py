@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from meltpoint.errors import MeltpointError
 from meltpoint.sections import (
@@ -66,6 +73,10 @@ Evaluation = Annotated[
 ]
 
 
+# Folders of results/ that all studies share.
+TAKEN = {"models": "the base checkpoints", "published": "the published results"}
+
+
 class StudyConfig(Section):
     """A study: models, texts, measurements, what to sweep, what to draw."""
 
@@ -90,6 +101,13 @@ class StudyConfig(Section):
         description="`all`, or `prefixes`: a checkpoint on which nothing builds is deleted as soon "
         "as it is evaluated; a new evaluation then makes it again",
     )
+
+    @field_validator("study")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in TAKEN:
+            raise ValueError(f"results/{name} holds {TAKEN[name]}: give the study another name")
+        return name
 
     @model_validator(mode="after")
     def _references(self):

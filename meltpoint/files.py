@@ -106,9 +106,13 @@ def with_neighbours(module: str) -> list[str]:
 
     One that lies in no subpackage has no neighbours.
     """
-    package, found, ahead = module.rpartition(".")[0], [], [module]
-    if "." not in package:
-        return [module]
+    package = module.rpartition(".")[0]
+    return with_imports(module, package) if "." in package else [module]
+
+
+def with_imports(module: str, package: str) -> list[str]:
+    """A module and those of a package that it imports, directly or not."""
+    found, ahead = [], [module]
     while ahead:
         name = ahead.pop()
         if name not in found:

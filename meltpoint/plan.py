@@ -4,17 +4,19 @@ import re
 from pathlib import Path
 
 from meltpoint import config as schema
-from meltpoint import methods
+from meltpoint import methods, published
 from meltpoint.chain import DENSE
 from meltpoint.errors import MeltpointError, at
 from meltpoint.files import HashCache
 from meltpoint.recipes import Recipes
+from meltpoint.report import published as published_page
 from meltpoint.sections import LocalModel, TrainedModel
 from meltpoint.study import Study
 from meltpoint.text import human_bytes
 from meltpoint.weights import count_parameters
 
 NOTHING = r"(?!)"
+PUBLISHED = "results/published"
 # What Python, torch and transformers hold before any weight is loaded.
 BASELINE_BYTES = 700e6
 
@@ -44,6 +46,8 @@ class Plan:
         self.recipes = Recipes(self.study, root / "envs", hashes)
         config["compute"] = self.config.compute.model_dump(mode="json")
         self.results = f"results/{self.config.study}"
+        self.published = PUBLISHED
+        self.page = f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
         self.threads = self.config.compute.threads
 
@@ -65,15 +69,25 @@ class Plan:
     # --- what is made ---------------------------------------------------------------------------
 
     def targets(self) -> list[str]:
-        """All of the study: cells, transitions, tables, figures."""
-        return [
-            *(self._cell(*cell) for cell in self.study.all_cells),
-            *(f"{self.results}/transitions/{sweep}.csv" for sweep in self._curves()),
-            *(f"{self.results}/tables/{table}.csv" for table in self.config.tables),
-            *(f"{self.results}/figures/{figure}.svg" for figure in self.config.figures),
-        ]
+        """All of the study: cells, transitions, tables, figures, and the page that shows them."""
+        return [*(file for files in self.shown().values() for file in files), self.page]
 
-    def _curves(self) -> list[str]:
+    def shown(self) -> dict[str, list[str]]:
+        """What the study's page shows, by kind."""
+        return {
+            "cells": [self._cell(*cell) for cell in self.study.all_cells],
+            "transitions": [f"{self.results}/transitions/{sweep}.csv" for sweep in self.curves()],
+            "tables": [f"{self.results}/tables/{table}.csv" for table in self.config.tables],
+            "figures": [f"{self.results}/figures/{figure}.svg" for figure in self.config.figures],
+        }
+
+    def shown_of_published(self) -> list[str]:
+        """What the page of the published results shows."""
+        files = (file for item in published_page.items() for file in item.files)
+        return sorted({f"{self.published}/{file}" for file in files})
+
+    def curves(self) -> list[str]:
+        """The sweeps that have curves to be fitted."""
         return [sweep for sweep in self.config.sweeps if self.perplexity_cells_of(sweep)]
 
     def _cell(self, model: str, chain: str, evaluation: str) -> str:
@@ -171,6 +185,11 @@ class Plan:
         """The fitted curves that a figure draws."""
         part = self.config.figures[figure]
         return [f"{self.results}/transitions/{part.of}.csv"] if part.fit else []
+
+    @staticmethod
+    def published_tables(*names: str) -> list[str]:
+        """The files of published tables."""
+        return [str(published.FOLDER / f"{name}.csv") for name in names]
 
     # --- what lies ahead ------------------------------------------------------------------------
 

@@ -19,8 +19,11 @@ from meltpoint.files import (
     hash_file,
     hash_sources,
     hash_text,
+    with_imports,
     with_neighbours,
 )
+from meltpoint.report import published as published_page
+from meltpoint.report import study as study_page
 from meltpoint.sections import BuiltinCorpus, GivenCalibration, HubModel, LocalModel, TokenCorpus
 from meltpoint.study import Study
 
@@ -32,6 +35,7 @@ CODE = {
     "transitions": "meltpoint.analysis.transitions",
     "table": "meltpoint.analysis.tables",
     "figure": "meltpoint.figures.curves",
+    "report": "meltpoint.report.build",
 }
 # What the same results are made with besides, and does not lie beside the module above.
 BESIDES = {
@@ -40,6 +44,9 @@ BESIDES = {
     "table": ("meltpoint.analysis.frame",),
     "figure": ("meltpoint.analysis.frame", "meltpoint.analysis.levels"),
 }
+
+# Where the template, the styles and the script of a page lie.
+PAGE = Path(study_page.__file__).parent
 
 
 @cache
@@ -51,6 +58,12 @@ def code(modules: tuple[str, ...]) -> str:
 def code_of(kind: str) -> str:
     """The hash of the module that makes a kind of result, and of its neighbours that it imports."""
     return code((*with_neighbours(CODE[kind]), *BESIDES.get(kind, ())))
+
+
+@cache
+def code_with_imports(module: str) -> str:
+    """The hash of a module and of all of Meltpoint's that it imports."""
+    return code(tuple(with_imports(module, "meltpoint")))
 
 
 def digest(recipes: Iterable[str]) -> str:
@@ -176,9 +189,15 @@ class Recipes:
     def table(self, name: str) -> str:
         table = self.config.tables[name]
         facts = {"spec": table.model_dump(mode="json"), "steps": self.steps(table.of)}
-        if table.published:
-            facts["published"] = hash_file(published.FOLDER / f"{table.published}.csv")
+        facts |= self._beside(table)
         return self._json("table", "analysis", *self._cells(table.of, table.value), **facts)
+
+    def _beside(self, part) -> dict[str, str]:
+        """The published table that a table or figure puts beside the study's own, and its code."""
+        if part.published is None:
+            return {}
+        read = code_with_imports("meltpoint.published.read")
+        return {"published": hash_file(published.FOLDER / f"{part.published}.csv"), "read": read}
 
     def figure(self, name: str) -> str:
         figure = self.config.figures[name]
@@ -186,4 +205,29 @@ class Recipes:
         if figure.fit:
             inputs.append(self.transitions(figure.of))
         facts = {"spec": figure.model_dump(mode="json"), "steps": self.steps(figure.of)}
+        facts |= self._beside(figure)
         return self._json("figure", "analysis", *inputs, **facts)
+
+    def published(self, module: str, *tables: str, **facts: object) -> str:
+        """What a module of ours ("published.order") makes of published tables, by their names."""
+        files = {name: hash_file(published.FOLDER / f"{name}.csv") for name in tables}
+        made = {"code": code_with_imports(f"meltpoint.{module}"), "env": self._env("analysis")}
+        return canonical_json({**facts, "files": files, **made})
+
+    def report(self, curves: list[str]) -> str:
+        """The study's page. curves: the sweeps whose fitted curves it shows."""
+        inputs = [
+            *(self.evaluation(*cell) for cell in self.study.all_cells),
+            *map(self.transitions, curves),
+            *map(self.table, self.config.tables),
+            *map(self.figure, self.config.figures),
+        ]
+        return self._page(study_page.page(self.config, curves), *inputs)
+
+    def published_report(self) -> str:
+        """The page of the published results."""
+        return self._page(published_page.page())
+
+    def _page(self, page: dict, *inputs: str) -> str:
+        assets = {name: hash_file(PAGE / name) for name in ("page.html", "page.css", "page.js")}
+        return self._json("report", "analysis", *inputs, page=page, assets=assets)

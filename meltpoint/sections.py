@@ -156,6 +156,13 @@ class Chains(Section):
     evaluations: list[Name] = Field(min_length=1, description="of the study's evaluations")
 
 
+def published_table(name: str | None) -> str | None:
+    """The name, where it is that of a published table."""
+    if name is not None and name not in published.names():
+        raise ValueError(f"unknown published table{did_you_mean(name, published.names())}")
+    return name
+
+
 class Table(Section):
     """A table of one evaluation over a sweep: CSV, Markdown, LaTeX."""
 
@@ -179,6 +186,7 @@ class Table(Section):
     over: Name | None = Field(
         None, description="a setting, such as `seed`: a row for all its values, mean ± deviation"
     )
+    footnotes: list[str] = Field(default_factory=list, description="lines below the table")
     caption: str = Field("", description="above the table")
     published: Name | None = Field(
         None,
@@ -191,12 +199,7 @@ class Table(Section):
         "under, with the difference: `{ria: RIA}`",
     )
 
-    @field_validator("published")
-    @classmethod
-    def _is_there(cls, name: str | None) -> str | None:
-        if name is not None and name not in published.names():
-            raise ValueError(f"unknown published table{did_you_mean(name, published.names())}")
-        return name
+    _is_there = field_validator("published")(published_table)
 
 
 class Figure(Section):
@@ -226,6 +229,11 @@ class Figure(Section):
     )
     order: list[str] = Field(default_factory=list, description="the legend's order")
     caption: str = Field("", description="for the report")
+    published: Name | None = Field(
+        None,
+        description="a table of resources/published, by its name, whose curves of the same methods "
+        "are drawn beside: dashed, with hollow markers",
+    )
     width: float = Field(3.35, gt=1, le=20, description="of a panel, in inches")
 
     @model_validator(mode="after")

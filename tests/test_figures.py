@@ -166,3 +166,37 @@ def test_a_spread_over_nothing_is_refused():
         figures.draw(
             "spread", frame(), None, spec(kind="spread", x="method", over="seed", levels=[])
         )
+
+
+def beside(name="Wanda"):
+    rows = [cell("published", name, level, 6.0) for level in ("0.2", "0.5", "2of4")]
+    return pd.DataFrame([row | {"source": "published"} for row in rows])
+
+
+def test_published_curves_are_dashed_and_hollow_beside_a_studys_own():
+    cells = pd.concat([frame(), beside()])
+    figure = figures.draw("curves", cells, None, spec(fit=None, published="table"))
+    assert "Wanda (published)" in texts(figure)
+    (line,) = [
+        line
+        for line in figure.axes[0].lines
+        if line.get_markerfacecolor() == "white" and line.get_linestyle() == "--"
+    ]
+    assert list(line.get_xdata()) == [0.2, 0.5]
+    assert line.get_color() == looks(["wanda", "sparsegpt"], {})["wanda"][0]
+    assert len(figure.axes) == 1
+
+
+def test_a_published_table_without_the_studys_methods_is_refused():
+    cells = pd.concat([frame(), beside("RIA")])
+    with pytest.raises(MeltpointError, match="published: table has none of the figure's methods"):
+        figures.draw("curves", cells, None, spec(fit=None, published="table"))
+
+
+def test_a_published_transition_point_is_a_hollow_star():
+    cells = frame()
+    fits = fit_curves(cells, published={"wanda": 0.44}, draws=20)
+    figure = figures.draw("curves", cells, fits, spec())
+    assert "published $s_0$" in texts(figure)
+    places = [float(line.get_xdata()[0]) for line in figure.axes[1].lines]
+    assert 0.44 in places

@@ -47,8 +47,8 @@ def test_the_default_study_explains_every_key():
 
 def test_the_default_study_is_worked_out():
     study = Study(config.load(yaml.safe_load((ROOT / "config.yaml").read_text()), "x"), ROOT)
-    assert len(study.checkpoints) == 30
-    assert len(study.all_cells) == 31
+    assert len(study.checkpoints) == 62
+    assert len(study.all_cells) == 63
 
 
 def test_a_result_depends_on_the_neighbours_of_its_module():

@@ -19,6 +19,7 @@ def spec(**changes):
     defaults = {
         **{"value": "ppl", "show": "value", "error": False, "digits": 2, "mark": True},
         **{"order": [], "caption": "", "labels": {}, "over": None, "beside": {}, "achieved": True},
+        **{"footnotes": []},
     }
     return SimpleNamespace(**defaults | changes)
 

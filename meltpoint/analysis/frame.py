@@ -8,7 +8,7 @@ import pandas as pd
 
 from meltpoint.chain import parse_level
 from meltpoint.errors import MeltpointError
-from meltpoint.published import FOLDER
+from meltpoint.published.read import read
 
 COLUMNS = [
     *("model", "chain", "method", "level", "settings", "kind", "evaluation", "metric", "unit"),
@@ -16,6 +16,7 @@ COLUMNS = [
     *("status", "reason", "source"),
 ]
 NUMBERS = ["value", "stderr", "difference", "difference_stderr", "requested", "achieved"]
+NUMBERS_AS_FLOATS = dict.fromkeys(NUMBERS, float)
 DENSE = {"method": "dense", "level": "", "settings": "", "kind": ""}
 
 
@@ -26,7 +27,7 @@ def read_cells(paths: Iterable[Path], steps: Mapping[str, Mapping[str, str]]) ->
     Raises MeltpointError, naming the file, for one that is no cell, or whose chain is unknown.
     """
     frame = pd.DataFrame([read_cell(Path(path), steps) for path in paths], columns=COLUMNS)
-    return frame.astype(dict.fromkeys(NUMBERS, float))
+    return frame.astype(NUMBERS_AS_FLOATS)
 
 
 def read_cell(path: Path, steps: Mapping[str, Mapping[str, str]]) -> dict:
@@ -71,15 +72,27 @@ def read_published(name: str, evaluation: str) -> pd.DataFrame:
     What is not published (errors, the achieved sparsity, the kind) is missing. The window that the
     numbers were measured at is often not known; `resources/published/README.md` says what is.
     """
-    table = pd.read_csv(FOLDER / f"{name}.csv", dtype={"level": str})
-    levels = [parse_level(level) for level in table["level"]]
-    frame = pd.DataFrame(index=table.index, columns=COLUMNS)
-    frame["method"] = table["method"]
-    frame["level"] = [str(level) for level in levels]
+    table = read(name)
+    return tidy(table["method"], table["level"], table["ppl"], evaluation=evaluation)
+
+
+def tidy(method, level, value, **columns) -> pd.DataFrame:
+    """Published values as rows of the frame: per value its method, its level as it is spelled.
+
+    columns: others of `COLUMNS`, each a Series or one value for all; the metric is perplexity and
+    the model "published" where they say nothing else.
+    """
+    frame = pd.DataFrame({"method": method, "level": level, "value": value})
     frame["chain"] = frame["method"] + "@" + frame["level"]
-    frame["value"] = table["ppl"]
-    frame["requested"] = frame["achieved"] = [level.fraction for level in levels]
-    fixed = {"model": "published", "evaluation": evaluation, "metric": "perplexity"}
+    frame["requested"] = frame["achieved"] = frame["level"].map(fraction_of)
+    fixed = {"model": "published", "metric": "perplexity", "status": "ok", "source": "published"}
     fixed |= dict.fromkeys(("unit", "settings", "kind", "reason"), "")
-    fixed |= {"status": "ok", "source": "published"}
-    return frame.assign(**fixed).astype(dict.fromkeys(NUMBERS, float))
+    return frame.assign(**fixed | columns).reindex(columns=COLUMNS).astype(NUMBERS_AS_FLOATS)
+
+
+def fraction_of(level: str) -> float:
+    """The sparsity that a level stands for; NaN for any other column of a table."""
+    try:
+        return float(getattr(parse_level(level), "fraction", "nan"))
+    except MeltpointError:
+        return float("nan")

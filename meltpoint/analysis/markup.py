@@ -64,12 +64,17 @@ def to_latex(table: Table) -> str:
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
     lines += [latex_row(map(escape_latex, [*table.labels, *table.heads])), r"\midrule"]
     for index, (labels, entries) in enumerate(table.rows):
-        if index and "model" in table.labels and labels[0] != table.rows[index - 1][0][0]:
+        if index and blocked(table) and labels[0] != table.rows[index - 1][0][0]:
             lines.append(r"\midrule")
         printed = (render(e, LATEX) for e in entries)
         lines.append(latex_row([*map(escape_latex, labels), *printed]))
     lines += [r"\bottomrule", r"\end{tabular}", *latex_notes(table), r"\end{table}"]
     return "\n".join(lines) + "\n"
+
+
+def blocked(table: Table) -> bool:
+    """Whether rows with the same first label belong together."""
+    return len(table.labels) > 1 and table.labels[0] != "method"
 
 
 def latex_row(cells: Iterable[str]) -> str:

@@ -47,7 +47,7 @@ def remarks(rows, spec) -> list[str]:
     """What is said of the whole table, below it."""
     small = any(printed.small for _, entries in rows for printed in entries)
     spread = [f"±: standard deviation over {spec.over}"] if spec.over and spec.error else []
-    return [*([ACHIEVED] if small else []), *spread]
+    return [*([ACHIEVED] if small else []), *spread, *spec.footnotes]
 
 
 def arrange(cells: pd.DataFrame, order: list[str]) -> pd.DataFrame:
@@ -128,17 +128,27 @@ def beside(by_level: dict, levels: list[str], method: str, labels: list[str], pu
 
 
 def entry(cell: dict | None, spec, notes: Notes) -> Entry:
-    """A cell as printed: "-" where there is none, N/A with its reason as a note."""
+    """A cell as printed: "-" where there is none, N/A with its reason as a note.
+
+    A frame may say more of a cell: its own `digits`, and a `note`.
+    """
     if cell is None:
         return Entry("-")
     if cell["status"] != "ok":
         return Entry("N/A", notes=[notes.letter(cell["reason"] or "not applicable")])
     sign = "+" if spec.show == "difference" else ""
     error = cell["stderr" if spec.show == "value" else "difference_stderr"]
-    printed = f"{error:.{spec.digits}f}" if spec.error and abs(error) < float("inf") else ""
+    digits = places(cell, spec)
+    printed = f"{error:.{digits}f}" if spec.error and abs(error) < float("inf") else ""
     known = spec.achieved and cell["source"] == "measured" and cell["requested"] > 0
     small = f"{cell['achieved']:.3f}" if known else ""
-    return Entry(f"{cell[spec.show]:{sign}.{spec.digits}f}", printed, small=small)
+    letters = [notes.letter(cell["note"])] if cell.get("note") else []
+    return Entry(f"{cell[spec.show]:{sign}.{digits}f}", printed, notes=letters, small=small)
+
+
+def places(cell: dict, spec) -> int:
+    """Digits after the point."""
+    return cell.get("digits", spec.digits)
 
 
 def comparable(cell: dict | None, spec) -> float | None:
@@ -146,7 +156,7 @@ def comparable(cell: dict | None, spec) -> float | None:
     if cell is None or cell["status"] != "ok" or not abs(cell[spec.show]) < float("inf"):
         return None
     sign = -1 if cell["metric"] in HIGHER_IS_BETTER else 1
-    return sign * round(cell[spec.show], spec.digits)
+    return sign * round(cell[spec.show], places(cell, spec))
 
 
 def mark(rows, values: list[list[float | None]]) -> None:

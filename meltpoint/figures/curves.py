@@ -5,16 +5,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.transforms import offset_copy
 
+from meltpoint.analysis.levels import level_label
 from meltpoint.analysis.transitions import predict
 from meltpoint.errors import MeltpointError
+from meltpoint.figures.axes import scale_y
+from meltpoint.figures.beside import draw_beside, handles, split
+from meltpoint.figures.hover import note, reading
 from meltpoint.figures.legend import HOLLOW, LEGEND_ROW, PATTERNS, STAR, columns, legend
+from meltpoint.figures.strip import ROW, draw_strip
 from meltpoint.figures.style import FAINT, RC, looks
 
 HEIGHT = 0.74
-STRIP_ROW = 0.095
-INTERVAL = {"linewidth": 1.0, "marker": "|", "markersize": 5, "markeredgewidth": 1.0}
 
 
 def draw_curves(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec) -> Figure:
@@ -22,23 +25,26 @@ def draw_curves(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec) -> 
 
     A strip below shows each s0 with its interval, one line per method: on the curves themselves
     they would hide each other. 2:4 and 4:8 are hollow triangles at 0.5, the dense perplexity is a
-    dashed line, infinities stand at the upper edge. Raises MeltpointError where no cell of the
-    evaluation has a numeric sparsity.
+    dashed line, infinities stand at the upper edge; published curves are dashed and hollow. In an
+    SVG each point says what it is. Raises MeltpointError where no cell of the evaluation has a
+    numeric sparsity.
     """
     cells = prepare(frame, spec)
     fits = prepare_fits(transitions, spec)
-    names = list(dict.fromkeys(cells.loc[cells["chain"] != "dense", "name"]))
+    own, beside = split(cells, spec)
+    names = list(dict.fromkeys(own.loc[own["chain"] != "dense", "name"]))
     names.sort(key=lambda name: spec.order.index(name) if name in spec.order else len(spec.order))
     look = looks(names, spec.colors)
-    models = list(cells["model"].unique())
+    models, published = list(own["model"].unique()), list(handles(beside, look))
     with mpl.rc_context(RC):
-        figure, curves, strips = panels(models, spec, cells, fits, names)
+        figure, curves, strips = panels(models, spec, cells, fits, names, len(published))
         for model, ax, strip in zip(models, curves, strips, strict=True):
             of_model = fits[fits["model"] == model]
-            panel(ax, cells[cells["model"] == model], of_model, look)
+            panel(ax, own[own["model"] == model], of_model, look)
+            draw_beside(ax, beside, look)
             draw_strip(strip, of_model, look)
             ax.set_title(model if len(models) > 1 else "")
-        legend(figure, cells, fits, look, spec)
+        legend(figure, own, fits, look, spec, published)
     return figure
 
 
@@ -49,7 +55,16 @@ def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
     if not cells["x"].notna().any():
         raise MeltpointError(f"No cell of {spec.value} has a numeric sparsity to draw a curve of.")
     drawn = cells["x"].notna() | cells["level"].isin(PATTERNS) | (cells["chain"] == "dense")
+    cells["says"] = [describe_cell(cell, spec) for cell in cells.to_dict("records")]
     return cells[drawn]
+
+
+def describe_cell(cell: dict, spec) -> str:
+    """A point's text: what it is of, its value, and the sparsity that it has."""
+    title = f"{spec.labels.get(cell['name'], cell['name'])} at {level_label(cell['level'])}"
+    achieved = cell.get("achieved", np.nan)
+    sparsity = f"\nachieved sparsity {achieved:.4f}" if np.isfinite(achieved) else ""
+    return f"{title}\nperplexity {reading(cell['value'], cell['stderr'])}{sparsity}"
 
 
 def prepare_fits(transitions: pd.DataFrame | None, spec) -> pd.DataFrame:
@@ -57,7 +72,15 @@ def prepare_fits(transitions: pd.DataFrame | None, spec) -> pd.DataFrame:
     if transitions is None or spec.fit is None:
         return pd.DataFrame(columns=["model", "name", "s0"])
     fitted = transitions["form"].fillna("") != ""
-    return name_rows(transitions[fitted & (transitions["evaluation"] == spec.value)])
+    fits = name_rows(transitions[fitted & (transitions["evaluation"] == spec.value)])
+    return fits.assign(says=[describe_fit(fit, spec) for fit in fits.to_dict("records")])
+
+
+def describe_fit(fit: dict, spec) -> str:
+    """A star's text."""
+    name = spec.labels.get(fit["name"], fit["name"])
+    interval = f"{fit['s0_low']:.3f} to {fit['s0_high']:.3f}"
+    return f"{name}: transition at {fit['s0']:.3f}\n95 % interval {interval}"
 
 
 def name_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -67,43 +90,30 @@ def name_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(settings=settings, name=name)
 
 
-def panels(models: list[str], spec, cells: pd.DataFrame, fits: pd.DataFrame, names: list[str]):
-    """A row of panels that share the y axis, their strips of s0, and room for the legend below."""
+def panels(models: list[str], spec, cells: pd.DataFrame, fits: pd.DataFrame, names: list, more=0):
+    """A row of panels that share the y axis, their strips of s0, and room for the legend below.
+
+    The legend has an entry for each of the names, and `more`.
+    """
     broken = fits["s0"].notna().groupby(fits["model"]).sum()
-    strip = STRIP_ROW * (max(broken, default=0) + 0.6) if (broken > 0).any() else 0
+    below = ROW * (max(broken, default=0) + 0.6) if (broken > 0).any() else 0
     width, main = len(models) * spec.width, HEIGHT * min(spec.width, 4)
-    rows = (len(names) + 3) // columns([spec.labels.get(name, name) for name in names], width) + 1
-    figure = Figure((width, main + strip + LEGEND_ROW * rows), layout="constrained")
+    labels = [spec.labels.get(name, name) for name in names]
+    rows = (len(names) + more + 3) // columns(labels, width) + 1
+    figure = Figure((width, main + below + LEGEND_ROW * rows), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.02, hspace=0)
-    shape = {"height_ratios": [main, strip]} if strip else {}
+    shape = {"height_ratios": [main, below]} if below else {}
     grid = figure.subplots(
         len(shape) + 1, len(models), sharex=True, sharey="row", squeeze=False, **shape
     )
     grid[0, 0].set_xlim(0, min(1, cells["x"].max() + 0.05))
     grid[0, 0].set_ylabel("perplexity")
-    if strip:
+    if below:
         grid[1, 0].set_ylabel("$s_0$", rotation=0, va="center", labelpad=8)
     for ax in grid[-1]:
         ax.set_xlabel("sparsity")
     scale_y(grid[0, 0], cells.loc[np.isfinite(cells["value"]), "value"])
-    return figure, grid[0], grid[1] if strip else [None] * len(models)
-
-
-def scale_y(ax: Axes, values: pd.Series) -> None:
-    """A logarithmic axis with plain numbers: 1, 2, 5 or 1, 3 of each decade where few are seen."""
-    ax.set_yscale("log")
-    low, high = np.log10([values.min(), values.max()])
-    margin = 0.06 * max(high - low, 0.3)
-    ax.set_ylim(10 ** (low - margin), 10 ** (high + 2 * margin))
-    labelled = (1, 2, 5) if high - low < 1.4 else (1, 3) if high - low < 3.4 else (1,)
-    ax.yaxis.set_major_locator(LogLocator(subs=labelled))
-    ax.yaxis.set_major_formatter(FuncFormatter(tick))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_minor_formatter(NullFormatter())
-
-
-def tick(value: float, _position: int) -> str:
-    return f"{value:g}" if value < 1e4 else f"$10^{{{np.log10(value):.0f}}}$"
+    return figure, grid[0], grid[1] if below else [None] * len(models)
 
 
 def panel(ax: Axes, cells: pd.DataFrame, fits: pd.DataFrame, look: dict) -> None:
@@ -153,6 +163,7 @@ def draw_points(ax: Axes, cells: pd.DataFrame, color: str, marker: str, joined: 
         linestyle="-" if joined else "none",
         zorder=4,
     )
+    note(ax, cells["x"], cells["value"], cells["says"])
 
 
 def draw_patterns(ax: Axes, cells: pd.DataFrame, color: str) -> None:
@@ -161,15 +172,19 @@ def draw_patterns(ax: Axes, cells: pd.DataFrame, color: str) -> None:
         own = cells[(cells["level"] == level) & np.isfinite(cells["value"])]
         x = np.full(len(own), 0.5 + offset)
         ax.plot(x, own["value"], marker, color=color, **HOLLOW, zorder=5)
+        note(ax, x, own["value"], own["says"])
 
 
 def draw_infinities(ax: Axes, cells: pd.DataFrame, color: str, depth: int) -> None:
     """Infinite and undefined perplexities as signs at the upper edge, one line per method."""
+    edge = ax.get_xaxis_transform()
+    lowered = offset_copy(edge, ax.figure, y=-6 * depth, units="points")
     for _, cell in cells[~np.isfinite(cells["value"])].iterrows():
+        note(ax, cell["x"], 1, cell["says"], transform=lowered)
         ax.annotate(
             "∞" if cell["value"] == np.inf else "nan",
             (cell["x"], 1),
-            xycoords=ax.get_xaxis_transform(),
+            xycoords=edge,
             xytext=(0, -6 * depth),
             textcoords="offset points",
             ha="center",
@@ -185,17 +200,4 @@ def draw_fit(ax: Axes, fit: pd.Series, x: pd.Series, color: str) -> None:
     ax.plot(grid, predict(fit, grid), color=color, zorder=2)
     if np.isfinite(fit["s0"]):
         ax.plot(fit["s0"], fit["ppl_at_s0"], color=color, **STAR, zorder=6)
-
-
-def draw_strip(ax: Axes | None, fits: pd.DataFrame, look: dict) -> None:
-    """Each s0 with its interval, a line per method that has one."""
-    if ax is None:
-        return
-    claimed = fits.dropna(subset="s0").set_index("name")
-    for depth, name in enumerate(n for n in look if n in claimed.index):
-        fit, color = claimed.loc[name], look[name][0]
-        ax.plot([fit["s0_low"], fit["s0_high"]], [-depth] * 2, color=color, **INTERVAL)
-        ax.plot(fit["s0"], -depth, color=color, **STAR)
-    ax.set_ylim(-len(claimed) + 0.2, 0.8)
-    ax.set_yticks([])
-    ax.spines["left"].set_visible(False)
+        note(ax, fit["s0"], fit["ppl_at_s0"], fit["says"])

@@ -20,12 +20,26 @@ STAR = {
     "markeredgewidth": 0.5,
     "linestyle": "none",
 }
+HOLLOW_STAR = {
+    "marker": "*",
+    "markersize": 6.5,
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.7,
+    "linestyle": "none",
+}
 
 
-def legend(figure: Figure, cells: pd.DataFrame, fits: pd.DataFrame, look: dict, spec):
-    """Below the panels: the methods, then the signs."""
+def legend(
+    figure: Figure,
+    cells: pd.DataFrame,
+    fits: pd.DataFrame,
+    look: dict,
+    spec,
+    published: Iterable[Line2D] = (),
+):
+    """Below the panels: the methods, published curves, then the signs."""
     figure.legend(
-        handles=[*method_handles(look, spec), *sign_handles(cells, fits)],
+        handles=[*method_handles(look, spec), *published, *sign_handles(cells, fits)],
         loc="outside lower center",
         ncols=columns([spec.labels.get(name, name) for name in look], figure.get_figwidth()),
         handlelength=1.6,
@@ -54,3 +68,5 @@ def sign_handles(cells: pd.DataFrame, fits: pd.DataFrame) -> Iterable[Line2D]:
             yield Line2D([], [], color=INK, marker=marker, label=level_label(level), **HOLLOW)
     if fits["s0"].notna().any():
         yield Line2D([], [], color="#BBBBBB", label="$s_0$, 95 % interval", **STAR)
+    if "s0_published" in fits and fits["s0_published"].notna().any():
+        yield Line2D([], [], color=INK, label="published $s_0$", **HOLLOW_STAR)

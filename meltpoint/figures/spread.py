@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.analysis.rows import without
 from meltpoint.errors import MeltpointError
-from meltpoint.figures.curves import scale_y
+from meltpoint.figures.axes import scale_y
+from meltpoint.figures.hover import note, reading
 from meltpoint.figures.legend import LEGEND_ROW, columns
 from meltpoint.figures.style import FAINT, RC, looks
 
@@ -106,6 +107,8 @@ def panel(ax: Axes, cells: pd.DataFrame, places: list[str], look: dict) -> None:
             ax.plot([x + BESIDE] * len(values), values, color=color, markeredgewidth=0, **SINGLE)
             deviation = values.std(ddof=1) if len(values) > 1 else 0
             ax.errorbar(x, values.mean(), deviation, color=color, marker=marker, **BAR)
+            words = f"{place}, {hue}\nmean of {len(values)}: {reading(values.mean(), deviation)}"
+            note(ax, x, values.mean(), words)
     if len(cells):
         scale_y(ax, cells["value"])
 

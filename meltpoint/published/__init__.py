@@ -4,7 +4,7 @@ import csv
 from functools import cache
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[1] / "resources/published"
+FOLDER = Path(__file__).parents[2] / "resources/published"
 NEEDED = {"method", "level", "ppl"}
 
 

@@ -1,0 +1,45 @@
+"""Axes that figures share."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+# The steps of a decade that are labelled, by the decades that an axis spans.
+LABELLED = {0.7: (1, 2, 3, 5, 7), 1.4: (1, 2, 5), 3.4: (1, 3), np.inf: (1,)}
+
+
+def scale_y(ax: Axes, values: pd.Series) -> None:
+    """A logarithmic axis with plain numbers and room above for signs at the edge."""
+    ax.set_yscale("log")
+    ax.set_ylim(limits(values, 2))
+    plain_ticks(ax.yaxis, values)
+
+
+def scale_x(ax: Axes, values: pd.Series) -> None:
+    """The same along x."""
+    ax.set_xscale("log")
+    ax.set_xlim(limits(values, 1))
+    plain_ticks(ax.xaxis, values)
+
+
+def limits(values: pd.Series, above: float) -> tuple[float, float]:
+    """What the values span, with a margin, `above` times as large above."""
+    low, high = np.log10([values.min(), values.max()])
+    margin = 0.06 * max(high - low, 0.3)
+    return 10 ** (low - margin), 10 ** (high + above * margin)
+
+
+def plain_ticks(axis: Axis, values: pd.Series) -> None:
+    """Labels at more of each decade, 1, 2, 5 or 1, 3, the fewer of them are seen."""
+    span = np.log10(values.max() / values.min())
+    labelled = next(steps for limit, steps in LABELLED.items() if span < limit)
+    axis.set_major_locator(LogLocator(subs=labelled))
+    axis.set_major_formatter(FuncFormatter(tick))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def tick(value: float, _position: int) -> str:
+    return f"{value:g}" if value < 1e4 else f"$10^{{{np.log10(value):.0f}}}$"

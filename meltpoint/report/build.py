@@ -1,0 +1,26 @@
+"""A report page from what a recipe says of it, the files that it shows, and a study's cells."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from meltpoint.report import facts
+from meltpoint.report.items import Item
+from meltpoint.report.page import entries_of, write
+
+
+def build(target: Path, page: Mapping, cells: Iterable[Path] = ()) -> None:
+    """Write the page `target`; where there are cells, they are summed up before and behind the rest.
+
+    page: title, lead, items (as dictionaries, their files relative to the folder of `target`) and,
+    of a study, sources (of models, by name). Raises MeltpointError for a file that cannot be read.
+    """
+    shown = entries_of(map(item, page["items"]), target.parent)
+    if measured := facts.read(cells):
+        shown = [*facts.before(measured, page["sources"]), *shown, *facts.after(measured)]
+    write(target, page["title"], page["lead"], shown)
+
+
+def item(fields: Mapping) -> Item:
+    """An item from a recipe, where a path is a string."""
+    paths = {key: fields[key] and Path(fields[key]) for key in ("table", "figure", "text")}
+    return Item(**{**fields, **paths})

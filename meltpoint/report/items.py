@@ -1,0 +1,31 @@
+"""What a report page shows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry of a report page; its paths are relative to the results folder.
+
+    category: the section that it stands in; sections come in the order of their first item
+    name: its anchor, unique on the page: letters, digits, `-`, `_` and `.`
+    caption: one or more sentences, in Markdown's inline markup
+    table: a CSV; where a Markdown file of the same stem lies beside it, that is what is shown, with
+        its marks and footnotes, and the CSV is for download
+    figure: an SVG
+    text: a Markdown or plain text file
+    """
+
+    category: str
+    name: str
+    title: str
+    caption: str = ""
+    table: Path | None = None
+    figure: Path | None = None
+    text: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that it names."""
+        return [file for file in (self.table, self.figure, self.text) if file is not None]

@@ -1,0 +1,134 @@
+"""The page itself: entries, ready or from items, as one HTML file."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from meltpoint.errors import MeltpointError
+from meltpoint.files import whole_file
+from meltpoint.report import markdown, svg
+from meltpoint.report.grid import read_csv, to_html
+from meltpoint.report.items import Item
+
+HERE = Path(__file__).parent
+# Of the three files of a table those that are offered for download, by what they are called.
+DOWNLOADS = {".csv": "CSV", ".tex": "LaTeX"}
+
+
+def write(target: Path, title: str, lead: str, entries: Sequence[dict]) -> None:
+    """Write a page that needs no other file.
+
+    lead: what the page is, in Markdown. entries: as `fact` and `entries_of` give them.
+    Raises MeltpointError for two entries of one name.
+    """
+    names = [entry["name"] for entry in entries]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise MeltpointError(f"two entries of the report are called {twice[0]!r}")
+    html = template().render(
+        title=title,
+        lead=Markup(markdown.html(lead)),
+        sections=by_category(entries),
+        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        js=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+    )
+    with whole_file(target) as partial:
+        partial.write_text(html, encoding="utf-8")
+
+
+def template():
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")
+
+
+def by_category(entries: Iterable[dict]) -> dict[str, list[dict]]:
+    """Entries by their category, in the order of each one's first."""
+    sections: dict[str, list[dict]] = {}
+    for one in entries:
+        sections.setdefault(one["category"], []).append(one)
+    return sections
+
+
+def fact(category: str, name: str, title: str, html: str, caption: str = "") -> dict:
+    """An entry of the template: HTML that is ready."""
+    return {
+        **{"category": category, "name": name, "title": title, "body": Markup(html)},
+        **{"caption": Markup(markdown.inline(caption)), "downloads": [], "figure": False},
+    }
+
+
+def entries_of(items: Iterable[Item], folder: Path) -> list[dict]:
+    """Items as the template shows them; their paths are relative to `folder`.
+
+    Raises MeltpointError, naming the item, for a file that is missing or cannot be read.
+    """
+    # The prefix keeps the ids of drawings apart.
+    return [entry(item, folder, f"f{n}-") for n, item in enumerate(items)]
+
+
+def entry(item: Item, folder: Path, prefix: str) -> dict:
+    try:
+        parts = []
+        if item.figure:
+            drawing = (folder / item.figure).read_text(encoding="utf-8")
+            parts.append(
+                f'<div class="card">{svg.embed(drawing, prefix, escape(item.title))}</div>'
+            )
+        if item.table:
+            parts.append(table(folder / item.table, item.caption))
+        if item.text:
+            parts.append(text(folder / item.text))
+        downloads = [
+            link for file in (item.table, item.text) if file for link in links(folder / file)
+        ]
+    except (OSError, ValueError, TypeError) as error:
+        raise MeltpointError(
+            f"{item.name}, an item of the report, cannot be read ({type(error).__name__}: {error}); "
+            "delete its file and run again"
+        ) from error
+    shown = fact(item.category, item.name, item.title, "\n".join(parts), item.caption)
+    return shown | {"downloads": downloads, "figure": item.figure is not None}
+
+
+def table(path: Path, caption: str) -> str:
+    """A table as its Markdown prints it, less the caption that the page has already, or its CSV."""
+    printed = path.with_suffix(".md")
+    if not printed.exists():
+        return to_html(read_csv(path), markdown.inline, markdown.plain)
+    content = printed.read_text(encoding="utf-8")
+    above, _, rest = content.partition("\n\n")
+    known = rest and markdown.plain(above) in markdown.plain(caption)
+    return markdown.html(rest if known else content)
+
+
+def text(path: Path) -> str:
+    """A text, folded away: reports are longer than all that stands around them."""
+    content = path.read_text(encoding="utf-8")
+    plain = f"<pre>{escape(content, quote=False)}</pre>"
+    body = markdown.html(content) if path.suffix == ".md" else plain
+    return f'<details><summary>Read it</summary><div class="text">{body}</div></details>'
+
+
+def links(path: Path) -> list[dict]:
+    """Files of a table, or a text, as links that hold their content."""
+    suffixes = DOWNLOADS if path.suffix in DOWNLOADS else {path.suffix: "Text"}
+    files = [(path.with_suffix(suffix), label) for suffix, label in suffixes.items()]
+    return [
+        {"label": label, "file": file.name, "uri": data_uri(file)}
+        for file, label in files
+        if file.exists()
+    ]
+
+
+def data_uri(file: Path) -> str:
+    kind = "text/csv" if file.suffix == ".csv" else "text/plain"
+    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"

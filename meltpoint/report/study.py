@@ -1,0 +1,79 @@
+"""What the page of a study shows: its tables, figures and fitted curves, as its config names them."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from meltpoint.config import StudyConfig
+from meltpoint.report.items import Item
+
+STAR = (
+    "A star stands at s0, where gradual loss turns into collapse; the bar below the curves is its "
+    "95 % interval."
+)
+
+
+def page(config: StudyConfig, curves: Iterable[str]) -> dict:
+    """The page, for a recipe. curves: the sweeps that have fitted curves."""
+    return {
+        "title": f"Meltpoint: {config.study}",
+        "lead": lead(config),
+        "items": [asdict(item) for item in items(config, curves)],
+        "sources": sources(config),
+    }
+
+
+def lead(config: StudyConfig) -> str:
+    """What the page is, in a sentence."""
+    models = ", ".join(config.models)
+    return (
+        f"Where {models} break{'s' if len(config.models) == 1 else ''} under compression: every table, "
+        "figure and cell of the study, with its error, protocol and origin. A click on a column's head "
+        "sorts; points of figures say their values."
+    )
+
+
+def sources(config: StudyConfig) -> dict[str, str]:
+    """Where each model comes from, as the study says."""
+    found = {}
+    for name, model in config.models.items():
+        facts = model.model_dump(mode="json")
+        if "hub" in facts:
+            found[name] = f"hub: {facts['hub']} at {facts['revision']}"
+        else:
+            found[name] = (
+                f"folder: {facts['path']}" if "path" in facts else "trained by the workflow"
+            )
+    return found
+
+
+def items(config: StudyConfig, curves: Iterable[str]) -> list[Item]:
+    """Its tables, figures and, of the sweeps that have any, the fitted curves."""
+    return [
+        *(figure(name, part) for name, part in config.figures.items()),
+        *(table(name, part) for name, part in config.tables.items()),
+        *(transitions(sweep) for sweep in curves),
+    ]
+
+
+def figure(name: str, part) -> Item:
+    caption = part.caption or f"{part.value} over the levels of {part.of}."
+    if part.fit:
+        caption = f"{caption.rstrip('.')}. {STAR}"
+    path = Path(f"figures/{name}.svg")
+    return Item("Figures", f"figure-{name}", name, caption, figure=path)
+
+
+def table(name: str, part) -> Item:
+    caption = part.caption or f"{part.value} by {part.rows} and {part.columns}, of {part.of}."
+    path = Path(f"tables/{name}.csv")
+    return Item("Tables", f"table-{name}", name, caption, table=path)
+
+
+def transitions(sweep: str) -> Item:
+    caption = (
+        "A row for each curve: s0, where gradual loss turns into collapse, with its 95 % interval, the "
+        "fitted form and its parameters, and what keeps it from being sure."
+    )
+    path = Path(f"transitions/{sweep}.csv")
+    return Item("Transition points", f"transitions-{sweep}", sweep, caption, table=path)

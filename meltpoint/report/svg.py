@@ -1,0 +1,29 @@
+"""An SVG file as a part of an HTML page."""
+
+import re
+
+# CSS pixels per point of the drawing: half as large again as in print, and the least that lets type
+# of 7 points be read at all; on a narrower screen the drawing scrolls in its box.
+SCALE, LEAST = 2.0, 1.0
+ROOT = re.compile(r"<svg\b[^>]*>")
+SIZE = re.compile(r'\s(?:width|height|role|style)="[^"]*"')
+# Matplotlib's one rule for all elements, which inside a page would be a rule for all of the page.
+GLOBAL = re.compile(r"<defs>\s*<style[^>]*>\*\{[^}]*\}</style>\s*</defs>")
+LINES = "stroke-linejoin:round;stroke-linecap:butt"
+METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+IDS = re.compile(r'(\bid="|href="#|url\(#)')
+
+
+def embed(svg: str, prefix: str, label: str) -> str:
+    """The svg element alone, its ids prefixed so that those of two drawings do not meet.
+
+    It has a width of its own, which a page may narrow. `label`, escaped, is what it is called.
+    """
+    svg = svg[svg.index("<svg") :]
+    svg = GLOBAL.sub("", METADATA.sub("", svg))
+    width = float(re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+)', svg)[1])
+    style = f"width:{SCALE * width:.0f}px;min-width:{LEAST * width:.0f}px;{LINES}"
+    root = SIZE.sub("", ROOT.match(svg)[0]).removesuffix(">")
+    root += f' role="img" tabindex="0" aria-label="{label}" style="{style}">'
+    svg = root + svg[ROOT.match(svg).end() :]
+    return re.sub(r"\n\s+", "\n", IDS.sub(rf"\g<1>{prefix}", svg))

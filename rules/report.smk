@@ -1,0 +1,52 @@
+"""
+Report pages: every table, figure and cell in one file that needs no other.
+
+REQUIRED INPUTS:
+
+    cells/{model}/{chain}/{evaluation}.json, tables/{table}.csv, figures/{figure}.svg,
+    transitions/{sweep}.csv    of a study
+    results/published/         what the other published rules make
+
+OUTPUTS:
+
+    report.html                of a study
+    results/published/report.html
+"""
+
+
+rule report_page:
+    input:
+        **plan.shown(),
+    output:
+        plan.page,
+    log:
+        f"{plan.logs}/report.log",
+    benchmark:
+        f"{plan.benchmarks}/report.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        recipe=lambda w: plan.recipes.report(plan.curves()),
+    message:
+        "Report of the study"
+    script:
+        "../scripts/report.py"
+
+
+rule published_page:
+    input:
+        plan.shown_of_published(),
+    output:
+        f"{plan.published}/report.html",
+    log:
+        f"{plan.published}/logs/report.log",
+    benchmark:
+        f"{plan.published}/benchmarks/report.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        recipe=lambda w: plan.recipes.published_report(),
+    message:
+        "Report of the published results"
+    script:
+        "../scripts/report.py"

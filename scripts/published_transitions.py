@@ -1,0 +1,13 @@
+"""Fit the transition points of the published curves."""
+
+from meltpoint.job import job
+from meltpoint.phases import phase
+
+with job(snakemake, computes=False):
+    with phase("import"):
+        from meltpoint.published import transitions
+
+    dense = transitions.dense_curves()
+    dense.to_csv(snakemake.output.dense, index=False)
+    transitions.sparse_curves(dense).to_csv(snakemake.output.sparse, index=False)
+    transitions.other_curves().to_csv(snakemake.output.other, index=False)

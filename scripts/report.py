@@ -1,0 +1,13 @@
+"""Write a report page."""
+
+from pathlib import Path
+
+from meltpoint.job import job
+from meltpoint.phases import phase
+
+with job(snakemake, computes=False) as (recipe, _):
+    with phase("import"):
+        from meltpoint.report.build import build
+
+    cells = [Path(cell) for cell in snakemake.input.get("cells", [])]
+    build(Path(snakemake.output[0]), recipe["page"], cells)
