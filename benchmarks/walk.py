@@ -5,13 +5,14 @@
 A random Llama (hidden 1024, intermediate 2816) in float32, 2 threads; with `--device cuda --dtype
 bfloat16 --hidden 4096 --intermediate 11008 --blocks 1` a block of LLaMA-2-7B's shape. Each method
 runs in a process of its own. Bare is the time of two forward passes of all windows through each
-block (three where blocks are allocated their sparsity), weights in memory. Ratios within one run are
-what counts; seconds depend on the machine and its mood. `passes` is that ratio; `over` is the peak of
-memory over what the process held before the walk.
+block (three where blocks are allocated their sparsity), weights in memory. Seconds depend on the
+machine and its mood, so each walk stands between two bare passes and `passes` is its ratio to their
+mean: the median of `--rounds`. `over` is the peak of memory over what was held before the walk.
 """
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -64,20 +65,23 @@ def whole(step: Step, base: Path, windows: torch.Tensor, compute: Compute) -> fl
 
 
 def measure(text: str, base: Path, options) -> dict:
-    """Seconds, passes and memory of one step, bare passes taken before and behind."""
+    """Seconds, passes and memory of one step, medians of the rounds."""
     step = parse_step(text)
     compute = Compute(device=options.device, dtype=options.dtype, threads=options.threads)
     compute.start()
     generator = torch.Generator().manual_seed(0)
     windows = torch.randint(0, 512, (options.windows, options.length), generator=generator)
-    bare = [one_pass(base, windows, compute) for _ in range(2)]
-    held = _reset_peak(compute)
-    seconds = whole(step, base, windows, compute)
-    over = _peak(compute) - held
-    bare.append(one_pass(base, windows, compute))
     needed = 3 if ",allocation=" in text else 2
-    unit = needed * min(bare)
-    return {"step": text, "seconds": seconds, "bare": unit, "passes": seconds / unit, "over": over}
+    before, rounds = one_pass(base, windows, compute), []
+    for _ in range(options.rounds):
+        held = _reset_peak(compute)
+        seconds = whole(step, base, windows, compute)
+        over = _peak(compute) - held
+        after = one_pass(base, windows, compute)
+        bare = needed * (before + after) / 2
+        rounds.append({"passes": seconds / bare, "seconds": seconds, "bare": bare, "over": over})
+        before = after
+    return {key: statistics.median(found[key] for found in rounds) for key in rounds[0]}
 
 
 def _reader(base: Path, compute: Compute) -> Reader:
@@ -113,7 +117,13 @@ def _status(key: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", nargs="+", default=STEPS)
-    for name, value in (("blocks", 4), ("windows", 16), ("length", 512), ("threads", 2)):
+    for name, value in (
+        ("blocks", 4),
+        ("windows", 16),
+        ("length", 512),
+        ("threads", 2),
+        ("rounds", 3),
+    ):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--hidden", type=int, default=1024)
     parser.add_argument("--intermediate", type=int, default=2816)

@@ -37,12 +37,14 @@ def measure_outliers(walk, ratio: float) -> tuple[list[float], list[int]]:
         skeleton.fill(walk.model, tensors)
         statistics = walk.collect(index, ("norm",), advance=True)
         metrics = [
-            (linear.weight.abs() * statistics[name].norm.sqrt()).flatten()
+            linear.weight.abs().float().mul_(statistics[name].norm.sqrt())
             for name, linear in skeleton.linears(walk.blocks[index]).items()
         ]
-        size = sum(len(metric) for metric in metrics)
-        threshold = ratio * sum(metric.sum(dtype=torch.float64) for metric in metrics) / size
-        outliers.append(100 * int(sum((metric > threshold).sum() for metric in metrics)) / size)
+        size = sum(metric.numel() for metric in metrics)
+        threshold = ratio * sum(metric.sum(dim=1).double().sum() for metric in metrics) / size
+        above = sum(int(torch.count_nonzero(metric > threshold)) for metric in metrics)
+        outliers.append(100 * above / size)
+        del metrics
         sizes.append(size)
         skeleton.empty(walk.model, tensors)
     walk.hidden = None

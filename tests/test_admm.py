@@ -10,6 +10,7 @@ from meltpoint import methods
 from meltpoint.blocks import Block
 from meltpoint.chain import Pattern, Sparsity, parse_step
 from meltpoint.errors import MeltpointError
+from meltpoint.masks import SAMPLE
 from meltpoint.methods import admm
 from meltpoint.statistics import Statistics
 
@@ -223,7 +224,7 @@ def test_the_threshold_is_that_of_a_sort(size, fraction, kind):
         values = (2 * values).round()
     if kind == "periodic":
         # The sample sees one value alone, and brackets nothing.
-        values = torch.arange(size) % (size // admm.SAMPLE | 1) / 1.0
+        values = torch.arange(size) % (size // SAMPLE | 1) / 1.0
     for among in (None, torch.arange(size) % 3 > 0):
         taken = values if among is None else values[among]
         rank = int(len(taken) * fraction)

@@ -65,6 +65,20 @@ def run(parent, target, spelling, windows, **compute):
     return target
 
 
+@pytest.fixture(scope="module")
+def compressed(folder, bases, windows):
+    """A family's model at a step, made once and not to be changed."""
+    made = {}
+
+    def make(family, method, level):
+        place = folder / f"{family}-{method}-{level}"
+        if place not in made:
+            made[place] = run(bases[family], place, f"{method}@{level}", windows)
+        return made[place]
+
+    return make
+
+
 def weights(folder):
     found = {}
     for file in sorted(folder.glob("*.safetensors")):
@@ -90,8 +104,8 @@ def parts(found, names, method):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("method", "level"), PRUNING)
-def test_sparsity_is_what_was_asked_for(method, level, family, bases, windows, tmp_path):
-    target = run(bases[family], tmp_path / "checkpoint", f"{method}@{level}", windows)
+def test_sparsity_is_what_was_asked_for(method, level, family, bases, compressed):
+    target = compressed(family, method, level)
     before, after = weights(bases[family]), weights(target)
     level = parse_level(level)
     for weight in parts(after, linear_names(bases[family]), method):
@@ -113,8 +127,8 @@ def test_sparsity_is_what_was_asked_for(method, level, family, bases, windows, t
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("method", "level"), [c for c in CASES if c[1] in ("0.5", "2of4")])
-def test_it_loads_again(method, level, family, bases, windows, tmp_path):
-    target = run(bases[family], tmp_path / "checkpoint", f"{method}@{level}", windows)
+def test_it_loads_again(method, level, family, bases, compressed):
+    target = compressed(family, method, level)
     ids = random_tokens(2, 20, seed=1)
     with torch.no_grad():
         ours = load(target, torch.float32, torch.device("cpu"))(ids).logits
@@ -125,10 +139,10 @@ def test_it_loads_again(method, level, family, bases, windows, tmp_path):
 
 
 @pytest.mark.parametrize(("method", "level"), [c for c in CASES if c[1] in ("0.5", "2of4")])
-def test_same_recipe_same_bytes(method, level, bases, windows, tmp_path):
+def test_same_recipe_same_bytes(method, level, bases, compressed, windows, tmp_path):
     hashes = []
-    for run_name in "ab":
-        target = run(bases["llama"], tmp_path / run_name, f"{method}@{level}", windows)
+    again = run(bases["llama"], tmp_path / "again", f"{method}@{level}", windows)
+    for target in (compressed("llama", method, level), again):
         files = sorted(f for f in target.iterdir())
         hashes.append([(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files])
     assert hashes[0] == hashes[1]

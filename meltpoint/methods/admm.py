@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 
 from meltpoint.chain import Pattern, Sparsity
 from meltpoint.lazy import torch
-from meltpoint.masks import smallest_of_rows
+from meltpoint.masks import kth_smallest, smallest_of_rows
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "unstructured"
@@ -33,7 +33,6 @@ levels = (Sparsity, Pattern)
 env = "torch"
 sources = ("masks",)
 statistics = ("hessian",)
-SAMPLE = 2**14
 
 
 class Settings(CalibratedSettings):
@@ -138,42 +137,7 @@ def largest_of_groups(metric, pattern):
 
 
 def threshold(values, fraction: float, among=None):
-    """The largest of the floor(n fraction) smallest of n entries, or of those in the mask `among`.
-
-    Two entries of a sorted sample, a little below and above that rank, bracket it as a rule, and
-    only what lies between them is searched (Floyd and Rivest, "Expected time bounds for selection",
-    1975); where they do not, all is.
-    """
-    values = values.flatten()
-    among = None if among is None else among.flatten()
-    count = len(values) if among is None else int(among.count_nonzero())
+    """The largest of the floor(n fraction) smallest of n entries, or of those in the mask `among`."""
+    count = values.numel() if among is None else int(among.count_nonzero())
     rank = int(count * fraction)
-    if rank == 0:
-        return -math.inf
-    low, high = _bracket(values, fraction, among)
-    below, between = values < low, values <= high
-    if among is not None:
-        below &= among
-        between &= among
-    between ^= below
-    left = rank - int(below.count_nonzero())
-    found = values[between]
-    if 0 < left <= len(found):
-        return found.kthvalue(left).values
-    return _taken(values, among).kthvalue(rank).values
-
-
-def _bracket(values, fraction, among):
-    # An odd stride does not stay in the same columns of a matrix.
-    stride = slice(None, None, len(values) // SAMPLE | 1)
-    sample = _taken(values[stride], None if among is None else among[stride]).sort().values
-    centre, margin = fraction * len(sample), 1.5 * math.sqrt(len(sample))
-    low, high = math.floor(centre - margin), math.ceil(centre + margin)
-    return (
-        sample[low] if low >= 0 else -math.inf,
-        sample[high] if high < len(sample) else math.inf,
-    )
-
-
-def _taken(values, among):
-    return values if among is None else values[among]
+    return kth_smallest(values, rank, among) if rank else -math.inf

@@ -42,7 +42,7 @@ class Settings(AllocatedSettings):
 def compress_block(block, statistics, level, settings) -> None:
     """Zeroes the weights of smallest metric of each of the block's linears, in place."""
     for name, linear in block.linears.items():
-        metric = linear.weight.abs() * statistics[name].norm.sqrt()
+        metric = linear.weight.abs().float().mul_(statistics[name].norm.sqrt())
         linear.weight.masked_fill_(_removed(metric, level, settings), 0)
 
 
