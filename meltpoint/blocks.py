@@ -21,6 +21,7 @@ from meltpoint.chain import Level, Pattern
 from meltpoint.checkpoint import Reader, Writer
 from meltpoint.compute import Compute, return_memory, trim_memory
 from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.layers import Before, describe
 from meltpoint.methods import Method
 from meltpoint.methods.settings import MethodSettings
 from meltpoint.progress import track
@@ -192,12 +193,14 @@ def walk(
     settings: MethodSettings,
     windows: torch.Tensor | None,
     compute: Compute,
+    earlier: dict[str, dict] | None = None,
 ) -> dict[str, dict]:
     """Compresses a checkpoint block by block into another.
 
-    `windows` are the calibration tokens [windows, tokens], None for a method that looks at none.
-    Returns, per linear, its shape, its zeros and how many zeros the method has filled. Raises
-    NotApplicable where a pattern does not divide a layer's width.
+    `windows` are the calibration tokens [windows, tokens], None for a method that looks at none;
+    `earlier` is what an earlier walk said of the checkpoint's linears. Returns the same of the new
+    one's (`meltpoint.layers.describe`). Raises NotApplicable where a pattern does not divide a
+    layer's width.
     """
     return_memory()
     walk = Walk(reader, windows, compute)
@@ -210,7 +213,7 @@ def walk(
     for index in track(range(len(walk.blocks)), f"{method.name}: blocks"):
         tensors = reader.read(walk.names(index))
         skeleton.fill(walk.model, tensors)
-        layers |= _compress(walk, index, method, levels[index], settings)
+        layers |= _compress(walk, index, method, levels[index], settings, earlier or {})
         writer.write({name: _current(walk.model, name) for name in tensors})
         if walk.hidden is not None and index + 1 < len(walk.blocks):
             walk.advance(index)
@@ -220,9 +223,14 @@ def walk(
     return layers
 
 
-def _compress(walk: Walk, index: int, method: Method, level, settings) -> dict[str, dict]:
-    block = walk.blocks[index]
-    before = {name: _zeros(linear.weight) for name, linear in skeleton.linears(block).items()}
+def _compress(
+    walk: Walk, index: int, method: Method, level, settings, earlier: dict
+) -> dict[str, dict]:
+    block, path, made = walk.blocks[index], f"{walk.name}.{index}", {}
+    before = {
+        name: Before(linear.weight, earlier.get(f"{path}.{name}", {}))
+        for name, linear in skeleton.linears(block).items()
+    }
     if method.needs_dense_outputs(settings):
         walk.advance_dense(index)
     for names in _parts(walk, index, settings):
@@ -232,9 +240,9 @@ def _compress(walk: Walk, index: int, method: Method, level, settings) -> dict[s
         wanted = method.statistics(settings)
         statistics = walk.collect(index, wanted, linears) if wanted else {}
         view = _view(walk, index, linears)
-        method.module.compress_block(view, statistics, level, settings)
+        made |= method.module.compress_block(view, statistics, level, settings) or {}
     return {
-        f"{walk.name}.{index}.{name}": _describe(linear.weight, before[name])
+        f"{path}.{name}": describe(linear.weight, before[name], made.get(name))
         for name, linear in skeleton.linears(block).items()
     }
 
@@ -265,20 +273,6 @@ def group_by_identity(statistics: dict[str, Statistics]) -> list[list[str]]:
     for name, shared in statistics.items():
         groups.setdefault(id(shared), []).append(name)
     return list(groups.values())
-
-
-def _zeros(weight: torch.Tensor) -> torch.Tensor | None:
-    """Where a weight is zero; None for one that is zero nowhere."""
-    return None if weight.all() else weight == 0
-
-
-def _describe(weight: torch.Tensor, before: torch.Tensor | None) -> dict:
-    shape, size = list(weight.shape), weight.numel()
-    lost = 0
-    if before is not None:
-        lost = (before & (weight != 0)).sum() if before.shape == weight.shape else before.sum()
-    zeros = size - int(torch.count_nonzero(weight))
-    return {"shape": shape, "zeros": zeros, "zeros_lost": int(lost)}
 
 
 def _current(model: PreTrainedModel, name: str) -> torch.Tensor:

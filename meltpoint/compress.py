@@ -9,7 +9,7 @@ import torch
 from meltpoint import methods
 from meltpoint.blocks import walk
 from meltpoint.calibration import draw_from_documents, draw_from_stream
-from meltpoint.chain import LEVEL_FORMS, Level, Pattern, Sparsity, Step, parse_step
+from meltpoint.chain import LEVEL_FORMS, Bits, Level, Pattern, Sparsity, Step, parse_step
 from meltpoint.checkpoint import Reader, Writer, copy_companions, write_description
 from meltpoint.compute import Compute
 from meltpoint.corpora import check_vocabulary, read_tokens
@@ -49,7 +49,7 @@ def compress(
             if origin["status"] != "ok":
                 raise NotApplicable(origin["reason"])
             check_level(step)
-            check_reach(origin["sparsity"]["achieved"], step.level)
+            check_reach(origin["sparsity"], step.level)
             layers = _write(parent, folder, step, recipe, tokens, compute)
         except NotApplicable as reason:
             _mark(folder, str(reason), facts, requested)
@@ -74,7 +74,8 @@ def _write(parent: Path, folder: Path, step: Step, recipe: dict, tokens, compute
         return method.module.compress(parent, folder, step.level, settings, context)
     reader = Reader(parent, compute.torch_dtype, compute.torch_device)
     writer = Writer(folder, len(decoder_blocks(model)[1]) + 1)
-    layers = walk(reader, writer, method, step.level, settings, windows, compute)
+    earlier = describe(parent).get("layers")
+    layers = walk(reader, writer, method, step.level, settings, windows, compute, earlier)
     writer.finish()
     copy_companions(parent, folder, compute.dtype)
     return layers
@@ -96,28 +97,42 @@ def fraction(level: Level | None, before: float | None) -> float | None:
 
 
 def check_level(step: Step) -> None:
-    """Raises NotApplicable for a kind of level that others of the method's kind take, it does not."""
-    levels = methods.find(step.method).levels
-    if levels and type(step.level) not in levels:
-        taken = " or ".join(LEVEL_FORMS[form] for form in levels)
+    """Raises NotApplicable for a level that others of the method's kind take, it does not."""
+    method = methods.find(step.method)
+    if method.levels and type(step.level) not in method.levels:
+        taken = " or ".join(LEVEL_FORMS[form] for form in method.levels)
         raise NotApplicable(f"{step.method} takes {taken}, not {step.level}")
+    if isinstance(step.level, Bits) and step.level.bits not in method.bits:
+        raise NotApplicable(f"{step.method} takes {method.widths} bits, not {step.level.bits}")
 
 
-def check_reach(sparsity: float, level: Level | None) -> None:
-    """Raises NotApplicable where the model is sparser already than the level asks for."""
-    if isinstance(level, Sparsity | Pattern) and sparsity > level.fraction + 0.01:
+def check_reach(sparsity: dict, level: Level | None) -> None:
+    """Raises NotApplicable where the model is sparser already than the level asks for.
+
+    `sparsity` is what `achieved` says of it; zeros that came of rounding are zeros too.
+    """
+    rounded = sparsity.get("rounded", 0)
+    zeros = sparsity["achieved"] + rounded
+    if isinstance(level, Sparsity | Pattern) and zeros > level.fraction + 0.01:
+        by_rounding = f" ({rounded:.3f} by rounding)" if rounded else ""
         raise NotApplicable(
-            f"the model is {sparsity:.3f} sparse already, more than the {level.fraction:g} that "
-            "is asked for: in a chain a sparsity is the total after the step"
+            f"the model is {zeros:.3f} sparse already{by_rounding}, more than the "
+            f"{level.fraction:g} that is asked for: in a chain a sparsity is the total after the step"
         )
 
 
 def achieved(layers: dict[str, dict]) -> dict:
-    """The sparsity of the linears taken together, and how many earlier zeros a step has filled."""
+    """The sparsity of the linears taken together, and how many earlier zeros a step has filled.
+
+    Zeros that quantising has made are not a sparsity that was achieved: `rounded` is their share.
+    """
     size = sum(int(np.prod(layer["shape"])) for layer in layers.values())
-    lost = sum(layer["zeros_lost"] for layer in layers.values())
-    zeros = sum(layer["zeros"] for layer in layers.values())
-    return {"achieved": zeros / size, **({"zeros_lost": lost} if lost else {})}
+    zeros, lost, rounded = (
+        sum(layer.get(key, 0) for layer in layers.values())
+        for key in ("zeros", "zeros_lost", "zeros_rounded")
+    )
+    others = {"zeros_lost": lost, "rounded": rounded / size}
+    return {"achieved": (zeros - rounded) / size, **{k: v for k, v in others.items() if v}}
 
 
 def calibration_windows(recipe: dict, tokens: list[Path]) -> np.ndarray:

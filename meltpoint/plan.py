@@ -5,7 +5,7 @@ from pathlib import Path
 
 from meltpoint import config as schema
 from meltpoint import methods, published
-from meltpoint.chain import DENSE
+from meltpoint.chain import DENSE, Sparsity
 from meltpoint.errors import MeltpointError, at
 from meltpoint.files import HashCache
 from meltpoint.recipes import Recipes
@@ -87,8 +87,16 @@ class Plan:
         return sorted({f"{self.published}/{file}" for file in files})
 
     def curves(self) -> list[str]:
-        """The sweeps that have curves to be fitted."""
-        return [sweep for sweep in self.config.sweeps if self.perplexity_cells_of(sweep)]
+        """The sweeps that have curves to be fitted: perplexities at numeric sparsities."""
+        return [
+            sweep
+            for sweep in self.config.sweeps
+            if self.perplexity_cells_of(sweep) and self._over_sparsities(sweep)
+        ]
+
+    def _over_sparsities(self, sweep: str) -> bool:
+        lasts = (self.study.steps(chain)[-1] for chain in self.study.chains(sweep))
+        return any(isinstance(step.level, Sparsity) for step in lasts)
 
     def _cell(self, model: str, chain: str, evaluation: str) -> str:
         return f"{self.results}/cells/{model}/{chain}/{evaluation}.json"

@@ -40,6 +40,7 @@ CODE = {
 # What the same results are made with besides, and does not lie beside the module above.
 BESIDES = {
     "tokens": ("meltpoint.tokens",),
+    "size": ("meltpoint.layers",),
     "transitions": ("meltpoint.analysis.frame",),
     "table": ("meltpoint.analysis.frame",),
     "figure": ("meltpoint.analysis.frame", "meltpoint.analysis.levels"),

@@ -1,6 +1,7 @@
 """What every registered method owes: found from the registry, so a new file is tested too."""
 
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from meltpoint import methods, skeleton
-from meltpoint.chain import Pattern, Sparsity, parse_level, parse_step
+from meltpoint.chain import Bits, Pattern, Sparsity, parse_level, parse_step
 from meltpoint.compress import compress
 from meltpoint.compute import Compute
 from meltpoint.model import load
@@ -20,17 +21,25 @@ from meltpoint.weights import describe
 from tests.tiny import random_tokens, save_model
 
 FAMILIES = ("llama", "mistral", "qwen2", "opt")
-LEVELS = {Sparsity: ["0.3", "0.5", "0.7"], Pattern: ["2of4", "4of8", "3of4"]}
+LEVELS = {
+    Sparsity: ["0.3", "0.5", "0.7"],
+    Pattern: ["2of4", "4of8", "3of4"],
+    Bits: ["8bit", "4bit", "3bit", "2bit"],
+}
 CASES = [
     (name, level)
     for name, method in methods.registry().items()
     for form in method.levels
     for level in LEVELS[form]
+    if form is not Bits or parse_level(level).bits in method.bits
 ]
 # BESA learns how a block's sparsity falls to its linears; its smoothed shares reach 0.38 to 0.62.
 SHARED_OUT = {"besa"}
 SETTINGS = {"besa": ",sigmoid=false"}
+# These update the weights that they keep.
+UPDATING = {"admm", "sparsegpt"}
 PRUNING = [c for c in CASES if methods.find(c[0]).kind == "unstructured"]
+QUANTIZING = [c for c in CASES if methods.find(c[0]).kind == "quantization"]
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +135,7 @@ def test_sparsity_is_what_was_asked_for(method, level, family, bases, compressed
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("method", "level"), [c for c in CASES if c[1] in ("0.5", "2of4")])
+@pytest.mark.parametrize(("method", "level"), [c for c in CASES if c[1] in ("0.5", "2of4", "4bit")])
 def test_it_loads_again(method, level, family, bases, compressed):
     target = compressed(family, method, level)
     ids = random_tokens(2, 20, seed=1)
@@ -138,7 +147,7 @@ def test_it_loads_again(method, level, family, bases, compressed):
     assert not torch.equal(ours, dense)
 
 
-@pytest.mark.parametrize(("method", "level"), [c for c in CASES if c[1] in ("0.5", "2of4")])
+@pytest.mark.parametrize(("method", "level"), [c for c in CASES if c[1] in ("0.5", "2of4", "4bit")])
 def test_same_recipe_same_bytes(method, level, bases, compressed, windows, tmp_path):
     hashes = []
     again = run(bases["llama"], tmp_path / "again", f"{method}@{level}", windows)
@@ -206,6 +215,79 @@ def test_a_sparser_model_is_not_applicable(method, bases, windows, tmp_path):
     parent = run(bases["llama"], tmp_path / "parent", "magnitude@0.6", windows)
     child = run(parent, tmp_path / "child", f"{method}@0.3", windows)
     assert "0.600 sparse already" in describe(child)["reason"]
+
+
+def most_levels(weight, group_size):
+    """The most distinct values in a group of columns of a row."""
+    groups = weight.split(weight.shape[1] if group_size == -1 else group_size, dim=1)
+    return max(len(row.unique()) for group in groups for row in group)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("method", "level"), QUANTIZING)
+def test_levels_are_as_many_as_were_asked_for(method, level, family, bases, compressed):
+    target, bits = compressed(family, method, level), parse_level(level).bits
+    before, after = weights(bases[family]), weights(target)
+    layers = describe(target)["layers"]
+    names = linear_names(bases[family])
+    assert [f"{name}.weight" for name in layers] == names
+    for name in names:
+        stored = layers[name.removesuffix(".weight")]["stored"]
+        assert stored["bits"] == bits
+        assert most_levels(after[name], stored["group_size"]) <= 2**bits
+        assert not torch.equal(after[name], before[name])
+    assert set(after) == set(before)
+    assert all(torch.equal(before[name], after[name]) for name in set(before) - set(names))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(("method", "level"), QUANTIZING)
+def test_levels_in_half_precision(method, level, dtype, bases, windows, tmp_path):
+    target = run(bases["llama"], tmp_path / "a", f"{method}@{level}", windows, dtype=dtype)
+    found, layers = weights(target), describe(target)["layers"]
+    assert {str(w.dtype) for w in found.values()} == {f"torch.{dtype}"}
+    for name, layer in layers.items():
+        group_size = layer["stored"]["group_size"]
+        assert most_levels(found[f"{name}.weight"], group_size) <= 2 ** parse_level(level).bits
+
+
+@pytest.mark.parametrize("pruned", ["magnitude@0.4", "magnitude@2of4"])
+@pytest.mark.parametrize(("method", "level"), QUANTIZING)
+def test_zeros_stay_when_quantized_and_others_claim_no_sparsity(
+    method, level, pruned, bases, windows, tmp_path
+):
+    parent = run(bases["llama"], tmp_path / "parent", pruned, windows)
+    child = run(parent, tmp_path / "child", f"{method}@{level}", windows)
+    before, after = weights(parent), weights(child)
+    names = linear_names(parent)
+    for name in names:
+        assert (after[name][before[name] == 0] == 0).all(), name
+    zeros = sum(int((after[n] == 0).sum()) for n in names) / sum(after[n].numel() for n in names)
+    claimed, sparsity = describe(parent)["sparsity"], describe(child)["sparsity"]
+    assert {key: sparsity[key] for key in claimed} == claimed
+    assert "zeros_lost" not in sparsity
+    assert sparsity["achieved"] + sparsity.get("rounded", 0) == pytest.approx(zeros)
+
+
+def quantized(target):
+    """The grids that all linears are said to be on."""
+    return {json.dumps(layer.get("stored")) for layer in describe(target)["layers"].values()}
+
+
+@pytest.mark.parametrize(("pruning", "level"), [c for c in PRUNING if c[1] in ("0.7", "2of4")])
+@pytest.mark.parametrize("quantizing", sorted({c[0] for c in QUANTIZING}))
+def test_a_grid_holds_while_no_weight_changes_but_to_zero(
+    quantizing, pruning, level, bases, windows, tmp_path
+):
+    parent = run(bases["llama"], tmp_path / "parent", f"{quantizing}@4bit", windows)
+    child = run(parent, tmp_path / "child", f"{pruning}@{level}", windows)
+    before, after = weights(parent), weights(child)
+    kept = all(
+        bool(((after[n] == before[n]) | (after[n] == 0)).all()) for n in linear_names(parent)
+    )
+    assert kept == (pruning not in UPDATING)
+    assert quantized(child) == (quantized(parent) if kept else {"null"})
+    assert "rounded" not in describe(child)["sparsity"]
 
 
 def test_the_registry_needs_no_torch():

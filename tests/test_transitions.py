@@ -246,3 +246,9 @@ def test_exact_points_weigh_more():
     cells.loc[3, "stderr"] = 10 * cells.loc[3, "value"]
     row = fit_curves(cells, forms=PUBLISHED_FORM, draws=50).iloc[0]
     assert row["s0"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_levels_that_are_no_sparsities_have_no_curve():
+    fits = fit_curves(frame(["8bit", "4bit", "3bit"], [5.0, 5.1, 6.0], dense=5.0, method="rtn"))
+    assert list(fits) == COLUMNS
+    assert fits.empty

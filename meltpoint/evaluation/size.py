@@ -1,12 +1,15 @@
 """What a checkpoint weighs, counted in its files without torch."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from meltpoint.cells import skipped, write_cell
-from meltpoint.weights import header, index
+from meltpoint.layers import Quantized
+from meltpoint.weights import DESCRIPTION, describe, header, index
 
 UNITS = {
     "bits_per_weight": "bits",
@@ -21,6 +24,32 @@ MAGNITUDE = {1: np.uint8(0xFF), 2: np.uint16(0x7FFF), 4: np.uint32(0x7FFFFFFF),
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1,
           "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}  # fmt: skip
 CHUNK = 1 << 24
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor as it is counted: `width` are the bits of an entry in the file, `code` those it needs.
+
+    `pruned` of its `count` entries need none where a mask says which; `scales` are the bits of scales
+    and zero points.
+    """
+
+    count: int
+    nonzeros: int
+    width: int
+    code: int
+    pruned: int
+    scales: int
+
+    @property
+    def packed(self) -> int:
+        """The bits of all its entries."""
+        return self.count * self.code + self.scales
+
+    @property
+    def bits(self) -> int:
+        """The same, or with a mask of one bit an entry if that is less."""
+        return self.packed + min(0, self.count - self.pruned * self.code)
 
 
 def measure(checkpoint: Path, dense: Path, cell: Path, recipe: dict) -> None:
@@ -48,33 +77,43 @@ def size(folder: Path) -> dict[str, float]:
     """What a checkpoint weighs.
 
     `parameters` and `nonzeros` count stored weights. `bits_per_weight` is what a weight costs on
-    average when each tensor is stored in the cheaper of two ways: as it is, or its non-zeros with a
-    mask of one bit a weight. `bytes` are those of the weight files on disk. Raises MeltpointError
-    for a checkpoint whose files are missing or truncated.
+    average when each tensor is stored in the cheaper of two ways: as it is, a quantised one as its
+    codes, scales and zero points, or without its pruned weights and with a mask of one bit a weight.
+    `bytes` are those of the weight files on disk, less what quantised weights would spare as codes.
+    Raises MeltpointError for a checkpoint whose files are missing or truncated.
     """
     files = [folder / name for name in sorted(set(index(folder).values()))]
-    parameters = nonzeros = bits = 0
-    for count, kept, width in (tensor for file in files for tensor in _tensors(file)):
-        parameters, nonzeros = parameters + count, nonzeros + kept
-        bits += min(count * width, kept * width + count)
+    layers = describe(folder).get("layers", {}) if (folder / DESCRIPTION).exists() else {}
+    tensors = [tensor for file in files for tensor in _tensors(file, layers)]
+    parameters = sum(tensor.count for tensor in tensors)
+    spared = sum(tensor.count * tensor.width - tensor.packed for tensor in tensors)
     return {
         "parameters": parameters,
-        "nonzeros": nonzeros,
-        "bits_per_weight": bits / parameters,
-        "bytes": sum(file.stat().st_size for file in files),
+        "nonzeros": sum(tensor.nonzeros for tensor in tensors),
+        "bits_per_weight": sum(tensor.bits for tensor in tensors) / parameters,
+        "bytes": sum(file.stat().st_size for file in files) - spared // 8,
     }
 
 
-def _tensors(path: Path):
-    """Of each tensor in a file: its entries, how many are not zero, the bits of one."""
+def _tensors(path: Path, layers: dict[str, dict]) -> Iterator[Tensor]:
     tensors = header(path)
     with path.open("rb") as file:
         data = 8 + int.from_bytes(file.read(8), "little")
-        for tensor in tensors.values():
-            width = WIDTHS[tensor["dtype"]]
-            start, end = tensor["data_offsets"]
-            count = (end - start) // width
-            yield count, _nonzeros(path, data + start, count, width), 8 * width
+    for name, tensor in tensors.items():
+        width, (start, end) = WIDTHS[tensor["dtype"]], tensor["data_offsets"]
+        count = (end - start) // width
+        nonzeros = _nonzeros(path, data + start, count, width)
+        layer = layers.get(name.removesuffix(".weight"), {})
+        yield _count(tensor["shape"], count, nonzeros, 8 * width, layer)
+
+
+def _count(shape: list[int], count: int, nonzeros: int, width: int, layer: dict) -> Tensor:
+    if "stored" not in layer:
+        return Tensor(count, nonzeros, width, width, count - nonzeros, 0)
+    stored = Quantized(**layer["stored"])
+    # A zero that came of rounding is a code like any other.
+    pruned = count - nonzeros - layer.get("zeros_rounded", 0)
+    return Tensor(count, nonzeros, width, stored.bits, pruned, stored.overhead(*shape))
 
 
 def _nonzeros(path: Path, offset: int, count: int, width: int) -> int:

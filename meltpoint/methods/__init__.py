@@ -6,6 +6,8 @@ A method's file declares, at module level:
     ``unstructured``, ``structured``, ``low-rank``, ``quantization`` or ``finetuning``
 ``levels``
     the kinds of level it takes, from `meltpoint.chain`; empty for a method without levels
+``bits``
+    for a method that takes bit widths: which
 ``env``
     the environment it runs in, a file of ``envs/`` without its ending
 ``Settings``
@@ -16,7 +18,8 @@ A method's file declares, at module level:
     for a method that works block by block (see `meltpoint.blocks`), with ``statistics``, the
     accumulators of `meltpoint.statistics` that it needs, or a function of the settings that says
     which; and optionally ``needs_dense_outputs(settings)``, where it compares a block with what
-    the whole dense model gives there
+    the whole dense model gives there. One that quantises returns how each linear can be stored, by
+    name (`meltpoint.layers.Quantized`)
 ``compress(source, target, level, settings, context)``
     for any other
 
@@ -30,13 +33,13 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
-from meltpoint.chain import LEVEL_FORMS, Level, Step, spell
+from meltpoint.chain import LEVEL_FORMS, Bits, Level, Step, spell
 from meltpoint.errors import MeltpointError
 from meltpoint.methods.settings import MethodSettings
 from meltpoint.text import did_you_mean, first_sentence
 
 KINDS = ("unstructured", "structured", "low-rank", "quantization", "finetuning")
-WALK_SOURCES = ("allocation", "blocks", "statistics", "calibration")
+WALK_SOURCES = ("allocation", "blocks", "calibration", "layers", "statistics")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,17 @@ class Method:
     @property
     def levels(self) -> tuple[type, ...]:
         return self.module.levels
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """The bit widths that it takes."""
+        return tuple(getattr(self.module, "bits", ()))
+
+    @property
+    def widths(self) -> str:
+        """The same, in words."""
+        *others, last = map(str, self.bits)
+        return f"{', '.join(others)} or {last}" if others else last
 
     @property
     def env(self) -> str:
@@ -121,8 +135,8 @@ class Method:
 
     def check_level(self, level: Level | None) -> None:
         """Raises MeltpointError for a level that no method of this kind takes."""
-        taken = {form for method in registry().values() if method.kind == self.kind
-                 for form in method.levels}  # fmt: skip
+        alike = [method for method in registry().values() if method.kind == self.kind]
+        taken = {form for method in alike for form in method.levels}
         if level is None and self.levels:
             raise MeltpointError(f"{self.name} needs a level: {_forms(self.levels)}")
         if level is not None and not self.levels:
@@ -131,6 +145,11 @@ class Method:
             raise MeltpointError(
                 f"{self.name}@{level}: no {self.kind} method takes this level; "
                 f"{self.name} takes {_forms(self.levels)}"
+            )
+        if isinstance(level, Bits) and not any(level.bits in method.bits for method in alike):
+            raise MeltpointError(
+                f"{self.name}@{level}: no {self.kind} method takes {level.bits} bits; {self.name} "
+                f"takes {self.widths}"
             )
 
 
@@ -155,6 +174,8 @@ def _load(name: str) -> Method:
     for attribute in ("kind", "levels", "env", "Settings"):
         if not hasattr(method.module, attribute):
             raise MeltpointError(f"methods/{name}.py: a method declares {attribute!r}")
+    if Bits in method.levels and not method.bits:
+        raise MeltpointError(f"methods/{name}.py: a method that takes bit widths declares 'bits'")
     if method.kind not in KINDS:
         raise MeltpointError(f"methods/{name}.py: kind is one of {', '.join(KINDS)}")
     if not (method.walks or hasattr(method.module, "compress")):

@@ -50,6 +50,8 @@ BAD = [
     (CHAINS, "['wanda@0.5,seed=1,seed=2']", f"{CHAINS}: 'wanda@0.5,seed=1,seed=2' gives one setting"),
     (CHAINS, "[wanda@4bit]",
      f"{CHAINS}: wanda@4bit: no unstructured method takes this level; wanda takes a sparsity"),
+    (CHAINS, "[wanda@0.5+rtn@9bit]",
+     f"{CHAINS}: rtn@9bit: no quantization method takes 9 bits; rtn takes 2, 3, 4, 5, 6, 7 or 8"),
     (CHAINS, "[wanda]", f"{CHAINS}: wanda needs a level: a sparsity between 0 and 1"),
     (f"{SWEEP}.levels", "[1.5]", f"{SWEEP}.levels: 1.5 is no sparsity: it must lie between 0 and 1"),
     (f"{SWEEP}.levels", "['4:4']", f"{SWEEP}.levels: 4:4 is no pattern: N:M keeps N of every M"),
@@ -104,6 +106,13 @@ def test_bad_study_is_refused_in_one_sentence(untouched, key, value, said):
     study = tiny.study()
     change(study, key, yaml.safe_load(value))
     assert refusal(untouched.folder, study).startswith(said)
+
+
+def test_bit_widths_have_no_curve_to_be_fitted(untouched):
+    study = tiny.study()
+    study["sweeps"]["bits"] = study["sweeps"]["pruning"] | {"methods": ["rtn"], "levels": ["4bit"]}
+    plan = Plan(study, [untouched.folder / "studies/tiny.yaml"], untouched.folder)
+    assert plan.curves() == ["pruning"]
 
 
 @pytest.mark.parametrize("key", ["study", "models", "evaluations", "tables.pruning.of"])
