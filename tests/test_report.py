@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.report import facts, markdown, published, svg
 from meltpoint.report.build import build
 from meltpoint.report.grid import number, read_csv
+from meltpoint.sections import Table
 from tests.test_figures import frame, spec
 
 ITEMS = [
@@ -66,8 +66,8 @@ def write_table(stem: Path) -> None:
     columns = dict.fromkeys(("difference", "difference_stderr", "requested"), np.nan)
     cells = cells.assign(achieved=np.nan, unit="", reason="", source="measured", **columns)
     cells.loc[cells["level"] == "2of4", ["status", "reason"]] = ["not_applicable", REASON]
-    shown = {"caption": "Printed <above>", "order": [], "show": "value", "error": True}
-    table = tables.build(cells, SimpleNamespace(value="ppl", digits=1, mark=True, **shown))
+    shown = Table(of="x", value="ppl", digits=1, error=True, caption="Printed <above>")
+    table = tables.build(cells, shown)
     stem.parent.mkdir()
     stem.with_suffix(".csv").write_text(tables.to_csv(table))
     stem.with_suffix(".md").write_text(tables.to_markdown(table))
