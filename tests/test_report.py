@@ -140,7 +140,13 @@ def test_page_says_what_the_cells_say(page):
     words = Elements(page.read_text()).words
     assert "3 cells of 3 checkpoints, dense ones included: 2 measured, 1 not applicable." in words
     assert words.count(REASON) == 2, "once in the summary, once below the table"
-    for fact in ("perplexity: prose, window: 32", "2.13.0", "c0de", "hash of dense", "20 ± 0.25"):
+    for fact in (
+        "perplexity: prose, window: 32",
+        "2.13.0",
+        "c0de",
+        "hash of dense",
+        "20.00 ± 0.25",
+    ):
         assert fact in words
     assert "hash of wanda" not in words
 

@@ -10,9 +10,10 @@ from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.analysis.rows import without
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.axes import scale_y
-from meltpoint.figures.hover import note, reading
+from meltpoint.figures.hover import note
 from meltpoint.figures.legend import LEGEND_ROW, columns
 from meltpoint.figures.style import FAINT, RC, looks
+from meltpoint.text import reading
 
 HEIGHT = 0.8
 DODGE, BESIDE = 0.64, 0.11
