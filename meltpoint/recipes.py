@@ -34,16 +34,19 @@ CODE = {
     "size": "meltpoint.evaluation.size",
     "transitions": "meltpoint.analysis.transitions",
     "table": "meltpoint.analysis.tables",
-    "figure": "meltpoint.figures.curves",
+    "curves": "meltpoint.figures.curves",
+    "spread": "meltpoint.figures.spread",
     "report": "meltpoint.report.build",
 }
+DRAWN_WITH = ("meltpoint.analysis.frame", "meltpoint.analysis.levels", "meltpoint.text")
 # What the same results are made with besides, and does not lie beside the module above.
 BESIDES = {
     "tokens": ("meltpoint.tokens",),
     "size": ("meltpoint.layers",),
     "transitions": ("meltpoint.analysis.frame",),
     "table": ("meltpoint.analysis.frame",),
-    "figure": ("meltpoint.analysis.frame", "meltpoint.analysis.levels"),
+    "curves": DRAWN_WITH,
+    "spread": (*DRAWN_WITH, "meltpoint.analysis.rows"),
 }
 
 # Where the template, the styles and the script of a page lie.
@@ -207,7 +210,7 @@ class Recipes:
             inputs.append(self.transitions(figure.of))
         facts = {"spec": figure.model_dump(mode="json"), "steps": self.steps(figure.of)}
         facts |= self._beside(figure)
-        return self._json("figure", "analysis", *inputs, **facts)
+        return self._json(figure.kind, "analysis", *inputs, **facts)
 
     def published(self, module: str, *tables: str, **facts: object) -> str:
         """What a module of ours ("published.order") makes of published tables, by their names."""

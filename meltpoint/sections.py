@@ -215,7 +215,9 @@ class Figure(Section):
     x: Name = Field(
         "level", description="what lies along the axis; of a spread `method`, or a setting"
     )
-    over: Name | None = Field(None, description="of a spread: the setting, such as `seed`")
+    over: Name | None = Field(
+        None, description="of a spread: the setting, such as `seed`; unset: one value each"
+    )
     levels: list[Any] = Field(
         default_factory=list, description="of a spread: a panel for each; unset: all"
     )

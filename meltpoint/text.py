@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import math
 from collections.abc import Iterable
 
 
@@ -27,3 +28,11 @@ def human_bytes(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
+
+
+def reading(value: float, stderr: float = math.nan) -> str:
+    """A number to two digits of its standard error, where it has one, to four of its own if not."""
+    if not math.isfinite(value) or not math.isfinite(stderr) or stderr <= 0:
+        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    digits = min(6, max(0, 1 - math.floor(math.log10(stderr))))
+    return f"{value:,.{digits}f} ± {stderr:,.{digits}f}"

@@ -1,8 +1,5 @@
 """ADMM: the official layers, its iteration in plain spelling, and what its masks owe."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
@@ -13,13 +10,8 @@ from meltpoint.errors import MeltpointError
 from meltpoint.masks import SAMPLE
 from meltpoint.methods import admm
 from meltpoint.statistics import Statistics
+from tests.layers import is_pattern, official_layer, official_numbers, prune, random
 
-SHARED = Path(__file__).parents[2] / "shared"
-GOLDEN = SHARED / "golden/unstructured"
-MODEL = SHARED / "data/models/stories260K"
-official_numbers = pytest.mark.skipif(
-    not GOLDEN.exists(), reason="the official codes' numbers (shared/golden) are not here"
-)
 # The official code is constant for a layer's sparsity alone, so its 2:4 is one and the same. It
 # makes 2:4 of a 4:8; the golden gradual one is a 4:8.
 LAYERS = [
@@ -27,33 +19,6 @@ LAYERS = [
     *(("admm_gradual", "gradual", level) for level in ("0.3", "0.5", "0.7", "2:4", "4:8")),
     ("admm_gradual", "constant", "4:8"),
 ]
-
-
-def prune(spelling, weight, inputs):
-    """The weight [rows, C] after a step, on inputs [windows, tokens, C]."""
-    step = parse_step(spelling)
-    method = methods.find(step.method)
-    settings = method.settings(step)
-    linear = torch.nn.Linear(*weight.T.shape, bias=False, dtype=weight.dtype).requires_grad_(False)
-    linear.weight.copy_(weight)
-    statistics = Statistics(method.statistics(settings), inputs.shape[-1], len(inputs), "cpu")
-    statistics.update(inputs)
-    block = Block(0, 1, linear, {"linear": linear})
-    method.module.compress_block(block, {"linear": statistics}, step.level, settings)
-    return linear.weight
-
-
-def random(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def is_pattern(weight, pattern):
-    return bool(((weight.unflatten(1, (-1, pattern.group)) != 0).sum(-1) == pattern.kept).all())
-
-
-def official_layer(fixture, key):
-    layer = np.load(GOLDEN / "layer_golden.npz")
-    return (torch.from_numpy(layer[f"{fixture}|{name}"]) for name in (key, "W", "X"))
 
 
 @official_numbers

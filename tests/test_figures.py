@@ -161,6 +161,19 @@ def test_a_spread_over_the_values_of_a_setting():
     assert texts(figure) == ["wanda", "sparsegpt"]
 
 
+def test_one_value_each_has_the_error_of_its_difference():
+    cells = frame().assign(difference_stderr=0.5)
+    cells = cells[~((cells["method"] == "wanda") & (cells["level"] == "0.5"))]
+    labels = {"wanda": "Wanda", "sparsegpt": "SparseGPT"}
+    declared = spec(kind="spread", x="method", over=None, levels=["0.4", "0.5"], labels=labels)
+    figure = figures.draw("spread", cells, None, declared)
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["Wanda", "SparseGPT"]
+    bar = figure.axes[0].collections[0].get_segments()[0]
+    assert np.ptp(bar[:, 1]) == pytest.approx(1.0)
+    assert "N/A" in [t.get_text() for t in figure.axes[1].texts]
+    assert not figure.legends
+
+
 def test_a_spread_over_nothing_is_refused():
     with pytest.raises(MeltpointError, match="has the setting 'seed'"):
         figures.draw(

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from meltpoint import figures
 from meltpoint.analysis.transitions import fit_curves
-from meltpoint.figures.hover import note, reading
+from meltpoint.figures.hover import note
 from meltpoint.figures.style import RC, save
+from meltpoint.text import reading
 from tests.test_figures import LEVELS, frame, spec
 
 SVG = "{http://www.w3.org/2000/svg}"

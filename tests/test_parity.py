@@ -12,11 +12,12 @@ from safetensors.numpy import load_file
 
 from meltpoint import methods
 from meltpoint.allocation import measure_outliers, share_out
-from meltpoint.blocks import Block, Walk
+from meltpoint.blocks import Walk
 from meltpoint.chain import parse_step
 from meltpoint.checkpoint import Reader
 from meltpoint.compute import Compute
 from meltpoint.statistics import Statistics
+from tests.layers import official_layer, prune
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT.parent / "shared/golden/unstructured"
@@ -56,25 +57,15 @@ def layer():
 
 @pytest.mark.parametrize("fixture", "AB")
 @pytest.mark.parametrize(("row", "level"), LAYERS)
-def test_one_layer(layer, fixture, row, level):
+def test_one_layer(fixture, row, level):
     """The methods with variants of their own have their layers in tests of their own."""
     spelling, mismatch = STEPS[row]
-    official = torch.from_numpy(layer[f"{fixture}|{row}|{level}"])
-    inputs = torch.from_numpy(layer[f"{fixture}|X"]).float()
-    linear = torch.nn.Linear(inputs.shape[-1], len(official), bias=False).requires_grad_(False)
-    linear.weight.copy_(torch.from_numpy(layer[f"{fixture}|W"]))
-    step = parse_step(spelling.format(level))
-    method = methods.find(step.method)
-    settings = method.settings(step)
-    names = method.statistics(settings)
-    statistics = Statistics(names, inputs.shape[-1], len(inputs), inputs.device)
-    statistics.update(inputs)
-    block = Block(0, 1, linear, {"linear": linear})
-    method.module.compress_block(block, {"linear": statistics}, step.level, settings)
-    differ = ((linear.weight == 0) != (official == 0)).float().mean().item()
+    official, weight, inputs = official_layer(fixture, f"{row}|{level}")
+    ours = prune(spelling.format(level), weight, inputs)
+    differ = ((ours == 0) != (official == 0)).float().mean().item()
     assert differ <= mismatch
     if not differ:
-        torch.testing.assert_close(linear.weight, official, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours, official, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("fixture", "AB")

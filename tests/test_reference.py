@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from meltpoint import config, methods, reference
+from meltpoint.figures import KINDS
 from meltpoint.files import with_neighbours
 from meltpoint.recipes import CODE
 from meltpoint.study import Study
@@ -51,10 +52,15 @@ def test_the_default_study_is_worked_out():
     assert len(study.all_cells) == 63
 
 
+def test_every_kind_of_figure_knows_its_code():
+    assert set(KINDS) <= set(CODE)
+
+
 def test_a_result_depends_on_the_neighbours_of_its_module():
     for module in CODE.values():
         assert module in with_neighbours(module)
     assert "meltpoint.analysis.curves" in with_neighbours(CODE["transitions"])
+    assert "meltpoint.figures.style" in with_neighbours(CODE["spread"])
     assert "meltpoint.demo.tokenizer" in with_neighbours(CODE["train"])
     assert with_neighbours(CODE["perplexity"]) == [CODE["perplexity"]]
 

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.report import facts, markdown, published, svg
 from meltpoint.report.build import build
 from meltpoint.report.grid import number, read_csv
+from meltpoint.sections import Table
 from tests.test_figures import frame, spec
 
 ITEMS = [
@@ -66,8 +66,8 @@ def write_table(stem: Path) -> None:
     columns = dict.fromkeys(("difference", "difference_stderr", "requested"), np.nan)
     cells = cells.assign(achieved=np.nan, unit="", reason="", source="measured", **columns)
     cells.loc[cells["level"] == "2of4", ["status", "reason"]] = ["not_applicable", REASON]
-    shown = {"caption": "Printed <above>", "order": [], "show": "value", "error": True}
-    table = tables.build(cells, SimpleNamespace(value="ppl", digits=1, mark=True, **shown))
+    shown = Table(of="x", value="ppl", digits=1, error=True, caption="Printed <above>")
+    table = tables.build(cells, shown)
     stem.parent.mkdir()
     stem.with_suffix(".csv").write_text(tables.to_csv(table))
     stem.with_suffix(".md").write_text(tables.to_markdown(table))
@@ -140,7 +140,13 @@ def test_page_says_what_the_cells_say(page):
     words = Elements(page.read_text()).words
     assert "3 cells of 3 checkpoints, dense ones included: 2 measured, 1 not applicable." in words
     assert words.count(REASON) == 2, "once in the summary, once below the table"
-    for fact in ("perplexity: prose, window: 32", "2.13.0", "c0de", "hash of dense", "20 ± 0.25"):
+    for fact in (
+        "perplexity: prose, window: 32",
+        "2.13.0",
+        "c0de",
+        "hash of dense",
+        "20.00 ± 0.25",
+    ):
         assert fact in words
     assert "hash of wanda" not in words
 

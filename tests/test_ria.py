@@ -3,20 +3,16 @@
 import itertools
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from meltpoint import methods
-from meltpoint.blocks import Block
 from meltpoint.chain import Pattern, parse_step
 from meltpoint.errors import MeltpointError
 from meltpoint.methods import ria, sparsegpt
-from meltpoint.statistics import Statistics
+from tests.layers import is_pattern, official_layer, official_numbers, prune, random
 
-GOLDEN = Path(__file__).parents[2] / "shared/golden/unstructured"
 # The rows of the official codes' numbers, and the settings that give them.
 ROWS = {
     "ria": "",
@@ -30,38 +26,11 @@ LAYERS = [
 ]
 
 
-def prune(spelling, weight, inputs):
-    """The weight [rows, C] after a step, on inputs [windows, tokens, C]."""
-    step = parse_step(spelling)
-    method = methods.find(step.method)
-    settings = method.settings(step)
-    linear = torch.nn.Linear(*weight.T.shape, bias=False, dtype=weight.dtype).requires_grad_(False)
-    linear.weight.copy_(weight)
-    statistics = Statistics(method.statistics(settings), inputs.shape[-1], len(inputs), "cpu")
-    statistics.update(inputs)
-    block = Block(0, 1, linear, {"linear": linear})
-    method.module.compress_block(block, {"linear": statistics}, step.level, settings)
-    return linear.weight
-
-
-def random(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def is_pattern(weight, pattern):
-    return bool(((weight.unflatten(1, (-1, pattern.group)) != 0).sum(-1) == pattern.kept).all())
-
-
-@pytest.mark.skipif(
-    not GOLDEN.exists(), reason="the official codes' numbers (shared/golden) are not here"
-)
+@official_numbers
 @pytest.mark.parametrize("fixture", "AB")
 @pytest.mark.parametrize(("row", "level"), LAYERS)
 def test_the_official_layers(fixture, row, level):
-    layer = np.load(GOLDEN / "layer_golden.npz")
-    official, weight, inputs = (
-        torch.from_numpy(layer[f"{fixture}|{key}"]) for key in (f"{row}|{level}", "W", "X")
-    )
+    official, weight, inputs = official_layer(fixture, f"{row}|{level}")
     ours = prune(f"ria@{level}{ROWS[row]}", weight, inputs)
     differ = (ours == 0) != (official == 0)
     assert differ.float().mean() <= 1e-4

@@ -12,10 +12,11 @@ from meltpoint.analysis.transitions import predict
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.axes import scale_y
 from meltpoint.figures.beside import draw_beside, handles, split
-from meltpoint.figures.hover import note, reading
+from meltpoint.figures.hover import note
 from meltpoint.figures.legend import HOLLOW, LEGEND_ROW, PATTERNS, STAR, columns, legend
 from meltpoint.figures.strip import ROW, draw_strip
 from meltpoint.figures.style import FAINT, RC, looks
+from meltpoint.text import reading
 
 HEIGHT = 0.74
 

@@ -1,6 +1,5 @@
 """Texts of data points, which an SVG shows when the pointer rests on them; a PNG has none."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,14 +33,6 @@ def note(
         notes = figure.add_artist(Notes())
     for at_x, at_y, words in np.broadcast(x, y, np.asarray(text, dtype=object)):
         notes.points.append((ax, transform, float(at_x), float(at_y), str(words), radius))
-
-
-def reading(value: float, stderr: float = float("nan")) -> str:
-    """A number to two digits of its standard error, where it has one, to four of its own if not."""
-    if not np.isfinite(value) or not np.isfinite(stderr) or stderr <= 0:
-        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-    digits = min(6, max(0, 1 - math.floor(math.log10(stderr))))
-    return f"{value:,.{digits}f} ± {stderr:,.{digits}f}"
 
 
 class Notes(Artist):

@@ -10,22 +10,30 @@ from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.analysis.rows import without
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.axes import scale_y
-from meltpoint.figures.hover import note, reading
+from meltpoint.figures.hover import note
 from meltpoint.figures.legend import LEGEND_ROW, columns
 from meltpoint.figures.style import FAINT, RC, looks
+from meltpoint.text import reading
 
 HEIGHT = 0.8
 DODGE, BESIDE = 0.64, 0.11
-SINGLE = {"marker": "o", "markersize": 2.4, "linestyle": "none", "alpha": 0.45, "zorder": 2}
+SINGLE = {
+    **{"marker": "o", "markersize": 2.4, "markeredgewidth": 0, "linestyle": "none"},
+    **{"alpha": 0.45, "zorder": 2},
+}
+NOTHING = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 6, "color": FAINT}
 BAR = {"markersize": 4.5, "capsize": 2, "elinewidth": 1, "markeredgecolor": "white", "zorder": 4}
 
 
 def draw_spread(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) -> Figure:
     """A panel per model and level: each value faint, their mean with its standard deviation.
 
-    Along x lie the methods, or the values of a setting (`spec.x`); `spec.over` is the setting over
-    which the values spread; what else differs has a colour. The dense value is a dashed line. Raises
-    MeltpointError where no cell is there, or none has the setting.
+    Where nothing is swept over (`spec.over`), one value each with the error of its paired difference
+    to dense.
+
+    Along x lie the methods (those with a label by it), or the values of a setting (`spec.x`);
+    `spec.over` is the setting over which the values spread; what else differs has a colour. The
+    dense value is a dashed line. Raises MeltpointError where no cell has the setting.
     """
     cells = prepare(frame, spec)
     pruned = cells[cells["chain"] != "dense"]
@@ -45,17 +53,18 @@ def draw_spread(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) ->
         for model, line in zip(models, axes, strict=True):
             for level, ax in zip(levels, line, strict=True):
                 own = pruned[(pruned["model"] == model) & (pruned["level"] == level)]
-                panel(ax, own, places, look)
+                panel(ax, own, places, look, spec)
                 draw_dense(ax, cells[(cells["model"] == model) & (cells["chain"] == "dense")])
                 title = [model] if len(models) > 1 else []
                 ax.set_title(", ".join([*title, level_label(level)]))
                 label_x(ax, [spec.labels.get(place, place) for place in places], spec)
             line[0].set_ylabel("perplexity")
-        figure.legend(
-            handles=[handle(look[hue], spec.labels.get(hue, hue)) for hue in look],
-            loc="outside lower center",
-            ncols=columns([spec.labels.get(h, h) for h in look], width),
-        )
+        if len(look) > 1:
+            figure.legend(
+                handles=[handle(look[hue], spec.labels.get(hue, hue)) for hue in look],
+                loc="outside lower center",
+                ncols=columns([spec.labels.get(h, h) for h in look], width),
+            )
     return figure
 
 
@@ -73,7 +82,14 @@ def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
             raise MeltpointError(f"No cell of {spec.value} has the setting {key!r} to draw over.")
     rest = settings.map(lambda text: without(text, spec.over)) if spec.over else settings
     if spec.x == "method":
-        cells["place"], cells["hue"] = cells["method"], rest.where(rest != "", "default")
+        label = (
+            cells["method"]
+            .str.cat(rest, sep=",")
+            .str.strip(",")
+            .map(lambda n: spec.labels.get(n, ""))
+        )
+        cells["place"] = label.where(label != "", cells["method"])
+        cells["hue"] = rest.where((rest != "") & (label == ""), "default")
     else:
         cells["place"] = settings.map(lambda text: value_of(text, spec.x))
         rest = rest.map(lambda text: without(text, spec.x))
@@ -95,20 +111,31 @@ def place_key(place: str) -> tuple:
         return (0, 0.0, place)
 
 
-def panel(ax: Axes, cells: pd.DataFrame, places: list[str], look: dict) -> None:
+def error_of(cells: pd.DataFrame, spec) -> float:
+    """The deviation over what the values spread over; without, the error of the paired difference."""
+    if spec.over:
+        return cells["value"].std(ddof=1) if len(cells) > 1 else 0
+    error = cells["difference_stderr"].iloc[0]
+    return error if np.isfinite(error) else 0
+
+
+def panel(ax: Axes, cells: pd.DataFrame, places: list[str], look: dict, spec) -> None:
     """Each hue beside the others at each place."""
     offsets = (np.arange(len(look)) - (len(look) - 1) / 2) * DODGE / len(look)
     for offset, (hue, (color, marker)) in zip(offsets, look.items(), strict=True):
         for index, place in enumerate(places):
-            values = cells.loc[(cells["hue"] == hue) & (cells["place"] == place), "value"]
-            if values.empty:
+            own = cells[(cells["hue"] == hue) & (cells["place"] == place)]
+            if own.empty:
                 continue
-            x = index + offset
-            ax.plot([x + BESIDE] * len(values), values, color=color, markeredgewidth=0, **SINGLE)
-            deviation = values.std(ddof=1) if len(values) > 1 else 0
-            ax.errorbar(x, values.mean(), deviation, color=color, marker=marker, **BAR)
-            words = f"{place}, {hue}\nmean of {len(values)}: {reading(values.mean(), deviation)}"
-            note(ax, x, values.mean(), words)
+            x, value, error = index + offset, own["value"].mean(), error_of(own, spec)
+            if spec.over:
+                ax.plot([x + BESIDE] * len(own), own["value"], color=color, **SINGLE)
+            ax.errorbar(x, value, error, color=color, marker=marker, **BAR)
+            of = f"mean of {len(own)}: " if spec.over else ""
+            note(ax, x, value, f"{place}, {hue}\n{of}{reading(value, error)}")
+    for index, place in enumerate(places):
+        if place not in set(cells["place"]):
+            ax.text(index, 0.02, "N/A", transform=ax.get_xaxis_transform(), **NOTHING)
     if len(cells):
         scale_y(ax, cells["value"])
 

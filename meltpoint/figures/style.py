@@ -68,7 +68,9 @@ def looks(names: Iterable[str], colors: Mapping[str, str]) -> dict[str, tuple[st
         wanted = PLACES.get(name.lower())
         place = wanted if wanted in free else (free or [len(found) % len(PALETTE)])[0]
         taken.add(place)
-        found[name] = (colors.get(name, PALETTE[place]), MARKERS[place])
+        # Where the colours come round again the markers must not.
+        turn = 3 * (len(found) // len(PALETTE))
+        found[name] = (colors.get(name, PALETTE[place]), MARKERS[(place + turn) % len(MARKERS)])
     return {name: found[name] for name in names}
 
 

@@ -9,6 +9,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.report.grid import Grid, to_html, verbatim
 from meltpoint.report.markdown import inline, plain
 from meltpoint.report.page import fact
+from meltpoint.text import reading
 
 SUMMARY, CELLS = "Summary", "Cells"
 
@@ -128,8 +129,8 @@ def provenance(cells: list[dict]) -> str:
 
 def measured(cell: dict) -> str:
     """A cell's value and standard error."""
-    error = shorten(cell["stderr"], 3)
-    return shorten(cell["value"]) + (f" ± {error}" if error not in ("", "0") else "")
+    value, error = cell["value"], cell["stderr"]
+    return reading(value, error) if isinstance(error, float) and error else shorten(value)
 
 
 def shorten(value: float | str | None, digits: int = 5) -> str:
