@@ -201,6 +201,14 @@ class Table(Section):
 
     _is_there = field_validator("published")(published_table)
 
+    @model_validator(mode="after")
+    def _published_values_are_values(self) -> Self:
+        if self.beside and self.published is None:
+            raise ValueError("beside: say which published table it is, with `published`")
+        if self.published is not None and self.show == "difference":
+            raise ValueError("published: what is published has no difference to our dense model")
+        return self
+
 
 class Figure(Section):
     """A figure of one evaluation over a sweep: SVG and PNG."""
@@ -237,6 +245,8 @@ class Figure(Section):
         "are drawn beside: dashed, with hollow markers",
     )
     width: float = Field(3.35, gt=1, le=20, description="of a panel, in inches")
+
+    _is_there = field_validator("published")(published_table)
 
     @model_validator(mode="after")
     def _x_is_of_its_kind(self) -> Self:

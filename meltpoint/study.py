@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from meltpoint import methods
+from meltpoint import methods, shown
 from meltpoint.chain import (
     DENSE,
     Level,
@@ -47,6 +47,7 @@ class Study:
             **{name: self._listed(f"chains.{name}", c) for name, c in config.chains.items()},
         }
         self._check_files()
+        shown.check(self)
 
     def chains(self, group: str) -> list[str]:
         """A group's chains in their canonical spelling, in the order of the study."""

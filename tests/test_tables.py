@@ -126,7 +126,9 @@ def test_what_is_published_stands_under_its_row_with_the_difference():
     ours = [cell("wanda", x, v) for x, v in (("0.5", 6.5), ("0.6", 9.0))]
     others = [cell("magnitude", "0.5", 7.0)]
     theirs = pd.DataFrame([cell("Wanda", "0.5", 6.0, source="published")])
-    table = tables.build(frame(*ours, *others), spec(beside={"wanda": "Wanda"}), theirs)
+    table = tables.build(
+        frame(*ours, *others), spec(beside={"wanda": "Wanda"}, published="t"), theirs
+    )
     printed = [(labels[0], [e.text for e in row]) for labels, row in table.rows]
     assert printed == [
         ("wanda", ["5.00", "6.50", "9.00"]),
@@ -148,7 +150,7 @@ def test_a_row_for_all_seeds_has_their_mean_and_deviation():
     text = tables.to_markdown(table)
     assert "<u>7.00</u> ± 1.00" in text
     assert "**5.25** ± 0.35" in text
-    assert "standard deviation over seed" in text
+    assert "means over seed; ±: standard deviation" in text
     back = pd.read_csv(io.StringIO(tables.to_csv(table))).set_index("method")
     assert back["count"].to_dict() == {"dense": 1, "a": 3, "b": 2, "c": 1}
 
@@ -225,3 +227,15 @@ def test_published_rows_stand_below():
 def test_an_unknown_published_table_is_refused():
     with pytest.raises(ValidationError, match="unknown published table: did you mean"):
         Table(of="x", value="y", published="mpt_unstructured_pp")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"beside": {"ria": "RIA"}}, "say which published table"),
+        ({"published": "mpt_unstructured_ppl", "show": "difference"}, "has no difference"),
+    ],
+)
+def test_published_values_are_shown_as_values(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        Table(of="x", value="y", **changes)

@@ -17,6 +17,7 @@ CSV_COLUMNS = [
     *("difference_stderr", "requested", "achieved", "status", "reason", "source"),
 ]
 HIGHER_IS_BETTER = {"accuracy", "acc", "acc_norm", "exact_match", "score", "tokens_per_second"}
+SOURCES = "resources/published/README.md"
 ACHIEVED = "small: the achieved sparsity of the decoder's linear layers"
 
 
@@ -46,8 +47,13 @@ def build(frame: pd.DataFrame, spec, published: pd.DataFrame | None = None) -> T
 def remarks(rows, spec) -> list[str]:
     """What is said of the whole table, below it."""
     small = any(printed.small for _, entries in rows for printed in entries)
-    spread = [f"±: standard deviation over {spec.over}"] if spec.over and spec.error else []
-    return [*([ACHIEVED] if small else []), *spread, *spec.footnotes]
+    said = [ACHIEVED] if small else []
+    if spec.over:
+        deviation = "; ±: standard deviation (dense: its standard error)" if spec.error else ""
+        said.append(f"means over {spec.over}{deviation}")
+    if spec.beside:
+        said.append(f"published: {spec.published} (its model, text and window: {SOURCES})")
+    return [*said, *spec.footnotes]
 
 
 def arrange(cells: pd.DataFrame, order: list[str]) -> pd.DataFrame:

@@ -58,7 +58,9 @@ def draw_spread(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) ->
                 title = [model] if len(models) > 1 else []
                 ax.set_title(", ".join([*title, level_label(level)]))
                 label_x(ax, [spec.labels.get(place, place) for place in places], spec)
-            line[0].set_ylabel("perplexity")
+            line[0].set_ylabel(
+                "perplexity" + (f"\nmean ± sd over {spec.over}" if spec.over else "")
+            )
         if len(look) > 1:
             figure.legend(
                 handles=[handle(look[hue], spec.labels.get(hue, hue)) for hue in look],

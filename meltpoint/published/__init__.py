@@ -17,3 +17,10 @@ def names() -> tuple[str, ...]:
 def columns(path: Path) -> list[str]:
     with path.open(newline="") as file:
         return next(csv.reader(file))
+
+
+@cache
+def methods(name: str) -> tuple[str, ...]:
+    """The methods of a published table, in its order."""
+    with (FOLDER / f"{name}.csv").open(newline="") as file:
+        return tuple(dict.fromkeys(row["method"] for row in csv.DictReader(file)))

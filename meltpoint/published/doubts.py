@@ -4,7 +4,9 @@ From the list of quirks in `resources/published/README.md`. A cell is named by i
 column as they are printed. Such a cell is shown as published, with its doubt as a footnote.
 """
 
-SAME_PATTERNS = "the same value for 2:4 and 4:8: one of them is probably a copy"
+SAME_PATTERNS = (
+    "the same value for 2:4 and 4:8: the method's code prunes 2:4 whatever it is asked for"
+)
 SAME_DSNOT = "9.6594 is both w.DSnoT at 4:8 and s.DSnoT at 2:4: one of them is probably a copy"
 SWAPPED = "0.3 is above 0.4, as if the two were swapped"
 SHORT_CONTEXT = (

@@ -57,7 +57,8 @@ def items(config: StudyConfig, curves: Iterable[str]) -> list[Item]:
 
 
 def figure(name: str, part) -> Item:
-    caption = part.caption or f"{part.value} over the levels of {part.of}."
+    along = "levels" if part.x == "level" else part.x
+    caption = part.caption or f"{part.value} of {part.of}, by {along}."
     if part.fit:
         caption = f"{caption.rstrip('.')}. {STAR}"
     path = Path(f"figures/{name}.svg")
