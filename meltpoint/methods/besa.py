@@ -6,7 +6,8 @@ mean ``alpha = sum_d p_d c_d`` of candidates c = 1, 1 - `step`, ..., 0, with ``p
 floor(alpha C) weights of a row are removed; backward the weight of rank r is kept with probability
 ``1 - sum_d p_d [r < floor(c_d C)]``. beta minimises, by Prodigy and a window at a time,
 ``(1/H) sum_th ((Y_ref - Y)_th / ||Y_ref,h||)^2 + penalty ((alpha_block - s) / s)^2`` over the block's
-outputs Y (equations 5 to 7). The block as a whole gets the sparsity s, its layers and rows their own.
+outputs Y, of tokens t and H channels h (equations 5 to 7). The block as a whole gets the sparsity s,
+its layers and rows their own.
 
 The penalty alone only comes near to s. With `exact` all alphas of the block are then shifted by the
 one amount, clipped to [0, 1], that removes floor(N s) of its N weights; without, they stay as learned,

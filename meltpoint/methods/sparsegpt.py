@@ -3,14 +3,15 @@
 ``H = (2/n) sum_k X_k^T X_k`` over the n calibration windows, damped by ``percdamp`` times the mean
 of its diagonal; ``U`` is the upper Cholesky factor of its inverse. Columns go in blocks of
 ``blocksize``. In a block the score ``W_ij^2 / U_jj^2`` of the weights as updated so far gives the
-mask: for a sparsity s one threshold for all rows (the entry of index floor(R b s), inclusive); for
+mask: for a sparsity s one threshold for all R rows and b columns (the entry of index floor(R b s),
+inclusive); for
 N:M the N largest of every M consecutive weights of a row are kept, chosen when the first of them is
 reached. Each column's error ``(w_j - q_j) / U_jj`` is then taken up by the columns to its right
 (algorithm 1). Zeros that a model already has stay.
 
 With `true_sequential` a block's linears are pruned in the order in which they run (q, k, v; o; gate,
 up; down), each on inputs that those before it, pruned, have made: a forward pass more for each.
-With `allocation=owl` the sparsity differs from block to block (see `meltpoint.allocation`).
+With `allocation=owl` the sparsity differs from block to block (see [allocation](#allocation)).
 
 Frantar and Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
 ICML 2023.

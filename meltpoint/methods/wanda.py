@@ -8,7 +8,7 @@ the N largest of every M consecutive weights of a row are kept. No weight is upd
 With `variant` (appendix) each row loses the smallest weights that together hold a share alpha of the
 row's metric; alpha, one for the matrix, is searched for by bisection until the sparsity is within
 0.001. N:M knows no variant. With `allocation=owl` the sparsity differs from block to block (see
-`meltpoint.allocation`).
+[allocation](#allocation)).
 
 Sun, Liu, Bair and Kolter, "A Simple and Effective Pruning Approach for Large Language Models",
 ICLR 2024.

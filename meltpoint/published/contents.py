@@ -79,9 +79,10 @@ REMARKS = {
     "table10_wanda_gguf": [WITHIN_ROW],
 }
 STARS = (
-    "Curves: the published form (a power law, then an exponential) refitted; stars: our transition "
-    "points with their 95 % intervals below; hollow stars: the published ones; shaded: the range that "
-    "the source's text gives."
+    "Curves: the published form (a power law, then an exponential) refitted; stars: where that form "
+    "breaks, with 95 % intervals below; hollow stars: the published ones; shaded: the range that the "
+    "source's text gives. Whether a break is supported at all says the column `form` of the "
+    "transitions: for LLM-Pruner, SLEB, SliceGPT and SVD-LLM a smooth curve does as well."
 )
 FIGURES = {
     "phase_structured": f"Structured pruning of LLaMA-2-7B. {STARS}",
