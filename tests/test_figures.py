@@ -213,3 +213,18 @@ def test_a_published_transition_point_is_a_hollow_star():
     assert "published $s_0$" in texts(figure)
     places = [float(line.get_xdata()[0]) for line in figure.axes[1].lines]
     assert 0.44 in places
+
+
+@pytest.mark.parametrize("ends", [(66, 69), (86, 145), (5, 14), (5, 60), (5, 900), (5, 90000)])
+def test_an_axis_has_several_ticks_whatever_it_spans(ends):
+    cells = seeds()
+    low, high = cells["value"].min(), cells["value"].max()
+    share = (cells["value"] - low) / (high - low)
+    cells["value"] = ends[0] * (ends[1] / ends[0]) ** share
+    declared = spec(kind="spread", x="method", over="seed", levels=["0.5"])
+    figure = figures.draw("spread", cells, None, declared)
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    bottom, top = ax.get_ylim()
+    seen = [t for t in ax.yaxis.get_majorticklocs() if bottom <= t <= top]
+    assert 2 <= len(seen) <= 12

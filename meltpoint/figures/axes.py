@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+NARROW = 0.4
 # The steps of a decade that are labelled, by the decades that an axis spans.
 LABELLED = {0.7: (1, 2, 3, 5, 7), 1.4: (1, 2, 5), 3.4: (1, 3), np.inf: (1,)}
 
@@ -35,7 +36,8 @@ def plain_ticks(axis: Axis, values: pd.Series) -> None:
     """Labels at more of each decade, 1, 2, 5 or 1, 3, the fewer of them are seen."""
     span = np.log10(values.max() / values.min())
     labelled = next(steps for limit, steps in LABELLED.items() if span < limit)
-    axis.set_major_locator(LogLocator(subs=labelled))
+    # Of a span this narrow a decade's round steps may show one alone.
+    axis.set_major_locator(LogLocator(subs=labelled) if span > NARROW else MaxNLocator(6))
     axis.set_major_formatter(FuncFormatter(tick))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())

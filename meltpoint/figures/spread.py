@@ -22,7 +22,10 @@ SINGLE = {
     **{"alpha": 0.45, "zorder": 2},
 }
 NOTHING = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 6, "color": FAINT}
-BAR = {"markersize": 4.5, "capsize": 2, "elinewidth": 1, "markeredgecolor": "white", "zorder": 4}
+BAR = {
+    **{"markersize": 3.6, "markeredgewidth": 0},
+    **{"capsize": 2.4, "capthick": 1, "elinewidth": 1, "zorder": 4},
+}
 
 
 def draw_spread(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) -> Figure:
