@@ -153,6 +153,16 @@ def test_a_spread_has_means_and_deviations_over_seeds():
     assert widths[at] == pytest.approx(np.std([0, 0.1, 0.2, 0.3], ddof=1))
 
 
+def test_what_a_methods_cells_share_has_no_colour_of_its_own():
+    cells = seeds()
+    wanda = cells["method"] == "wanda"
+    cells.loc[wanda, "settings"] = "cycles=4," + cells.loc[wanda, "settings"]
+    declared = spec(kind="spread", x="method", over="seed", levels=["0.5"])
+    assert texts(figures.draw("spread", cells, None, declared)) == [
+        "default", "samples=8", "samples=64"
+    ]  # fmt: skip
+
+
 def test_a_spread_over_the_values_of_a_setting():
     declared = spec(kind="spread", x="samples", over="seed", levels=[0.5])
     cells = seeds()

@@ -16,7 +16,7 @@ from meltpoint.figures.style import FAINT, RC, looks
 from meltpoint.text import reading
 
 HEIGHT = 0.8
-DODGE, BESIDE = 0.64, 0.11
+DODGE, BESIDE = 0.64, 0.3
 SINGLE = {
     **{"marker": "o", "markersize": 2.4, "markeredgewidth": 0, "linestyle": "none"},
     **{"alpha": 0.45, "zorder": 2},
@@ -94,12 +94,22 @@ def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
             .map(lambda n: spec.labels.get(n, ""))
         )
         cells["place"] = label.where(label != "", cells["method"])
-        cells["hue"] = rest.where((rest != "") & (label == ""), "default")
+        varied = rest.groupby(cells["method"], group_keys=False).apply(what_varies)
+        cells["hue"] = varied.where((varied != "") & (label == ""), "default")
     else:
         cells["place"] = settings.map(lambda text: value_of(text, spec.x))
         rest = rest.map(lambda text: without(text, spec.x))
         cells["hue"] = cells["method"].str.cat(rest, sep=",").str.strip(",")
     return cells
+
+
+def what_varies(settings: pd.Series) -> pd.Series:
+    """A method's settings, less those that all its cells share."""
+    parts = [set(filter(None, text.split(","))) for text in settings]
+    common = set.intersection(*parts) if len(set(settings)) > 1 else set()
+    return settings.map(
+        lambda text: ",".join(part for part in text.split(",") if part not in common)
+    )
 
 
 def value_of(settings: str, key: str) -> str:
@@ -134,7 +144,9 @@ def panel(ax: Axes, cells: pd.DataFrame, places: list[str], look: dict, spec) ->
                 continue
             x, value, error = index + offset, own["value"].mean(), error_of(own, spec)
             if spec.over:
-                ax.plot([x + BESIDE] * len(own), own["value"], color=color, **SINGLE)
+                ax.plot(
+                    [x + BESIDE * DODGE / len(look)] * len(own), own["value"], color=color, **SINGLE
+                )
             ax.errorbar(x, value, error, color=color, marker=marker, **BAR)
             of = f"mean of {len(own)}: " if spec.over else ""
             note(ax, x, value, f"{place}, {hue}\n{of}{reading(value, error)}")
