@@ -171,3 +171,25 @@ def spell(value: object) -> str:
     if isinstance(value, int | float):
         return f"{value:g}" if abs(value) < 1e6 else str(value)
     return str(value).strip()
+
+
+def methods_of(steps: tuple[Step, ...]) -> str:
+    """The methods of a chain, as rows of tables and lines of figures are called."""
+    return "+".join(step.method for step in steps)
+
+
+def settings_of(steps: tuple[Step, ...]) -> str:
+    """The settings of a chain's steps, as they are spelled."""
+    return "+".join(filter(None, (step.settings for step in steps)))
+
+
+def without(settings: str, key: str | None) -> str:
+    """Such settings, less one of them."""
+    steps = (step.split(",") for step in settings.split("+"))
+    left = (",".join(part for part in step if not part.startswith(f"{key}=")) for step in steps)
+    return "+".join(filter(None, left))
+
+
+def row_name(method: str, settings: str) -> str:
+    """Method and settings as a sweep spells them: what `labels` goes by."""
+    return ",".join(filter(None, (method, settings)))

@@ -180,3 +180,9 @@ class HashCache:
     def _save(self) -> None:
         with contextlib.suppress(OSError):
             write_json(self.path, self.known)
+
+
+def from_here(path: Path) -> Path:
+    """The path relative to the working directory where it lies below it, as it is elsewhere."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

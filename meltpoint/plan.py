@@ -7,7 +7,7 @@ from meltpoint import config as schema
 from meltpoint import methods, published
 from meltpoint.chain import DENSE, Sparsity
 from meltpoint.errors import MeltpointError, at
-from meltpoint.files import HashCache
+from meltpoint.files import HashCache, from_here
 from meltpoint.recipes import Recipes
 from meltpoint.report import published as published_page
 from meltpoint.sections import LocalModel, TrainedModel
@@ -36,7 +36,7 @@ class Plan:
             )
         self.source = Path(files[0]) if files else root / "config.yaml"
         self.config = schema.load(config, self.source.name)
-        folder = _from_here(self.source.resolve().parent)
+        folder = from_here(self.source.resolve().parent)
         try:
             self.study = Study(self.config, folder)
             self._check_models()
@@ -252,9 +252,3 @@ class Plan:
             f"When finished, {len(kept)} checkpoints take about {human_bytes(disk)} of disk; "
             f"a job holds about {human_bytes(memory)} of memory{note}"
         )
-
-
-def _from_here(folder: Path) -> Path:
-    """The folder relative to the working directory where it lies below it, absolute elsewhere."""
-    here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from meltpoint import methods, published
-from meltpoint.chain import DENSE, spell_chain
+from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
 from meltpoint.files import (
     HashCache,
     canonical_json,
@@ -38,7 +38,10 @@ CODE = {
     "spread": "meltpoint.figures.spread",
     "report": "meltpoint.report.build",
 }
-DRAWN_WITH = ("meltpoint.analysis.frame", "meltpoint.analysis.levels", "meltpoint.text")
+DRAWN_WITH = (
+    *("meltpoint.analysis.frame", "meltpoint.analysis.levels", "meltpoint.analysis.rows"),
+    "meltpoint.text",
+)
 # What the same results are made with besides, and does not lie beside the module above.
 BESIDES = {
     "tokens": ("meltpoint.tokens",),
@@ -46,7 +49,7 @@ BESIDES = {
     "transitions": ("meltpoint.analysis.frame",),
     "table": ("meltpoint.analysis.frame",),
     "curves": DRAWN_WITH,
-    "spread": (*DRAWN_WITH, "meltpoint.analysis.rows"),
+    "spread": DRAWN_WITH,
 }
 
 # Where the template, the styles and the script of a page lie.
@@ -179,9 +182,9 @@ class Recipes:
             return {"method": "dense", "level": "", "settings": "", "kind": ""}
         last = steps[-1]
         return {
-            "method": "+".join(step.method for step in steps),
+            "method": methods_of(steps),
             "level": "+".join(str(s.level) for s in steps if s.level is not None),
-            "settings": "+".join(filter(None, (step.settings for step in steps))),
+            "settings": settings_of(steps),
             "kind": methods.find(last.method).kind,
         }
 

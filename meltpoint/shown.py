@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from meltpoint import published
+from meltpoint.chain import methods_of, row_name, settings_of, without
 from meltpoint.errors import MeltpointError
 from meltpoint.text import did_you_mean
 
@@ -48,14 +49,7 @@ def _swept(study, part) -> set[str]:
 def _rows(study, part) -> set[str]:
     """Method and settings of what it shows, with and without the setting that is averaged over."""
     return {
-        _name(steps, leave_out) for steps in _steps(study, part) for leave_out in {None, part.over}
+        row_name(methods_of(steps), without(settings_of(steps), left_out))
+        for steps in _steps(study, part)
+        for left_out in {None, part.over}
     }
-
-
-def _name(steps, leave_out: str | None) -> str:
-    settings = (
-        ",".join(f"{key}={value}" for key, value in step.overrides if key != leave_out)
-        for step in steps
-    )
-    spelled = "+".join(filter(None, settings))
-    return ",".join(filter(None, ["+".join(step.method for step in steps), spelled]))

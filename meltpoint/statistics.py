@@ -10,23 +10,33 @@ from collections.abc import Iterable, Iterator
 import torch
 
 
-class Norm:
-    """``a_j = (1/n) sum_t x_tj^2``: the squared norm of channel j, averaged over windows: [C]."""
+class Accumulator:
+    """A sum over the calibration windows, in float32: `value`, of `shape(width)`."""
 
     def __init__(self, width: int, windows: int, device: torch.device) -> None:
-        self.value = torch.zeros(width, device=device)
+        self.value = torch.zeros(self.shape(width), device=device)
         self.windows = windows
+
+    def shape(self, width: int) -> tuple[int, ...]:
+        return (width,)
+
+    def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
+        raise NotImplementedError
+
+
+class Norm(Accumulator):
+    """``a_j = (1/n) sum_t x_tj^2``: the squared norm of channel j, averaged over windows: [C]."""
 
     def update(self, inputs: torch.Tensor) -> None:
         self.value += inputs.flatten(0, 1).square().sum(dim=0) / self.windows
 
 
-class Hessian:
+class Hessian(Accumulator):
     """``H = (2/n) sum_k X_k^T X_k`` over the n windows: [C, C]."""
 
-    def __init__(self, width: int, windows: int, device: torch.device) -> None:
-        self.value = torch.zeros(width, width, device=device)
-        self.windows = windows
+    def shape(self, width: int) -> tuple[int, ...]:
+        return (width, width)
 
     def update(self, inputs: torch.Tensor) -> None:
         # Window by window, as the official codes do: what ADMM and SparseGPT make of it can hang on
@@ -35,26 +45,18 @@ class Hessian:
             self.value.addmm_(window.T, window, alpha=2 / self.windows)
 
 
-class Sum:
+class Sum(Accumulator):
     """``m_j = (1/n) sum_t x_tj``: the sum of channel j over tokens, averaged over windows: [C]."""
-
-    def __init__(self, width: int, windows: int, device: torch.device) -> None:
-        self.value = torch.zeros(width, device=device)
-        self.windows = windows
 
     def update(self, inputs: torch.Tensor) -> None:
         self.value += inputs.flatten(0, 1).sum(dim=0) / self.windows
 
 
-class Variance:
+class Variance(Accumulator):
     """The biased variance of each channel within a window, averaged over windows: [C].
 
     What the windows' means differ by is not in it.
     """
-
-    def __init__(self, width: int, windows: int, device: torch.device) -> None:
-        self.value = torch.zeros(width, device=device)
-        self.windows = windows
 
     def update(self, inputs: torch.Tensor) -> None:
         self.value += inputs.var(dim=1, correction=0).sum(dim=0) / self.windows

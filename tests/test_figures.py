@@ -1,7 +1,5 @@
 """Figures: that what is drawn is what the frame says, and that the files are reproducible."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,13 +8,13 @@ from meltpoint import figures
 from meltpoint.analysis.transitions import fit_curves
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.style import MARKERS, PALETTE, looks
+from meltpoint.sections import Figure as Section
 
 LEVELS = np.arange(1, 9) / 10
 
 
 def spec(**changes):
-    defaults = {"value": "ppl", "fit": "transition", "colors": {}, "labels": {}, "order": []}
-    return SimpleNamespace(**defaults | {"width": 3.35} | changes)
+    return Section(of="x", **{"value": "ppl", "fit": "transition"} | changes)
 
 
 def cell(model, method, level, value):
@@ -198,7 +196,7 @@ def beside(name="Wanda"):
 
 def test_published_curves_are_dashed_and_hollow_beside_a_studys_own():
     cells = pd.concat([frame(), beside()])
-    figure = figures.draw("curves", cells, None, spec(fit=None, published="table"))
+    figure = figures.draw("curves", cells, None, spec(fit=None, published="mpt_unstructured_ppl"))
     assert "Wanda (published)" in texts(figure)
     (line,) = [
         line
@@ -212,8 +210,10 @@ def test_published_curves_are_dashed_and_hollow_beside_a_studys_own():
 
 def test_a_published_table_without_the_studys_methods_is_refused():
     cells = pd.concat([frame(), beside("RIA")])
-    with pytest.raises(MeltpointError, match="published: table has none of the figure's methods"):
-        figures.draw("curves", cells, None, spec(fit=None, published="table"))
+    with pytest.raises(
+        MeltpointError, match="published: mpt_unstructured_ppl has none of the figure's methods"
+    ):
+        figures.draw("curves", cells, None, spec(fit=None, published="mpt_unstructured_ppl"))
 
 
 def test_a_published_transition_point_is_a_hollow_star():

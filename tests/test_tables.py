@@ -1,7 +1,6 @@
 """Tables: what is marked, what is noted, and that each format says the same."""
 
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,12 +15,7 @@ from meltpoint.sections import Table
 
 
 def spec(**changes):
-    defaults = {
-        **{"value": "ppl", "show": "value", "error": False, "digits": 2, "mark": True},
-        **{"order": [], "caption": "", "labels": {}, "over": None, "beside": {}, "achieved": True},
-        **{"footnotes": []},
-    }
-    return SimpleNamespace(**defaults | changes)
+    return Table(of="x", value="ppl", **changes)
 
 
 def cell(method, level, value, **changes):
@@ -43,6 +37,13 @@ def entries(table):
 
 def marks(table, column):
     return {name: row[column].mark for name, row in entries(table).items()}
+
+
+def test_of_a_single_draw_no_deviation_is_known():
+    """Its standard error is something else; what has not the setting keeps its own."""
+    cells = [cell("a", "0.5", 6.0, settings="seed=3"), cell("b", "0.5", 7.0)]
+    table = tables.build(frame(*cells), spec(over="seed", error=True))
+    assert {name: row[1].error for name, row in entries(table).items()} == {"a": "", "b": "0.10"}
 
 
 def test_levels_sort_as_readers_expect():
@@ -127,7 +128,9 @@ def test_what_is_published_stands_under_its_row_with_the_difference():
     others = [cell("magnitude", "0.5", 7.0)]
     theirs = pd.DataFrame([cell("Wanda", "0.5", 6.0, source="published")])
     table = tables.build(
-        frame(*ours, *others), spec(beside={"wanda": "Wanda"}, published="t"), theirs
+        frame(*ours, *others),
+        spec(beside={"wanda": "Wanda"}, published="mpt_unstructured_ppl"),
+        theirs,
     )
     printed = [(labels[0], [e.text for e in row]) for labels, row in table.rows]
     assert printed == [

@@ -1,52 +1,50 @@
 """What the rows of a table and the lines of a figure stand for."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
+from meltpoint.chain import row_name, without
 
-def row_names(cells: pd.DataFrame, labels: dict[str, str]) -> pd.DataFrame:
+
+def row_names(cells: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """With `name`, the method and its settings as a sweep spells them, and how it is shown.
 
     `row` and `row_settings` are the method and its settings, or the label that `labels` gives to
     the name, and no settings.
     """
     settings = cells["settings"].fillna("")
-    name = cells["method"].str.cat(settings, sep=",").str.strip(",")
-    label = name.map(lambda known: labels.get(known, ""))
+    name = pd.Series(map(row_name, cells["method"], settings), index=cells.index, dtype=object)
+    labelled = name.isin(list(labels))
     return cells.assign(
         settings=settings,
         name=name,
-        row=label.where(label != "", cells["method"]),
-        row_settings=settings.where(label == "", ""),
+        row=name.map(labels).where(labelled, cells["method"]),
+        row_settings=settings.where(~labelled, ""),
     )
-
-
-def without(settings: str, key: str) -> str:
-    """The settings of a chain's steps as they are spelled, less one of them."""
-    steps = (step.split(",") for step in settings.split("+"))
-    left = (",".join(part for part in step if not part.startswith(f"{key}=")) for step in steps)
-    return "+".join(filter(None, left))
 
 
 def average_over(cells: pd.DataFrame, key: str) -> pd.DataFrame:
     """One row for all values of a setting: the mean, as error the standard deviation over them.
 
-    `count` is how many there are. What has not the setting stays as it is, its error too; of one value
-    no deviation is known (NaN). Where some are not applicable the row is, with their reason.
+    `count` is how many there are; of a single one no deviation is known (NaN). What has not the
+    setting stays as it is, its error too. Where some are not applicable the row is, with their
+    reason.
     """
-    settings = cells["settings"].fillna("").map(lambda text: without(text, key))
-    swept = cells.assign(settings=settings, count=1)
+    settings = cells["settings"].fillna("")
+    left = settings.map(lambda text: without(text, key))
+    cells = cells.assign(settings=left, swept=left != settings)
     place = ["model", "method", "settings", "level", "evaluation"]
-    return pd.DataFrame([_average(group) for _, group in swept.groupby(place, sort=False)])
+    return pd.DataFrame([_average(group) for _, group in cells.groupby(place, sort=False)])
 
 
 def _average(group: pd.DataFrame) -> pd.Series:
-    if len(group) == 1:
-        return group.iloc[0]
     failed = group[group["status"] != "ok"]
-    if len(failed):
-        return failed.iloc[0]
-    first = group.iloc[0].copy()
+    first = (failed if len(failed) else group).iloc[0].copy()
+    first["count"] = len(group)
+    if len(failed) or not group["swept"].any():
+        return first
     for value, error in (("value", "stderr"), ("difference", "difference_stderr")):
         first[value], first[error] = group[value].mean(), group[value].std(ddof=1)
-    first["achieved"], first["count"] = group["achieved"].mean(), len(group)
+    first["achieved"] = group["achieved"].mean()
     return first

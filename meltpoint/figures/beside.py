@@ -22,7 +22,7 @@ def split(cells: pd.DataFrame, spec) -> tuple[pd.DataFrame, pd.DataFrame]:
     Names, or the labels that they have here, are compared without regard to case. Raises
     MeltpointError where the table has none.
     """
-    if not getattr(spec, "published", None):
+    if spec.published is None:
         return cells, cells[:0].assign(own="")
     theirs = cells["model"] == "published"
     own, beside = cells[~theirs], cells[theirs]

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import offset_copy
 
 from meltpoint.analysis.levels import level_label
+from meltpoint.analysis.rows import row_names
 from meltpoint.analysis.transitions import predict
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.axes import scale_y
@@ -51,7 +52,8 @@ def draw_curves(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec) -> 
 
 def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
     """The cells of the evaluation with their place on the x axis; those without one are dropped."""
-    cells = name_rows(frame[(frame["evaluation"] == spec.value) & (frame["status"] == "ok")])
+    cells = frame[(frame["evaluation"] == spec.value) & (frame["status"] == "ok")]
+    cells = row_names(cells, spec.labels)
     cells["x"] = pd.to_numeric(cells["level"], errors="coerce")
     if not cells["x"].notna().any():
         raise MeltpointError(f"No cell of {spec.value} has a numeric sparsity to draw a curve of.")
@@ -73,7 +75,8 @@ def prepare_fits(transitions: pd.DataFrame | None, spec) -> pd.DataFrame:
     if transitions is None or spec.fit is None:
         return pd.DataFrame(columns=["model", "name", "s0"])
     fitted = transitions["form"].fillna("") != ""
-    fits = name_rows(transitions[fitted & (transitions["evaluation"] == spec.value)])
+    fits = transitions[fitted & (transitions["evaluation"] == spec.value)]
+    fits = row_names(fits, spec.labels)
     return fits.assign(says=[describe_fit(fit, spec) for fit in fits.to_dict("records")])
 
 
@@ -82,13 +85,6 @@ def describe_fit(fit: dict, spec) -> str:
     name = spec.labels.get(fit["name"], fit["name"])
     interval = f"{fit['s0_low']:.3f} to {fit['s0_high']:.3f}"
     return f"{name}: transition at {fit['s0']:.3f}\n95 % interval {interval}"
-
-
-def name_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """With `name`: the method and its settings, as a sweep spells them."""
-    settings = frame["settings"].fillna("")
-    name = frame["method"].str.cat(settings, sep=",").str.strip(",")
-    return frame.assign(settings=settings, name=name)
 
 
 def panels(models: list[str], spec, cells: pd.DataFrame, fits: pd.DataFrame, names: list, more=0):

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meltpoint.analysis.levels import level_key, level_label
-from meltpoint.analysis.rows import without
+from meltpoint.analysis.rows import row_names
+from meltpoint.chain import without
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.axes import scale_y
 from meltpoint.figures.hover import note
@@ -80,27 +81,24 @@ def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
     wanted = {str(level).replace(":", "of") for level in spec.levels}
     if wanted:
         cells = cells[cells["level"].isin(wanted) | (cells["chain"] == "dense")]
-    settings = cells["settings"].fillna("")
-    pruned = cells["chain"] != "dense"
+    whole = cells["settings"].fillna("")
     for key in filter(None, (spec.over, None if spec.x == "method" else spec.x)):
-        if not settings[pruned].str.contains(rf"(?:^|[,+]){key}=").any():
+        if not whole.str.contains(rf"(?:^|[,+]){key}=").any():
             raise MeltpointError(f"No cell of {spec.value} has the setting {key!r} to draw over.")
-    rest = settings.map(lambda text: without(text, spec.over)) if spec.over else settings
-    if spec.x == "method":
-        label = (
-            cells["method"]
-            .str.cat(rest, sep=",")
-            .str.strip(",")
-            .map(lambda n: spec.labels.get(n, ""))
-        )
-        cells["place"] = label.where(label != "", cells["method"])
-        varied = rest.groupby(cells["method"], group_keys=False).apply(what_varies)
-        cells["hue"] = varied.where((varied != "") & (label == ""), "default")
-    else:
-        cells["place"] = settings.map(lambda text: value_of(text, spec.x))
-        rest = rest.map(lambda text: without(text, spec.x))
-        cells["hue"] = cells["method"].str.cat(rest, sep=",").str.strip(",")
-    return cells
+    if spec.x != "method":
+        cells["place"] = whole.map(lambda text: value_of(text, spec.x))
+        return cells.assign(hue=rest_of(cells, spec.over, spec.x)["name"])
+    named = row_names(rest_of(cells, spec.over), spec.labels)
+    varied = named["row_settings"].groupby(cells["method"], group_keys=False).apply(what_varies)
+    return cells.assign(place=named["row"], hue=varied.where(varied != "", "default"))
+
+
+def rest_of(cells: pd.DataFrame, *keys: str | None) -> pd.DataFrame:
+    """The cells as they are called without these settings."""
+    settings = cells["settings"].fillna("")
+    for key in keys:
+        settings = settings.map(lambda text, key=key: without(text, key))
+    return row_names(cells.assign(settings=settings), {})
 
 
 def what_varies(settings: pd.Series) -> pd.Series:

@@ -1,7 +1,5 @@
 """Phase figures of the published curves, drawn as a study's own; patterns beside them."""
 
-from dataclasses import dataclass, field
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -14,6 +12,7 @@ from meltpoint.figures.hover import note
 from meltpoint.figures.style import FAINT, RC
 from meltpoint.published import frames
 from meltpoint.published.read import read
+from meltpoint.sections import Figure as Section
 
 PLACES = {
     "0.5": ("unstructured", "#0072B2", 7.0),
@@ -22,22 +21,13 @@ PLACES = {
 }
 
 
-@dataclass(frozen=True)
-class Spec:
-    """What `draw_curves` asks of a figure."""
-
-    value: str = frames.EVALUATION
-    fit: str = "transition"
-    colors: dict = field(default_factory=dict)
-    labels: dict = field(default_factory=dict)
-    order: tuple[str, ...] = ()
-    width: float = 4.6
+SPEC = Section(of="published", value=frames.EVALUATION, fit="transition", width=4.6)
 
 
 def phase(family: str, transitions: pd.DataFrame) -> Figure:
     """The points, fits and transition points of a family; `transitions` as the CSV holds them."""
     points = frames.figure_points()
-    figure = draw_curves(points[points["kind"] == family], curves_of(family, transitions), Spec())
+    figure = draw_curves(points[points["kind"] == family], curves_of(family, transitions), SPEC)
     span = read("mpt_phase_ranges").set_index("family").loc[family]
     figure.axes[1].axvspan(span["low"], span["high"], color="#EFEFEF", linewidth=0, zorder=0)
     return figure

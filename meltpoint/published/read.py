@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from meltpoint.errors import MeltpointError
+from meltpoint.files import from_here
 from meltpoint.published import FOLDER
 from meltpoint.published.kinds import cell
 from meltpoint.published.schema import OTHERS, SCHEMAS, Schema
@@ -25,9 +26,9 @@ def read(name: str, folder: Path = FOLDER) -> pd.DataFrame:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(checked(csv.reader(file, strict=True), path, schema))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MeltpointError(f"{shown(path)} cannot be read as a CSV file ({error})") from None
+        raise MeltpointError(f"{from_here(path)} cannot be read as a CSV file ({error})") from None
     if not rows:
-        raise MeltpointError(f"{shown(path)} has no rows below its header")
+        raise MeltpointError(f"{from_here(path)} has no rows below its header")
     return pd.DataFrame(rows)
 
 
@@ -42,10 +43,12 @@ def checked(reader, path: Path, schema: Schema) -> Iterator[dict]:
         line = reader.line_num
         if len(values) != len(header):
             raise MeltpointError(
-                f"{shown(path)}, row {line}: {len(values)} cells in place of the header's "
+                f"{from_here(path)}, row {line}: {len(values)} cells in place of the header's "
                 f"{len(header)}, from column {header[min(len(values), len(header)) - 1]!r} on"
             )
-        row = row_of(dict(zip(header, values, strict=True)), f"{shown(path)}, row {line}", schema)
+        row = row_of(
+            dict(zip(header, values, strict=True)), f"{from_here(path)}, row {line}", schema
+        )
         key = tuple(row[column] for column in schema.key)
         if key in lines:
             raise MeltpointError(duplicate(path, line, lines[key], schema.key, key))
@@ -58,11 +61,11 @@ def check_header(header: list[str], path: Path, schema: Schema) -> None:
         if column not in header:
             known = ", ".join(header) or "none"
             raise MeltpointError(
-                f"{shown(path)}, row 1: column {column!r} is missing (it has {known})"
+                f"{from_here(path)}, row 1: column {column!r} is missing (it has {known})"
             )
     for column in header:
         if header.count(column) > 1:
-            raise MeltpointError(f"{shown(path)}, row 1: column {column!r} is there twice")
+            raise MeltpointError(f"{from_here(path)}, row 1: column {column!r} is there twice")
 
 
 def row_of(values: dict[str, str], place: str, schema: Schema) -> dict:
@@ -81,12 +84,6 @@ def duplicate(path: Path, line: int, first: int, columns: tuple[str, ...], key: 
     named = ", ".join(f"{column} {value}" for column, value in zip(columns, key, strict=True))
     where = " and ".join(repr(column) for column in columns)
     return (
-        f"{shown(path)}, row {line}: {named} stands in row {first} already; "
+        f"{from_here(path)}, row {line}: {named} stands in row {first} already; "
         f"a row is named once by its columns {where}"
     )
-
-
-def shown(path: Path) -> Path:
-    """The path as a reader knows it: below the working directory where it lies there."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,7 +1,6 @@
 """Tables 1 to 10 of model phase transitions, rebuilt from their cells."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ from meltpoint.published.contents import REMARKS, TABLES
 from meltpoint.published.doubts import DOUBTS, SIZE
 from meltpoint.published.printed import save_table
 from meltpoint.published.read import read
+from meltpoint.sections import Table as Section
 
 DATASETS = {"wikitext2": "WikiText2", "ptb": "PTB"}
 METRICS = {
@@ -27,24 +27,6 @@ METRICS = {
 }
 
 
-@dataclass(frozen=True)
-class Spec:
-    """What `meltpoint.analysis.tables.build` asks of a table."""
-
-    caption: str
-    footnotes: list[str]
-    value: str = frames.EVALUATION
-    show: str = "value"
-    error: bool = False
-    digits: int = 4
-    mark: bool = True
-    order: tuple[str, ...] = ()
-    labels: dict[str, str] = field(default_factory=dict)
-    beside: dict[str, str] = field(default_factory=dict)
-    over: str | None = None
-    achieved: bool = False
-
-
 def by_level(name: str, cells: pd.DataFrame) -> Table:
     """Methods by level: Tables 1 to 4."""
     columns = cells["level"].map(level_label)
@@ -52,7 +34,9 @@ def by_level(name: str, cells: pd.DataFrame) -> Table:
     keys = zip(cells["method"], columns, strict=True)
     cells = cells.assign(note=[doubts.get(key, "") for key in keys])
     cells["digits"] = cells.groupby("method")["value"].transform(grid.digits)
-    table = tables.build(cells, Spec(TABLES[name], REMARKS[name]))
+    said = {"caption": TABLES[name], "footnotes": REMARKS[name]}
+    spec = Section(of="published", value=frames.EVALUATION, digits=4, achieved=False, **said)
+    table = tables.build(cells, spec)
     return grid.annotate(table, cells.assign(level=columns), "level", doubts)
 
 
