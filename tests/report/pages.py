@@ -1,0 +1,68 @@
+"""What a page of every kind of item is made of."""
+
+from pathlib import Path
+
+import numpy as np
+
+from meltpoint import figures
+from meltpoint.analysis import tables
+from meltpoint.sections import Table
+from tests.test_figures import frame, spec
+
+ITEMS = [
+    {"category": "Figures", "name": "figure-a", "title": "Curves", "figure": "figures/a.svg"},
+    {"category": "Figures", "name": "figure-b", "title": "Again", "figure": "figures/b.svg"},
+    {"category": "Tables", "name": "table-a", "title": "Perplexity", "table": "tables/a.csv"},
+    {"category": "Tables", "name": "raw", "title": "As measured", "table": "raw.csv"},
+    {"category": "Texts", "name": "text", "title": "What it means", "text": "text.md"},
+]
+TEXT = "# Findings\n\nSee `a.csv` & **more**:\n\n- one\n- <script>alert(1)</script>\n"
+RAW = "method,value\nten,10\nnone,nan\nnine,9\nmany,inf\nlarge,1e3\nempty,\nlow,-2.5\n"
+REASON = "2:4 needs rows whose length is a multiple of 4"
+
+
+def cell(chain: str, value: float | str | None, reason: str | None = None) -> dict:
+    return {
+        **{"model": "m", "chain": chain, "evaluation": "ppl-32", "reason": reason},
+        **{
+            "status": "not_applicable" if reason else "ok",
+            "metric": None if reason else "perplexity",
+        },
+        **{"unit": None if reason else "per token", "value": value},
+        **{"stderr": None if reason else 0.25, "seconds": 1.5, "peak_memory": 1},
+        "difference": None if reason else {"value": 1.5, "stderr": 0.01},
+        "sparsity": {"requested": 0.5, "achieved": 0.5},
+        "protocol": {"perplexity": "prose", "window": 32},
+        "provenance": {
+            **{"code": "c0de", "env": "e0", "checkpoint": f"hash of {chain}"},
+            "versions": {"torch": "2.13.0"} if chain != "dense" else None,
+        },
+    }
+
+
+CELLS = [cell("dense", 20.0), cell("wanda@0.5", "inf"), cell("wanda@2of4", None, REASON)]
+
+
+def write_figures(folder: Path) -> None:
+    drawn = figures.draw("curves", frame().assign(achieved=0.5), None, spec(fit=None))
+    figures.save(drawn, [folder / "a.svg", folder / "b.svg"])
+
+
+def write_table(stem: Path) -> None:
+    cells = frame()
+    cells.loc[1, "value"] = np.inf
+    columns = dict.fromkeys(("difference", "difference_stderr", "requested"), np.nan)
+    cells = cells.assign(achieved=np.nan, unit="", reason="", source="measured", **columns)
+    cells.loc[cells["level"] == "2of4", ["status", "reason"]] = ["not_applicable", REASON]
+    shown = Table(of="x", value="ppl", digits=1, error=True, caption="Printed <above>")
+    table = tables.build(cells, shown)
+    stem.parent.mkdir()
+    stem.with_suffix(".csv").write_text(tables.to_csv(table))
+    stem.with_suffix(".md").write_text(tables.to_markdown(table))
+    stem.with_suffix(".tex").write_text(tables.to_latex(table))
+
+
+def described(items: list[dict]) -> dict:
+    empty = {"caption": "", "table": None, "figure": None, "text": None}
+    full = [{**empty, **item} for item in items]
+    return {"title": "Report", "lead": "All of *it*.", "items": full, "sources": {"m": "here"}}
