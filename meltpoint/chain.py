@@ -98,8 +98,8 @@ def parse_level(value: object) -> Level:
         return _bits(int(match[1]))
     if re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?|nan|-?inf", text):
         return _sparsity(float(text), value)
-    if re.fullmatch(r"[a-z][a-z0-9_]*", text):
-        return Scheme(text)
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text):
+        return Scheme(text.lower())
     forms = ", ".join(LEVEL_FORMS.values())
     raise MeltpointError(f"{text!r} is no level: write {forms}")
 

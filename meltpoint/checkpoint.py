@@ -18,15 +18,19 @@ from safetensors.torch import save_file
 
 from meltpoint.errors import MeltpointError
 from meltpoint.files import hash_file, hash_text, write_json
+from meltpoint.formats import format_of
+from meltpoint.layers import Quantized
 from meltpoint.phases import timed
 from meltpoint.weights import DESCRIPTION, INDEX, PICKLES, index
 
-NOT_CARRIED_ON = {INDEX, DESCRIPTION, ".snakemake_timestamp"}
+# What says how the weights were stored belongs to them.
+NOT_CARRIED_ON = {INDEX, DESCRIPTION, ".snakemake_timestamp", "quantize_config.json"}
+WEIGHTS = (".safetensors", ".gguf")
 
 
 def write_description(folder: Path, **facts: object) -> None:
     """Writes `meltpoint.json` with the facts, the versions and the hash of the weights."""
-    shards = sorted(folder.glob("*.safetensors"))
+    shards = sorted(file for file in folder.iterdir() if file.suffix in WEIGHTS)
     digest = hash_text("\n".join(f"{f.name} {hash_file(f)}" for f in shards))
     versions = {name: version(name) for name in ("torch", "transformers", "safetensors")}
     write_json(folder / DESCRIPTION, {**facts, "hash": digest, "versions": versions})
@@ -35,12 +39,14 @@ def write_description(folder: Path, **facts: object) -> None:
 class Reader:
     """The tensors of a checkpoint by their parameters' names, read when they are asked for.
 
-    No file is kept open: an open one keeps its pages in memory.
+    Weights that a quantization library has packed (`meltpoint.formats`) are decoded. No file is kept
+    open: an open one keeps its pages in memory.
     """
 
     def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
         self.folder, self.dtype, self.device = folder, dtype, device
         self.files = index(folder)
+        self.format = format_of(folder)
         prefixes = {key.split(".", 1)[0] for key in self.files}
         self._spellings = ["", *(f"{prefix}." for prefix in prefixes)]
         self._tied: dict[str, list[str]] = {}
@@ -55,30 +61,72 @@ class Reader:
 
         Raises MeltpointError for one that is missing, cannot be read, or is not finite.
         """
-        keys = {name: self._key(name) for name in names}
-        tensors: dict[str, torch.Tensor] = {}
-        for file in sorted({self.files[key] for key in keys.values()}):
-            wanted = {name: key for name, key in keys.items() if self.files[key] == file}
-            tensors |= self._read_file(self.folder / file, wanted)
-        return {name: tensors[name] for name in keys}
+        packed = {name: self.parts(name) for name in names}
+        plain = {name: self._key(name) for name, parts in packed.items() if not parts}
+        wanted = {*plain.values(), *(key for parts in packed.values() for key in parts.values())}
+        stored = self._read_files(wanted)
+        tensors = {}
+        for name, parts in packed.items():
+            if parts:
+                tensor = self._decode(name, {s: stored[key] for s, key in parts.items()})
+            else:
+                tensor = stored[plain[name]]
+            place = self.files[next(iter(parts.values()), plain.get(name))]
+            tensors[name] = self._finite(self.folder / place, name, tensor)
+        return tensors
 
-    def _read_file(self, path: Path, wanted: dict[str, str]) -> dict[str, torch.Tensor]:
-        try:
-            with safe_open(path, "pt") as file:
-                found = {name: self._place(file.get_tensor(key)) for name, key in wanted.items()}
-        except (SafetensorError, OSError) as error:
-            raise MeltpointError(
-                f"{path} cannot be read ({error}): it is truncated or no safetensors file; "
-                "fetch or make it again"
-            ) from None
-        for name, tensor in found.items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise MeltpointError(f"{path}: {name} holds NaN or infinite weights")
+    def parts(self, name: str) -> dict[str, str]:
+        """The keys under which a packed weight is stored, by their short names; none for others."""
+        linear, _, leaf = name.rpartition(".")
+        if self.format is None or leaf != "weight":
+            return {}
+        found = (self.format.parts(p + linear, self.files) for p in self._spellings)
+        return next(filter(None, found), {})
+
+    def grid(self, name: str) -> Quantized | None:
+        """What a packed weight is stored as; None for others."""
+        parts = self.parts(name)
+        return self.format.grid(self.stored(parts)) if parts else None
+
+    def stored(self, parts: dict[str, str]) -> dict[str, torch.Tensor]:
+        """Tensors as they are stored, by other names than their keys."""
+        tensors = self._read_files(set(parts.values()))
+        return {name: tensors[key] for name, key in parts.items()}
+
+    def _read_files(self, keys: set[str]) -> dict[str, torch.Tensor]:
+        found: dict[str, torch.Tensor] = {}
+        for file in sorted({self.files[key] for key in keys}):
+            path = self.folder / file
+            try:
+                with safe_open(path, "pt") as opened:
+                    found |= {
+                        key: opened.get_tensor(key).to(self.device, copy=True)
+                        for key in keys
+                        if self.files[key] == file
+                    }
+            except (SafetensorError, OSError) as error:
+                raise MeltpointError(
+                    f"{path} cannot be read ({error}): it is truncated or no safetensors file; "
+                    "fetch or make it again"
+                ) from None
         return found
 
-    def _place(self, tensor: torch.Tensor) -> torch.Tensor:
-        dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.to(self.device, dtype, copy=True)
+    def _decode(self, name: str, parts: dict[str, torch.Tensor]) -> torch.Tensor:
+        try:
+            return self.format.decode(parts)
+        except (RuntimeError, KeyError, IndexError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise MeltpointError(
+                f"{self.folder}: {name} cannot be decoded by its quantization_config ({reason}): "
+                "fetch or make the checkpoint again"
+            ) from None
+
+    def _finite(self, file: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        if not tensor.isfinite().all():
+            raise MeltpointError(f"{file}: {name} holds NaN or infinite weights")
+        return tensor.to(self.dtype)
 
     def _key(self, name: str) -> str:
         """The key under which a parameter is stored: some checkpoints leave out or add a prefix."""
@@ -127,11 +175,18 @@ def share(path: Path) -> None:
 
 
 def copy_companions(source: Path, target: Path, dtype: str) -> None:
-    """Copies config and tokenizer, all that is no weight, and notes the weights' dtype."""
-    for file in sorted(source.iterdir()):
-        weights = file.suffix in (".safetensors", ".gguf", *PICKLES)
-        if file.is_file() and not weights and file.name not in NOT_CARRIED_ON:
-            shutil.copyfile(file, target / file.name)
+    """Copies config and tokenizer, all that is no weight, and notes the weights' plain dtype."""
+    copy_missing(source, target)
     config = json.loads((target / "config.json").read_text())
-    config.pop("torch_dtype", None)
+    for key in ("torch_dtype", "quantization_config"):
+        config.pop(key, None)
     write_json(target / "config.json", {**config, "dtype": dtype})
+
+
+def copy_missing(source: Path, target: Path) -> None:
+    """Copies what is no weight, and is not there yet."""
+    for file in sorted(source.iterdir()):
+        weights = file.suffix in (*WEIGHTS, *PICKLES)
+        carried = file.is_file() and not weights and file.name not in NOT_CARRIED_ON
+        if carried and not (target / file.name).exists():
+            shutil.copyfile(file, target / file.name)

@@ -1,5 +1,6 @@
 """One step of a chain: from a checkpoint to the next."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,32 @@ import torch
 from meltpoint import methods
 from meltpoint.blocks import walk
 from meltpoint.calibration import draw_from_documents, draw_from_stream
-from meltpoint.chain import LEVEL_FORMS, Bits, Level, Pattern, Sparsity, Step, parse_step
-from meltpoint.checkpoint import Reader, Writer, copy_companions, write_description
+from meltpoint.chain import (
+    LEVEL_FORMS,
+    Bits,
+    Level,
+    Pattern,
+    Scheme,
+    Sparsity,
+    Step,
+    parse_step,
+)
+from meltpoint.checkpoint import (
+    Reader,
+    Writer,
+    copy_companions,
+    copy_missing,
+    write_description,
+)
 from meltpoint.compute import Compute
 from meltpoint.corpora import check_vocabulary, read_tokens
 from meltpoint.errors import NotApplicable, at
 from meltpoint.files import whole_folder, write_json
+from meltpoint.formats import holds_gguf
+from meltpoint.methods import Method
+from meltpoint.packed import compare, plain
 from meltpoint.skeleton import build, decoder_blocks
+from meltpoint.text import one_of
 from meltpoint.weights import DESCRIPTION, describe
 
 
@@ -60,30 +80,44 @@ def compress(
 
 def _write(parent: Path, folder: Path, step: Step, recipe: dict, tokens, compute) -> dict:
     method = methods.find(step.method)
-    settings = method.settings(step)
-    model = build(parent, compute.torch_dtype)
-    windows = None
-    if settings.calibrated:
-        key = f"calibrations.{settings.calibration}"
-        drawn = at(key, calibration_windows, recipe["settings"]["windows"], tokens)
-        vocabulary = model.config.get_text_config().vocab_size
-        at(key, check_vocabulary, drawn, vocabulary, str(tokens[0]))
-        windows = torch.from_numpy(drawn).long()
-    if not method.walks:
-        context = Context(windows, compute)
-        return method.module.compress(parent, folder, step.level, settings, context)
+    if holds_gguf(parent):
+        raise NotApplicable(f"{step.method} cannot read a GGUF file: put gguf last in the chain")
+    windows = _windows(parent, step, recipe, tokens, compute) if method.calibrated(step) else None
+    compress_by = _walk if method.walks else _call
+    return compress_by(method, parent, folder, step, windows, compute)
+
+
+def _windows(parent: Path, step: Step, recipe: dict, tokens: list[Path], compute) -> torch.Tensor:
+    key = f"calibrations.{recipe['settings']['calibration']}"
+    drawn = at(key, calibration_windows, recipe["settings"]["windows"], tokens)
+    vocabulary = build(parent, compute.torch_dtype).config.get_text_config().vocab_size
+    at(key, check_vocabulary, drawn, vocabulary, str(tokens[0]))
+    return torch.from_numpy(drawn).long()
+
+
+def _walk(method: Method, parent: Path, folder: Path, step: Step, windows, compute) -> dict:
     reader = Reader(parent, compute.torch_dtype, compute.torch_device)
-    writer = Writer(folder, len(decoder_blocks(model)[1]) + 1)
+    writer = Writer(folder, len(decoder_blocks(build(parent, compute.torch_dtype))[1]) + 1)
     earlier = describe(parent).get("layers")
+    settings = method.settings(step)
     layers = walk(reader, writer, method, step.level, settings, windows, compute, earlier)
     writer.finish()
     copy_companions(parent, folder, compute.dtype)
     return layers
 
 
+def _call(method: Method, parent: Path, folder: Path, step: Step, windows, compute) -> dict:
+    """By a library, which gets a plain checkpoint to read."""
+    with plain(parent, folder / ".plain", compute) as source:
+        context = Context(windows, compute)
+        made = method.module.compress(source, folder, step.level, method.settings(step), context)
+        copy_missing(source, folder)
+    return compare(parent, folder, compute) if made is None else made
+
+
 def _mark(folder: Path, reason: str, facts: dict, requested: float | None) -> None:
-    for file in folder.iterdir():
-        file.unlink()
+    for left in folder.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     sparsity = {"requested": requested, "achieved": None}
     write_json(
         folder / DESCRIPTION,
@@ -104,6 +138,8 @@ def check_level(step: Step) -> None:
         raise NotApplicable(f"{step.method} takes {taken}, not {step.level}")
     if isinstance(step.level, Bits) and step.level.bits not in method.bits:
         raise NotApplicable(f"{step.method} takes {method.widths} bits, not {step.level.bits}")
+    if isinstance(step.level, Scheme) and step.level.name not in method.schemes:
+        raise NotApplicable(f"{step.method} takes {one_of(method.schemes)}, not {step.level}")
 
 
 def check_reach(sparsity: dict, level: Level | None) -> None:

@@ -9,13 +9,15 @@ class Quantized:
     """A linear [rows, columns] whose weights are codes of `bits` on the grids of their groups.
 
     In a row every `group_size` columns (-1: all; the last group may be shorter) share a scale of
-    `scale_bits` and, unless the grid is `symmetric`, a zero point of `bits`. Zero is on every grid.
+    `scale_bits` and, unless the grid is `symmetric`, a zero point of `bits`. Where zero is on no grid
+    (`holds_zero`) pruned weights need a mask.
     """
 
     bits: int
     group_size: int
     symmetric: bool
     scale_bits: int = 16
+    holds_zero: bool = True
 
     def overhead(self, rows: int, columns: int) -> int:
         """The bits of all scales and zero points."""

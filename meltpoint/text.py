@@ -15,6 +15,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f": there is {', '.join(known)}" if known else ": there is none"
 
 
+def one_of(words: Iterable[str]) -> str:
+    """a, b or c"""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def first_sentence(docstring: str | None) -> str:
     """The first paragraph of a docstring on one line, without its full stop."""
     paragraph = inspect.cleandoc(docstring or "").split("\n\n")[0]

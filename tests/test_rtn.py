@@ -249,4 +249,4 @@ def test_a_finer_grid_keeps_a_coarser_one(place):
         torch.testing.assert_close(after[name], before[name], rtol=0.01, atol=1e-4)
     stored = [layer["stored"] for layer in describe(made(place, fine))["layers"].values()]
     assert {json.dumps(s) for s in stored} == {json.dumps(stored[0])}
-    assert stored[0] == {"bits": 8, "group_size": 128, "symmetric": False, "scale_bits": 16}
+    assert Quantized(**stored[0]) == Quantized(8, 128, symmetric=False)

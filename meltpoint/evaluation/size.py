@@ -1,5 +1,6 @@
 """What a checkpoint weighs, counted in its files without torch."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from meltpoint.cells import skipped, write_cell
+from meltpoint.formats import holds_gguf, quantization_config
 from meltpoint.layers import Quantized
 from meltpoint.weights import DESCRIPTION, describe, header, index
 
@@ -28,18 +30,19 @@ CHUNK = 1 << 24
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor as it is counted: `width` are the bits of an entry in the file, `code` those it needs.
+    """A tensor as it is counted: `stored` bits in the file, of which its entries need `code` each.
 
-    `pruned` of its `count` entries need none where a mask says which; `scales` are the bits of scales
-    and zero points.
+    `pruned` of its `count` entries need none where a mask says which, and `masked` says that one must;
+    `scales` are the bits of scales and zero points.
     """
 
     count: int
     nonzeros: int
-    width: int
+    stored: int
     code: int
     pruned: int
     scales: int
+    masked: bool = False
 
     @property
     def packed(self) -> int:
@@ -49,7 +52,8 @@ class Tensor:
     @property
     def bits(self) -> int:
         """The same, or with a mask of one bit an entry if that is less."""
-        return self.packed + min(0, self.count - self.pruned * self.code)
+        mask = self.count - self.pruned * self.code
+        return self.packed + (mask if self.masked else min(0, mask))
 
 
 def measure(checkpoint: Path, dense: Path, cell: Path, recipe: dict) -> None:
@@ -76,17 +80,23 @@ def measure(checkpoint: Path, dense: Path, cell: Path, recipe: dict) -> None:
 def size(folder: Path) -> dict[str, float]:
     """What a checkpoint weighs.
 
-    `parameters` and `nonzeros` count stored weights. `bits_per_weight` is what a weight costs on
-    average when each tensor is stored in the cheaper of two ways: as it is, a quantised one as its
-    codes, scales and zero points, or without its pruned weights and with a mask of one bit a weight.
-    `bytes` are those of the weight files on disk, less what quantised weights would spare as codes.
-    Raises MeltpointError for a checkpoint whose files are missing or truncated.
+    `parameters` and `nonzeros` count weights. `bits_per_weight` is what a weight costs on average when
+    each tensor is stored in the cheaper of two ways: as it is, a quantised one as its codes, scales
+    and zero points, or without its pruned weights and with a mask of one bit a weight. `bytes` are
+    those of the weight files on disk, less what weights that are quantised in value alone would spare
+    as codes. Raises MeltpointError for a checkpoint whose files are missing or truncated.
     """
+    if holds_gguf(folder):
+        from meltpoint.llamacpp.size import size as size_of_gguf
+
+        return size_of_gguf(folder)
     files = [folder / name for name in sorted(set(index(folder).values()))]
     layers = describe(folder).get("layers", {}) if (folder / DESCRIPTION).exists() else {}
-    tensors = [tensor for file in files for tensor in _tensors(file, layers)]
+    packed = layers if quantization_config(folder) is not None else {}
+    tensors = [tensor for file in files for tensor in _tensors(file, layers, packed)]
+    tensors += _packed(files, packed)
     parameters = sum(tensor.count for tensor in tensors)
-    spared = sum(tensor.count * tensor.width - tensor.packed for tensor in tensors)
+    spared = sum(tensor.stored - tensor.packed for tensor in tensors)
     return {
         "parameters": parameters,
         "nonzeros": sum(tensor.nonzeros for tensor in tensors),
@@ -95,11 +105,14 @@ def size(folder: Path) -> dict[str, float]:
     }
 
 
-def _tensors(path: Path, layers: dict[str, dict]) -> Iterator[Tensor]:
+def _tensors(path: Path, layers: dict[str, dict], packed: dict[str, dict]) -> Iterator[Tensor]:
+    """What is stored plainly in a file."""
     tensors = header(path)
     with path.open("rb") as file:
         data = 8 + int.from_bytes(file.read(8), "little")
     for name, tensor in tensors.items():
+        if _linear_of(name, packed) is not None:
+            continue
         width, (start, end) = WIDTHS[tensor["dtype"]], tensor["data_offsets"]
         count = (end - start) // width
         nonzeros = _nonzeros(path, data + start, count, width)
@@ -107,13 +120,37 @@ def _tensors(path: Path, layers: dict[str, dict]) -> Iterator[Tensor]:
         yield _count(tensor["shape"], count, nonzeros, 8 * width, layer)
 
 
+def _packed(files: list[Path], layers: dict[str, dict]) -> Iterator[Tensor]:
+    """The linears that a library has packed, each with all that is stored of it."""
+    bits = dict.fromkeys(layers, 0)
+    for file in files if layers else ():
+        for name, tensor in header(file).items():
+            if linear := _linear_of(name, layers):
+                start, end = tensor["data_offsets"]
+                bits[linear] += 8 * (end - start)
+    for linear, layer in layers.items():
+        count, code = math.prod(layer["shape"]), layer["stored"]["bits"]
+        pruned = layer["zeros"] - layer.get("zeros_rounded", 0)
+        scales = bits[linear] - count * code
+        yield Tensor(count, count - layer["zeros"], bits[linear], code, pruned, scales)
+
+
+def _linear_of(name: str, packed: dict[str, dict]) -> str | None:
+    """The packed linear that a stored tensor belongs to: all but a bias may."""
+    parts = name.split(".")
+    heads = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
+    return None if parts[-1] == "bias" else next((h for h in heads if h in packed), None)
+
+
 def _count(shape: list[int], count: int, nonzeros: int, width: int, layer: dict) -> Tensor:
+    bits = count * width
     if "stored" not in layer:
-        return Tensor(count, nonzeros, width, width, count - nonzeros, 0)
+        return Tensor(count, nonzeros, bits, width, count - nonzeros, 0)
     stored = Quantized(**layer["stored"])
     # A zero that came of rounding is a code like any other.
     pruned = count - nonzeros - layer.get("zeros_rounded", 0)
-    return Tensor(count, nonzeros, width, stored.bits, pruned, stored.overhead(*shape))
+    masked = pruned > 0 and not stored.holds_zero
+    return Tensor(count, nonzeros, bits, stored.bits, pruned, stored.overhead(*shape), masked)
 
 
 def _nonzeros(path: Path, offset: int, count: int, width: int) -> int:

@@ -6,8 +6,8 @@ A method's file declares, at module level:
     ``unstructured``, ``structured``, ``low-rank``, ``quantization`` or ``finetuning``
 ``levels``
     the kinds of level it takes, from `meltpoint.chain`; empty for a method without levels
-``bits``
-    for a method that takes bit widths: which
+``bits``, ``schemes``
+    for a method that takes bit widths, or named schemes: which
 ``env``
     the environment it runs in, a file of ``envs/`` without its ending
 ``Settings``
@@ -21,7 +21,15 @@ A method's file declares, at module level:
     the whole dense model gives there. One that quantises returns how each linear can be stored, by
     name (`meltpoint.layers.Quantized`)
 ``compress(source, target, level, settings, context)``
-    for any other
+    for any other: from a plain checkpoint's folder into an empty one, which it leaves as the users of
+    its library expect it. What it has made of each linear is read from there (`meltpoint.formats`),
+    unless it returns that itself
+``libraries``
+    optional: the packages that it needs besides torch and transformers, as `env` pins them
+``runtime``
+    optional: the environment that its checkpoints are evaluated in, `torch` if it is not said
+``calibrated(level, settings)``
+    optional, where whether it looks at text depends on the level too
 
 The docstring of the file gives the formula and the paper; its first line is the row of the docs.
 """
@@ -33,13 +41,14 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
-from meltpoint.chain import LEVEL_FORMS, Bits, Level, Step, spell
+from meltpoint.chain import LEVEL_FORMS, Bits, Level, Scheme, Step, spell
 from meltpoint.errors import MeltpointError
 from meltpoint.methods.settings import MethodSettings
-from meltpoint.text import did_you_mean, first_sentence
+from meltpoint.text import did_you_mean, first_sentence, one_of
 
 KINDS = ("unstructured", "structured", "low-rank", "quantization", "finetuning")
 WALK_SOURCES = ("allocation", "blocks", "calibration", "layers", "statistics")
+LIBRARY_SOURCES = ("calibration", "layers", "packed")
 
 
 @dataclass(frozen=True)
@@ -63,14 +72,33 @@ class Method:
         return tuple(getattr(self.module, "bits", ()))
 
     @property
+    def schemes(self) -> tuple[str, ...]:
+        """The named schemes that it takes."""
+        return tuple(getattr(self.module, "schemes", ()))
+
+    @property
     def widths(self) -> str:
-        """The same, in words."""
-        *others, last = map(str, self.bits)
-        return f"{', '.join(others)} or {last}" if others else last
+        """The bit widths, in words."""
+        return one_of(map(str, self.bits))
 
     @property
     def env(self) -> str:
         return self.module.env
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        return tuple(getattr(self.module, "libraries", ()))
+
+    @property
+    def runtime(self) -> str:
+        """The environment in which its checkpoints are evaluated."""
+        return getattr(self.module, "runtime", "torch")
+
+    def calibrated(self, step: Step) -> bool:
+        """Whether the step looks at text."""
+        settings = self.settings(step)
+        declared = getattr(self.module, "calibrated", None)
+        return settings.calibrated if declared is None else declared(step.level, settings)
 
     @property
     def settings_class(self) -> type[MethodSettings]:
@@ -96,7 +124,7 @@ class Method:
     @property
     def sources(self) -> tuple[str, ...]:
         """The modules whose code computes a checkpoint of this method."""
-        shared = WALK_SOURCES if self.walks else ()
+        shared = WALK_SOURCES if self.walks else LIBRARY_SOURCES
         declared = (*shared, *getattr(self.module, "sources", ()))
         return (self.module.__name__, *(f"meltpoint.{name}" for name in declared))
 
@@ -151,6 +179,12 @@ class Method:
                 f"{self.name}@{level}: no {self.kind} method takes {level.bits} bits; {self.name} "
                 f"takes {self.widths}"
             )
+        if isinstance(level, Scheme) and not any(level.name in m.schemes for m in alike):
+            known = self.schemes or [name for method in alike for name in method.schemes]
+            raise MeltpointError(
+                f"{self.name}@{level}: no {self.kind} method takes this scheme"
+                f"{did_you_mean(level.name, known)}"
+            )
 
 
 def _forms(levels: tuple[type, ...]) -> str:
@@ -176,6 +210,8 @@ def _load(name: str) -> Method:
             raise MeltpointError(f"methods/{name}.py: a method declares {attribute!r}")
     if Bits in method.levels and not method.bits:
         raise MeltpointError(f"methods/{name}.py: a method that takes bit widths declares 'bits'")
+    if Scheme in method.levels and not method.schemes:
+        raise MeltpointError(f"methods/{name}.py: a method that takes schemes declares 'schemes'")
     if method.kind not in KINDS:
         raise MeltpointError(f"methods/{name}.py: kind is one of {', '.join(KINDS)}")
     if not (method.walks or hasattr(method.module, "compress")):

@@ -1,0 +1,85 @@
+"""Checkpoints whose weights a quantization library has packed: read as plain ones, and compared.
+
+A library takes a plain checkpoint and leaves a packed one. What it made of each linear is not taken on
+trust: it is decoded again and compared with what it was.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from meltpoint import skeleton
+from meltpoint.checkpoint import Reader, Writer, copy_companions
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.formats import format_of
+from meltpoint.layers import Before, describe
+from meltpoint.weights import DESCRIPTION
+from meltpoint.weights import describe as describe_checkpoint
+
+
+@contextlib.contextmanager
+def plain(source: Path, place: Path, compute: Compute) -> Iterator[Path]:
+    """The checkpoint itself if its weights are plain; else a decoded copy at `place`, for a while."""
+    if format_of(source) is None:
+        yield source
+        return
+    place.mkdir()
+    try:
+        write_plain(source, place, compute)
+        yield place
+    finally:
+        shutil.rmtree(place)
+
+
+def write_plain(source: Path, target: Path, compute: Compute) -> None:
+    """Writes a checkpoint's decoded weights as a plain one, block by block."""
+    parts = Parts(source, compute)
+    writer = Writer(target, len(parts.blocks) + 1)
+    for names in (parts.others, *parts.blocks):
+        writer.write(parts.reader.read(names))
+    writer.finish()
+    copy_companions(source, target, compute.dtype)
+    shutil.copyfile(source / DESCRIPTION, target / DESCRIPTION)
+
+
+def compare(source: Path, target: Path, compute: Compute) -> dict[str, dict]:
+    """What has become of each of the decoder's linears (`meltpoint.layers.describe`).
+
+    Raises MeltpointError for one that is not quantised.
+    """
+    before, after = Parts(source, compute), Parts(target, compute)
+    earlier = describe_checkpoint(source).get("layers") or {}
+    return {
+        name: _compare(name, before.reader, after.reader, earlier.get(name, {}))
+        for name in before.linears
+    }
+
+
+def _compare(name: str, before: Reader, after: Reader, earlier: dict) -> dict:
+    key = f"{name}.weight"
+    grid = after.grid(key)
+    if grid is None:
+        raise MeltpointError(f"{after.folder}: {name} was left unquantised by the library")
+    return describe(after.read([key])[key], Before(before.read([key])[key], earlier), grid)
+
+
+class Parts:
+    """The names of a checkpoint's parameters, block by block, and what reads them."""
+
+    def __init__(self, folder: Path, compute: Compute) -> None:
+        model = skeleton.build(folder, compute.torch_dtype)
+        self.reader = Reader(folder, compute.torch_dtype, torch.device("cpu"))
+        self.reader.tie(skeleton.tied_names(model))
+        name, blocks = skeleton.decoder_blocks(model)
+        everything = skeleton.parameters_of(model, model, "")
+        self.others = [n for n in everything if not n.startswith(f"{name}.")]
+        self.blocks = [
+            skeleton.parameters_of(model, block, f"{name}.{i}") for i, block in enumerate(blocks)
+        ]
+        self.linears = [
+            f"{name}.{i}.{n}" for i, b in enumerate(blocks) for n in skeleton.linears(b)
+        ]
