@@ -1,0 +1,191 @@
+"""What the methods over llm-compressor share.
+
+The library smooths a model on the calibration's windows, that is, scales weights so that the model
+computes the same as before, and then rounds the decoder's linears to nearest. It holds the whole
+model in memory, with the inputs of one block for all windows, and computes on an accelerator if torch
+sees one, whatever `compute.device` says.
+
+What it reports is not taken on trust. After smoothing the model must still compute what it did, which
+it does not where the library's list of what feeds what does not fit an architecture; something must
+have been scaled; and each linear must be stored in the bits that were asked for.
+"""
+
+import contextlib
+import json
+from pathlib import Path
+from unittest.mock import patch
+
+from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.formats import compressed
+from meltpoint.lazy import LazyModule, torch
+from meltpoint.phases import phase, timed
+from meltpoint.weights import index
+
+checkpoint = LazyModule("meltpoint.checkpoint")
+skeleton = LazyModule("meltpoint.skeleton")
+transformers = LazyModule("transformers")
+
+# Windows are run in batches of as many tokens.
+TOKENS = {"cpu": 4096, "cuda": 16384}
+# Of one window, to see that smoothing leaves the model as it is.
+PROBE = 64
+
+
+def start() -> None:
+    """Imports the library, quietly: its log says at length what the checkpoint says too."""
+    with phase("import"):
+        from llmcompressor import LoggerConfig, configure_logger
+    configure_logger(LoggerConfig(console_log_level="ERROR"))
+
+
+@timed("load")
+def load(source: Path, context):
+    """The whole model, in the study's dtype."""
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        source, dtype=context.compute.torch_dtype, local_files_only=True
+    ).eval()
+
+
+def linears(model) -> dict:
+    """The decoder's linears by their names in the model."""
+    name, blocks = skeleton.decoder_blocks(model)
+    return {
+        f"{name}.{i}.{linear}": module
+        for i, block in enumerate(blocks)
+        for linear, module in skeleton.linears(block).items()
+    }
+
+
+# What reads which output, layer by layer, where the library does not know it or has it wrong: by the
+# end of the scaled layer's name those of the linears that read it.
+ATTENTION = ("q_proj", "k_proj", "v_proj")
+GEMMA = {"input_layernorm": ATTENTION, "pre_feedforward_layernorm": ("gate_proj", "up_proj")}
+READ_FROM_NORMS = {
+    "OPTForCausalLM": {
+        r"layers\.\d+\.self_attn_layer_norm": ATTENTION,
+        r"layers\.\d+\.final_layer_norm": ("fc1",),
+    },
+    "BloomForCausalLM": {
+        "input_layernorm": ("query_key_value",),
+        "post_attention_layernorm": ("dense_h_to_4h",),
+    },
+    "Gemma2ForCausalLM": GEMMA,
+    "Gemma3ForCausalLM": GEMMA,
+}
+
+
+def ending(name: str) -> str:
+    """A pattern of the library's for the layers whose names end so."""
+    return f"re:.*{name}$"
+
+
+def check_known(model, registry, method: str) -> None:
+    """Raises NotApplicable for an architecture of which the library does not know what feeds what."""
+    name = type(model).__name__
+    if name not in registry:
+        raise NotApplicable(f"llm-compressor does not know what {method} scales in {name}")
+
+
+def smooth_and_round(model, smoother, scheme: dict, target: Path, context) -> None:
+    """Smooths the model, rounds its decoder's linears by the scheme, and saves it compressed."""
+    inside = linears(model)
+    before, sums = _outputs(model, context), _sums(model)
+    _oneshot(model, [smoother, _rounding(model, inside, scheme)], context)
+    _check_smoothed(model, smoother, before, sums, context)
+    _save(model, target)
+    check_stored(target, list(inside), scheme["weights"]["num_bits"])
+
+
+def _rounding(model, inside: dict, scheme: dict):
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+
+    kinds = {name for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    groups = {"group_0": {"targets": ["Linear"], **scheme}}
+    return QuantizationModifier(config_groups=groups, ignore=sorted(kinds - set(inside)))
+
+
+def _oneshot(model, recipe: list, context) -> None:
+    from llmcompressor import oneshot
+
+    with _nothing_pinned():
+        # The windows are tokens already, so that no tokenizer is needed: False keeps it from looking.
+        oneshot(model=model, dataset=batches(context), recipe=recipe, processor=False)
+
+
+def batches(context):
+    """The windows as they are, in their order."""
+    samples = [{"input_ids": window} for window in context.windows]
+    size = context.compute.batch_size(context.windows.shape[1], TOKENS)
+    return torch.utils.data.DataLoader(samples, batch_size=size)
+
+
+@contextlib.contextmanager
+def _nothing_pinned():
+    """Lets the library run without an accelerator.
+
+    It pins what it has cached, for faster copies to an accelerator; where there is none torch refuses
+    to pin, and nothing is copied.
+    """
+    if torch.accelerator.is_available():
+        yield
+        return
+    from llmcompressor.pipelines.cache import IntermediatesCache
+
+    with patch.object(IntermediatesCache, "pin_memory", lambda *_: None):
+        yield
+
+
+def _outputs(model, context):
+    """The logits [1, tokens, vocabulary] of the first window's first tokens, float32."""
+    from compressed_tensors.offload import get_execution_device
+
+    tokens = context.windows[:1, :PROBE].to(get_execution_device(model))
+    with torch.no_grad():
+        return model(tokens).logits.float().cpu()
+
+
+def _sums(model) -> dict[str, float]:
+    """A sum of each parameter, which is another once it has been scaled."""
+    return {
+        n: p.detach().cpu().sum(dtype=torch.float64).item() for n, p in model.named_parameters()
+    }
+
+
+def _check_smoothed(model, smoother, before, sums: dict[str, float], context) -> None:
+    """Raises NotApplicable unless weights were scaled, and the model computes what it did before."""
+    from compressed_tensors.quantization import disable_quantization
+
+    method = type(smoother).__name__.removesuffix("Modifier")
+    name = type(model).__name__
+    after = _sums(model)
+    if all(after[key] == value for key, value in sums.items()):
+        raise NotApplicable(f"llm-compressor's {method} found nothing to scale in this {name}")
+    # Linears hold their smoothed weights in full and round them as they run, unless told not to.
+    model.apply(disable_quantization)
+    error = ((_outputs(model, context) - before).norm() / before.norm()).item()
+    if not error <= torch.finfo(model.dtype).eps ** 0.5:
+        raise NotApplicable(
+            f"what llm-compressor's {method} scales in {name} changes what the model computes (its "
+            f"logits by {error:.0%} before anything is rounded): its mappings do not fit"
+        )
+
+
+@timed("save")
+def _save(model, target: Path) -> None:
+    model.save_pretrained(target)
+    # The library's own record of the step; ours is meltpoint.json.
+    (target / "recipe.yaml").unlink()
+    for file in target.glob("*.safetensors"):
+        checkpoint.share(file)
+
+
+def check_stored(target: Path, names: list[str], bits: int) -> None:
+    """Raises MeltpointError unless each named linear is stored quantised, in so many bits."""
+    keys = index(target)
+    plain = [name for name in names if not compressed.parts(name, keys)]
+    config = json.loads((target / "config.json").read_text()).get("quantization_config")
+    if plain or config is None:
+        raise MeltpointError(f"llm-compressor left {(plain or names)[0]} unquantised")
+    stored = compressed.scheme(config)["weights"]["num_bits"]
+    if stored != bits:
+        raise MeltpointError(f"llm-compressor stored {stored} bits where {bits} were asked for")
