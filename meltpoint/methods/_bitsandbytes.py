@@ -1,0 +1,38 @@
+"""What the methods of bitsandbytes share: quantising by transformers, which loads the folder again."""
+
+from pathlib import Path
+
+
+def quantize(source: Path, target: Path, compute, **options) -> None:
+    """Leaves the quantised checkpoint in `target`; `options` are those of `BitsAndBytesConfig`.
+
+    Only the linears of the decoder's blocks are quantised. The model must not run before it is saved:
+    on CPUs with AVX512-BF16 its first pass repacks the 4-bit weights, and what is saved then is wrong.
+    """
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers.utils import logging
+
+    from meltpoint.checkpoint import share
+
+    logging.disable_progress_bar()
+    skipped = _other_linears(source, compute.torch_dtype)
+    model = AutoModelForCausalLM.from_pretrained(
+        source,
+        dtype=compute.torch_dtype,
+        device_map={"": compute.torch_device},
+        quantization_config=BitsAndBytesConfig(llm_int8_skip_modules=skipped, **options),
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+    model.save_pretrained(target)
+    for file in target.glob("*.safetensors"):
+        share(file)
+
+
+def _other_linears(source: Path, dtype) -> list[str]:
+    """The linears outside the decoder's blocks: the head, and projections beside the embeddings."""
+    from meltpoint import skeleton
+
+    model = skeleton.build(source, dtype)
+    blocks, _ = skeleton.decoder_blocks(model)
+    return [name for name in skeleton.linears(model) if not name.startswith(f"{blocks}.")]

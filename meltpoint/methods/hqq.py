@@ -1,0 +1,154 @@
+"""HQQ: weights are rounded on grids whose zero points are fitted to the rounding error, without data.
+
+The weight, flattened row by row, is cut into groups of `group_size`; with `axis=0` a group takes every
+(rows columns / group_size)-th entry. In each ``q = clamp(round(w / s + z), 0, 2^b - 1)`` and
+``w^ = s (q - z)`` with ``s = (max - min) / (2^b - 1)``; z is first ``-min / s`` (at 4 bits rounded),
+then improved in up to 20 half-quadratic steps on ``|w - w^|^p``, p = 0.7: of the error ``e = w - w^``
+the part ``sign(e) max(|e| - |e|^(p-1) / 10, 0)`` is outliers, and z the group's mean of
+``q - (w - outliers) / s``. They end when the weight's mean |e| no longer falls. Other than in the
+article the factor of 10 does not grow.
+
+z is no integer, so zero is on no grid but by chance: zeros of a pruned model are lost, at 4 bits or
+fewer nearly all, and the checkpoint says how many.
+
+Made by hqq's `HQQLinear` with its defaults, linear by linear, on the weights in the study's dtype; the
+head and other linears outside the decoder's blocks are left alone. Scales and zero points are stored,
+and weights dequantised, in hqq's own default of float16 (`compute_dtype`). The solver runs in float16
+on GPUs and in float32 on CPUs, so that codes differ.
+
+The folder is laid out as by hqq's `save_to_safetensors`: under each linear's name the state dict of
+its `HQQLinear`, and `quantization_config` in config.json. Do not load it by transformers 5.17, which
+has no HQQ at present and, with a warning, leaves these linears random. In hqq one is read from the
+tensors t under its name by
+``layer = HQQLinear(None, None, compute_dtype=torch.float16, device="cpu"); layer.load_state_dict(t)``.
+hqq's `save_quantized` and `from_quantized` work on a pickle, `qmodel.pt`, which is not written.
+
+Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning Models", Mobius Labs, 2023.
+"""
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from meltpoint.chain import Bits
+from meltpoint.errors import NotApplicable
+from meltpoint.lazy import torch
+from meltpoint.methods.settings import MethodSettings
+
+kind = "quantization"
+levels = (Bits,)
+bits = (2, 3, 4, 8)
+env = "quantization"
+libraries = ("hqq",)
+sources = ("formats.hqq",)
+
+# Rows of codes that share a byte; ten of 3 bits share an int32, but are filled up.
+PACKED_ROWS = {2: 4, 3: 1, 4: 2, 8: 1}
+
+
+def _multiple_of_8(size: int) -> int:
+    if size != -1 and (size < 8 or size % 8):
+        raise ValueError("a multiple of 8, or -1")
+    return size
+
+
+class Settings(MethodSettings):
+    """The grids."""
+
+    group_size: Annotated[int, AfterValidator(_multiple_of_8)] = Field(
+        64, description="entries that share a grid, a multiple of 8; -1: a row (axis 0: a column)"
+    )
+    axis: int = Field(
+        1, ge=0, le=1, description="1: a group is neighbours, as most kernels need; 0: far apart"
+    )
+    compute_dtype: Literal["float16", "bfloat16", "float32"] = Field(
+        "float16", description="of scales and zero points, and of the arithmetic on them"
+    )
+
+
+def compress(source, target, level, settings, context) -> None:
+    """Leaves the state dicts of hqq's linears, and all else as it is, block by block."""
+    from hqq.core.quantize import BaseQuantizeConfig
+
+    from meltpoint.checkpoint import Writer, copy_companions
+    from meltpoint.packed import Parts
+
+    group_size = None if settings.group_size == -1 else settings.group_size
+    config = BaseQuantizeConfig(level.bits, group_size, axis=settings.axis)
+    model = Parts(source, context.compute)
+    writer = Writer(target, len(model.blocks) + 1)
+    for names in (model.others, *model.blocks):
+        tensors = model.reader.read(names)
+        for linear in model.linears:
+            if (weight := tensors.pop(f"{linear}.weight", None)) is not None:
+                check_size(linear, weight.shape, level.bits, settings)
+                tensors |= packed(linear, weight, config, settings, context.compute)
+        writer.write(tensors)
+    writer.finish()
+    copy_companions(source, target, context.compute.dtype)
+    name_format(target, config)
+
+
+def check_size(linear: str, shape, bits: int, settings: Settings) -> None:
+    """Raises NotApplicable for a weight that hqq cannot cut into groups, or cannot pack."""
+    rows, columns = shape
+    size = settings.group_size
+    if size == -1:
+        size = columns if settings.axis == 1 else rows
+    groups, left = divmod(rows * columns, size)
+    if left:
+        raise NotApplicable(
+            f"hqq needs weights of a multiple of group_size={size} entries; {linear} has "
+            f"{rows} x {columns}"
+        )
+    packed_rows = groups if settings.axis == 1 else size
+    if packed_rows % PACKED_ROWS[bits]:
+        raise NotApplicable(
+            f"hqq packs {PACKED_ROWS[bits]} groups of {bits} bits together; {linear} has {rows} x "
+            f"{columns}, {groups} groups of {size}"
+        )
+
+
+def packed(linear: str, weight, config: dict, settings: Settings, compute) -> dict:
+    """The tensors of the quantised linear by their keys."""
+    from hqq.core.quantize import HQQLinear
+
+    layer = HQQLinear.from_weights(
+        weight.to(compute.torch_device),
+        None,
+        config,
+        compute_dtype=getattr(torch, settings.compute_dtype),
+        device=str(compute.torch_device),
+    )
+    return {f"{linear}.{key}": tensor.detach() for key, tensor in layer.state_dict().items()}
+
+
+def name_format(folder, config: dict) -> None:
+    """Notes in the folder's config.json how its weights are stored, in transformers' words."""
+    from meltpoint.files import write_json
+
+    path = folder / "config.json"
+    format = {"quant_method": "hqq", "quant_config": config, "skip_modules": ["lm_head"]}
+    write_json(path, {**json.loads(path.read_text()), "quantization_config": format})
+
+
+def load(folder, compute):
+    """The model with hqq's own linears, which transformers 5.17 does not make."""
+    from hqq.core.quantize import HQQLinear
+
+    from meltpoint import model
+    from meltpoint.packed import Parts
+
+    loaded = model.load(folder, compute.torch_dtype, compute.torch_device)
+    parts = Parts(folder, compute)
+    for name in parts.linears:
+        keys = {
+            k.removeprefix(f"{name}."): k for k in parts.reader.files if k.startswith(f"{name}.")
+        }
+        layer = HQQLinear(
+            None, None, compute_dtype=compute.torch_dtype, device=str(compute.torch_device)
+        )
+        layer.load_state_dict(parts.reader.stored(keys))
+        loaded.set_submodule(name, layer)
+    return loaded

@@ -1,0 +1,51 @@
+"""LLM.int8(): weights and activations are 8-bit integers but for the few columns with outliers.
+
+A row of the weight, cast to float16, is rounded to ``round(127 w / max |w|)`` with its maximum kept in
+float32. A linear's input is rounded alike, token by token, when it is multiplied; columns of the
+input in which any |x| >= `threshold` are left as they are and multiplied by the dequantised weights.
+Zeros stay zero.
+
+Made by bitsandbytes through transformers, the head and other linears outside the decoder's blocks left
+alone. Evaluated is the same by fake quantisation, in the study's dtype: inputs are cast to float16
+and rounded as in bitsandbytes. There outlier columns are those of the whole batch; here those of each
+window, which is what a batch of one gives, so that results do not depend on the batch. A linear is
+within 2e-5 of bitsandbytes', whose constant for 1 / 127^2 is that far off on CPUs. But a code at the
+edge of a rounding goes either way, and codes behind it with it: whole models differ by a part of what
+int8 itself changes.
+
+Differs from the paper, in which the outlier columns of the weight stay in float16: bitsandbytes keeps
+the int8 weights alone, and so they are dequantised.
+
+Dettmers, Lewis, Belkada and Zettlemoyer, "LLM.int8(): 8-bit Matrix Multiplication for Transformers at
+Scale", NeurIPS 2022.
+"""
+
+from pydantic import Field
+
+from meltpoint.methods import _bitsandbytes
+from meltpoint.methods.settings import MethodSettings
+
+kind = "quantization"
+levels = ()
+env = "quantization"
+libraries = ("bitsandbytes", "accelerate")
+sources = ("methods._bitsandbytes", "formats.bitsandbytes")
+
+
+class Settings(MethodSettings):
+    """The outliers."""
+
+    threshold: float = Field(
+        6.0, ge=0, description="magnitude from which on an input is an outlier; 0: none is"
+    )
+
+
+def compress(source, target, level, settings, context) -> None:
+    """Leaves the checkpoint as transformers saves and loads it."""
+    _bitsandbytes.quantize(
+        source,
+        target,
+        context.compute,
+        load_in_8bit=True,
+        llm_int8_threshold=settings.threshold,
+    )
