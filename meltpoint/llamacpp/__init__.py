@@ -1,0 +1,1 @@
+"""GGUF files and llama.cpp: written, quantised, measured and weighed without leaving the library."""

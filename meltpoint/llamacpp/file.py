@@ -1,0 +1,31 @@
+"""A GGUF file, looked at before llama.cpp is let near it: a broken one could end the process."""
+
+from pathlib import Path
+
+import gguf
+
+from meltpoint.errors import MeltpointError
+
+
+def read(file: Path) -> gguf.GGUFReader:
+    """The file's metadata and tensors, of which none is read yet.
+
+    Raises MeltpointError for one that is missing, truncated or no GGUF file.
+    """
+    try:
+        reader = gguf.GGUFReader(file)
+        if not reader.tensors:
+            raise ValueError("it holds no tensors")
+        return reader
+    except Exception as error:  # whatever a reader meets in bytes of any kind
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise MeltpointError(
+            f"{file} is missing, truncated or no GGUF file ({reason}): fetch or make it again"
+        ) from None
+
+
+def value(reader: gguf.GGUFReader, key: str):
+    """What the metadata says under a key; `{arch}` stands for the architecture's name."""
+    architecture = reader.fields["general.architecture"].contents()
+    found = reader.fields.get(key.format(arch=architecture))
+    return None if found is None else found.contents()

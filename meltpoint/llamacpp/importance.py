@@ -1,0 +1,40 @@
+"""The importance matrix: what a column of a linear's weights counts for, from the calibration."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from meltpoint import skeleton
+from meltpoint.blocks import Walk
+from meltpoint.checkpoint import Reader
+from meltpoint.compute import Compute, return_memory, trim_memory
+from meltpoint.llamacpp.architecture import Names, architecture_of
+from meltpoint.progress import track
+
+
+@torch.no_grad()
+def importance_matrix(
+    source: Path, windows: torch.Tensor, compute: Compute
+) -> dict[str, np.ndarray]:
+    """The mean square of each column's input over all calibration tokens: float32 [columns].
+
+    By the tensors' names in the GGUF file. One block is held at a time. `windows` are int64 [windows,
+    tokens].
+    """
+    return_memory()
+    walk = Walk(Reader(source, compute.torch_dtype, compute.torch_device), windows, compute)
+    names = Names(walk.model.config, architecture_of(walk.model.config))
+    walk.embed()
+    found: dict[str, np.ndarray] = {}
+    for index in track(range(len(walk.blocks)), "gguf: importance matrix"):
+        tensors = walk.reader.read(walk.names(index))
+        skeleton.fill(walk.model, tensors)
+        statistics = walk.collect(index, ("norm",), advance=True)
+        for linear, collected in statistics.items():
+            squares = collected.norm / windows.shape[1]
+            found[names[f"{walk.name}.{index}.{linear}.weight"]] = squares.cpu().numpy()
+        skeleton.empty(walk.model, tensors)
+        del tensors
+        trim_memory()
+    return found

@@ -1,0 +1,55 @@
+"""What a GGUF file has made of a checkpoint's linears, read from the file."""
+
+from pathlib import Path
+
+import gguf
+import torch
+
+from meltpoint import skeleton
+from meltpoint.checkpoint import Reader
+from meltpoint.layers import Before, Quantized, describe
+from meltpoint.llamacpp.architecture import Names, architecture_of, heads_to_permute, unpermute
+from meltpoint.llamacpp.file import read
+from meltpoint.llamacpp.quantize import GROUPS
+from meltpoint.weights import describe as describe_checkpoint
+
+
+def layers(source: Path, file: Path) -> dict[str, dict]:
+    """The decoder's linears by name, each as `meltpoint.layers.describe` has it, one held at a time."""
+    model = skeleton.build(source, torch.float32)
+    names = Names(model.config, architecture_of(model.config))
+    before = Reader(source, torch.float32, torch.device("cpu"))
+    before.tie(skeleton.tied_names(model))
+    tensors = {tensor.name: tensor for tensor in read(file).tensors}
+    earlier = describe_checkpoint(source).get("layers", {})
+    prefix, blocks = skeleton.decoder_blocks(model)
+    found = {}
+    for index, block in enumerate(blocks):
+        for linear in skeleton.linears(block):
+            name = f"{prefix}.{index}.{linear}"
+            key = f"{name}.weight"
+            tensor = tensors[names[key]]
+            state = Before(before.read([key])[key], earlier.get(name, {}))
+            found[name] = describe(_weight(tensor, key, model.config), state, grid(tensor))
+    return found
+
+
+def _weight(tensor: gguf.ReaderTensor, name: str, config) -> torch.Tensor:
+    """The weight as the model has it, float32 [rows, columns]."""
+    weight = torch.from_numpy(gguf.dequantize(tensor.data, tensor.tensor_type))
+    heads = heads_to_permute(name, config, architecture_of(config))
+    return unpermute(weight, heads) if heads else weight
+
+
+def grid(tensor: gguf.ReaderTensor) -> Quantized | None:
+    """What a tensor's type stores of it; None for one that is stored in 16 or 32 bits.
+
+    What scales (and minima, signs and the rest) cost in all is exact, as if it were one scale a group.
+    """
+    kind = gguf.GGMLQuantizationType(tensor.tensor_type)
+    if kind.name not in GROUPS:
+        return None
+    bits, group_size, symmetric = GROUPS[kind.name]
+    columns, size = gguf.GGML_QUANT_SIZES[kind]
+    overhead = (8 * size - bits * columns) * group_size // columns
+    return Quantized(bits, group_size, symmetric, overhead - (0 if symmetric else bits))

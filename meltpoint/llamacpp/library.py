@@ -1,0 +1,38 @@
+"""llama.cpp, imported when it is first used, silent but for what it last complained of."""
+
+import functools
+from collections import deque
+
+# GGML_LOG_LEVEL_ERROR of ggml.h.
+ERROR = 4
+_complaints: deque[str] = deque(maxlen=2)
+
+
+@functools.cache
+def llama_cpp():
+    """The module, with llama.cpp's log caught and its backends ready."""
+    import llama_cpp as module
+
+    module.llama_log_set(_callback(module), None)
+    module.llama_backend_init()
+    return module
+
+
+@functools.cache
+def _callback(module):
+    """Kept for as long as the process runs: llama.cpp calls it from its own threads."""
+
+    @module.llama_log_callback
+    def note(level: int, text: bytes, _) -> None:
+        line = text.decode(errors="replace").strip(" =\n")
+        if level == ERROR and line:
+            _complaints.append(line.splitlines()[-1].strip())
+
+    return note
+
+
+def complaint() -> str:
+    """llama.cpp's last lines of error, the cause and what failed of it, which are forgotten then."""
+    lines = list(_complaints)
+    _complaints.clear()
+    return "; ".join(lines) or "it does not say why"

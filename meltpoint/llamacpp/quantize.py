@@ -1,0 +1,70 @@
+"""llama.cpp's own quantization of a GGUF file, called in the process."""
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from meltpoint import skeleton
+from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.llamacpp.library import complaint, llama_cpp
+from meltpoint.phases import timed
+
+# The number of columns that a block takes in the scheme's main type, which widths must be multiples of.
+BLOCKS = {"q8_0": 32, "q4_0": 32}
+LARGE_BLOCK = 256
+# Of a type: the bits of a code, how many weights share a scale, and whether there is no minimum.
+GROUPS = {
+    "Q8_0": (8, 32, True), "Q4_0": (4, 32, True), "Q4_1": (4, 32, False),
+    "Q5_0": (5, 32, True), "Q5_1": (5, 32, False),
+    "Q2_K": (2, 16, False), "Q3_K": (3, 16, True), "Q4_K": (4, 32, False),
+    "Q5_K": (5, 32, False), "Q6_K": (6, 16, True),
+    "IQ1_M": (1, 16, True), "IQ2_XXS": (2, 32, True), "IQ2_XS": (2, 16, True),
+    "IQ2_S": (2, 16, True), "IQ3_XXS": (3, 32, True), "IQ3_S": (3, 32, True),
+    "IQ4_NL": (4, 32, True), "IQ4_XS": (4, 32, True),
+}  # fmt: skip
+
+
+def check_widths(source: Path, scheme: str) -> None:
+    """Raises NotApplicable where a linear's width is no multiple of what the scheme's blocks take.
+
+    llama.cpp itself would store such a linear in another type and say so in its log alone.
+    """
+    block = 1 if scheme == "f16" else BLOCKS.get(scheme, LARGE_BLOCK)
+    name, blocks = skeleton.decoder_blocks(skeleton.build(source, torch.float32))
+    for index, module in enumerate(blocks):
+        for linear, layer in skeleton.linears(module).items():
+            if layer.in_features % block:
+                raise NotApplicable(
+                    f"{scheme} needs input widths that are multiples of {block}; "
+                    f"{name}.{index}.{linear} has {layer.in_features}"
+                )
+
+
+@timed("save")
+def quantize(
+    source: Path, target: Path, scheme: str, threads: int, importance: dict[str, np.ndarray] | None
+) -> None:
+    """Writes a 16-bit GGUF file in a scheme's mixture of types.
+
+    `importance` weighs the columns of a tensor by its name: float32 [columns]. Raises MeltpointError
+    with llama.cpp's reason where it fails.
+    """
+    library = llama_cpp()
+    parameters = library.llama_model_quantize_default_params()
+    parameters.ftype = getattr(library, f"LLAMA_FTYPE_MOSTLY_{scheme.upper()}")
+    parameters.nthread = threads
+    if importance is not None:
+        parameters.imatrix = _array(library, importance)
+    if library.llama_model_quantize(str(source).encode(), str(target).encode(), parameters):
+        raise MeltpointError(f"llama.cpp cannot quantise {source} to {scheme}: {complaint()}")
+
+
+def _array(library, importance: dict[str, np.ndarray]):
+    """llama.cpp's array of names and numbers, which an entry without a name ends."""
+    array = (library.llama_model_imatrix_data * (len(importance) + 1))()
+    for entry, (name, columns) in zip(array, importance.items(), strict=False):
+        pointer = columns.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        entry.name, entry.data, entry.size = name.encode(), pointer, len(columns)
+    return array

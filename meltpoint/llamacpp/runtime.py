@@ -1,0 +1,110 @@
+"""What is measured of a GGUF file in llama.cpp: the likelihood of tokens, and speed."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import gguf
+import numpy as np
+
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.llamacpp.file import value
+from meltpoint.llamacpp.library import llama_cpp
+from meltpoint.llamacpp.session import Context, loaded
+from meltpoint.progress import track
+
+# Logits that are held at once, float32: 64 MiB.
+LOGITS = 2**24
+LARGEST_BATCH = 512
+# These are run with attention to all tokens, whatever their files say of a sliding window.
+ATTENDS_TO_ALL = ("llama", "qwen2", "qwen3")
+
+
+class Speed(NamedTuple):
+    """Seconds to load a model; tokens a second of each run, of reading a prompt and of generating."""
+
+    load: float
+    prompt: list[float]
+    generate: list[float]
+
+
+def token_nll(file: Path, windows: np.ndarray, compute: Compute) -> np.ndarray:
+    """The negative log likelihood of each predicted token in nats: float32 [windows, window - 1].
+
+    `windows` are token numbers [windows, window], used as they are: no token is put before them, and
+    each begins anew. Raises MeltpointError for a broken file or numbers that the model has no token
+    for, NotApplicable for windows that llama.cpp does not slide over as the model does.
+    """
+    length = windows.shape[1]
+    with loaded(file, compute) as model:
+        _check_window(model.metadata, length)
+        _check_tokens(file, windows, model.vocabulary)
+        size = max(1, min(length - 1, LARGEST_BATCH, LOGITS // model.vocabulary))
+        with model.context(length, size) as context:
+            return np.stack([_window_nll(context, row) for row in track(windows, "perplexity")])
+
+
+def speed(file: Path, prompt: int, generate: int, runs: int, compute: Compute) -> Speed:
+    """How fast llama.cpp reads a prompt of so many tokens, and then so many more, one by one.
+
+    A run before those that count warms up. The tokens are drawn at random and the same in each run,
+    as in llama.cpp's own bench: which they are makes no difference to the time that they take.
+    """
+    start = time.perf_counter()
+    with loaded(file, compute) as model:
+        load = time.perf_counter() - start
+        tokens = np.random.default_rng(0).integers(0, model.vocabulary, prompt + generate)
+        seconds = []
+        with model.context(prompt + generate, min(prompt, LARGEST_BATCH)) as context:
+            for _ in range(runs + 1):
+                context.clear()
+                reading = _seconds(context, tokens[:prompt], context.size)
+                seconds.append((reading, _seconds(context, tokens[prompt:], 1)))
+    counted = seconds[1:]
+    return Speed(load, [prompt / s for s, _ in counted], [generate / s for _, s in counted])
+
+
+def _seconds(context: Context, tokens: np.ndarray, step: int) -> float:
+    start = time.perf_counter()
+    for part in _parts(tokens, step):
+        context.read(part, last_only=True)
+    llama_cpp().llama_synchronize(context.handle)
+    return time.perf_counter() - start
+
+
+def _window_nll(context: Context, window: np.ndarray) -> np.ndarray:
+    context.clear()
+    inputs, targets = (_parts(part, context.size) for part in (window[:-1], window[1:]))
+    return np.concatenate([_nll(context.read(x), y) for x, y in zip(inputs, targets, strict=True)])
+
+
+def _nll(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """``log sum exp - logit``, of each row's target: float32 [tokens]."""
+    largest = logits.max(axis=1)
+    total = np.exp(logits - largest[:, None]).sum(axis=1, dtype=np.float64)
+    chosen = logits[np.arange(len(targets)), targets]
+    return (np.log(total) + largest - chosen).astype(np.float32)
+
+
+def _parts(tokens: np.ndarray, size: int) -> list[np.ndarray]:
+    return [tokens[start : start + size] for start in range(0, len(tokens), size)]
+
+
+def _check_window(metadata: gguf.GGUFReader, window: int) -> None:
+    sliding = value(metadata, "{arch}.attention.sliding_window")
+    architecture = value(metadata, "general.architecture")
+    if architecture in ATTENDS_TO_ALL and sliding is not None and sliding < window:
+        raise NotApplicable(
+            f"llama.cpp lets this model see all {window} tokens of a window, where its config lets it "
+            f"see {sliding} at a time: use windows of {sliding} or less"
+        )
+
+
+def _check_tokens(file: Path, tokens: np.ndarray, vocabulary: int) -> None:
+    outside = tokens[(tokens < 0) | (tokens >= vocabulary)]
+    if len(outside):
+        raise MeltpointError(
+            f"{file} has {vocabulary} tokens, and the windows hold number {outside[0]}: use tokens of "
+            "the model's own tokenizer"
+        )

@@ -1,0 +1,119 @@
+"""A model that llama.cpp has loaded, and a sequence of tokens that it reads.
+
+Nothing is left to chance that results depend on: weights stay as their types have them in the file
+(llama.cpp would repack some for the processor, and add up in another order on each kind of one),
+the threads are the study's. The cache's keys and values are float16, as in llama.cpp's own tools.
+"""
+
+import ctypes
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.llamacpp.file import read
+from meltpoint.llamacpp.library import complaint, llama_cpp
+
+
+class Context:
+    """A sequence of tokens that llama.cpp has read so far, and the logits of the last batch."""
+
+    def __init__(self, handle, batch, size: int, vocabulary: int) -> None:
+        self.handle, self.size = handle, size
+        self._batch, self._vocabulary, self._position = batch, vocabulary, 0
+        self._tokens, self._positions, self._wanted = (
+            np.ctypeslib.as_array(field, (size,))
+            for field in (batch.token, batch.pos, batch.logits)
+        )
+        for i in range(size):
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
+
+    def clear(self) -> None:
+        """Forgets what was read."""
+        library = llama_cpp()
+        library.llama_memory_clear(library.llama_get_memory(self.handle), True)
+        self._position = 0
+
+    def read(self, tokens: np.ndarray, last_only: bool = False) -> np.ndarray:
+        """Reads on by these tokens, `size` at the most.
+
+        Returns the logits after each, or after the last: float32 [tokens, vocabulary], there until the
+        next batch is read.
+        """
+        library, count = llama_cpp(), len(tokens)
+        self._batch.n_tokens = count
+        self._tokens[:count] = tokens
+        self._positions[:count] = range(self._position, self._position + count)
+        self._wanted[:count] = not last_only
+        self._wanted[count - 1] = True
+        if code := library.llama_decode(self.handle, self._batch):
+            raise MeltpointError(f"llama.cpp cannot go on (code {code}): {complaint()}")
+        self._position += count
+        shape = (1 if last_only else count, self._vocabulary)
+        return np.ctypeslib.as_array(library.llama_get_logits(self.handle), shape)
+
+
+class Model:
+    """A model in memory; `metadata` is its file's."""
+
+    def __init__(self, handle, metadata: gguf.GGUFReader | None, compute: Compute) -> None:
+        library = llama_cpp()
+        self.metadata, self._handle, self._compute = metadata, handle, compute
+        self.tokenizer = library.llama_model_get_vocab(handle)
+        self.vocabulary = library.llama_vocab_n_tokens(self.tokenizer)
+
+    @contextmanager
+    def context(self, length: int, size: int) -> Iterator[Context]:
+        """A cache of so many tokens, and room for batches of `size`."""
+        library = llama_cpp()
+        parameters = library.llama_context_default_params()
+        parameters.n_ctx, parameters.n_batch, parameters.n_ubatch = length, size, size
+        parameters.n_threads = parameters.n_threads_batch = self._compute.threads
+        handle = library.llama_init_from_model(self._handle, parameters)
+        if not handle:
+            raise MeltpointError(f"llama.cpp has no room for {length} tokens: {complaint()}")
+        batch = library.llama_batch_init(size, 0, 1)
+        try:
+            yield Context(handle, batch, size, self.vocabulary)
+        finally:
+            library.llama_batch_free(batch)
+            library.llama_free(handle)
+
+
+@contextmanager
+def loaded(file: Path, compute: Compute, vocabulary_only: bool = False) -> Iterator[Model]:
+    """A file's model, in memory for a while; raises MeltpointError where it is broken."""
+    metadata = None if vocabulary_only else read(file)
+    library = llama_cpp()
+    parameters = library.llama_model_default_params()
+    on_gpu = not vocabulary_only and compute.torch_device.type == "cuda"
+    parameters.n_gpu_layers = -1 if on_gpu and library.llama_supports_gpu_offload() else 0
+    parameters.vocab_only = vocabulary_only
+    # Its AMX kernels, which need repacked weights, have been seen to end the process.
+    parameters.use_extra_bufts = False
+    handle = library.llama_model_load_from_file(str(file).encode(), parameters)
+    if not handle:
+        raise MeltpointError(f"{file} cannot be loaded by llama.cpp: {complaint()}")
+    try:
+        yield Model(handle, metadata, compute)
+    finally:
+        library.llama_model_free(handle)
+
+
+def tokenize(file: Path, texts: Iterable[str]) -> list[list[int]]:
+    """llama.cpp's tokens of some texts, by a file's vocabulary alone; no special tokens are added."""
+    with loaded(file, Compute(device="cpu"), vocabulary_only=True) as model:
+        return [_tokenize(model, text.encode()) for text in texts]
+
+
+def _tokenize(model: Model, text: bytes) -> list[int]:
+    # A token for each byte, and one for a space before them, are the most that it can be.
+    tokens = (ctypes.c_int32 * (len(text) + 8))()
+    count = llama_cpp().llama_tokenize(
+        model.tokenizer, text, len(text), tokens, len(tokens), False, False
+    )
+    return list(tokens[:count])

@@ -1,0 +1,107 @@
+"""GGUF: llama.cpp's files in one of its named schemes, run by llama.cpp itself.
+
+A scheme is a mixture of types: what matters more gets more bits (in q4_k_m half of the value and down
+projections have 6, the head has 6). A type stores blocks of 32 or 256 columns: codes, a 16-bit scale of
+the block, and in q2_k to q6_k and the iq types scales of 16 or 32 columns in a few bits each. q4_0,
+q8_0, q3_k and q6_k are symmetric, ``w^ = d q``; q2_k, q4_k and q5_k have a minimum besides,
+``w^ = d q - m``; the iq types take codes or groups of them from a book. Scales and codes come of
+llama.cpp's search for a small weighted squared error. It starts from the checkpoint rounded to float16,
+which is the scheme f16; norms and biases are float32 throughout.
+
+The importance matrix weighs the columns in that error by the mean square of their inputs over the
+calibration, ``h_j = mean_t x_tj^2``, as llama.cpp's own tool gathers it. iq2_m and iq1_m cannot do
+without and always get one, the others by `imatrix=on`; f16 and q8_0 have no use for it.
+
+Zero is a level of the symmetric types alone: q4_k and q5_k fill most pruned weights, iq types all. A
+width that a scheme's blocks do not fill is not applicable, where llama.cpp would store that linear in
+another type. So is a model that it would run otherwise than transformers does. The tokenizer comes
+into the file where llama.cpp splits trial sentences as it does; otherwise the file has no vocabulary:
+it runs on token numbers and takes no text. It ends a chain: no other method reads it.
+
+llama.cpp, https://github.com/ggml-org/llama.cpp, by Gerganov and contributors; k-quants, iq types and
+importance matrix by Kawrakow (its pull requests 1684, 4773, 4861). No paper describes them.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from meltpoint.chain import Scheme
+from meltpoint.errors import NotApplicable
+from meltpoint.formats import GGUF
+from meltpoint.methods.settings import CalibratedSettings
+
+kind = "quantization"
+levels = (Scheme,)
+schemes = (
+    "f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m", "q2_k", "iq4_xs", "iq3_m", "iq2_m",
+    "iq1_m",
+)  # fmt: skip
+env = "llama"
+runtime = "llama"
+libraries = ("gguf", "llama-cpp-python")
+sources = (
+    "blocks",
+    "calibration",
+    "layers",
+    "statistics",
+    "llamacpp.architecture",
+    "llamacpp.convert",
+    "llamacpp.importance",
+    "llamacpp.layers",
+    "llamacpp.quantize",
+    "llamacpp.tokenizer",
+)
+
+NEED_IMPORTANCE = ("iq2_m", "iq1_m")
+IGNORE_IMPORTANCE = ("f16", "q8_0")
+
+
+class Settings(CalibratedSettings):
+    """The importance matrix."""
+
+    imatrix: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="weigh columns by their inputs' mean square over the calibration; auto: for the "
+        "schemes that cannot do without (iq2_m, iq1_m)",
+    )
+
+    def idle(self) -> set[str]:
+        calibration = set(CalibratedSettings.model_fields)
+        return calibration if self.imatrix == "off" else set()
+
+
+def calibrated(level: Scheme, settings: Settings) -> bool:
+    """Whether a step looks at text."""
+    if settings.imatrix == "auto":
+        return level.name in NEED_IMPORTANCE
+    return settings.imatrix == "on" and level.name not in IGNORE_IMPORTANCE
+
+
+def compress(source: Path, target: Path, level: Scheme, settings: Settings, context) -> dict:
+    """Leaves `model.gguf`; returns what it makes of each linear.
+
+    Raises NotApplicable for a model that llama.cpp would not run as it is, for widths that the
+    scheme's blocks do not fill, and without an importance matrix for the schemes that need one.
+    """
+    from meltpoint.llamacpp.convert import write_gguf
+    from meltpoint.llamacpp.importance import importance_matrix
+    from meltpoint.llamacpp.layers import layers
+    from meltpoint.llamacpp.quantize import check_widths, quantize
+
+    scheme, file = level.name, target / GGUF
+    if scheme in NEED_IMPORTANCE and context.windows is None:
+        raise NotApplicable(f"{scheme} needs an importance matrix: leave imatrix at auto")
+    check_widths(source, scheme)
+    if scheme == "f16":
+        write_gguf(source, file)
+        return layers(source, file)
+    half = target / "f16.gguf"
+    write_gguf(source, half)
+    importance = None
+    if context.windows is not None:
+        importance = importance_matrix(source, context.windows, context.compute)
+    quantize(half, file, scheme, context.compute.threads, importance)
+    half.unlink()
+    return layers(source, file)
