@@ -1,4 +1,5 @@
 # make run: the default study, offline. make test: all tests. Both set up .venv first.
+# make gguf: llama.cpp besides, compiled in minutes. make test-slow: the tests that take minutes too.
 # CORES is how many jobs run at once; STUDY is another study's file.
 
 CORES ?= $(shell python3 -c "import os; print(os.cpu_count())")
@@ -7,7 +8,7 @@ STUDY ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: run dry test check setup reference
+.PHONY: run dry test test-slow check setup gguf reference
 
 run: setup
 	$(VENV)/bin/snakemake --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
@@ -17,6 +18,9 @@ dry: setup
 
 test: setup
 	$(VENV)/bin/python -m pytest
+
+test-slow: setup gguf
+	$(VENV)/bin/python -m pytest -m "slow or not slow"
 
 check: setup
 	$(VENV)/bin/ruff check .
@@ -29,6 +33,9 @@ reference: setup
 	$(VENV)/bin/python -m meltpoint.reference
 
 setup: $(STAMP)
+
+gguf: setup
+	$(VENV)/bin/pip install --quiet -r requirements-gguf.txt
 
 # PyTorch first and by itself: a package that asks for it later must not choose another build.
 $(STAMP): requirements.txt

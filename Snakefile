@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 from meltpoint.errors import MeltpointError
@@ -17,6 +18,8 @@ if not workflow.overwrite_configfiles:
 
 try:
     plan = Plan(config, workflow.overwrite_configfiles, Path(workflow.basedir))
+    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+        plan.check_libraries()
 except MeltpointError as error:
     sys.exit(f"Error: {error}")
 if workflow.is_main_process:

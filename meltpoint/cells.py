@@ -14,12 +14,19 @@ def skipped(checkpoint: Path, cell: Path, recipe: dict) -> bool:
     description = describe(checkpoint)
     if description["status"] == "ok":
         return False
+    write_not_applicable(cell, checkpoint, recipe, description["reason"])
+    return True
+
+
+def write_not_applicable(cell: Path, checkpoint: Path, recipe: dict, reason: str) -> None:
+    """Writes the cell of what cannot be measured, or was not made."""
+    description = describe(checkpoint)
     write_json(
         cell,
         {
             **recipe["cell"],
-            "status": description["status"],
-            "reason": description["reason"],
+            "status": "not_applicable",
+            "reason": reason,
             **dict.fromkeys(("metric", "unit", "value", "stderr", "difference")),
             "sparsity": description["sparsity"],
             "protocol": recipe["protocol"],
@@ -28,7 +35,6 @@ def skipped(checkpoint: Path, cell: Path, recipe: dict) -> bool:
             "peak_memory": 0,
         },
     )
-    return True
 
 
 def write_cell(cell: Path, checkpoint: Path, recipe: dict, start: float, **result: object) -> None:

@@ -27,6 +27,7 @@ from meltpoint.sections import (
     PerplexityEvaluation,
     Section,
     SizeEvaluation,
+    SpeedEvaluation,
     Sweep,
     Table,
     TokenCorpus,
@@ -68,8 +69,10 @@ Calibration = Annotated[
     _by_key("corpus", "windows"),
 ]
 Evaluation = Annotated[
-    Annotated[PerplexityEvaluation, Tag("perplexity")] | Annotated[SizeEvaluation, Tag("size")],
-    _by_key("perplexity", "size"),
+    Annotated[PerplexityEvaluation, Tag("perplexity")]
+    | Annotated[SizeEvaluation, Tag("size")]
+    | Annotated[SpeedEvaluation, Tag("speed")],
+    _by_key("perplexity", "size", "speed"),
 ]
 
 
@@ -118,11 +121,10 @@ class StudyConfig(Section):
         for key, kind, name in self._named():
             if name not in (known := names.get(kind, groups)):
                 raise ValueError(f"{key}: undefined {kind} {name!r}{did_you_mean(name, known)}")
-        for key, section, part in self._drawn(groups):
-            if part.value not in section.evaluations:
+        for key, section, name in self._drawn(groups):
+            if name not in section.evaluations:
                 raise ValueError(
-                    f"{key}.value: {part.of} is not evaluated on {part.value!r}"
-                    f"{did_you_mean(part.value, section.evaluations)}"
+                    f"{key} is not evaluated on {name!r}{did_you_mean(name, section.evaluations)}"
                 )
         return self
 
@@ -145,9 +147,13 @@ class StudyConfig(Section):
                 yield f"{kind}.{name}.of", "sweep or group of chains", part.of
 
     def _drawn(self, groups):
+        """Every evaluation that is shown: (where and of what, the sweep or chains, its name)."""
         for kind in ("tables", "figures"):
             for name, part in getattr(self, kind).items():
-                yield f"{kind}.{name}", groups[part.of], part
+                for shown in part.evaluations:
+                    axes = ("value", *(("x", "y") if kind == "figures" else ()))
+                    axis = next((a for a in axes if getattr(part, a) == shown), "value")
+                    yield f"{kind}.{name}.{axis}: {part.of}", groups[part.of], shown
 
 
 def load(raw: dict, source: str) -> StudyConfig:

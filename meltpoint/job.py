@@ -42,6 +42,12 @@ def job(snakemake, computes: bool = True) -> Iterator[tuple[dict, Compute]]:
         logging.info("seconds %s", json.dumps(report()))
     except MeltpointError as error:
         _end(str(error))
+    except ModuleNotFoundError as error:
+        logging.exception("failed")
+        _end(
+            f"the package {error.name!r} is missing here: run with --use-conda, or install what the "
+            "rule's file in envs/ lists"
+        )
     except Exception as error:
         logging.exception("failed")
         if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from meltpoint import config as schema
-from meltpoint import methods, published
+from meltpoint import libraries, methods, published
 from meltpoint.chain import DENSE, Sparsity
 from meltpoint.errors import MeltpointError, at
 from meltpoint.files import HashCache, from_here
@@ -136,8 +136,8 @@ class Plan:
 
     def _calibration(self, wildcards) -> str | None:
         step = self.study.steps(wildcards.prefix + wildcards.step)[-1]
-        settings = methods.find(step.method).settings(step)
-        return settings.calibration if settings.calibrated else None
+        method = methods.find(step.method)
+        return method.settings(step).calibration if method.calibrated(step) else None
 
     def calibration_windows(self, wildcards) -> list[str]:
         """The file that a step's calibration is given in, as a list of one or none."""
@@ -161,6 +161,20 @@ class Plan:
         file = self.recipes.corpus_file(corpus)
         return [] if file is None else [str(file)]
 
+    def check_libraries(self) -> None:
+        """Raises MeltpointError where a cell that is still to be made needs a package that is not here.
+
+        For runs without --use-conda, where every job runs in the environment that runs Snakemake.
+        """
+        steps = {
+            step.method
+            for cell in self.study.all_cells
+            if not Path(self._cell(*cell)).exists()
+            for step in self.study.steps(cell[1])
+        }
+        for method in map(methods.find, sorted(steps)):
+            libraries.check(method.name, method.libraries, self.recipes.envs / f"{method.env}.yaml")
+
     # --- evaluation -----------------------------------------------------------------------------
 
     def checkpoint(self, wildcards) -> str:
@@ -169,6 +183,16 @@ class Plan:
     def evaluation_tokens(self, wildcards) -> str:
         corpus = self.config.evaluations[wildcards.evaluation].perplexity
         return f"{self.results}/tokens/{wildcards.model}/{corpus}.npy"
+
+    def env(self, wildcards) -> str:
+        """The environment that a cell is measured in."""
+        return f"../envs/{self.recipes.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
+
+    def dense_cell(self, wildcards) -> list[str]:
+        """The dense model's cell, to which a chain's is compared; none for dense itself."""
+        if wildcards.chain == DENSE:
+            return []
+        return [self._cell(wildcards.model, DENSE, wildcards.evaluation)]
 
     def dense_nll(self, wildcards) -> list[str]:
         """The dense model's losses, to which a chain's are compared; none for dense itself."""
@@ -182,7 +206,8 @@ class Plan:
     def cells_of(self, section: str, name: str) -> list[str]:
         """The cells that a table or figure shows."""
         part = getattr(self.config, section)[name]
-        return [self._cell(*cell) for cell in self.study.cells(part.of, part.value)]
+        cells = (cell for name in part.evaluations for cell in self.study.cells(part.of, name))
+        return [self._cell(*cell) for cell in cells]
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
         """A sweep's cells of perplexity."""

@@ -32,25 +32,34 @@ CODE = {
     "tokens": "meltpoint.corpora",
     "perplexity": "meltpoint.evaluation.perplexity",
     "size": "meltpoint.evaluation.size",
+    "speed": "meltpoint.evaluation.speed",
     "transitions": "meltpoint.analysis.transitions",
     "table": "meltpoint.analysis.tables",
     "curves": "meltpoint.figures.curves",
     "spread": "meltpoint.figures.spread",
+    "tradeoff": "meltpoint.figures.tradeoff",
+    "contour": "meltpoint.figures.contour",
     "report": "meltpoint.report.build",
 }
 DRAWN_WITH = (
     *("meltpoint.analysis.frame", "meltpoint.analysis.levels", "meltpoint.analysis.rows"),
-    "meltpoint.text",
+    *("meltpoint.analysis.matching", "meltpoint.analysis.units", "meltpoint.text"),
 )
 # What the same results are made with besides, and does not lie beside the module above.
 BESIDES = {
     "tokens": ("meltpoint.tokens",),
-    "size": ("meltpoint.layers",),
+    "size": ("meltpoint.formats.__init__", "meltpoint.layers"),
     "transitions": ("meltpoint.analysis.frame",),
     "table": ("meltpoint.analysis.frame",),
     "curves": DRAWN_WITH,
     "spread": DRAWN_WITH,
+    "tradeoff": DRAWN_WITH,
+    "contour": (*DRAWN_WITH, "meltpoint.chain"),
 }
+
+LLAMA_CODE = tuple(
+    f"meltpoint.llamacpp.{name}" for name in ("file", "library", "runtime", "session", "size")
+)
 
 # Where the template, the styles and the script of a page lie.
 PAGE = Path(study_page.__file__).parent
@@ -139,7 +148,7 @@ class Recipes:
         method = methods.find(step.method)
         settings = self.study.settings(step)
         inputs = [self.checkpoint(model, prefix)]
-        if method.settings(step).calibrated:
+        if method.calibrated(step):
             if file := self.windows_file(settings["calibration"]):
                 settings["windows"] = {"file": self.hashes.file(file)}
             else:
@@ -159,17 +168,39 @@ class Recipes:
 
     def evaluation(self, model: str, chain: str, evaluation: str) -> str:
         """A cell: its protocol."""
-        protocol = self.config.evaluations[evaluation].model_dump(mode="json")
-        kind = "perplexity" if self.study.perplexity(evaluation) else "size"
-        inputs = [self.checkpoint(model, chain)]
-        if kind == "perplexity":
-            inputs.append(self.tokens(model, protocol["perplexity"]))
-            protocol |= {"dtype": self.config.compute.dtype}
+        declared = self.config.evaluations[evaluation]
+        protocol, inputs = declared.model_dump(mode="json"), [self.checkpoint(model, chain)]
         cell = {"model": model, "chain": chain, "evaluation": evaluation}
-        return self._json(kind, "torch", *inputs, cell=cell, protocol=protocol)
+        facts = {"cell": cell, "protocol": protocol}
+        if declared.kind == "perplexity":
+            inputs.append(self.tokens(model, protocol["perplexity"]))
+        if declared.kind != "size":
+            protocol |= {"dtype": self.config.compute.dtype}
+        if declared.kind == "speed":
+            protocol |= {key: getattr(self.config.compute, key) for key in ("threads", "device")}
+        if besides := self._besides(chain):
+            facts["besides"] = code(besides)
+        return self._json(declared.kind, self.runtime(chain, evaluation), *inputs, **facts)
 
-    def _cells(self, group: str, evaluation: str) -> list[str]:
-        return [self.evaluation(*cell) for cell in self.study.cells(group, evaluation)]
+    def _besides(self, chain: str) -> tuple[str, ...]:
+        """The modules that compute a cell besides, for some chains."""
+        last = self.study.steps(chain)[-1:]
+        by_llama = any(methods.find(step.method).runtime == "llama" for step in last)
+        return LLAMA_CODE if by_llama else ()
+
+    def runtime(self, chain: str, evaluation: str) -> str:
+        """The environment that a chain's cell is measured in: speed in that of its last method."""
+        steps = self.study.steps(chain)
+        if not steps:
+            return "torch"
+        last = methods.find(steps[-1].method)
+        by_library = self.config.evaluations[evaluation].kind == "speed" and not last.walks
+        return last.env if by_library else last.runtime
+
+    def _cells(self, part) -> list[str]:
+        """The cells that a table or figure shows."""
+        cells = (cell for name in part.evaluations for cell in self.study.cells(part.of, name))
+        return [self.evaluation(*cell) for cell in cells]
 
     def steps(self, group: str) -> dict[str, dict]:
         """Per chain of a group: what the tidy frame says of it (method, level, settings, kind)."""
@@ -197,18 +228,18 @@ class Recipes:
         table = self.config.tables[name]
         facts = {"spec": table.model_dump(mode="json"), "steps": self.steps(table.of)}
         facts |= self._beside(table)
-        return self._json("table", "analysis", *self._cells(table.of, table.value), **facts)
+        return self._json("table", "analysis", *self._cells(table), **facts)
 
     def _beside(self, part) -> dict[str, str]:
         """The published table that a table or figure puts beside the study's own, and its code."""
         if part.published is None:
             return {}
-        read = code_with_imports("meltpoint.published.read")
+        read = code_with_imports("meltpoint.published.perplexities")
         return {"published": hash_file(published.FOLDER / f"{part.published}.csv"), "read": read}
 
     def figure(self, name: str) -> str:
         figure = self.config.figures[name]
-        inputs = self._cells(figure.of, figure.value)
+        inputs = self._cells(figure)
         if figure.fit:
             inputs.append(self.transitions(figure.of))
         facts = {"spec": figure.model_dump(mode="json"), "steps": self.steps(figure.of)}

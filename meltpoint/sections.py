@@ -1,7 +1,7 @@
 """The sections of a study: what each of its keys may say, with defaults and descriptions."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,7 @@ from meltpoint.demo.recipe import Recipe
 from meltpoint.text import did_you_mean
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Digits = Annotated[int, Field(ge=0, le=8)]
 Revision = Annotated[
     str, StringConstraints(pattern=r"^([0-9a-f]{40}|refs/(pr/\d+|convert/parquet))$")
 ]
@@ -117,23 +118,51 @@ class GivenCalibration(Section):
 class PerplexityEvaluation(Section):
     """Perplexity over the non-overlapping windows of a corpus."""
 
+    kind: ClassVar[str] = "perplexity"
     perplexity: Name = Field(description="one of the study's corpora")
     window: int = Field(ge=2, description="tokens of a window")
     windows: int | None = Field(None, ge=2, description="the first so many only; unset: all")
+    scoring: Literal["all", "llama.cpp"] = Field(
+        "all",
+        description="`all` predicted tokens, as the pruning and quantization papers have it; "
+        "`llama.cpp`: those of the second half of each window, which begins with the "
+        "beginning-of-text token, with that program's ± (a column of its own: never compare the two)",
+    )
 
 
 class SizeEvaluation(Section):
     """What the checkpoint weighs; all four counts are in the cell, this one is its value."""
 
+    kind: ClassVar[str] = "size"
     size: Literal["bits_per_weight", "parameters", "nonzeros", "bytes"] = Field(
         description="which count is the cell's value"
     )
 
 
-class Sweep(Section):
-    """The product of models, methods, levels and settings: one line of config, many cells."""
+class SpeedEvaluation(Section):
+    """How fast a checkpoint runs in the program it is meant for, one sequence at a time.
+
+    All four measurements are in the cell, this one is its value.
+    """
+
+    kind: ClassVar[str] = "speed"
+    speed: Literal[
+        "generated_tokens_per_second", "prompt_tokens_per_second", "load_seconds", "peak_memory"
+    ] = Field(description="which measurement is the cell's value")
+    prompt: int = Field(512, ge=1, description="tokens that are read at once")
+    generated: int = Field(128, ge=1, description="tokens that are then made one by one")
+    runs: int = Field(5, ge=2, description="after one to warm up: the median is taken")
+
+
+class OfModels(Section):
+    """What is done to some of the study's models."""
 
     models: list[Name] = Field(min_length=1, description="of the study's models")
+
+
+class Product(Section):
+    """The product of methods, levels and settings."""
+
     methods: list[str] = Field(
         min_length=1, description="names, with settings where they differ: `sparsegpt,blocksize=64`"
     )
@@ -145,15 +174,36 @@ class Sweep(Section):
         description="any setting of the methods: all combinations; a method without the setting "
         "is run once",
     )
+
+
+class Sweep(Product, OfModels):
+    """The product of models, methods, levels and settings: one line of config, many cells."""
+
     evaluations: list[Name] = Field(min_length=1, description="of the study's evaluations")
 
 
-class Chains(Section):
-    """Chains written out: `wanda@0.5+sparsegpt@0.7`."""
+class Stage(Product):
+    """One step of many chains: any of its methods at any of its levels."""
 
-    models: list[Name] = Field(min_length=1, description="of the study's models")
-    chains: list[str] = Field(min_length=1, description="steps joined by `+`")
+    skip: bool = Field(True, description="whether there are chains without it too")
+
+
+class Chains(OfModels):
+    """Chains written out, `wanda@0.5+sparsegpt@0.7`, or the product of stages."""
+
+    chains: list[str] = Field(default_factory=list, description="steps joined by `+`")
+    stages: list[Stage] = Field(
+        default_factory=list,
+        description="what is done first, then, and so on: a chain for each choice of a step from "
+        "each stage, and for each without some of them (`skip`)",
+    )
     evaluations: list[Name] = Field(min_length=1, description="of the study's evaluations")
+
+    @model_validator(mode="after")
+    def _holds_chains(self) -> Self:
+        if not self.chains and not self.stages:
+            raise ValueError("write chains out under `chains`, or give their `stages`")
+        return self
 
 
 def published_table(name: str | None) -> str | None:
@@ -164,17 +214,25 @@ def published_table(name: str | None) -> str | None:
 
 
 class Table(Section):
-    """A table of one evaluation over a sweep: CSV, Markdown, LaTeX."""
+    """A table over a sweep: CSV, Markdown, LaTeX."""
 
     of: Name = Field(description="a sweep, or a group of chains")
-    value: Name = Field(description="the evaluation")
+    value: Name | Annotated[list[Name], Field(min_length=1)] = Field(
+        description="the evaluation; where the columns are evaluations, the list of them"
+    )
     rows: Literal["method"] = Field("method", description="what the rows are")
-    columns: Literal["level"] = Field("level", description="what the columns are")
+    columns: Literal["level", "evaluation"] = Field(
+        "level",
+        description="`level`: a column for each, of one evaluation; `evaluation`: a column for each "
+        "of several, and a row for each method and level",
+    )
     show: Literal["value", "difference"] = Field(
         "value", description="the value, or its paired difference to dense"
     )
     error: bool = Field(False, description="print ± the standard error")
-    digits: int = Field(2, ge=0, le=8, description="after the point")
+    digits: Digits | dict[Name, Digits] = Field(
+        2, description="after the point; or by evaluation: `{docs-256: 3, size: 1}` (others: 2)"
+    )
     mark: bool = Field(True, description="the best of a column bold, the second underlined")
     order: list[str] = Field(default_factory=list, description="the rows' order; unset: as swept")
     labels: dict[str, str] = Field(
@@ -182,7 +240,7 @@ class Table(Section):
         description="what rows are called, by method and settings as in a chain: "
         '`{"wanda,allocation=owl": Wanda-OWL}`',
     )
-    achieved: bool = Field(True, description="print the achieved sparsity beside each value")
+    achieved: bool = Field(True, description="print the achieved sparsity beside the values")
     over: Name | None = Field(
         None, description="a setting, such as `seed`: a row for all its values, mean ± deviation"
     )
@@ -190,16 +248,48 @@ class Table(Section):
     caption: str = Field("", description="above the table")
     published: Name | None = Field(
         None,
-        description="a table of resources/published, by its name, whose rows are put below: "
-        "`mpt_unstructured_ppl` and others of perplexity by method and level",
+        description="a table of resources/published, by its name, whose perplexities are put below: "
+        "`mpt_unstructured_ppl`, `mpt_quant_ppl`, `mpt_combined_ppl` and others by method and level, "
+        "`mpt_gguf` and `mpt_gguf_families` by model and scheme",
     )
     beside: dict[str, str] = Field(
         default_factory=dict,
         description="of the published table only these methods, by the row of ours that each stands "
-        "under, with the difference: `{ria: RIA}`",
+        "with, and the difference: `{ria: RIA}`; where it holds several models, these models by ours: "
+        "`{llama2-7b: LLaMA-2-7B}`",
     )
 
     _is_there = field_validator("published")(published_table)
+
+    @property
+    def evaluations(self) -> list[str]:
+        """The evaluations that it shows."""
+        return [self.value] if isinstance(self.value, str) else self.value
+
+    def places(self, evaluation: str) -> int:
+        """Digits after the point of an evaluation."""
+        return self.digits if isinstance(self.digits, int) else self.digits.get(evaluation, 2)
+
+    @model_validator(mode="after")
+    def _value_is_what_columns_need(self) -> Self:
+        if isinstance(self.value, str) != (self.columns == "level"):
+            raise ValueError(
+                "value: one evaluation where the columns are levels, a list of them where they are "
+                "evaluations (`columns: evaluation`)"
+            )
+        if len(set(self.evaluations)) < len(self.evaluations):
+            raise ValueError("value: an evaluation is there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _digits_are_of_what_it_shows(self) -> Self:
+        named = self.digits if isinstance(self.digits, dict) else {}
+        for name in named:
+            if name not in self.evaluations:
+                raise ValueError(
+                    f"digits: {name!r} is not shown{did_you_mean(name, self.evaluations)}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _published_values_are_values(self) -> Self:
@@ -211,17 +301,26 @@ class Table(Section):
 
 
 class Figure(Section):
-    """A figure of one evaluation over a sweep: SVG and PNG."""
+    """A figure of an evaluation over a sweep: SVG and PNG."""
 
-    of: Name = Field(description="a sweep")
+    of: Name = Field(description="a sweep, or a group of chains")
     value: Name = Field(description="the evaluation")
-    kind: Literal["curves", "spread"] = Field(
+    kind: Literal["curves", "spread", "tradeoff", "contour"] = Field(
         "curves",
         description="`curves`: perplexity over sparsity; `spread`: how far values spread over a "
-        "setting such as the calibration's seed",
+        "setting such as the calibration's seed, or from method to method; `tradeoff`: perplexity "
+        "over what the model weighs, or another evaluation; `contour`: perplexity over the sparsity "
+        "of a pruning step and the bits of a quantization step",
     )
     x: Name = Field(
-        "level", description="what lies along the axis; of a spread `method`, or a setting"
+        "level",
+        description="what lies along the axis; of a spread `method`, or a setting; of a tradeoff "
+        "`level`, for nominal bits, or an evaluation",
+    )
+    y: Name = Field(
+        "level",
+        description="of a contour: what the quantization's bits are, `level`, for nominal ones, or "
+        "an evaluation such as bits per weight",
     )
     over: Name | None = Field(
         None, description="of a spread: the setting, such as `seed`; unset: one value each"
@@ -242,16 +341,41 @@ class Figure(Section):
     published: Name | None = Field(
         None,
         description="a table of resources/published, by its name, whose curves of the same methods "
-        "are drawn beside: dashed, with hollow markers",
+        "are drawn beside: dashed, with hollow markers (of curves and tradeoffs)",
+    )
+    beside: dict[str, str] = Field(
+        default_factory=dict,
+        description="of a published table that holds several models: these, by ours: "
+        "`{llama2-7b: LLaMA-2-7B}`",
     )
     width: float = Field(3.35, gt=1, le=20, description="of a panel, in inches")
 
     _is_there = field_validator("published")(published_table)
 
+    @property
+    def evaluations(self) -> list[str]:
+        """The evaluations that it shows."""
+        along = {"tradeoff": self.x, "contour": self.y}.get(self.kind, "level")
+        return [self.value, *([along] if along != "level" else [])]
+
     @model_validator(mode="after")
-    def _x_is_of_its_kind(self) -> Self:
-        if (self.kind == "curves") != (self.x == "level"):
-            raise ValueError("x: curves lie along `level`, a spread along `method` or a setting")
+    def _axes_are_of_its_kind(self) -> Self:
+        if self.kind != "tradeoff" and (self.kind == "spread") == (self.x == "level"):
+            raise ValueError(
+                "x: curves and contours lie along `level`, a spread along `method` or a setting"
+            )
+        if self.kind != "contour" and self.y != "level":
+            raise ValueError("y: only a contour has bits along it")
+        if self.value in self.evaluations[1:]:
+            raise ValueError(f"{self.value} is drawn over itself: name another evaluation")
+        return self
+
+    @model_validator(mode="after")
+    def _published_has_a_place(self) -> Self:
+        if self.published is not None and self.kind not in ("curves", "tradeoff"):
+            raise ValueError(f"published: a {self.kind} has no place for it")
+        if self.beside and self.published is None:
+            raise ValueError("beside: say which published table it is, with `published`")
         return self
 
 

@@ -86,9 +86,9 @@ class Study:
 
     def settings(self, step: Step) -> dict:
         """A step's resolved settings; `windows` says what the calibration's tokens are."""
-        chosen = methods.find(step.method).settings(step)
-        settings = chosen.model_dump(mode="json")
-        if chosen.calibrated:
+        method = methods.find(step.method)
+        settings = method.settings(step).model_dump(mode="json")
+        if method.calibrated(step):
             settings["windows"] = self.windows(settings)
         return settings
 
@@ -107,6 +107,10 @@ class Study:
     # --- reading sweeps and chains -----------------------------------------------------------
 
     def _sweep(self, key: str, sweep) -> list[str]:
+        return list(dict.fromkeys(self._register((step,)) for step in self._product(key, sweep)))
+
+    def _product(self, key: str, sweep) -> list[Step]:
+        """The steps of a sweep, or of a stage of chains."""
         bases = [self._step(f"{key}.methods", text) for text in sweep.methods]
         known = {f for base in bases for f in methods.find(base.method).settings_class.model_fields}
         for setting in sweep.settings:
@@ -116,8 +120,7 @@ class Study:
                     f"{setting!r}{did_you_mean(setting, known)}"
                 )
         levels = [at(f"{key}.levels", parse_level, level) for level in sweep.levels]
-        steps = (s for base in bases for s in self._expand(key, base, levels, sweep.settings))
-        return list(dict.fromkeys(self._register((step,)) for step in steps))
+        return [s for base in bases for s in self._expand(key, base, levels, sweep.settings)]
 
     def _step(self, key: str, text: str) -> Step:
         step = at(key, parse_step, text)
@@ -141,16 +144,25 @@ class Study:
 
     def _listed(self, key: str, section) -> list[str]:
         parsed = (at(f"{key}.chains", parse_chain, text) for text in section.chains)
-        chains = (tuple(self._canonical(f"{key}.chains", s) for s in steps) for steps in parsed)
+        chains = [tuple(self._canonical(f"{key}.chains", s) for s in steps) for steps in parsed]
+        chains += self._staged(f"{key}.stages", section.stages)
         return list(dict.fromkeys(map(self._register, chains)))
+
+    def _staged(self, key: str, stages: list) -> Iterator[tuple[Step, ...]]:
+        """A chain for each choice of a step from each stage, or of none where one may be skipped."""
+        options = [
+            [*([None] if stage.skip else []), *self._product(f"{key}.{n}", stage)]
+            for n, stage in enumerate(stages)
+        ]
+        chains = (tuple(filter(None, steps)) for steps in itertools.product(*options))
+        return filter(None, chains)
 
     def _canonical(self, key: str, step: Step) -> Step:
         method = at(key, methods.find, step.method)
         at(key, method.check_level, step.level)
         step = at(key, method.canonical, step)
-        settings = method.settings(step)
-        if settings.calibrated:
-            self._check_calibration(key, settings)
+        if method.calibrated(step):
+            self._check_calibration(key, method.settings(step))
         return step
 
     def _check_calibration(self, key: str, settings) -> None:

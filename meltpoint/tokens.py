@@ -54,3 +54,10 @@ def tokenizer_of(model: Path):
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MeltpointError(f"{model}: its tokenizer cannot be loaded: {reason}") from None
+
+
+def first_token(model: Path) -> int | None:
+    """The token that the tokenizer puts before every text; None where it puts none."""
+    tokenizer = tokenizer_of(model)
+    empty = tokenizer("").input_ids
+    return empty[0] if empty and empty[0] == tokenizer.bos_token_id else None

@@ -10,6 +10,9 @@ OUTPUTS:
 
     cells/{model}/{chain}/{evaluation}.json
     cells/{model}/{chain}/{evaluation}.nll.npy   of perplexity: float32 [windows, window - 1]
+
+What llama.cpp runs is measured in its environment, and the speed of what a library has quantised in
+that library's; everything else in that of torch.
 """
 
 
@@ -28,7 +31,7 @@ rule perplexity:
     wildcard_constraints:
         evaluation=plan.names("evaluations", "perplexity"),
     conda:
-        "../envs/torch.yaml"
+        plan.env
     threads: plan.threads
     resources:
         mem_mb=lambda w: plan.memory_mb(w.model),
@@ -53,7 +56,7 @@ rule size:
     wildcard_constraints:
         evaluation=plan.names("evaluations", "size"),
     conda:
-        "../envs/torch.yaml"
+        plan.env
     threads: plan.threads
     params:
         recipe=lambda w: plan.recipes.evaluation(w.model, w.chain, w.evaluation),
@@ -61,3 +64,29 @@ rule size:
         "Weighing {wildcards.model}, {wildcards.chain}: {wildcards.evaluation}"
     script:
         "../scripts/size.py"
+
+
+rule speed:
+    input:
+        checkpoint=plan.checkpoint,
+        dense=plan.dense_cell,
+    output:
+        cell=f"{plan.results}/cells/{{model}}/{{chain}}/{{evaluation}}.json",
+    log:
+        f"{plan.logs}/evaluate/{{model}}/{{chain}}/{{evaluation}}.log",
+    benchmark:
+        f"{plan.benchmarks}/evaluate/{{model}}/{{chain}}/{{evaluation}}.tsv"
+    wildcard_constraints:
+        evaluation=plan.names("evaluations", "speed"),
+    conda:
+        plan.env
+    # All of this machine's, although it uses those of the study: so that nothing runs beside it.
+    threads: workflow.resource_settings.cores or plan.threads
+    resources:
+        mem_mb=lambda w: plan.memory_mb(w.model),
+    params:
+        recipe=lambda w: plan.recipes.evaluation(w.model, w.chain, w.evaluation),
+    message:
+        "Timing {wildcards.model}, {wildcards.chain}: {wildcards.evaluation}"
+    script:
+        "../scripts/speed.py"

@@ -7,6 +7,7 @@ likelihood.
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,15 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from meltpoint.cells import skipped, write_cell
+from meltpoint.cells import skipped, write_cell, write_not_applicable
 from meltpoint.compute import Compute
 from meltpoint.corpora import check_vocabulary, read_tokens, write_array
-from meltpoint.errors import MeltpointError, at
+from meltpoint.errors import MeltpointError, NotApplicable, at
 from meltpoint.files import hash_file
+from meltpoint.formats import GGUF, holds_gguf
 from meltpoint.model import load
 from meltpoint.progress import track
+from meltpoint.tokens import first_token, vocabulary_of
 
 # Logits of a batch at float32 stay below this many numbers: 64 MiB on a CPU, 1 GiB on a GPU.
 AUTO_LOGITS = {"cpu": 2**24, "cuda": 2**28}
@@ -48,26 +51,40 @@ def measure(
     `dense_nll` is the same file of the dense model, None for that model itself. Raises
     MeltpointError for tokens that the model has no embedding for, or too few of them.
     """
-    start = time.perf_counter()
+    nothing = np.empty((0, recipe["protocol"]["window"] - 1), dtype=np.float32)
     if skipped(checkpoint, cell, recipe):
-        write_array(nll, np.empty((0, recipe["protocol"]["window"] - 1), dtype=np.float32))
+        write_array(nll, nothing)
         return
-    model = load(checkpoint, compute.torch_dtype, compute.torch_device)
+    try:
+        _measure(checkpoint, tokens, dense_nll, cell, nll, recipe, compute)
+    except NotApplicable as reason:
+        write_not_applicable(cell, checkpoint, recipe, str(reason))
+        write_array(nll, nothing)
+
+
+def _measure(checkpoint: Path, tokens: Path, dense_nll, cell, nll, recipe: dict, compute) -> None:
+    start = time.perf_counter()
     stream = read_tokens(tokens, dimensions=1)
-    check_vocabulary(stream, model.config.get_text_config().vocab_size, str(tokens))
+    check_vocabulary(stream, vocabulary_of(checkpoint), str(tokens))
     window, count = recipe["protocol"]["window"], recipe["protocol"]["windows"]
     windows = at(f"evaluations.{recipe['cell']['evaluation']}", cut, stream, window, count)
-    losses = token_nll(model, windows, compute)
+    scoring = SCORINGS[recipe["protocol"]["scoring"]]
+    windows = scoring.begin(windows, checkpoint)
+    losses, engine = losses_of(checkpoint, windows, compute)
     write_array(nll, losses)
-    result = perplexity(losses)
-    paired = difference(losses, np.load(dense_nll)) if dense_nll else Estimate(0.0, 0.0)
-    protocol = {**recipe["protocol"], "windows": len(windows), "tokens_hash": hash_file(tokens)}
+    scored = scoring.scored(losses)
+    result = scoring.estimate(scored)
+    paired = Estimate(0.0, 0.0)
+    if dense_nll:
+        paired = difference(scored, scoring.scored(np.load(dense_nll)))
+    said = {"windows": len(windows), "tokens_hash": hash_file(tokens), "engine": engine}
+    protocol = {**recipe["protocol"], **said}
     write_cell(
         cell,
         checkpoint,
         {**recipe, "protocol": protocol},
         start,
-        metric="perplexity",
+        metric=scoring.metric,
         unit="per token",
         value=result.value,
         stderr=result.stderr,
@@ -89,6 +106,16 @@ def cut(tokens: np.ndarray, window: int, windows: int | None = None) -> np.ndarr
     return tokens[: count * window].reshape(count, window)
 
 
+def losses_of(checkpoint: Path, windows: np.ndarray, compute: Compute) -> tuple[np.ndarray, str]:
+    """The negative log likelihoods [windows, window - 1], and the program that computed them."""
+    if holds_gguf(checkpoint):
+        from meltpoint.llamacpp import runtime
+
+        return runtime.token_nll(checkpoint / GGUF, windows, compute), "llama.cpp"
+    model = load(checkpoint, compute.torch_dtype, compute.torch_device)
+    return token_nll(model, windows, compute), "transformers"
+
+
 @torch.no_grad()
 def token_nll(model, windows: np.ndarray, compute: Compute) -> np.ndarray:
     """The negative log likelihood of each predicted token in nats: float32 [windows, window - 1]."""
@@ -104,6 +131,29 @@ def _batch_nll(model, windows: np.ndarray, compute: Compute) -> np.ndarray:
     logits = model(input_ids=ids, use_cache=False).logits
     rows = [F.cross_entropy(x[:-1].float(), y[1:], reduction="none") for x, y in zip(logits, ids)]  # noqa: B905
     return torch.stack(rows).cpu().numpy()
+
+
+def begin_with_first_token(windows: np.ndarray, checkpoint: Path) -> np.ndarray:
+    """The windows with the tokenizer's first token in the place of their own, where it has one."""
+    first = first_token(checkpoint)
+    return (
+        windows
+        if first is None
+        else np.concatenate([0 * windows[:, :1] + first, windows[:, 1:]], 1)
+    )
+
+
+def second_half(nll: np.ndarray) -> np.ndarray:
+    """Of [windows, window - 1] the tokens that llama.cpp scores: half a window is before them."""
+    return nll[:, (nll.shape[1] + 1) // 2 :]
+
+
+def llama_perplexity(nll: np.ndarray) -> Estimate:
+    """Perplexity and ± as llama.cpp's `llama-perplexity` prints them: over tokens, not windows."""
+    losses = nll.astype(np.float64)
+    value = _exp(losses.mean())
+    with np.errstate(invalid="ignore"):
+        return Estimate(value, value * float(losses.std() / math.sqrt(losses.size - 1)))
 
 
 def perplexity(nll: np.ndarray) -> Estimate:
@@ -142,3 +192,25 @@ def _error_of_mean(values: np.ndarray) -> float:
 def _exp(mean: float) -> float:
     with np.errstate(over="ignore"):
         return float(np.exp(mean))
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How perplexity is taken from the losses of windows.
+
+    `begin` readies the windows of a checkpoint, `scored` picks the losses that count, and `estimate`
+    makes the perplexity of them, which the cell calls `metric`.
+    """
+
+    metric: str
+    begin: Callable[[np.ndarray, Path], np.ndarray]
+    scored: Callable[[np.ndarray], np.ndarray]
+    estimate: Callable[[np.ndarray], Estimate]
+
+
+SCORINGS = {
+    "all": Scoring("perplexity", lambda windows, _: windows, lambda nll: nll, perplexity),
+    "llama.cpp": Scoring(
+        "perplexity (llama.cpp)", begin_with_first_token, second_half, llama_perplexity
+    ),
+}
