@@ -1,9 +1,11 @@
 """What a table or figure names must be there: a misspelled row would be left out in silence."""
 
+import math
 from collections.abc import Iterable
 
-from meltpoint import published
-from meltpoint.chain import methods_of, row_name, settings_of, without
+from meltpoint import methods, published
+from meltpoint.analysis.levels import nominal_bits
+from meltpoint.chain import Sparsity, methods_of, row_name, settings_of, without
 from meltpoint.errors import MeltpointError
 from meltpoint.text import did_you_mean
 
@@ -19,16 +21,87 @@ def check(study) -> None:
         _known(f"{key}.over", [table.over], _swept(study, table), "setting that is swept")
         _known(f"{key}.labels", table.labels, rows, "row")
         shown = rows | set(table.labels.values()) | {row.split(",")[0] for row in rows}
-        _known(f"{key}.beside", table.beside, shown, "row")
-        if table.beside:
-            theirs = published.methods(table.published)
-            _known(f"{key}.beside", table.beside.values(), theirs, f"method of {table.published}")
+        _published(key, study, table, shown)
     for name, figure in study.config.figures.items():
         key, swept = f"figures.{name}", _swept(study, figure)
         _known(f"{key}.over", [figure.over], swept, "setting that is swept")
-        if figure.x not in ("level", "method"):
+        if figure.kind == "spread" and figure.x != "method":
             _known(f"{key}.x", [figure.x], swept, "setting that is swept")
         _known(f"{key}.labels", figure.labels, _rows(study, figure), "row")
+        _published(key, study, figure)
+        _drawable(key, study, figure)
+
+
+def _published(key: str, study, part, rows: Iterable[str] = ()) -> None:
+    """What is published must have perplexities, models and rows of ours to stand beside."""
+    name = part.published
+    if name is None:
+        return
+    if [study.perplexity(e) for e in part.evaluations].count(True) != 1:
+        raise MeltpointError(
+            f"{key}.published: {name} holds perplexities, so exactly one perplexity must be shown"
+        )
+    models = published.models(name)
+    if models and not part.beside:
+        raise MeltpointError(
+            f"{key}.beside: {name} holds several models: say which stands beside which of yours, "
+            f"such as {{{study.groups[part.of].models[0]}: {models[0]}}}"
+        )
+    if models:
+        theirs = {method.lower() for method in published.methods(name)}
+        if not theirs & {methods_of(steps) for steps in _steps(study, part)}:
+            raise MeltpointError(
+                f"{key}.published: {name} is of {', '.join(sorted(theirs))}, which {part.of} has not"
+            )
+        _known(f"{key}.beside", part.beside, study.groups[part.of].models, "model of it")
+        _known(f"{key}.beside", part.beside.values(), models, f"model of {name}")
+    elif part.beside and not rows:
+        raise MeltpointError(f"{key}.beside: {name} is of one model; a figure takes all it can")
+    elif part.beside:
+        _known(f"{key}.beside", part.beside, rows, "row")
+        _known(f"{key}.beside", part.beside.values(), published.methods(name), f"method of {name}")
+
+
+def _drawable(key: str, study, figure) -> None:
+    """A figure's kind must have something to draw."""
+    if figure.fit and figure.of not in study.config.sweeps:
+        raise MeltpointError(f"{key}.fit: curves are fitted to sweeps, and {figure.of} is none")
+    if figure.kind == "curves" and figure.published and published.models(figure.published):
+        raise MeltpointError(
+            f"{key}.published: {figure.published} holds no sparsities: a tradeoff shows it"
+        )
+    if figure.kind in ("tradeoff", "contour") and not study.perplexity(figure.value):
+        raise MeltpointError(f"{key}.value: a {figure.kind} is of a perplexity")
+    if figure.kind == "contour":
+        _surface(key, study, figure)
+
+
+def _surface(key: str, study, figure) -> None:
+    """A contour needs chains of two steps, whose bits are told apart."""
+    chains = [steps for steps in _steps(study, figure) if _pruned_then_quantized(steps)]
+    if not chains:
+        raise MeltpointError(
+            f"{key}.of: no chain of {figure.of} is a pruning step at a sparsity and then a "
+            "quantization step, such as sparsegpt@0.5+gptq@4bit"
+        )
+    found: dict[tuple, str] = {}
+    for step in {steps[1]: None for steps in chains}:
+        level = "" if step.level is None else str(step.level)
+        bits = nominal_bits(level, step.method)
+        first = found.setdefault((step.method, step.settings, bits), level)
+        if figure.y == "level" and (math.isnan(bits) or first != level):
+            raise MeltpointError(
+                f"{key}.y: {step} has no nominal bits of its own; name an evaluation such as bits "
+                "per weight"
+            )
+
+
+def _pruned_then_quantized(steps: tuple) -> bool:
+    return (
+        len(steps) == 2
+        and isinstance(steps[0].level, Sparsity)
+        and methods.find(steps[1].method).kind == "quantization"
+    )
 
 
 def _known(key: str, names: Iterable[str | None], known: Iterable[str], what: str) -> None:

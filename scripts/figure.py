@@ -16,7 +16,7 @@ with job(snakemake, computes=False) as (recipe, _):
     spec = Figure(**recipe["spec"])
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
     if spec.published:
-        frame = pd.concat([frame, read_published(spec.published, spec.value)])
+        frame = pd.concat([frame, read_published(spec.published, spec.value)], ignore_index=True)
     fitted = [pd.read_csv(file) for file in snakemake.input.transitions]
     figure = figures.draw(spec.kind, frame, fitted[0] if fitted else None, spec)
     figures.save(figure, [Path(snakemake.output.svg), Path(snakemake.output.png)])

@@ -27,7 +27,8 @@ def cell(model, method, level, value):
             "stderr": 0.01 * value,
         },
         **{"chain": "dense" if method == "dense" else f"{method}@{level}", "settings": ""},
-        **{"evaluation": "ppl", "metric": "perplexity", "status": "ok", "kind": "unstructured"},
+        **{"evaluation": "ppl", "metric": "perplexity", "unit": "", "status": "ok"},
+        **{"kind": "unstructured", "difference_stderr": np.nan},
     }
 
 

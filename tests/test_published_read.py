@@ -8,7 +8,7 @@ import pytest
 
 from meltpoint.analysis.frame import read_published
 from meltpoint.errors import MeltpointError
-from meltpoint.published import FOLDER, kinds, names
+from meltpoint.published import FOLDER, kinds, methods, models, names
 from meltpoint.published.read import read
 from meltpoint.published.schema import SCHEMAS
 
@@ -112,3 +112,33 @@ def test_empty_is_allowed_where_the_kind_says_so():
     assert math.isnan(kinds.cell("number?", ""))
     with pytest.raises(ValueError, match="empty"):
         kinds.cell("number", "")
+
+
+def test_quantization_is_spelled_as_in_a_chain():
+    found = {name: set(read_published(name, "ppl")["chain"]) for name in names() if "mpt_" in name}
+    assert {"GPTQ@4bit", "SmothQuant w8a8@8bit"} <= found["mpt_quant_ppl"]
+    assert {"GGUF@q4_k_m", "GGUF@f16", "GGUF@iq1_m"} <= found["mpt_gguf"]
+    assert {"GGUF@q8_0", "GGUF@q2_k"} <= found["mpt_gguf_families"]
+    assert {"SparseGPT@0.5+GPTQ@4bit", "Wanda@0.3+GGUF@q4_k_m"} <= found["mpt_combined_ppl"]
+    assert {"ASVD@0.1+RTN@8bit", "RTN@6bit", "SparseGPT@0.5"} <= found["mpt_combined_ppl"]
+
+
+def test_every_cell_of_a_published_table_is_named_once():
+    for name in names():
+        cells = read_published(name, "ppl")
+        assert not cells.duplicated(["of", "chain"]).any(), name
+        assert cells["value"].notna().any()
+    assert len(read_published("mpt_gguf", "ppl")) == ROWS["mpt_gguf"]
+    assert methods("mpt_quant_ppl")[0] == "GPTQ"
+    assert "LLaMA-2-7B" in models("mpt_gguf_families")
+    assert models("mpt_quant_ppl") == ()
+
+
+def test_a_table_of_ones_own_may_hold_quantization(tmp_path):
+    (tmp_path / "mine.csv").write_text(
+        "method,level,ppl\ngptq,4bit,5.5\nsparsegpt+gguf,0.5+Q4_K_M,6\n"
+    )
+    assert list(read("mine", tmp_path)["level"]) == ["4bit", "0.5+q4_k_m"]
+    (tmp_path / "mine.csv").write_text("method,level,ppl\ngptq,four,5.5\ngptq,1.5,6\n")
+    with pytest.raises(MeltpointError, match=r"mine\.csv, row 3, column 'level': 1.5 is no spar"):
+        read("mine", tmp_path)

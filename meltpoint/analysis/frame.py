@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
 
 from meltpoint.chain import parse_level
 from meltpoint.errors import MeltpointError
-from meltpoint.published.read import read
+from meltpoint.published.perplexities import perplexities
 
 COLUMNS = [
     *("model", "chain", "method", "level", "settings", "kind", "evaluation", "metric", "unit"),
@@ -69,11 +70,20 @@ def number(value) -> float:
 def read_published(name: str, evaluation: str) -> pd.DataFrame:
     """A published table of perplexity as rows of the frame, for the model "published".
 
-    What is not published (errors, the achieved sparsity, the kind) is missing. The window that the
-    numbers were measured at is often not known; `resources/published/README.md` says what is.
+    `of` is the published model, where the table holds several. What is not published (most errors,
+    the achieved sparsity, the kind) is missing. The window that the numbers were measured at is often
+    not known; `resources/published/README.md` says what is.
     """
-    table = read(name)
-    return tidy(table["method"], table["level"], table["ppl"], evaluation=evaluation)
+    table = perplexities(name)
+    columns = {"evaluation": evaluation, "stderr": table["stderr"]}
+    return tidy(table["method"], table["level"], table["value"], **columns).assign(
+        of=table["model"]
+    )
+
+
+def perplexity_of(frame: pd.DataFrame) -> str:
+    """The evaluation of a frame that is a perplexity."""
+    return frame.loc[frame["metric"] == "perplexity", "evaluation"].iloc[0]
 
 
 def tidy(method, level, value, **columns) -> pd.DataFrame:
@@ -83,11 +93,17 @@ def tidy(method, level, value, **columns) -> pd.DataFrame:
     the model "published" where they say nothing else.
     """
     frame = pd.DataFrame({"method": method, "level": level, "value": value})
-    frame["chain"] = frame["method"] + "@" + frame["level"]
+    frame["chain"] = list(map(chain_of, frame["method"], frame["level"]))
     frame["requested"] = frame["achieved"] = frame["level"].map(fraction_of)
     fixed = {"model": "published", "metric": "perplexity", "status": "ok", "source": "published"}
     fixed |= dict.fromkeys(("unit", "settings", "kind", "reason"), "")
     return frame.assign(**fixed | columns).reindex(columns=COLUMNS).astype(NUMBERS_AS_FLOATS)
+
+
+def chain_of(method: str, level: str) -> str:
+    """The chain of methods and their levels, each joined by `+`."""
+    steps = zip_longest(method.split("+"), level.split("+"), fillvalue="")
+    return "+".join(f"{name}@{at}" if at else name for name, at in steps)
 
 
 def fraction_of(level: str) -> float:

@@ -1,13 +1,20 @@
-"""Levels as readers know them: their order and their spelling."""
+"""Levels as readers know them: their order, their spelling and how many bits they stand for."""
 
 import re
 
 PATTERN = re.compile(r"(\d+)of(\d+)")
 BITS = re.compile(r"(\d+)bit")
+# The first number of a scheme are the bits of its weights: q4_k_m, iq2_xs, w8a8, f16.
+SCHEME = re.compile(r"[a-z]+(\d+)\w*")
 
 
 def level_key(level: str) -> tuple:
-    """Sorts sparsities upwards, then patterns by group, bits downwards, other schemes by bits."""
+    """Sorts sparsities upwards, then patterns by group, bits downwards, other schemes by bits.
+
+    Levels of a chain, joined by `+`, come behind, by the first and then the next.
+    """
+    if "+" in level:
+        return (4, *(part for each in level.split("+") for part in level_key(each)))
     if pattern := PATTERN.fullmatch(level):
         return (1, int(pattern[2]), int(pattern[1]), "")
     if bits := BITS.fullmatch(level):
@@ -20,9 +27,24 @@ def level_key(level: str) -> tuple:
 
 
 def level_label(level: str) -> str:
-    """2of4 as 2:4, 4bit as 4-bit, no level as a dash, others as they are."""
+    """2of4 as 2:4, 4bit as 4-bit, q4_k_m as Q4_K_M, no level as a dash, others as they are."""
+    if "+" in level:
+        return " + ".join(map(level_label, level.split("+")))
     if pattern := PATTERN.fullmatch(level):
         return f"{pattern[1]}:{pattern[2]}"
     if bits := BITS.fullmatch(level):
         return f"{bits[1]}-bit"
-    return level or "–"
+    return level.upper() if SCHEME.fullmatch(level) else level or "–"
+
+
+def nominal_bits(level: str, method: str) -> float:
+    """The bits of a weight that a level is named after; NaN where it is named after none.
+
+    Without a level they are those that the method is named after: nf4, int8. Of a chain those of its
+    last step.
+    """
+    level, method = level.rpartition("+")[2], method.rpartition("+")[2]
+    found = BITS.fullmatch(level) or SCHEME.fullmatch(level)
+    if not level:
+        found = SCHEME.fullmatch(method)
+    return float(found[1]) if found else float("nan")

@@ -6,6 +6,10 @@ import pandas as pd
 
 from meltpoint.chain import row_name, without
 
+# What names a row, and the columns that hold how it is shown.
+LABELS = ["model", "method", "settings"]
+SHOWN = {"method": "row", "settings": "row_settings"}
+
 
 def row_names(cells: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """With `name`, the method and its settings as a sweep spells them, and how it is shown.

@@ -4,13 +4,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from meltpoint.errors import MeltpointError
+from meltpoint.figures.contour import draw_contour
 from meltpoint.figures.curves import draw_curves
 from meltpoint.figures.spread import draw_spread
 from meltpoint.figures.style import save
+from meltpoint.figures.tradeoff import draw_tradeoff
 
 __all__ = ["KINDS", "draw", "save"]
 
-KINDS = {"curves": draw_curves, "spread": draw_spread}
+KINDS = {
+    **{"curves": draw_curves, "spread": draw_spread},
+    **{"tradeoff": draw_tradeoff, "contour": draw_contour},
+}
 
 
 def draw(kind: str, frame: pd.DataFrame, transitions: pd.DataFrame | None, spec) -> Figure:

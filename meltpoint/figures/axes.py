@@ -4,9 +4,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 NARROW = 0.4
+BITS = (1, 2, 3, 4, 5, 6, 8, 16, 32)
+SEEN = 3
 # The steps of a decade that are labelled, by the decades that an axis spans.
 LABELLED = {0.7: (1, 2, 3, 5, 7), 1.4: (1, 2, 5), 3.4: (1, 3), np.inf: (1,)}
 
@@ -23,6 +32,14 @@ def scale_x(ax: Axes, values: pd.Series) -> None:
     ax.set_xscale("log")
     ax.set_xlim(limits(values, 1))
     plain_ticks(ax.xaxis, values)
+
+
+def scale_bits(ax: Axes, values: pd.Series) -> None:
+    """The same for bits: the widths themselves are labelled where enough of them are seen."""
+    scale_x(ax, values)
+    seen = sum(values.min() <= bits <= values.max() for bits in BITS)
+    ax.xaxis.set_major_locator(FixedLocator(BITS) if seen >= SEEN else MaxNLocator(6))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda bits, _: f"{bits:g}"))
 
 
 def limits(values: pd.Series, above: float) -> tuple[float, float]:

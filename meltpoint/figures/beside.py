@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from meltpoint.analysis.matching import of_several_models
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.hover import note
 
@@ -17,15 +18,19 @@ LOOK = {
 
 
 def split(cells: pd.DataFrame, spec) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A study's own cells, and those of the published table that hold a method of its own.
+    """A study's own cells, and those of the published table that hold a method of its own as `own`.
 
-    Names, or the labels that they have here, are compared without regard to case. Raises
+    Names, or the labels that they have here, are compared without regard to case. Where the table
+    holds several models those that `spec.beside` names are kept, as the model of ours. Raises
     MeltpointError where the table has none.
     """
     if spec.published is None:
         return cells, cells[:0].assign(own="")
     theirs = cells["model"] == "published"
     own, beside = cells[~theirs], cells[theirs]
+    if of_several_models(beside):
+        ours = {their: our for our, their in spec.beside.items()}
+        beside = beside.assign(model=beside["of"].map(ours)).dropna(subset="model")
     first = own.drop_duplicates("method")
     same = {
         method.lower(): name for name, method in zip(first["name"], first["method"], strict=True)

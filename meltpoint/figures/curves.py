@@ -126,18 +126,18 @@ def panel(ax: Axes, cells: pd.DataFrame, fits: pd.DataFrame, look: dict) -> None
             draw_fit(ax, fit.iloc[0], own.loc[own["x"].notna(), "x"], color)
 
 
-def draw_dense(ax: Axes, values: pd.Series) -> None:
-    """A dashed line, named at its right end, where the curves are far above it."""
+def draw_dense(ax: Axes, values: pd.Series, above: bool = True) -> None:
+    """A dashed line, named at its right end, where curves are far above it, or below the line."""
     for value in values[np.isfinite(values)]:
         ax.axhline(value, color=FAINT, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
         ax.annotate(
             f"dense {value:.3g}",
             (1, value),
             xycoords=ax.get_yaxis_transform(),
-            xytext=(0, 2),
+            xytext=(0, 2 if above else -2),
             textcoords="offset points",
             ha="right",
-            va="bottom",
+            va="bottom" if above else "top",
             fontsize=6.5,
             color="#5F5F5F",
         )

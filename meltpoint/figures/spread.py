@@ -1,13 +1,16 @@
 """How far numbers spread over the draws of a calibration: do two methods differ at all?"""
 
+import re
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meltpoint.analysis.levels import level_key, level_label
+from meltpoint.analysis.levels import level_key, level_label, nominal_bits
 from meltpoint.analysis.rows import row_names
+from meltpoint.analysis.units import quantity
 from meltpoint.chain import without
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.axes import scale_y
@@ -22,6 +25,8 @@ SINGLE = {
     **{"marker": "o", "markersize": 2.4, "markeredgewidth": 0, "linestyle": "none"},
     **{"alpha": 0.45, "zorder": 2},
 }
+# Schemes that quantise activations too are called by the bits of their weights.
+ACTIVATIONS = re.compile(r"w\d+a\d+")
 NOTHING = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 6, "color": FAINT}
 BAR = {
     **{"markersize": 3.6, "markeredgewidth": 0},
@@ -39,7 +44,8 @@ def draw_spread(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) ->
     `spec.over` is the setting over which the values spread; what else differs has a colour. The
     dense value is a dashed line. Raises MeltpointError where no cell has the setting.
     """
-    cells = prepare(frame, spec)
+    what = quantity(frame[frame["evaluation"] == spec.value])
+    cells = prepare(frame, spec, what.factor)
     pruned = cells[cells["chain"] != "dense"]
     places = list(pruned["place"].unique())
     if spec.x != "method":
@@ -62,9 +68,8 @@ def draw_spread(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) ->
                 title = [model] if len(models) > 1 else []
                 ax.set_title(", ".join([*title, level_label(level)]))
                 label_x(ax, [spec.labels.get(place, place) for place in places], spec)
-            line[0].set_ylabel(
-                "perplexity" + (f"\nmean ± sd over {spec.over}" if spec.over else "")
-            )
+            said = f"\nmean ± sd over {spec.over}" if spec.over else ""
+            line[0].set_ylabel(f"{what}{said}")
         if len(look) > 1:
             figure.legend(
                 handles=[handle(look[hue], spec.labels.get(hue, hue)) for hue in look],
@@ -74,10 +79,17 @@ def draw_spread(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) ->
     return figure
 
 
-def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
-    """The finite cells with their place along x and what colours them."""
+def prepare(frame: pd.DataFrame, spec, factor: float) -> pd.DataFrame:
+    """The finite cells with their place along x and what colours them; values divided by `factor`.
+
+    A method without a level that is named after its bits, and w8a8, stand with that bit width; `at`
+    is the level as it is.
+    """
     cells = frame[(frame["evaluation"] == spec.value) & (frame["status"] == "ok")]
     cells = cells[np.isfinite(cells["value"])].copy()
+    cells["value"] /= factor
+    cells["difference_stderr"] /= factor
+    cells["at"], cells["level"] = cells["level"], list(map(alike, cells["level"], cells["method"]))
     wanted = {str(level).replace(":", "of") for level in spec.levels}
     if wanted:
         cells = cells[cells["level"].isin(wanted) | (cells["chain"] == "dense")]
@@ -91,6 +103,13 @@ def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
     named = row_names(rest_of(cells, spec.over), spec.labels)
     varied = named["row_settings"].groupby(cells["method"], group_keys=False).apply(what_varies)
     return cells.assign(place=named["row"], hue=varied.where(varied != "", "default"))
+
+
+def alike(level: str, method: str) -> str:
+    """The panel of a level."""
+    bits = nominal_bits(level, method)
+    by_bits = np.isfinite(bits) and (not level or ACTIVATIONS.fullmatch(level))
+    return f"{bits:g}bit" if by_bits else level
 
 
 def rest_of(cells: pd.DataFrame, *keys: str | None) -> pd.DataFrame:
@@ -147,7 +166,9 @@ def panel(ax: Axes, cells: pd.DataFrame, places: list[str], look: dict, spec) ->
                 )
             ax.errorbar(x, value, error, color=color, marker=marker, **BAR)
             of = f"mean of {len(own)}: " if spec.over else ""
-            note(ax, x, value, f"{place}, {hue}\n{of}{reading(value, error)}")
+            at = own["at"].iloc[0]
+            exactly = "" if at in ("", own["level"].iloc[0]) else f" at {level_label(at)}"
+            note(ax, x, value, f"{place}{exactly}, {hue}\n{of}{reading(value, error)}")
     for index, place in enumerate(places):
         if place not in set(cells["place"]):
             ax.text(index, 0.02, "N/A", transform=ax.get_xaxis_transform(), **NOTHING)

@@ -1,8 +1,10 @@
-"""Published numbers that a table can put beside a study's own."""
+"""Published numbers that a table or figure can put beside a study's own."""
 
 import csv
 from functools import cache
 from pathlib import Path
+
+from meltpoint.published.spelled import SPELLINGS, place
 
 FOLDER = Path(__file__).parents[2] / "resources/published"
 NEEDED = {"method", "level", "ppl"}
@@ -11,7 +13,8 @@ NEEDED = {"method", "level", "ppl"}
 @cache
 def names() -> tuple[str, ...]:
     """The published tables of perplexity by method and level, by their names."""
-    return tuple(f.stem for f in sorted(FOLDER.glob("*.csv")) if set(columns(f)) >= NEEDED)
+    files = sorted(FOLDER.glob("*.csv"))
+    return tuple(f.stem for f in files if f.stem in SPELLINGS or set(columns(f)) >= NEEDED)
 
 
 def columns(path: Path) -> list[str]:
@@ -22,5 +25,16 @@ def columns(path: Path) -> list[str]:
 @cache
 def methods(name: str) -> tuple[str, ...]:
     """The methods of a published table, in its order."""
+    places = (place(name, row) for row in rows(name))
+    return tuple(dict.fromkeys(found[0] for found in places if found))
+
+
+@cache
+def models(name: str) -> tuple[str, ...]:
+    """The models of a published table that holds several, in its order."""
+    return tuple(dict.fromkeys(row["model"] for row in rows(name) if "model" in row))
+
+
+def rows(name: str) -> list[dict[str, str]]:
     with (FOLDER / f"{name}.csv").open(newline="") as file:
-        return tuple(dict.fromkeys(row["method"] for row in csv.DictReader(file)))
+        return list(csv.DictReader(file))

@@ -1,83 +1,55 @@
 """Pruning with quantization: perplexity over both, the best trade-off, and the transition points."""
 
-from dataclasses import dataclass
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from meltpoint.figures.axes import scale_x, scale_y, tick
+from meltpoint.figures.axes import scale_x, scale_y
 from meltpoint.figures.hover import note
 from meltpoint.figures.legend import STAR
 from meltpoint.figures.style import INK, RC
+from meltpoint.figures.surface import (
+    FRONT,
+    Surface,
+    color_bar,
+    draw_front,
+    draw_surface,
+    norm_of,
+)
 from meltpoint.published import frames
 
 NOMINAL = {"FP16": 16, "RTN_INT8": 8, "RTN_INT6": 6}
-COLORS = "viridis_r"
-FRONT = {"color": "#D55E00", "linewidth": 1.4, "marker": "o", "markersize": 3.2}
-FRONT |= {"markerfacecolor": "white", "markeredgewidth": 0.9}
-
-
-@dataclass(frozen=True)
-class Surface:
-    """Perplexity [schemes, ratios] with the ratios, and the schemes' bits per weight."""
-
-    name: str
-    schemes: list[str]
-    ratios: np.ndarray
-    bits: np.ndarray
-    ppl: np.ndarray
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """Size in % of dense FP16 [schemes, ratios], without what the source has exchanged."""
-        return 100 * np.outer(self.bits / 16, 1 - self.ratios)
-
-    def front(self) -> list[tuple[int, int]]:
-        """The cells (scheme, ratio) that no smaller one equals or beats, from the smallest on."""
-        places = sorted(np.ndindex(self.ppl.shape), key=lambda p: (self.sizes[p], self.ppl[p]))
-        best, found = np.inf, []
-        for place in places:
-            if self.ppl[place] < best:
-                best = self.ppl[place]
-                found.append(place)
-        return found
-
-    def hull(self) -> list[tuple[int, int]]:
-        """Those of the front on its lower convex hull in log size and log perplexity: no mixture of
-        two others is better than they are."""
-        found = []
-        for place in self.front():
-            while len(found) > 1 and self.turn(*found[-2:], place) <= 0:
-                found.pop()
-            found.append(place)
-        return found
-
-    def turn(self, *places: tuple[int, int]) -> float:
-        """Positive where the way over three cells turns left."""
-        a, b, c = (np.log([self.sizes[p], self.ppl[p]]) for p in places)
-        return (b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0]
 
 
 def surface(number: int) -> Surface:
     """The cells of Table 8, 9 or 10 on WikiText2, the largest scheme first.
 
     A scheme's bits per weight are the median of what its published sizes say: a few of them are
-    wrong. The sizes of Table 8 are not published; its schemes have their nominal bits.
+    wrong. The sizes of Table 8 are not published; its schemes have their nominal bits. Sizes are in %
+    of dense FP16, without what the source has exchanged.
     """
-    cells = frames.combined(number).query("evaluation == 'wikitext2'")
-    cells = cells.assign(ratio=cells["level"].astype(float))
+    cells = cells_of(number)
     wide = cells.pivot_table(index="settings", columns="ratio", values="value")
     share = 16 / 100 * cells["size"] / (1 - cells["ratio"])
     bits = share.groupby(cells["settings"]).median().fillna(pd.Series(NOMINAL)).reindex(wide.index)
     wide = wide.loc[bits.sort_values(ascending=False).index]
     bits = bits[wide.index].to_numpy(float)
-    ratios = wide.columns.to_numpy(float)
-    return Surface(cells["method"].iloc[0], list(wide.index), ratios, bits, wide.to_numpy(float))
+    ratios, ppl = wide.columns.to_numpy(float), wide.to_numpy(float)
+    sizes = 100 * np.outer(bits / 16, 1 - ratios)
+    says = [
+        f"{cells['method'].iloc[0]} {ratios[j]:.2f}, {wide.index[i]}\n"
+        f"perplexity {ppl[i, j]:g}\nsize {sizes[i, j]:.1f} %"
+        for i, j in np.ndindex(ppl.shape)
+    ]
+    says = np.array(says, dtype=object).reshape(ppl.shape)
+    return Surface(list(wide.index), ratios, bits, ppl, sizes, says)
+
+
+def cells_of(number: int) -> pd.DataFrame:
+    cells = frames.combined(number).query("evaluation == 'wikitext2'")
+    return cells.assign(ratio=cells["level"].astype(float))
 
 
 def contour(number: int, transitions: pd.DataFrame) -> Figure:
@@ -88,47 +60,17 @@ def contour(number: int, transitions: pd.DataFrame) -> Figure:
     with mpl.rc_context(RC):
         figure = Figure((6.9, 3.0), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
-        draw_surface(figure, left, table)
+        labels = [f"{s} ({b:.1f})" for s, b in zip(table.schemes, table.bits, strict=True)]
+        filled = draw_surface(left, table, norm_of(table.ppl), labels)
+        name = cells_of(number)["method"].iloc[0]
+        left.set(xlabel=f"fraction removed ({name})", ylabel="scheme (bits per weight)")
+        color_bar(figure, filled, left)
         draw_transitions(left, table, own.reindex(table.schemes))
         draw_front(left, table)
         draw_sizes(right, table)
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
-
-
-def draw_surface(figure: Figure, ax: Axes, table: Surface) -> None:
-    """Filled contours of log perplexity; dots where it was measured."""
-    norm = LogNorm(table.ppl.min(), table.ppl.max())
-    levels = np.geomspace(table.ppl.min(), table.ppl.max(), 25)
-    filled = ax.contourf(table.ratios, table.bits, table.ppl, levels, norm=norm, cmap=COLORS)
-    x, y = np.meshgrid(table.ratios, table.bits)
-    ax.plot(x.ravel(), y.ravel(), ".", color="white", markersize=1.6, alpha=0.8)
-    says = [say(table, *place) for place in np.ndindex(table.ppl.shape)]
-    note(ax, x.ravel(), y.ravel(), says)
-    labels = [f"{s} ({b:.1f})" for s, b in zip(table.schemes, table.bits, strict=True)]
-    ax.set(
-        yscale="log", xlabel=f"fraction removed ({table.name})", ylabel="scheme (bits per weight)"
-    )
-    ax.set_yticks(table.bits, labels)
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.grid(visible=False)
-    bar = figure.colorbar(filled, ax=ax, pad=0.02, label="perplexity")
-    steps = [v for e in range(4) for v in (1 * 10**e, 2 * 10**e, 5 * 10**e)]
-    bar.ax.yaxis.set_major_locator(FixedLocator(steps))
-    bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(tick))
-
-
-def draw_front(ax: Axes, table: Surface) -> None:
-    """The best cells, and a line through those of the best trade-off."""
-    scheme, ratio = map(list, zip(*table.hull(), strict=True))
-    line = {"color": FRONT["color"], "linewidth": FRONT["linewidth"], "label": "best trade-off"}
-    ax.plot(table.ratios[ratio], table.bits[scheme], zorder=4, **line)
-    scheme, ratio = map(list, zip(*table.front(), strict=True))
-    label = "cells of lowest perplexity for their size"
-    rings = FRONT | {"linestyle": "none", "label": label, "clip_on": False}
-    ax.plot(table.ratios[ratio], table.bits[scheme], zorder=5, **rings)
 
 
 def draw_transitions(ax: Axes, table: Surface, own: pd.DataFrame) -> None:
@@ -151,7 +93,7 @@ def draw_sizes(ax: Axes, table: Surface) -> None:
     shades = mpl.colormaps["Blues_r"](np.linspace(0.0, 0.62, len(table.schemes)))
     for i, (scheme, shade) in enumerate(zip(table.schemes, shades, strict=True)):
         ax.plot(table.sizes[i], table.ppl[i], ".-", color=shade, linewidth=0.9, markersize=3)
-        note(ax, table.sizes[i], table.ppl[i], [say(table, i, j) for j in range(len(table.ratios))])
+        note(ax, table.sizes[i], table.ppl[i], table.says[i])
         ax.annotate(
             scheme,
             (table.sizes[i, -1], table.ppl[i, -1]),
@@ -169,10 +111,3 @@ def draw_sizes(ax: Axes, table: Surface) -> None:
     # Room for the schemes' names.
     ax.set_ylim(top=3 * table.ppl.max())
     ax.set(xlabel="size (% of dense FP16)", ylabel="perplexity")
-
-
-def say(table: Surface, scheme: int, ratio: int) -> str:
-    return (
-        f"{table.name} {table.ratios[ratio]:.2f}, {table.schemes[scheme]}\n"
-        f"perplexity {table.ppl[scheme, ratio]:g}\nsize {table.sizes[scheme, ratio]:.1f} %"
-    )

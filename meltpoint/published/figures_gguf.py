@@ -1,14 +1,12 @@
 """GGUF ladders: ten models, each a line through its schemes."""
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from meltpoint.figures.axes import scale_x, scale_y
-from meltpoint.figures.hover import note
+from meltpoint.figures.axes import scale_bits, scale_x, scale_y
+from meltpoint.figures.ladder import draw_ladder
 from meltpoint.figures.style import FAINT, RC, looks
 from meltpoint.published.read import read
 
@@ -47,7 +45,7 @@ def ladders(x: str, label: str) -> Figure:
             ax.set_ylabel(title)
         for ax in axes[2:]:
             ax.set_xlabel(label)
-        scale(axes[0], table[x])
+        (scale_bits if x == "bits" else scale_x)(axes[0], table[x])
         scale_y(axes[0], table["ppl"])
         lines, labels = axes[0].get_legend_handles_labels()
         figure.legend([c[0] for c in lines], labels, loc="outside lower center", ncols=5)
@@ -58,35 +56,17 @@ def draw_panel(ax: Axes, table: pd.DataFrame, x: str, column: str, look: dict) -
     """A line per model that has the column, with errors where they are published."""
     if column != "ppl":
         ax.axhline(CHANCE, color=FAINT, linestyle=":", linewidth=0.8, zorder=1)
-    for model, own in table[table[column].notna()].groupby("model", sort=False):
-        own = own.sort_values(x)
-        error = own["ppl_stderr"] if column == "ppl" else np.zeros(len(own))
-        color, marker = look[model]
-        ax.errorbar(
-            own[x],
-            own[column],
-            yerr=error,
-            color=color,
-            marker=marker,
-            label=SHORT.get(model, model),
-            markeredgecolor="white",
-            markeredgewidth=0.4,
-            linewidth=1,
-            elinewidth=0.7,
-        )
-        note(ax, own[x], own[column], [say(row, column) for row in own.to_dict("records")])
+    cells = table[table[column].notna()].sort_values(x, kind="stable")
+    says = [say(row, column) for row in cells.to_dict("records")]
+    error = cells["ppl_stderr"] if column == "ppl" else 0.0
+    cells = cells.assign(x=cells[x], value=cells[column], stderr=error, says=says)
+    for model in table["model"].unique():
+        own = cells[cells["model"] == model]
+        if len(own):
+            draw_ladder(ax, own, look[model], SHORT.get(model, model))
 
 
 def say(row: dict, column: str) -> str:
     error = f" ± {row['ppl_stderr']:g}" if column == "ppl" else ""
     measured = f"{PANELS[column]} {row[column]:g}{error}"
     return f"{row['model']} {row['scheme']}\n{measured}\n{row['size_gb']:g} GB"
-
-
-def scale(ax: Axes, values: pd.Series) -> None:
-    """Both are spread over decades: bits are labelled one by one."""
-    scale_x(ax, values)
-    if values.max() == 16:
-        ax.xaxis.set_major_locator(FixedLocator([1, 2, 3, 4, 5, 6, 8, 16]))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda bits, _: f"{bits:g}"))
-        ax.xaxis.set_minor_locator(NullLocator())

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from meltpoint.analysis.entries import Notes, mark
 from meltpoint.analysis.markup import Entry, Table
-from meltpoint.analysis.tables import Notes, mark
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,14 @@ def level(value: str) -> str:
     return str(found)
 
 
+def any_level(value: str) -> str:
+    """Any level, in the one spelling of `meltpoint.chain`; those of a chain are joined by `+`."""
+    try:
+        return "+".join(str(parse_level(part)) for part in value.split("+"))
+    except MeltpointError as error:
+        raise ValueError(str(error)) from None
+
+
 def scheme(value: str) -> str:
     if not SCHEME.fullmatch(value):
         raise ValueError(f"{value!r} is no quantization scheme such as Q4_K_M or RTN_INT8")
@@ -68,7 +76,8 @@ def boolean(value: str) -> bool:
 
 
 KINDS: dict[str, Callable[[str], object]] = {
-    kind.__name__: kind for kind in (text, number, integer, fraction, bits, level, scheme, boolean)
+    kind.__name__: kind
+    for kind in (text, number, integer, fraction, bits, level, any_level, scheme, boolean)
 }
 
 

@@ -125,4 +125,4 @@ SCHEMAS = {
     ),
 }
 # A table of one's own that is put beside a study's: a row for each method and level.
-OTHERS = schema("method level", **LEVELS)
+OTHERS = schema("method level", **LEVELS | {"level": "any_level"})

@@ -9,7 +9,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.report.grid import Grid, to_html, verbatim
 from meltpoint.report.markdown import inline, plain
 from meltpoint.report.page import fact
-from meltpoint.text import reading
+from meltpoint.text import human_bytes, reading
 
 SUMMARY, CELLS = "Summary", "Cells"
 
@@ -128,8 +128,10 @@ def provenance(cells: list[dict]) -> str:
 
 
 def measured(cell: dict) -> str:
-    """A cell's value and standard error."""
+    """A cell's value and standard error; bytes as people count them."""
     value, error = cell["value"], cell["stderr"]
+    if cell["unit"] == "bytes" and isinstance(value, int | float):
+        return human_bytes(value)
     return reading(value, error) if isinstance(error, float) and error else shorten(value)
 
 
