@@ -11,13 +11,13 @@ from pydantic import (
     model_validator,
 )
 
+from meltpoint.drawn import Figure, Table
 from meltpoint.errors import MeltpointError
 from meltpoint.sections import (
     BuiltinCorpus,
     Chains,
     ComputeSection,
     DrawnCalibration,
-    Figure,
     GivenCalibration,
     HubCorpus,
     HubModel,
@@ -29,7 +29,6 @@ from meltpoint.sections import (
     SizeEvaluation,
     SpeedEvaluation,
     Sweep,
-    Table,
     TokenCorpus,
     TrainedModel,
 )

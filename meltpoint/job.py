@@ -12,6 +12,7 @@ from pathlib import Path
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.files import clear_disk_errors
+from meltpoint.lean import import_transformers
 from meltpoint.phases import phase, report
 
 
@@ -37,6 +38,7 @@ def job(snakemake, computes: bool = True) -> Iterator[tuple[dict, Compute]]:
         if computes:
             with phase("import"):
                 compute.start()
+                import_transformers()
         with clear_disk_errors(Path(snakemake.output[0])):
             yield recipe, compute
         logging.info("seconds %s", json.dumps(report()))

@@ -11,7 +11,7 @@ with job(snakemake, computes=False) as (recipe, _):
 
         from meltpoint import figures
         from meltpoint.analysis.frame import read_cells, read_published
-        from meltpoint.sections import Figure
+        from meltpoint.drawn import Figure
 
     spec = Figure(**recipe["spec"])
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])

@@ -11,7 +11,7 @@ with job(snakemake, computes=False) as (recipe, _):
 
         from meltpoint.analysis import tables
         from meltpoint.analysis.frame import perplexity_of, read_cells, read_published
-        from meltpoint.sections import Table
+        from meltpoint.drawn import Table
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
     spec = Table(**recipe["spec"])

@@ -19,6 +19,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.evaluation.size import size
 from meltpoint.formats import bitsandbytes as stored
 from meltpoint.formats import format_of
+from meltpoint.layers import Quantized
 from meltpoint.model import load
 from meltpoint.weights import describe
 from tests.test_contracts import linear_names, run, weights
@@ -174,10 +175,9 @@ def test_what_is_stored_plainly_has_no_parts(made):
 def test_grids(made):
     expected = {"nf4": (4, 64, 32), "nf4,double_quant=true": (4, 64, 8), "int8": (8, -1, 32)}
     for step, (bits, group_size, scale_bits) in expected.items():
-        grid = {"bits": bits, "group_size": group_size, "symmetric": True, "scale_bits": scale_bits}
-        assert all(
-            layer["stored"] == grid for layer in describe(made("llama", step))["layers"].values()
-        )
+        layers = describe(made("llama", step))["layers"].values()
+        grid = Quantized(bits, group_size, symmetric=True, scale_bits=scale_bits)
+        assert {Quantized(**layer["stored"]) for layer in layers} == {grid}
 
 
 def test_double_quantization_spares_bits(made):

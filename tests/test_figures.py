@@ -6,9 +6,9 @@ import pytest
 
 from meltpoint import figures
 from meltpoint.analysis.transitions import fit_curves
+from meltpoint.drawn import Figure as Section
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.style import MARKERS, PALETTE, looks
-from meltpoint.sections import Figure as Section
 
 LEVELS = np.arange(1, 9) / 10
 

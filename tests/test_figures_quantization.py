@@ -8,10 +8,10 @@ import pytest
 
 from meltpoint import figures
 from meltpoint.analysis.frame import read_published
+from meltpoint.drawn import Figure as Section
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.style import looks
 from meltpoint.figures.surface import Surface
-from meltpoint.sections import Figure as Section
 from tests.quantized import LADDER, SCHEMES, combined, measured, perplexity_at, quantized
 
 

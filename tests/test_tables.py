@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from meltpoint.analysis import tables
 from meltpoint.analysis.frame import COLUMNS, read_cells, read_published
 from meltpoint.analysis.levels import level_key, level_label
+from meltpoint.drawn import Table
 from meltpoint.errors import MeltpointError
-from meltpoint.sections import Table
 
 
 def spec(**changes):

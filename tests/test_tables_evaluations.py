@@ -11,7 +11,7 @@ from meltpoint.analysis import tables
 from meltpoint.analysis.frame import read_published
 from meltpoint.analysis.levels import level_key, level_label, nominal_bits
 from meltpoint.analysis.matching import pairs
-from meltpoint.sections import Table
+from meltpoint.drawn import Table
 from tests.quantized import cell, combined, measured, quantized
 
 SHOWN = ["ppl", "bits", "bytes", "speed"]

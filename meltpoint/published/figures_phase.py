@@ -6,13 +6,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from meltpoint.drawn import Figure as Section
 from meltpoint.figures.axes import scale_x
 from meltpoint.figures.curves import draw_curves
 from meltpoint.figures.hover import note
 from meltpoint.figures.style import FAINT, RC
 from meltpoint.published import frames
 from meltpoint.published.read import read
-from meltpoint.sections import Figure as Section
 
 PLACES = {
     "0.5": ("unstructured", "#0072B2", 7.0),

@@ -9,12 +9,12 @@ from meltpoint.analysis import tables
 from meltpoint.analysis.frame import tidy
 from meltpoint.analysis.levels import level_label
 from meltpoint.analysis.markup import Table
+from meltpoint.drawn import Table as Section
 from meltpoint.published import frames, grid
 from meltpoint.published.contents import REMARKS, TABLES
 from meltpoint.published.doubts import DOUBTS, SIZE
 from meltpoint.published.printed import save_table
 from meltpoint.published.read import read
-from meltpoint.sections import Table as Section
 
 DATASETS = {"wikitext2": "WikiText2", "ptb": "PTB"}
 METRICS = {

@@ -6,7 +6,7 @@ import numpy as np
 
 from meltpoint import figures
 from meltpoint.analysis import tables
-from meltpoint.sections import Table
+from meltpoint.drawn import Table
 from tests.test_figures import frame, spec
 
 ITEMS = [

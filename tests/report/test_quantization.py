@@ -6,9 +6,9 @@ import pytest
 
 from meltpoint import config, figures
 from meltpoint.analysis import tables
+from meltpoint.drawn import Figure, Table
 from meltpoint.report import facts, study
 from meltpoint.report.build import build
-from meltpoint.sections import Figure, Table
 from tests.quantized import combined, quantized
 from tests.report.pages import cell, described
 from tests.report.test_content import Elements
