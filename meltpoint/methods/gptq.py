@@ -23,9 +23,10 @@ the first version has no room for a zero point of 0. Kernels of the format want 
 differently (Gemma 2 with windows longer than its sliding ones): the library calls all as the first.
 
 In a chain zero is on the grid, but the errors of columns before it move a pruned weight off it: one
-to three in a hundred pruned weights came back in small trained models. With `keep_zeros` a weight that
-is zero becomes zero in its turn, whatever has been added to it, and the columns after it make up for
-that like for any other error; it does not count in its group's range.
+to three in a hundred pruned weights came back in small trained models. So here a weight that is zero
+becomes zero in its turn, whatever has been added to it, and the columns after it make up for that like
+for any other error; it does not count in its group's range. `keep_zeros=false` is the library's way; a
+model without zeros is the same in both.
 
 Frantar, Ashkboos, Hoefler and Alistarh, "GPTQ: Accurate Post-Training Quantization for Generative
 Pre-trained Transformers", ICLR 2023; GPTQModel 7.6.
@@ -88,7 +89,7 @@ class Settings(CalibratedSettings):
     true_sequential: bool = Field(
         True, description="inputs come through the block's linears that are quantised already"
     )
-    keep_zeros: bool = Field(False, description="weights that are zero stay zero")
+    keep_zeros: bool = Field(True, description="weights that are zero stay zero")
 
     @property
     def grouped_order(self) -> bool:
