@@ -18,8 +18,6 @@ if not workflow.overwrite_configfiles:
 
 try:
     plan = Plan(config, workflow.overwrite_configfiles, Path(workflow.basedir))
-    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
-        plan.check_libraries()
 except MeltpointError as error:
     sys.exit(f"Error: {error}")
 if workflow.is_main_process:
@@ -47,6 +45,8 @@ include: "rules/published.smk"
 rule all:
     default_target: True
     input:
-        plan.targets(),
+        lambda _: plan.all_targets(
+            DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+        ),
     message:
         "Everything of the study"

@@ -8,7 +8,7 @@ folder with that file alone, which says why.
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,8 +47,7 @@ class Reader:
         self.folder, self.dtype, self.device = folder, dtype, device
         self.files = index(folder)
         self.format = format_of(folder)
-        prefixes = {key.split(".", 1)[0] for key in self.files}
-        self._spellings = ["", *(f"{prefix}." for prefix in prefixes)]
+        self._prefixes = sorted({key.split(".", 1)[0] + "." for key in self.files})
         self._tied: dict[str, list[str]] = {}
 
     def tie(self, names: dict[str, list[str]]) -> None:
@@ -61,47 +60,54 @@ class Reader:
 
         Raises MeltpointError for one that is missing, cannot be read, or is not finite.
         """
-        packed = {name: self.parts(name) for name in names}
-        plain = {name: self._key(name) for name, parts in packed.items() if not parts}
-        wanted = {*plain.values(), *(key for parts in packed.values() for key in parts.values())}
-        stored = self._read_files(wanted)
-        tensors = {}
-        for name, parts in packed.items():
-            if parts:
-                tensor = self._decode(name, {s: stored[key] for s, key in parts.items()})
-            else:
-                tensor = stored[plain[name]]
-            place = self.files[next(iter(parts.values()), plain.get(name))]
-            tensors[name] = self._finite(self.folder / place, name, tensor)
-        return tensors
+        wanted = {name: self.parts(name) or {"": self.key(name)} for name in names}
+        # By file, so that few are opened; one at a time, so that nothing is held twice.
+        order = sorted(wanted, key=lambda name: self.files[next(iter(wanted[name].values()))])
+        tensors = {name: self._read_one(name, wanted[name]) for name in order}
+        return {name: tensors[name] for name in wanted}
+
+    def _read_one(self, name: str, parts: dict[str, str]) -> torch.Tensor:
+        stored = self.stored(parts)
+        tensor = stored[""] if "" in stored else self._with_format(name, "decode", stored)
+        if not tensor.is_floating_point():
+            return tensor
+        tensor = tensor.to(self.dtype)
+        if not tensor.isfinite().all():
+            file = self.folder / self.files[next(iter(parts.values()))]
+            dtype = str(self.dtype).removeprefix("torch.")
+            raise MeltpointError(f"{file}: {name} holds NaN or infinite weights in {dtype}")
+        return tensor
 
     def parts(self, name: str) -> dict[str, str]:
         """The keys under which a packed weight is stored, by their short names; none for others."""
         linear, _, leaf = name.rpartition(".")
         if self.format is None or leaf != "weight":
             return {}
-        found = (self.format.parts(p + linear, self.files) for p in self._spellings)
+        found = (self.format.parts(spelling, self.files) for spelling in self._spelled(linear))
         return next(filter(None, found), {})
 
-    def grid(self, name: str) -> Quantized | None:
-        """What a packed weight is stored as; None for others."""
+    def packed(self, name: str) -> tuple[torch.Tensor, Quantized] | None:
+        """A packed weight, in the reader's dtype, and what it is stored as; None for others."""
         parts = self.parts(name)
-        return self.format.grid(self.stored(parts)) if parts else None
+        if not parts:
+            return None
+        stored = self.stored(parts)
+        weight = self._with_format(name, "decode", stored)
+        return weight.to(self.dtype), self._with_format(name, "grid", stored)
 
     def stored(self, parts: dict[str, str]) -> dict[str, torch.Tensor]:
-        """Tensors as they are stored, by other names than their keys."""
-        tensors = self._read_files(set(parts.values()))
-        return {name: tensors[key] for name, key in parts.items()}
+        """Tensors as they are stored, on the device, by other names than their keys.
 
-    def _read_files(self, keys: set[str]) -> dict[str, torch.Tensor]:
+        Raises MeltpointError for a file that cannot be read.
+        """
         found: dict[str, torch.Tensor] = {}
-        for file in sorted({self.files[key] for key in keys}):
+        for file in sorted({self.files[key] for key in parts.values()}):
             path = self.folder / file
             try:
                 with safe_open(path, "pt") as opened:
                     found |= {
-                        key: opened.get_tensor(key).to(self.device, copy=True)
-                        for key in keys
+                        name: opened.get_tensor(key).to(self.device, copy=True)
+                        for name, key in parts.items()
                         if self.files[key] == file
                     }
             except (SafetensorError, OSError) as error:
@@ -111,30 +117,26 @@ class Reader:
                 ) from None
         return found
 
-    def _decode(self, name: str, parts: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _with_format(self, name: str, what: str, stored: dict[str, torch.Tensor]):
         try:
-            return self.format.decode(parts)
-        except (RuntimeError, KeyError, IndexError, ValueError) as error:
+            return getattr(self.format, what)(stored)
+        except (RuntimeError, KeyError, IndexError, ValueError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise MeltpointError(
-                f"{self.folder}: {name} cannot be decoded by its quantization_config ({reason}): "
-                "fetch or make the checkpoint again"
+                f"{self.folder}: {name} cannot be decoded by its quantization_config "
+                f"({type(error).__name__}: {reason}): fetch or make the checkpoint again"
             ) from None
 
-    def _finite(self, file: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        if not tensor.is_floating_point():
-            return tensor
-        if not tensor.isfinite().all():
-            raise MeltpointError(f"{file}: {name} holds NaN or infinite weights")
-        return tensor.to(self.dtype)
-
-    def _key(self, name: str) -> str:
-        """The key under which a parameter is stored: some checkpoints leave out or add a prefix."""
+    def key(self, name: str) -> str:
+        """The key under which a parameter is stored."""
         for known in (name, *self._tied.get(name, ())):
-            spellings = (known, known.split(".", 1)[-1], *(p + known for p in self._spellings))
-            if found := next((key for key in spellings if key in self.files), None):
+            if found := next((key for key in self._spelled(known) if key in self.files), None):
                 return found
         raise MeltpointError(f"{self.folder}: the checkpoint has no {name}, which its config needs")
+
+    def _spelled(self, name: str) -> Iterator[str]:
+        """The ways in which a name may be stored: some checkpoints leave out or add a prefix."""
+        yield from (name, name.split(".", 1)[-1], *(prefix + name for prefix in self._prefixes))
 
 
 class Writer:

@@ -108,7 +108,7 @@ def _walk(method: Method, parent: Path, folder: Path, step: Step, windows, compu
 
 def _call(method: Method, parent: Path, folder: Path, step: Step, windows, compute) -> dict:
     """By a library, which gets a plain checkpoint to read."""
-    with plain(parent, folder / ".plain", compute) as source:
+    with plain(parent, folder.with_name(f"{folder.name}.plain"), compute) as source:
         context = Context(windows, compute)
         made = method.module.compress(source, folder, step.level, method.settings(step), context)
         copy_missing(source, folder)

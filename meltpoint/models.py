@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import torch
+from transformers import AutoConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from meltpoint import skeleton
 from meltpoint.checkpoint import Reader, write_description
 from meltpoint.errors import MeltpointError, at
-from meltpoint.files import whole_folder
+from meltpoint.files import whole_folder, write_json
+from meltpoint.formats import check_unquantised
 from meltpoint.progress import track
 from meltpoint.weights import index
 
@@ -23,12 +26,41 @@ def link(source: Path, target: Path, key: str) -> None:
     """
     if not (source / "config.json").is_file():
         raise MeltpointError(f"{key}: {source} has no config.json: it is no Hugging Face folder")
-    zeros = at(key, verify, source)
+    at(key, check_unquantised, source)
     with whole_folder(target) as folder:
         for file in sorted(source.iterdir()):
             if any(file.match(pattern) for pattern in WANTED) and file.name != "meltpoint.json":
                 (folder / file.name).symlink_to(file.resolve())
-        _describe(folder, zeros)
+        left = {"unused": unused(folder)} if at(key, take_text_model, folder) else {}
+        _describe(folder, at(key, verify, folder), **left)
+
+
+def take_text_model(folder: Path) -> bool:
+    """Replaces the config of a model of text and images by its language model's; whether it is one."""
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text())
+    except ValueError as error:
+        raise MeltpointError(f"{file.resolve()} is no valid JSON: {error}") from None
+    if "text_config" not in config:
+        return False
+    text = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
+    architecture = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(text.model_type)
+    if architecture is None:
+        raise MeltpointError(f"{file.resolve()}: {text.model_type} is no causal language model")
+    dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
+    file.unlink()
+    write_json(file, {**text.to_dict(), "architectures": [architecture], "dtype": dtype})
+    return True
+
+
+def unused(folder: Path) -> list[str]:
+    """The keys of what is stored beside the language model."""
+    model = skeleton.build(folder, torch.float32)
+    reader = Reader(folder, torch.float32, torch.device("cpu"))
+    reader.tie(skeleton.tied_names(model))
+    used = {reader.key(name) for name in skeleton.parameters_of(model, model, "")}
+    return sorted(set(reader.files) - used)
 
 
 def fetch(repository: str, revision: str, target: Path, key: str) -> None:

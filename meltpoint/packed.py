@@ -9,8 +9,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from meltpoint import skeleton
 from meltpoint.checkpoint import Reader, Writer, copy_companions
 from meltpoint.compute import Compute
@@ -23,10 +21,14 @@ from meltpoint.weights import describe as describe_checkpoint
 
 @contextlib.contextmanager
 def plain(source: Path, place: Path, compute: Compute) -> Iterator[Path]:
-    """The checkpoint itself if its weights are plain; else a decoded copy at `place`, for a while."""
-    if format_of(source) is None:
+    """The checkpoint itself if a library can read it as it is; else a decoded copy, for a while.
+
+    The copy is made at `place`: of weights that are packed, or stored by other names than the model's.
+    """
+    if format_of(source) is None and Parts(source, compute).stored_by_their_names():
         yield source
         return
+    shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     try:
         write_plain(source, place, compute)
@@ -61,10 +63,10 @@ def compare(source: Path, target: Path, compute: Compute) -> dict[str, dict]:
 
 def _compare(name: str, before: Reader, after: Reader, earlier: dict) -> dict:
     key = f"{name}.weight"
-    grid = after.grid(key)
-    if grid is None:
+    packed = after.packed(key)
+    if packed is None:
         raise MeltpointError(f"{after.folder}: {name} was left unquantised by the library")
-    return describe(after.read([key])[key], Before(before.read([key])[key], earlier), grid)
+    return describe(packed[0], Before(before.read([key])[key], earlier), packed[1])
 
 
 class Parts:
@@ -72,14 +74,17 @@ class Parts:
 
     def __init__(self, folder: Path, compute: Compute) -> None:
         model = skeleton.build(folder, compute.torch_dtype)
-        self.reader = Reader(folder, compute.torch_dtype, torch.device("cpu"))
+        self.reader = Reader(folder, compute.torch_dtype, compute.torch_device)
         self.reader.tie(skeleton.tied_names(model))
         name, blocks = skeleton.decoder_blocks(model)
-        everything = skeleton.parameters_of(model, model, "")
-        self.others = [n for n in everything if not n.startswith(f"{name}.")]
+        self.names = skeleton.parameters_of(model, model, "")
+        self.others = [n for n in self.names if not n.startswith(f"{name}.")]
         self.blocks = [
             skeleton.parameters_of(model, block, f"{name}.{i}") for i, block in enumerate(blocks)
         ]
         self.linears = [
             f"{name}.{i}.{n}" for i, b in enumerate(blocks) for n in skeleton.linears(b)
         ]
+
+    def stored_by_their_names(self) -> bool:
+        return all(self.reader.key(name) == name for name in self.names)

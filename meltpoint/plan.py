@@ -1,19 +1,22 @@
 """A study as paths: what the rules make, from what, and what lies ahead."""
 
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from meltpoint import config as schema
 from meltpoint import libraries, methods, published
-from meltpoint.chain import DENSE, Sparsity
+from meltpoint.chain import DENSE, Sparsity, spell_chain
 from meltpoint.errors import MeltpointError, at
 from meltpoint.files import HashCache, from_here
+from meltpoint.formats import check_unquantised
 from meltpoint.recipes import Recipes
 from meltpoint.report import published as published_page
 from meltpoint.sections import LocalModel, TrainedModel
 from meltpoint.study import Study
 from meltpoint.text import human_bytes
-from meltpoint.weights import count_parameters
+from meltpoint.weights import DESCRIPTION, count_parameters
 
 NOTHING = r"(?!)"
 PUBLISHED = "results/published"
@@ -55,7 +58,9 @@ class Plan:
         """Reads the headers of local models' weights, before anything runs."""
         for name, model in self.config.models.items():
             if isinstance(model, LocalModel):
-                at(f"models.{name}.path", count_parameters, self.study.path(model.path))
+                path = self.study.path(model.path)
+                at(f"models.{name}.path", count_parameters, path)
+                at(f"models.{name}.path", check_unquantised, path)
 
     def names(self, section: str, key: str | None = None) -> str:
         """A wildcard's constraint: the names in a section, those of one kind if `key` is given."""
@@ -71,6 +76,19 @@ class Plan:
     def targets(self) -> list[str]:
         """All of the study: cells, transitions, tables, figures, and the page that shows them."""
         return [*(file for files in self.shown().values() for file in files), self.page]
+
+    def all_targets(self, environments: bool) -> list[str]:
+        """The same, once it is known that all can be made here.
+
+        Where rules run in no `environments` of their own every job runs in that of Snakemake. Ends the
+        run, with one sentence, where a package is missing: an input function's error would be a page.
+        """
+        try:
+            if not environments:
+                self.check_libraries()
+        except MeltpointError as error:
+            sys.exit(f"Error: {error}")
+        return self.targets()
 
     def shown(self) -> dict[str, list[str]]:
         """What the study's page shows, by kind."""
@@ -162,18 +180,22 @@ class Plan:
         return [] if file is None else [str(file)]
 
     def check_libraries(self) -> None:
-        """Raises MeltpointError where a cell that is still to be made needs a package that is not here.
-
-        For runs without --use-conda, where every job runs in the environment that runs Snakemake.
-        """
-        steps = {
-            step.method
-            for cell in self.study.all_cells
-            if not Path(self._cell(*cell)).exists()
-            for step in self.study.steps(cell[1])
-        }
-        for method in map(methods.find, sorted(steps)):
+        """Raises MeltpointError where what is still to be made needs a package that is not here."""
+        for method in map(methods.find, sorted(set(self._methods_ahead()))):
             libraries.check(method.name, method.libraries, self.recipes.envs / f"{method.env}.yaml")
+
+    def _methods_ahead(self) -> Iterator[str]:
+        """The methods whose packages are needed for the checkpoints and cells that are not there."""
+        for model, chain, evaluation in self.study.all_cells:
+            steps = self.study.steps(chain)
+            if not steps or Path(self._cell(model, chain, evaluation)).exists():
+                continue
+            for n, step in enumerate(steps, 1):
+                place = Path(self._checkpoint(model, spell_chain(steps[:n])), DESCRIPTION)
+                if not place.exists():
+                    yield step.method
+            if self.recipes.runtime(chain, evaluation) == methods.find(steps[-1].method).env:
+                yield steps[-1].method
 
     # --- evaluation -----------------------------------------------------------------------------
 

@@ -43,11 +43,13 @@ CODE = {
 }
 DRAWN_WITH = (
     *("meltpoint.analysis.frame", "meltpoint.analysis.levels", "meltpoint.analysis.rows"),
-    *("meltpoint.analysis.matching", "meltpoint.analysis.units", "meltpoint.text"),
+    *("meltpoint.analysis.matching", "meltpoint.analysis.units", "meltpoint.panels"),
+    "meltpoint.text",
 )
 # What the same results are made with besides, and does not lie beside the module above.
 BESIDES = {
     "tokens": ("meltpoint.tokens",),
+    "perplexity": ("meltpoint.model", "meltpoint.tokens"),
     "size": ("meltpoint.formats.__init__", "meltpoint.layers"),
     "transitions": ("meltpoint.analysis.frame",),
     "table": ("meltpoint.analysis.frame",),

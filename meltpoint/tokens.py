@@ -14,6 +14,9 @@ from meltpoint.corpora import (
 )
 from meltpoint.errors import MeltpointError
 
+# One of which a tokenizer leaves in its folder.
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
+
 
 def write_stream(corpus: dict, file: Path | None, model: Path, target: Path) -> None:
     """Writes a corpus as one stream of tokens: int32 [tokens].
@@ -57,7 +60,9 @@ def tokenizer_of(model: Path):
 
 
 def first_token(model: Path) -> int | None:
-    """The token that the tokenizer puts before every text; None where it puts none."""
+    """The token that the tokenizer puts before every text; None where it puts none, or is not there."""
+    if not any((model / name).exists() for name in TOKENIZERS):
+        return None
     tokenizer = tokenizer_of(model)
     empty = tokenizer("").input_ids
     return empty[0] if empty and empty[0] == tokenizer.bos_token_id else None

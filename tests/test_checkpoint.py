@@ -160,3 +160,13 @@ def test_comments_and_layout_are_no_code(tmp_path, monkeypatch):
         (tmp_path / "some_module.py").write_text(text)
         hashes.append(files.hash_sources(["some_module"]))
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_weights_beyond_the_studys_dtype_are_refused(base):
+    name = "model.layers.0.mlp.up_proj.weight"
+    stored = {key: t.bfloat16() for key, t in load_file(base / "model.safetensors").items()}
+    stored[name][0, 0] = 1e5
+    save_file(stored, base / "model.safetensors", metadata={"format": "pt"})
+    assert Reader(base, torch.bfloat16, CPU).read([name])[name][0, 0] > 9e4
+    with pytest.raises(MeltpointError, match=r"up_proj.weight holds NaN or infinite weights in float16"):
+        Reader(base, torch.float16, CPU).read([name])

@@ -25,6 +25,7 @@ from meltpoint.llamacpp.runtime import token_nll
 from meltpoint.model import load
 from meltpoint.weights import describe
 from tests.test_contracts import linear_names, run, weights
+from tests.test_gguf_runtime import HEAD, LLAMA3
 from tests.tiny import random_tokens, save_model
 
 COMPUTE = Compute(device="cpu")
@@ -150,8 +151,8 @@ def test_zeros_that_a_type_has_no_level_for_are_lost(place):
 
 
 def test_size_is_counted_in_the_file(place):
-    """q8_0: 8.5 bits a weight in all matrices, 32 in norms; the zeros as found."""
-    target = made(place, "magnitude@0.5+gguf@q8_0")
+    """q8_0: 8.5 bits a weight in all matrices, 32 in norms; zeros of rounding spare nothing."""
+    target = made(place, "gguf@q8_0")
     found, tensors = size(target), weights(place / "dense")
     bits = sum(w.numel() * (8.5 if w.dim() > 1 else 32) for w in tensors.values())
     count = sum(w.numel() for w in tensors.values())
@@ -161,7 +162,89 @@ def test_size_is_counted_in_the_file(place):
     assert found["bytes"] == pytest.approx(bits / 8, rel=0.01)
     stored = read(target / "model.gguf").tensors
     nonzeros = sum(np.count_nonzero(gguf.dequantize(t.data, t.tensor_type)) for t in stored)
-    assert found["nonzeros"] == nonzeros
+    assert found["nonzeros"] == nonzeros < count
+
+
+@pytest.mark.parametrize(
+    ("scheme", "code", "stored"), [("f16", 16, 16), ("q8_0", 8, 8.5), ("q4_0", 4, 4.5)]
+)
+def test_pruned_weights_cost_a_mask_where_that_is_less(place, scheme, code, stored):
+    """As everywhere: a bit a weight, the codes of what is left, all of the scales."""
+    chain = f"magnitude@0.5+gguf@{scheme}"
+    pruned, dense = size(made(place, chain)), size(made(place, f"gguf@{scheme}"))
+    tensors = weights(place / "dense")
+    linears = sum(tensors[n].numel() for n in linear_names(place / "dense"))
+    zeros = sum((tensors[n].numel() + 1) // 2 for n in linear_names(place / "dense"))
+    spared = (zeros * code - linears) / pruned["parameters"]
+    assert dense["bits_per_weight"] - pruned["bits_per_weight"] == pytest.approx(spared, rel=1e-3)
+    assert pruned["bytes"] == (made(place, chain) / "model.gguf").stat().st_size == dense["bytes"]
+    assert size(made(place, "magnitude@0.05+gguf@q4_0"))["bits_per_weight"] == pytest.approx(
+        size(made(place, "gguf@q4_0"))["bits_per_weight"]
+    )
+
+
+def test_zeros_of_pruned_and_rounded_weights_are_those_of_the_file(place):
+    target = made(place, "magnitude@0.5+gguf@q8_0")
+    stored = read(target / "model.gguf").tensors
+    nonzeros = sum(np.count_nonzero(gguf.dequantize(t.data, t.tensor_type)) for t in stored)
+    assert size(target)["nonzeros"] == nonzeros
+
+
+# What a linear's inputs are, 320 or 352 wide: in no scheme a multiple of 256.
+FALLBACKS = {
+    "q6_k": {"Q8_0"},
+    "q5_k_m": {"Q8_0", "Q5_1"},
+    "q4_k_m": {"Q8_0", "Q5_0"},
+    "q3_k_m": {"Q4_0", "Q5_0", "Q5_1"},
+    "q2_k": {"Q4_0"},
+    "iq2_m": {"IQ4_NL"},
+}
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    sizes = {"hidden_size": 320, "intermediate_size": 352, "head_dim": 80}
+    folder = tmp_path_factory.mktemp("narrow")
+    np.save(folder / "windows.npy", random_tokens(6, 48).numpy())
+    return save_model(folder / "dense", "llama", **sizes)
+
+
+@pytest.mark.parametrize("scheme", FALLBACKS)
+def test_with_fallback_each_linear_is_said_to_be_what_it_is_stored_as(narrow, tmp_path, scheme):
+    windows = narrow.parent / "windows.npy"
+    refused = run(narrow, tmp_path / "refused", f"gguf@{scheme}", windows)
+    reason = describe(refused)["reason"]
+    assert reason.startswith(
+        f"{scheme} needs input widths that are multiples of 256; model.layers."
+    )
+    assert reason.endswith("has 320 (fallback=true stores such linears in the types that llama.cpp "
+                           "falls back to)")  # fmt: skip
+    target = run(narrow, tmp_path / "made", f"gguf@{scheme},fallback=true", windows)
+    linears = [t for t in read(target / "model.gguf").tensors if t.name.startswith("blk.")]
+    linears = [t for t in linears if len(t.shape) > 1]
+    assert {gguf.GGMLQuantizationType(t.tensor_type).name for t in linears} == FALLBACKS[scheme]
+    found = {layer["stored"]["bits"] for layer in describe(target)["layers"].values()}
+    assert found == {GROUPS[name][0] for name in FALLBACKS[scheme]}
+    assert np.isfinite(nll(target)).all()
+
+
+def test_without_a_block_of_32_the_fallback_is_16_bit(tmp_path, place):
+    source = save_model(tmp_path / "model", "llama", intermediate_size=48)
+    target = run(source, tmp_path / "made", "gguf@q8_0,fallback=true", place / "windows.npy")
+    layers = describe(target)["layers"]
+    assert {name.rpartition(".")[2] for name, x in layers.items() if "stored" not in x} == {
+        "down_proj"
+    }
+    pruned = run(source, tmp_path / "half", "magnitude@0.5", place / "windows.npy")
+    target = run(pruned, tmp_path / "both", "gguf@q8_0,fallback=true", place / "windows.npy")
+    assert size(target)["bits_per_weight"] < 0.8 * size(tmp_path / "made")["bits_per_weight"]
+
+
+def test_fallback_changes_nothing_where_blocks_are_filled(place, tmp_path):
+    step = "gguf@q4_k_m,fallback=true"
+    again = run(place / "dense", tmp_path / "made", step, place / "windows.npy")
+    made_without = made(place, "gguf@q4_k_m") / "model.gguf"
+    assert (again / "model.gguf").read_bytes() == made_without.read_bytes()
 
 
 @pytest.mark.parametrize("name", GROUPS)
@@ -190,6 +273,22 @@ def test_importance_is_the_mean_square_of_inputs(place):
         np.testing.assert_allclose(found[f"blk.1.{stored}.weight"], expected, rtol=1e-4)
     linears = [t.name for t in read(made(place, "gguf@f16") / "model.gguf").tensors]
     assert set(found) == {n for n in linears if n.startswith("blk.") and "norm" not in n}
+
+
+def test_inputs_that_overflow_make_no_importance_matrix(place, tmp_path):
+    """float16 ends at 65504: what the first block's up and gate projections make is beyond it."""
+    source = save_model(tmp_path / "model", "llama", **SIZES)
+    found = weights(source)
+    for name in ("up", "gate"):
+        found[f"model.layers.0.mlp.{name}_proj.weight"] *= 1e3
+    save_file(found, source / "model.safetensors", metadata={"format": "pt"})
+    compute = Compute(device="cpu", dtype="float16")
+    with pytest.raises(MeltpointError, match=r"block 0 are not finite in float16: .* bfloat16"):
+        importance_matrix(source, random_tokens(6, 48), compute)
+    matrix = importance_matrix(
+        source, random_tokens(6, 48), Compute(device="cpu", dtype="bfloat16")
+    )
+    assert all(np.isfinite(columns).all() for columns in matrix.values())
 
 
 def test_an_importance_matrix_helps_where_it_is_asked_for(place):
@@ -234,6 +333,15 @@ def test_a_step_without_a_matrix_is_spelled_without_its_calibration():
         ("llama", {"hidden_act": "gelu"}, "gguf@f16", "its activation is gelu"),
         ("gemma2", {}, "gguf@f16", "query_pre_attn_scalar is 256"),
         ("gemma2", {"tie_word_embeddings": False}, "gguf@f16", "its head is not tied"),
+        (
+            "gemma2",
+            {**HEAD, "attn_logit_softcapping": None},
+            "gguf@f16",
+            "caps no attention scores",
+        ),
+        ("gemma2", {**HEAD, "final_logit_softcapping": None}, "gguf@f16", "caps no logits"),
+        ("qwen2", {"rope_parameters": LLAMA3}, "gguf@f16", "rope scaling of type llama3"),
+        ("gemma2", {**HEAD, "rope_parameters": LLAMA3}, "gguf@f16", "rope scaling of type llama3"),
     ],
 )
 def test_what_llama_cpp_cannot_do_is_not_applicable(place, tmp_path, family, sizes, step, reason):

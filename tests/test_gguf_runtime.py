@@ -1,6 +1,7 @@
 """GGUF files as llama.cpp runs them: likelihoods and tokens as in transformers, broken files, speed."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from meltpoint.compute import Compute
 from meltpoint.demo import tokenizer as demo
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluation import perplexity
-from meltpoint.llamacpp import runtime
+from meltpoint.llamacpp import library, runtime, session
 from meltpoint.llamacpp.convert import write_gguf
 from meltpoint.llamacpp.file import read, value
+from meltpoint.llamacpp.library import llama_cpp
 from meltpoint.llamacpp.session import tokenize
 from meltpoint.llamacpp.tokenizer import SENTENCES
 from meltpoint.model import load
@@ -141,6 +143,35 @@ def test_byte_level_tokenizers(kind, size, pre, tmp_path):
     assert runtime.token_nll(file, random_tokens(2, 16).numpy(), COMPUTE).shape == (2, 15)
 
 
+def test_added_tokens_beyond_the_model_are_left_out(tmp_path):
+    """Gemma 3's smaller models have a token of images that they have no embedding of."""
+    texts = [*SENTENCES, *sources()[:20]]
+    tokenizer = train_tokenizer(texts, 600)
+    write_model(tmp_path, vocab_size=600)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"], "pad_token": "<pad>"})
+    tokenizer.save_pretrained(tmp_path)
+    assert len(tokenizer) == 602
+    file = write(tmp_path)
+    assert value(read(file), "tokenizer.ggml.pre") == "gpt-2"
+    assert len(value(read(file), "tokenizer.ggml.tokens")) == 600
+    assert value(read(file), "tokenizer.ggml.padding_token_id") is None
+    expected = [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+    assert tokenize(file, texts) == expected
+
+
+def test_a_trial_of_too_few_texts_is_none(tmp_path, monkeypatch):
+    from meltpoint.llamacpp import convert, tokenizer
+
+    write_model(tmp_path)
+    train_tokenizer(sentences()).save_pretrained(tmp_path)
+    probes = tokenizer.vocabulary_of(tmp_path, 128).probes
+    assert len(probes) >= convert.FEWEST_PROBES
+    for kept, model in ((convert.FEWEST_PROBES, "gpt2"), (1, "no_vocab"), (0, "no_vocab")):
+        few = dict(list(probes.items())[:kept])
+        monkeypatch.setattr(tokenizer, "_probes", lambda *_, few=few: few)
+        assert value(read(write(tmp_path)), "tokenizer.ggml.model") == model
+
+
 @pytest.mark.parametrize("kind", ["none", "too large", "another split"])
 def test_a_tokenizer_that_llama_cpp_cannot_have_leaves_token_numbers(kind, tmp_path):
     write_model(tmp_path, vocab_size=96 if kind == "too large" else 300)
@@ -221,7 +252,53 @@ def test_windows_and_batches_do_not_mix(file, monkeypatch):
 
 
 def test_speed(file):
-    load_seconds, prompt, generate = runtime.speed(file, 16, 4, 3, COMPUTE)
-    assert load_seconds > 0
-    assert len(prompt) == len(generate) == 3
-    assert min(prompt + generate) > 0
+    found = runtime.speed(file, 16, 4, 3, COMPUTE)
+    assert found.load > 0
+    assert len(found.prompt) == len(found.generate) == 3
+    assert min(found.prompt + found.generate) > 0
+
+
+def test_what_comes_before_llama_cpp_loads_is_not_timed_as_its_load(file, monkeypatch):
+    """The library's start and the look at the file's header, an hour each."""
+    clock, slow = [time.perf_counter()], []
+
+    def slowly(function):
+        def called(*args):
+            clock[0] += 3600
+            slow.append(function.__name__)
+            return function(*args)
+
+        return called
+
+    monkeypatch.setattr(session.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(runtime, "_seconds", lambda *_: 1.0)
+    for name in ("read", "llama_cpp"):
+        monkeypatch.setattr(session, name, slowly(getattr(session, name)))
+    assert runtime.speed(file, 16, 4, 3, COMPUTE).load == 0
+    assert {"read", "llama_cpp"} <= set(slow)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_device_is_where_layers_are(file, device):
+    """A study's device says what is wished: llama.cpp has its own, or none."""
+    if llama_cpp().llama_supports_gpu_offload():
+        pytest.skip("llama.cpp was built for an accelerator")
+    found = runtime.speed(file, 16, 4, 1, Compute(device=device))
+    assert (found.device, found.memory) == ("cpu", None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "layers"),
+    [
+        ([], 0),
+        (["load_tensors: offloaded 0/25 layers to GPU\n"], 0),
+        (["load_tensors: offloading 24 repeating layers to GPU\n",
+          "load_tensors: offloaded 25/25 layers to GPU\n"], 25),
+    ],
+)  # fmt: skip
+def test_llama_cpp_says_what_it_has_offloaded(lines, layers):
+    note = library._callback(llama_cpp())
+    for line in lines:
+        note(2, line.encode(), None)
+    assert library.offloaded() == layers
+    assert library.offloaded() == 0

@@ -52,6 +52,11 @@ def test_windows_begin_as_the_tokenizer_begins_a_text(model):
     assert (begun[:, 1:] == windows[:, 1:]).all()
 
 
+def test_without_a_tokenizer_windows_stay_as_they_are(model):
+    windows = np.arange(12, dtype=np.int32).reshape(2, 6)
+    assert begin_with_first_token(windows, model) is windows
+
+
 def test_a_cell_of_it_has_a_metric_of_its_own(model, tmp_path):
     train_tokenizer(sentences()).save_pretrained(model)
     np.save(tmp_path / "tokens.npy", random_tokens(1, 200).numpy()[0])

@@ -2,12 +2,14 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from meltpoint.compress import compress
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
+from meltpoint.evaluation import speed
 from meltpoint.evaluation.speed import Timing, measure, median, summarise
 from tests.tiny import save_model
 
@@ -41,6 +43,7 @@ def test_a_cell_says_what_was_timed_in_what(dense):
     said = {key: cell["protocol"][key] for key in ("engine", "kernels", "device", "prompt", "runs")}
     assert said == {"engine": "transformers", "kernels": "Linear", "device": "cpu", "prompt": 16,
                     "runs": 3}  # fmt: skip
+    assert cell["protocol"]["memory_of"] == "process"
     assert cell["difference"] == {"value": 0.0, "stderr": 0.0}
     assert cell["measured"]["peak_memory"] > 1e6
 
@@ -62,11 +65,13 @@ def test_what_is_measured_once_has_no_error(what, model, tmp_path):
 
 
 def test_the_median_of_the_runs_is_taken():
-    timing = Timing(2.0, [10, 1000, 20, 30, 40], [1, 2, 3, 4, 100], "transformers", "Linear")
+    rates = [10, 1000, 20, 30, 40], [1, 2, 3, 4, 100]
+    timing = Timing(2.0, *rates, "transformers", "Linear", "cpu", 4096, "process")
     measured = summarise(timing)
     assert measured["prompt_tokens_per_second"][0] == 30
     assert measured["generated_tokens_per_second"][0] == 3
     assert measured["load_seconds"] == (2.0, None)
+    assert measured["peak_memory"] == (4096, None)
 
 
 def test_the_error_of_a_median_is_that_of_normal_values():
@@ -88,3 +93,40 @@ def test_hqq_is_timed_with_its_own_linears(tmp_path):
     cell = json.loads((tmp_path / "cell.json").read_text())
     assert cell["protocol"]["kernels"] == "HQQLinear"
     assert cell["value"] > 0
+
+
+def test_a_format_s_library_is_imported_before_the_load_is_timed(model, monkeypatch):
+    clock = [0.0]
+
+    def wait(seconds, result=None):
+        clock[0] += seconds
+        return result
+
+    loaded = speed.load(model, COMPUTE)
+    monkeypatch.setattr(speed, "quantization_config", lambda _: {"quant_method": "bitsandbytes"})
+    importing = SimpleNamespace(import_module=lambda _: wait(100))
+    monkeypatch.setattr(speed, "importlib", importing)
+    monkeypatch.setattr(speed, "load", lambda *_: wait(2, loaded))
+    monkeypatch.setattr(speed, "time_run", lambda *_: (1.0, 1.0))
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
+    assert speed.time_model(model, 16, 4, 3, COMPUTE).load == 2
+    assert clock[0] == 102
+
+
+@pytest.mark.parametrize(
+    ("taken", "device", "memory_of"),
+    [(None, "cpu", "process"), (12345, "cuda", "taken of the device's free memory")],
+)
+def test_a_gguf_cell_says_where_llama_cpp_ran_and_what_it_took(
+    model, tmp_path, monkeypatch, taken, device, memory_of
+):
+    runtime = pytest.importorskip("meltpoint.llamacpp.runtime", reason="gguf is not installed")
+    found = runtime.Speed(1.0, [4.0, 5.0, 6.0], [1.0, 2.0, 3.0], device, taken)
+    monkeypatch.setattr(runtime, "speed", lambda *_: found)
+    monkeypatch.setattr(speed, "holds_gguf", lambda _: True)
+    measure(model, None, tmp_path / "cell.json", recipe(), Compute(device="cuda"))
+    cell = json.loads((tmp_path / "cell.json").read_text())
+    assert cell["protocol"]["device"] == device
+    assert cell["protocol"]["memory_of"] == memory_of
+    assert (cell["measured"]["peak_memory"] == 12345) is (taken is not None)
+    assert cell["measured"]["peak_memory"] > 0

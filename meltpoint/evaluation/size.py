@@ -91,27 +91,35 @@ def size(folder: Path) -> dict[str, float]:
 
         return size_of_gguf(folder)
     files = [folder / name for name in sorted(set(index(folder).values()))]
-    layers = describe(folder).get("layers", {}) if (folder / DESCRIPTION).exists() else {}
+    said = describe(folder) if (folder / DESCRIPTION).exists() else {}
+    layers, unused = said.get("layers", {}), set(said.get("unused", ()))
     packed = layers if quantization_config(folder) is not None else {}
-    tensors = [tensor for file in files for tensor in _tensors(file, layers, packed)]
+    tensors = [tensor for file in files for tensor in _tensors(file, layers, packed, unused)]
     tensors += _packed(files, packed)
+    beside = sum(_bytes(header(file), unused) for file in files) if unused else 0
     parameters = sum(tensor.count for tensor in tensors)
     spared = sum(tensor.stored - tensor.packed for tensor in tensors)
     return {
         "parameters": parameters,
         "nonzeros": sum(tensor.nonzeros for tensor in tensors),
         "bits_per_weight": sum(tensor.bits for tensor in tensors) / parameters,
-        "bytes": sum(file.stat().st_size for file in files) - spared // 8,
+        "bytes": sum(file.stat().st_size for file in files) - spared // 8 - beside,
     }
 
 
-def _tensors(path: Path, layers: dict[str, dict], packed: dict[str, dict]) -> Iterator[Tensor]:
-    """What is stored plainly in a file."""
+def _bytes(tensors: dict[str, dict], names: set[str]) -> int:
+    """What the named tensors of a file take."""
+    offsets = (tensor["data_offsets"] for name, tensor in tensors.items() if name in names)
+    return sum(end - start for start, end in offsets)
+
+
+def _tensors(path: Path, layers: dict, packed: dict, unused: set[str]) -> Iterator[Tensor]:
+    """What is stored plainly in a file, less what the model does not use."""
     tensors = header(path)
     with path.open("rb") as file:
         data = 8 + int.from_bytes(file.read(8), "little")
     for name, tensor in tensors.items():
-        if _linear_of(name, packed) is not None:
+        if name in unused or _linear_of(name, packed) is not None:
             continue
         width, (start, end) = WIDTHS[tensor["dtype"]], tensor["data_offsets"]
         count = (end - start) // width

@@ -2,10 +2,12 @@
 
 A GGUF file is timed in llama.cpp; what a quantization library has packed in transformers with that
 library's kernels, as `from_pretrained` chooses them; all else in transformers. The cell's protocol says
-which (`engine`, `kernels`), with the threads and the device: speeds of two engines are not to be
-compared as if they were of one. One sequence at a time, as a single user has it.
+which (`engine`, `kernels`), with the threads, the device that it ran on and whose peak memory is told:
+speeds of two engines are not to be compared as if they were of one. One sequence at a time, as a single
+user has it.
 """
 
+import importlib
 import json
 import statistics
 import time
@@ -27,19 +29,34 @@ UNITS = {
     "load_seconds": "s",
     "peak_memory": "bytes",
 }
+# What `from_pretrained` imports of a format's, by the name of the format.
+LIBRARIES = {
+    "gptq": "gptqmodel",
+    "compressed-tensors": "compressed_tensors",
+    "bitsandbytes": "bitsandbytes",
+    "hqq": "hqq.core.quantize",
+}
+# Whose the peak memory is: on a CPU everything counts that the process holds, also what it imports.
+PROCESS, ALLOCATED, TAKEN = "process", "allocated by torch", "taken of the device's free memory"
 # Of normal values: the standard error of a median over that of a mean.
 MEDIAN_ERROR = 1.2533
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What was measured: seconds to load, and of each run the tokens per second."""
+    """What was measured: seconds to load, of each run the tokens per second, and peak bytes.
+
+    `device` is where it ran, `memory_of` what the bytes are of.
+    """
 
     load: float
     prompt: list[float]
     generated: list[float]
     engine: str
     kernels: str
+    device: str
+    memory: int
+    memory_of: str
 
 
 def measure(
@@ -59,8 +76,7 @@ def measure(
     timing = time_it(checkpoint, *size, compute)
     measured = summarise(timing)
     value, stderr = measured[protocol["speed"]]
-    device = str(compute.torch_device)
-    said = {"engine": timing.engine, "kernels": timing.kernels, "device": device}
+    said = {key: getattr(timing, key) for key in ("engine", "kernels", "device", "memory_of")}
     write_cell(
         cell,
         checkpoint,
@@ -93,7 +109,7 @@ def summarise(timing: Timing) -> dict[str, tuple[float, float | None]]:
         "generated_tokens_per_second": median(timing.generated),
         "prompt_tokens_per_second": median(timing.prompt),
         "load_seconds": (timing.load, None),
-        "peak_memory": (peak_memory(), None),
+        "peak_memory": (timing.memory, None),
     }
 
 
@@ -115,13 +131,18 @@ def difference(value: float, stderr: float | None, dense: Path | None) -> dict:
 def time_gguf(checkpoint: Path, prompt: int, generated: int, runs: int, compute) -> Timing:
     from meltpoint.llamacpp import runtime
 
-    loading, read, made = runtime.speed(checkpoint / GGUF, prompt, generated, runs, compute)
-    return Timing(loading, read, made, "llama.cpp", "GGML, weights not repacked")
+    found = runtime.speed(checkpoint / GGUF, prompt, generated, runs, compute)
+    memory = (peak_memory(), PROCESS) if found.memory is None else (found.memory, TAKEN)
+    rates = found.prompt, found.generate
+    return Timing(
+        found.load, *rates, "llama.cpp", "GGML, weights not repacked", found.device, *memory
+    )
 
 
 @torch.no_grad()
 def time_model(checkpoint: Path, prompt: int, generated: int, runs: int, compute) -> Timing:
     """In transformers: the checkpoint as its users load it."""
+    import_library(checkpoint)
     start = time.perf_counter()
     model = load(checkpoint, compute)
     wait(compute)
@@ -130,7 +151,17 @@ def time_model(checkpoint: Path, prompt: int, generated: int, runs: int, compute
     ids = ids.to(compute.torch_device)
     pairs = [time_run(model, ids, generated, compute) for _ in range(runs + 1)][1:]
     read, made = (list(rates) for rates in zip(*pairs, strict=True))
-    return Timing(loading, read, made, "transformers", kernels(model))
+    device = compute.torch_device
+    memory_of = ALLOCATED if device.type == "cuda" else PROCESS
+    said = "transformers", kernels(model), str(device), peak_memory(), memory_of
+    return Timing(loading, read, made, *said)
+
+
+def import_library(checkpoint: Path) -> None:
+    """Imports what reads the checkpoint's format, so that it is not timed as part of the load."""
+    name = (quantization_config(checkpoint) or {}).get("quant_method")
+    if name in LIBRARIES:
+        importlib.import_module(LIBRARIES[name])
 
 
 def load(checkpoint: Path, compute: Compute):

@@ -74,6 +74,16 @@ def format_of(folder: Path) -> Format | None:
     return Format(importlib.import_module(f"{__name__}.{FILES[name]}"), config)
 
 
+def check_unquantised(folder: Path) -> None:
+    """Raises MeltpointError for a base checkpoint that a library has packed already."""
+    config = quantization_config(folder)
+    if config is not None:
+        raise MeltpointError(
+            f"{folder}: its weights are quantised already, by {config.get('quant_method')}: name the "
+            "unquantised model, and quantise it as a step of a chain"
+        )
+
+
 def quantization_config(folder: Path) -> dict | None:
     """What a checkpoint's config says of its quantization."""
     try:

@@ -32,15 +32,18 @@ def parts(linear: str, keys: Container[str]) -> dict[str, str]:
     """The stored tensors of a linear; none where it is stored plainly."""
     if f"{linear}.qweight" not in keys:
         return {}
-    return {part: f"{linear}.{part}" for part in PARTS}
+    names = {part: f"{linear}.{part}" for part in PARTS}
+    return {part: key for part, key in names.items() if key in keys}
 
 
 def decode(parts: dict[str, torch.Tensor], config: dict) -> torch.Tensor:
     """The weight, float32 [rows, columns]; raises ValueError for a layout that is not known."""
     bits = config["bits"]
+    if config.get("dynamic"):
+        raise ValueError("some modules have bits of their own, by `dynamic`")
     codes = unpack(parts["qweight"].T, bits)
     zeros = _zeros(parts["qzeros"], bits, config.get("checkpoint_format", "gptq"))
-    groups = parts["g_idx"].long()
+    groups = _groups(parts, codes.shape[1], config["group_size"])
     scales = parts["scales"].float().T[:, groups]
     return (codes.float() - zeros.T[:, groups]).mul_(scales)
 
@@ -49,6 +52,14 @@ def grid(parts: dict[str, torch.Tensor], config: dict) -> Quantized:
     """What the linear is stored as."""
     width = parts["scales"].element_size() * 8
     return Quantized(config["bits"], config["group_size"], config["sym"], width)
+
+
+def _groups(parts: dict[str, torch.Tensor], columns: int, size: int) -> torch.Tensor:
+    """The group of each column [columns]: where it is not stored they follow each other."""
+    if "g_idx" in parts:
+        return parts["g_idx"].long()
+    columns = torch.arange(columns, device=parts["qweight"].device)
+    return columns * 0 if size == -1 else columns // size
 
 
 def unpack(words: torch.Tensor, bits: int) -> torch.Tensor:

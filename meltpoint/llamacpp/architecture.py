@@ -13,6 +13,7 @@ import gguf
 import torch
 
 from meltpoint.errors import NotApplicable
+from meltpoint.llamacpp.file import tensor_names
 
 ROPE_FREQUENCIES = "rope_freqs.weight"
 # Gemma 2 and 3 of these depths have a scale of the scores of their own in llama.cpp.
@@ -70,9 +71,16 @@ def _difference(config, architecture: Architecture) -> str | None:
         return f"query_pre_attn_scalar is {config.query_pre_attn_scalar}, not the width of a head"
     if architecture.name == "gemma2" and not config.attn_logit_softcapping:
         return "it caps no attention scores"
-    if _rope(config)["rope_type"] not in ("default", "linear", "llama3"):
-        return f"rope scaling of type {_rope(config)['rope_type']} is not converted"
-    return None
+    if architecture.name == "gemma2" and not config.final_logit_softcapping:
+        return "it caps no logits"
+    return _difference_of_rope(_rope(config)["rope_type"], architecture)
+
+
+def _difference_of_rope(kind: str, architecture: Architecture) -> str | None:
+    # The factors of llama3 are a tensor, which llama.cpp looks for in no other architecture's file.
+    if kind in ("default", "linear") or (kind == "llama3" and architecture.name == "llama"):
+        return None
+    return f"rope scaling of type {kind} is not converted"
 
 
 def _scores_scale(config, architecture: Architecture) -> float:
@@ -181,9 +189,7 @@ class Names:
     """What a model's parameters are called in its GGUF file."""
 
     def __init__(self, config, architecture: Architecture) -> None:
-        kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
-        kind = kinds[architecture.name]
-        self._names = gguf.get_tensor_name_map(kind, config.num_hidden_layers)
+        self._names = tensor_names(architecture.name, config.num_hidden_layers)
 
     def __getitem__(self, name: str) -> str:
         found = self._names.get_name(name, try_suffixes=(".weight", ".bias"))

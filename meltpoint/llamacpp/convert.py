@@ -24,6 +24,9 @@ from meltpoint.llamacpp.session import tokenize
 from meltpoint.llamacpp.tokenizer import Vocabulary, vocabulary_of
 from meltpoint.phases import timed
 
+# With fewer texts that the tokenizer itself reads back, a trial says nothing.
+FEWEST_PROBES = 3
+
 
 class Source:
     """A checkpoint on its way into a GGUF file: config, names, and tensors as llama.cpp has them."""
@@ -112,6 +115,8 @@ def _writer(
 
 def _agrees(vocabulary: Vocabulary, model: Source, file: Path) -> bool:
     """Whether llama.cpp, given this vocabulary, splits text as the model's own tokenizer does."""
+    if len(vocabulary.probes) < FEWEST_PROBES:
+        return False
     trial = file.with_suffix(".vocabulary.gguf")
     try:
         writer = _writer(trial, model.config, model.architecture, vocabulary)

@@ -24,6 +24,12 @@ def read(file: Path) -> gguf.GGUFReader:
         ) from None
 
 
+def tensor_names(architecture: str, blocks: int) -> gguf.TensorNameMap:
+    """What transformers' parameters are called in the files of one of llama.cpp's architectures."""
+    kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
+    return gguf.get_tensor_name_map(kinds[architecture], blocks)
+
+
 def value(reader: gguf.GGUFReader, key: str):
     """What the metadata says under a key; `{arch}` stands for the architecture's name."""
     architecture = reader.fields["general.architecture"].contents()

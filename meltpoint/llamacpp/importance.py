@@ -20,7 +20,7 @@ def importance_matrix(
     """The mean square of each column's input over all calibration tokens: float32 [columns].
 
     By the tensors' names in the GGUF file. One block is held at a time. `windows` are int64 [windows,
-    tokens].
+    tokens]. Raises MeltpointError naming a block whose linears' inputs overflow the study's dtype.
     """
     return_memory()
     walk = Walk(Reader(source, compute.torch_dtype, compute.torch_device), windows, compute)

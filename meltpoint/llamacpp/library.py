@@ -1,11 +1,15 @@
 """llama.cpp, imported when it is first used, silent but for what it last complained of."""
 
 import functools
+import re
 from collections import deque
 
 # GGML_LOG_LEVEL_ERROR of ggml.h.
 ERROR = 4
+# What llama.cpp says of a model that it has loaded, where it was built for an accelerator.
+OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _complaints: deque[str] = deque(maxlen=2)
+_offloaded: deque[int] = deque(maxlen=1)
 
 
 @functools.cache
@@ -27,8 +31,15 @@ def _callback(module):
         line = text.decode(errors="replace").strip(" =\n")
         if level == ERROR and line:
             _complaints.append(line.splitlines()[-1].strip())
+        if found := OFFLOADED.search(line):
+            _offloaded.append(int(found[1]))
 
     return note
+
+
+def offloaded() -> int:
+    """How many layers of the model that was loaded last lie on an accelerator; forgotten then."""
+    return _offloaded.pop() if _offloaded else 0
 
 
 def complaint() -> str:

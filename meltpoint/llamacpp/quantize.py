@@ -38,7 +38,8 @@ def check_widths(source: Path, scheme: str) -> None:
             if layer.in_features % block:
                 raise NotApplicable(
                     f"{scheme} needs input widths that are multiples of {block}; "
-                    f"{name}.{index}.{linear} has {layer.in_features}"
+                    f"{name}.{index}.{linear} has {layer.in_features} (fallback=true stores such "
+                    "linears in the types that llama.cpp falls back to)"
                 )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.lazy import torch
 from meltpoint.llamacpp.file import value
 from meltpoint.llamacpp.library import llama_cpp
 from meltpoint.llamacpp.session import Context, loaded
@@ -22,11 +23,16 @@ ATTENDS_TO_ALL = ("llama", "qwen2", "qwen3")
 
 
 class Speed(NamedTuple):
-    """Seconds to load a model; tokens a second of each run, of reading a prompt and of generating."""
+    """Seconds to load a model; tokens a second of each run, of reading a prompt and of generating.
+
+    `device` is where it ran, "cpu" or "cuda"; `memory` the bytes that it took there, None on a CPU.
+    """
 
     load: float
     prompt: list[float]
     generate: list[float]
+    device: str
+    memory: int | None
 
 
 def token_nll(file: Path, windows: np.ndarray, compute: Compute) -> np.ndarray:
@@ -51,9 +57,8 @@ def speed(file: Path, prompt: int, generate: int, runs: int, compute: Compute) -
     A run before those that count warms up. The tokens are drawn at random and the same in each run,
     as in llama.cpp's own bench: which they are makes no difference to the time that they take.
     """
-    start = time.perf_counter()
+    free = _free_memory(compute)
     with loaded(file, compute) as model:
-        load = time.perf_counter() - start
         tokens = np.random.default_rng(0).integers(0, model.vocabulary, prompt + generate)
         seconds = []
         with model.context(prompt + generate, min(prompt, LARGEST_BATCH)) as context:
@@ -61,8 +66,18 @@ def speed(file: Path, prompt: int, generate: int, runs: int, compute: Compute) -
                 context.clear()
                 reading = _seconds(context, tokens[:prompt], context.size)
                 seconds.append((reading, _seconds(context, tokens[prompt:], 1)))
-    counted = seconds[1:]
-    return Speed(load, [prompt / s for s, _ in counted], [generate / s for _, s in counted])
+            # llama.cpp gives none back before it is done.
+            memory = free - _free_memory(compute) if model.device == "cuda" else None
+    reads, makes = zip(*seconds[1:], strict=True)
+    rates = [prompt / s for s in reads], [generate / s for s in makes]
+    return Speed(model.seconds, *rates, model.device, memory)
+
+
+def _free_memory(compute: Compute) -> int:
+    """The free bytes of all accelerators, for llama.cpp spreads a model over them; 0 for a CPU."""
+    if compute.torch_device.type != "cuda":
+        return 0
+    return sum(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
 
 
 def _seconds(context: Context, tokens: np.ndarray, step: int) -> float:

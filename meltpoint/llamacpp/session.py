@@ -6,6 +6,7 @@ the threads are the study's. The cache's keys and values are float16, as in llam
 """
 
 import ctypes
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,10 @@ import numpy as np
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.llamacpp.file import read
-from meltpoint.llamacpp.library import complaint, llama_cpp
+from meltpoint.llamacpp.library import complaint, llama_cpp, offloaded
+
+# A list of accelerators that none is on.
+NO_DEVICES = (ctypes.c_void_p * 1)(None)
 
 
 class Context:
@@ -58,11 +62,17 @@ class Context:
 
 
 class Model:
-    """A model in memory; `metadata` is its file's."""
+    """A model in memory: `metadata` is its file's, `seconds` what llama.cpp took to load it.
 
-    def __init__(self, handle, metadata: gguf.GGUFReader | None, compute: Compute) -> None:
+    `device` is "cuda" where layers of it lie on the accelerator, else "cpu".
+    """
+
+    def __init__(
+        self, handle, metadata: gguf.GGUFReader | None, compute: Compute, seconds: float
+    ) -> None:
         library = llama_cpp()
         self.metadata, self._handle, self._compute = metadata, handle, compute
+        self.seconds, self.device = seconds, "cuda" if offloaded() else "cpu"
         self.tokenizer = library.llama_model_get_vocab(handle)
         self.vocabulary = library.llama_vocab_n_tokens(self.tokenizer)
 
@@ -89,19 +99,31 @@ def loaded(file: Path, compute: Compute, vocabulary_only: bool = False) -> Itera
     """A file's model, in memory for a while; raises MeltpointError where it is broken."""
     metadata = None if vocabulary_only else read(file)
     library = llama_cpp()
-    parameters = library.llama_model_default_params()
-    on_gpu = not vocabulary_only and compute.torch_device.type == "cuda"
-    parameters.n_gpu_layers = -1 if on_gpu and library.llama_supports_gpu_offload() else 0
-    parameters.vocab_only = vocabulary_only
-    # Its AMX kernels, which need repacked weights, have been seen to end the process.
-    parameters.use_extra_bufts = False
+    parameters = _parameters(library, compute, vocabulary_only)
+    start = time.perf_counter()
     handle = library.llama_model_load_from_file(str(file).encode(), parameters)
+    seconds = time.perf_counter() - start
     if not handle:
         raise MeltpointError(f"{file} cannot be loaded by llama.cpp: {complaint()}")
     try:
-        yield Model(handle, metadata, compute)
+        yield Model(handle, metadata, compute, seconds)
     finally:
         library.llama_model_free(handle)
+
+
+def _parameters(library, compute: Compute, vocabulary_only: bool):
+    """How a model is loaded."""
+    parameters = library.llama_model_default_params()
+    if not vocabulary_only and compute.torch_device.type == "cuda":
+        parameters.n_gpu_layers = -1
+    else:
+        parameters.n_gpu_layers = 0
+        # Else an accelerator that is at hand would multiply large batches all the same.
+        parameters.devices = ctypes.addressof(NO_DEVICES)
+    parameters.vocab_only = vocabulary_only
+    # Its AMX kernels, which need repacked weights, have been seen to end the process.
+    parameters.use_extra_bufts = False
+    return parameters
 
 
 def tokenize(file: Path, texts: Iterable[str]) -> list[list[int]]:

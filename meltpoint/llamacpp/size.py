@@ -5,8 +5,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from meltpoint.evaluation.size import Tensor
 from meltpoint.formats import GGUF
-from meltpoint.llamacpp.file import read
+from meltpoint.llamacpp.file import read, tensor_names, value
 from meltpoint.weights import DESCRIPTION, describe
 
 # Numbers that are decoded at once to count zeros among them.
@@ -14,28 +15,47 @@ CHUNK = 1 << 24
 
 
 def size(folder: Path) -> dict[str, float]:
-    """Parameters, those that are not zero, bits per weight of all tensors as stored, and bytes.
+    """Parameters, those that are not zero, bits per weight, and bytes of the file.
 
-    How many of the decoder's linears' weights are zero is known from the checkpoint's description; the
-    rest is decoded and counted. Raises MeltpointError for a file that is missing or broken.
+    A weight of the decoder's linears costs what `meltpoint.evaluation.size.size` says, of all others
+    what is stored. How many of the linears' weights are zero is known from the checkpoint's
+    description; the rest is decoded and counted. Raises MeltpointError for a file that is missing or
+    broken.
     """
     file = folder / GGUF
-    tensors = read(file).tensors
-    layers = describe(folder).get("layers", {}) if (folder / DESCRIPTION).exists() else {}
-    known = [tensor for tensor in tensors if layers and _is_linear(tensor)]
-    zeros = sum(layer["zeros"] for layer in layers.values())
-    zeros += sum(_zeros(tensor) for tensor in tensors if tensor not in known)
-    parameters = sum(int(tensor.n_elements) for tensor in tensors)
+    reader = read(file)
+    layers = _layers(folder, reader)
+    tensors = [_count(tensor, layers.get(tensor.name)) for tensor in reader.tensors]
+    parameters = sum(tensor.count for tensor in tensors)
     return {
         "parameters": parameters,
-        "nonzeros": parameters - zeros,
-        "bits_per_weight": 8 * sum(int(tensor.n_bytes) for tensor in tensors) / parameters,
+        "nonzeros": sum(tensor.nonzeros for tensor in tensors),
+        "bits_per_weight": sum(tensor.bits for tensor in tensors) / parameters,
         "bytes": file.stat().st_size,
     }
 
 
-def _is_linear(tensor: gguf.ReaderTensor) -> bool:
-    return tensor.name.startswith("blk.") and len(tensor.shape) > 1
+def _layers(folder: Path, reader: gguf.GGUFReader) -> dict[str, dict]:
+    """What is known of the decoder's linears, by the names of their tensors in the file."""
+    if not (folder / DESCRIPTION).exists():
+        return {}
+    architecture, blocks = (
+        value(reader, "general.architecture"),
+        value(reader, "{arch}.block_count"),
+    )
+    names = tensor_names(architecture, blocks)
+    layers = describe(folder).get("layers", {}).items()
+    return {names.get_name(f"{name}.weight", (".weight",)): layer for name, layer in layers}
+
+
+def _count(tensor: gguf.ReaderTensor, layer: dict | None) -> Tensor:
+    count, stored = int(tensor.n_elements), 8 * int(tensor.n_bytes)
+    if layer is None:
+        return Tensor(count, count - _zeros(tensor), stored, code=0, pruned=0, scales=stored)
+    plain = gguf.GGML_QUANT_SIZES[tensor.tensor_type][0] == 1
+    code = stored // count if plain else layer["stored"]["bits"]
+    pruned = layer["zeros"] - layer.get("zeros_rounded", 0)
+    return Tensor(count, count - layer["zeros"], stored, code, pruned, stored - count * code)
 
 
 def _zeros(tensor: gguf.ReaderTensor) -> int:

@@ -44,6 +44,8 @@ SENTENCES = (
     "a b c d e f g h i j k l m n o p q r s t u v w x y z",
     "snake_case camelCase http://example.org/a?b=c&d=e --flag",
 )
+# How many texts of its own tokens a tokenizer is tried on besides.
+OWN_TEXTS = 3
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Vocabulary:
     pre: str
     tokens: list[str]
     types: list[int]
-    special: dict[str, int | None]
+    special: dict[str, int]
     adds_bos: bool
     merges: list[str] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
@@ -77,8 +79,7 @@ class Vocabulary:
             writer.add_token_scores(self.scores)
             writer.add_add_space_prefix(self.adds_space)
         for kind, number in self.special.items():
-            if number is not None:
-                getattr(writer, f"add_{kind}_token_id")(number)
+            getattr(writer, f"add_{kind}_token_id")(number)
         writer.add_add_bos_token(self.adds_bos)
         writer.add_add_eos_token(False)
         if self.chat_template:
@@ -88,37 +89,40 @@ class Vocabulary:
 def vocabulary_of(folder: Path, size: int) -> Vocabulary | None:
     """The vocabulary of a checkpoint's tokenizer, filled up to the model's `size`.
 
-    None where it has no tokenizer, one with more tokens than the model, or one that llama.cpp has no
-    kind for.
+    Added tokens beyond the model's are left out: Gemma 3's smaller models have one, of images. None
+    where there is no tokenizer, one with more tokens of its own than the model, or one that llama.cpp
+    has no kind for.
     """
     try:
         tokenizer = tokenizer_of(folder)
     except MeltpointError:
         return None
-    if not getattr(tokenizer, "is_fast", False) or len(tokenizer) > size:
+    if not getattr(tokenizer, "is_fast", False):
         return None
     spec = json.loads(tokenizer.backend_tokenizer.to_str())
     make = _kind(spec)
-    if make is None:
+    if make is None or max(spec["model"]["vocab"].values()) >= size:
         return None
     vocabulary = make(spec, size)
-    vocabulary.special = {kind: getattr(tokenizer, f"{kind}_token_id") for kind in SPECIAL}
+    special = {kind: getattr(tokenizer, f"{kind}_token_id") for kind in SPECIAL}
+    vocabulary.special = {k: n for k, n in special.items() if n is not None and n < size}
     bos = tokenizer.bos_token_id
     vocabulary.adds_bos = bos is not None and tokenizer("a").input_ids[:1] == [bos]
     if isinstance(tokenizer.chat_template, str):
         vocabulary.chat_template = tokenizer.chat_template
-    vocabulary.probes = _probes(tokenizer.backend_tokenizer)
+    vocabulary.probes = _probes(tokenizer.backend_tokenizer, size)
     return vocabulary
 
 
-def _probes(tokenizer) -> dict[str, list[int]]:
+def _probes(tokenizer, size: int) -> dict[str, list[int]]:
     """Texts that the tokenizer has tokens for, and those tokens.
 
-    Besides the sentences a text of its own tokens: one learned from little text may know no other.
+    Besides the sentences texts of its own tokens: one learned from little text may know no others.
     """
-    own = tokenizer.decode(list(range(tokenizer.get_vocab_size()))[:2000:3])
+    numbers = range(min(tokenizer.get_vocab_size(), size, 2000))
+    own = [tokenizer.decode(list(numbers[start::OWN_TEXTS])) for start in range(OWN_TEXTS)]
     tokens = {
-        text: tokenizer.encode(text, add_special_tokens=False).ids for text in (*SENTENCES, own)
+        text: tokenizer.encode(text, add_special_tokens=False).ids for text in (*SENTENCES, *own)
     }
     return {text: ids for text, ids in tokens.items() if ids and tokenizer.decode(ids) == text}
 
@@ -190,7 +194,8 @@ def _tokens(spec: dict, size: int) -> tuple[list[str], list[int]]:
         types[number] = int(gguf.TokenType.BYTE if byte else gguf.TokenType.NORMAL)
     for added in spec["added_tokens"]:
         number, token, special = added["id"], added["content"], added["special"]
-        tokens[number] = token if special else token.replace(SPACE, " ")
-        kind = gguf.TokenType.CONTROL if special else gguf.TokenType.USER_DEFINED
-        types[number] = int(gguf.TokenType.UNKNOWN if token == unknown else kind)
+        if number < size:
+            tokens[number] = token if special else token.replace(SPACE, " ")
+            kind = gguf.TokenType.CONTROL if special else gguf.TokenType.USER_DEFINED
+            types[number] = int(gguf.TokenType.UNKNOWN if token == unknown else kind)
     return tokens, types

@@ -48,7 +48,7 @@ from meltpoint.text import did_you_mean, first_sentence, one_of
 
 KINDS = ("unstructured", "structured", "low-rank", "quantization", "finetuning")
 WALK_SOURCES = ("allocation", "blocks", "calibration", "layers", "statistics")
-LIBRARY_SOURCES = ("calibration", "layers", "packed")
+LIBRARY_SOURCES = ("layers", "packed")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,16 @@
 
 from pathlib import Path
 
+from pydantic import Field
+
+from meltpoint.methods.settings import MethodSettings
+
+
+class FourBitSettings(MethodSettings):
+    """Settings of a 4-bit format."""
+
+    double_quant: bool = Field(False, description="quantise the blocks' scales to 8 bits too")
+
 
 def quantize(source: Path, target: Path, compute, **options) -> None:
     """Leaves the quantised checkpoint in `target`; `options` are those of `BitsAndBytesConfig`.
@@ -36,3 +46,16 @@ def _other_linears(source: Path, dtype) -> list[str]:
     model = skeleton.build(source, dtype)
     blocks, _ = skeleton.decoder_blocks(model)
     return [name for name in skeleton.linears(model) if not name.startswith(f"{blocks}.")]
+
+
+def quantize_to_4_bits(source: Path, target: Path, kind: str, settings, context) -> None:
+    """Leaves the checkpoint in codes of the table `kind`, nf4 or fp4."""
+    quantize(
+        source,
+        target,
+        context.compute,
+        load_in_4bit=True,
+        bnb_4bit_quant_type=kind,
+        bnb_4bit_use_double_quant=settings.double_quant,
+        bnb_4bit_compute_dtype=context.compute.torch_dtype,
+    )

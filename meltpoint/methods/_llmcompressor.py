@@ -40,9 +40,13 @@ def start() -> None:
 
 @timed("load")
 def load(source: Path, context):
-    """The whole model, in the study's dtype."""
+    """The whole model, in the study's dtype, where the study computes."""
     return transformers.AutoModelForCausalLM.from_pretrained(
-        source, dtype=context.compute.torch_dtype, local_files_only=True
+        source,
+        dtype=context.compute.torch_dtype,
+        device_map={"": context.compute.torch_device},
+        local_files_only=True,
+        trust_remote_code=False,
     ).eval()
 
 

@@ -13,10 +13,15 @@ calibration, ``h_j = mean_t x_tj^2``, as llama.cpp's own tool gathers it. iq2_m 
 without and always get one, the others by `imatrix=on`; f16 and q8_0 have no use for it.
 
 Zero is a level of the symmetric types alone: q4_k and q5_k fill most pruned weights, iq types all. A
-width that a scheme's blocks do not fill is not applicable, where llama.cpp would store that linear in
-another type. So is a model that it would run otherwise than transformers does. The tokenizer comes
-into the file where llama.cpp splits trial sentences as it does; otherwise the file has no vocabulary:
-it runs on token numbers and takes no text. It ends a chain: no other method reads it.
+width that a scheme's blocks do not fill is not applicable, unless `fallback=true` lets llama.cpp store
+such linears in other types, as in published files (Qwen2.5-0.5B and 72B, Gemma-3-1B): q8_0 for q6_k,
+q5_1 for q5_k, q5_0 for q4_k, q4_0 for q3_k and q2_k, iq4_nl for iq types, and 16 bit for a width that
+is no multiple of 32. A scheme's name says little then; the checkpoint says what each linear is stored
+as. Nor is a model applicable that llama.cpp would run otherwise than transformers does.
+
+The tokenizer comes into the file where llama.cpp splits trial sentences as it does; otherwise the file
+has no vocabulary: it runs on token numbers and takes no text. It ends a chain: no other method reads
+it.
 
 llama.cpp, https://github.com/ggml-org/llama.cpp, by Gerganov and contributors; k-quants, iq types and
 importance matrix by Kawrakow (its pull requests 1684, 4773, 4861). No paper describes them.
@@ -48,9 +53,12 @@ sources = (
     "statistics",
     "llamacpp.architecture",
     "llamacpp.convert",
+    "llamacpp.file",
     "llamacpp.importance",
     "llamacpp.layers",
+    "llamacpp.library",
     "llamacpp.quantize",
+    "llamacpp.session",
     "llamacpp.tokenizer",
 )
 
@@ -59,12 +67,17 @@ IGNORE_IMPORTANCE = ("f16", "q8_0")
 
 
 class Settings(CalibratedSettings):
-    """The importance matrix."""
+    """The importance matrix, and what becomes of widths that a scheme has no blocks for."""
 
     imatrix: Literal["auto", "on", "off"] = Field(
         "auto",
         description="weigh columns by their inputs' mean square over the calibration; auto: for the "
         "schemes that cannot do without (iq2_m, iq1_m)",
+    )
+    fallback: bool = Field(
+        False,
+        description="store linears of widths that the scheme's blocks do not fill in the types that "
+        "llama.cpp falls back to; false: a model with such widths is not applicable",
     )
 
     def idle(self) -> set[str]:
@@ -82,8 +95,9 @@ def calibrated(level: Scheme, settings: Settings) -> bool:
 def compress(source: Path, target: Path, level: Scheme, settings: Settings, context) -> dict:
     """Leaves `model.gguf`; returns what it makes of each linear.
 
-    Raises NotApplicable for a model that llama.cpp would not run as it is, for widths that the
-    scheme's blocks do not fill, and without an importance matrix for the schemes that need one.
+    Raises NotApplicable for a model that llama.cpp would not run as it is, without `fallback` for
+    widths that the scheme's blocks do not fill, and without an importance matrix for the schemes that
+    need one.
     """
     from meltpoint.llamacpp.convert import write_gguf
     from meltpoint.llamacpp.importance import importance_matrix
@@ -93,7 +107,8 @@ def compress(source: Path, target: Path, level: Scheme, settings: Settings, cont
     scheme, file = level.name, target / GGUF
     if scheme in NEED_IMPORTANCE and context.windows is None:
         raise NotApplicable(f"{scheme} needs an importance matrix: leave imatrix at auto")
-    check_widths(source, scheme)
+    if not settings.fallback:
+        check_widths(source, scheme)
     if scheme == "f16":
         write_gguf(source, file)
         return layers(source, file)

@@ -48,7 +48,7 @@ levels = (Bits,)
 bits = (2, 3, 4, 8)
 env = "quantization"
 libraries = ("gptqmodel", "optimum")
-sources = ("formats.gptq", "methods._gptq_model", "methods._gptq_zeros")
+sources = ("calibration", "formats.gptq", "methods._gptq_model", "methods._gptq_zeros")
 
 GROUP_SIZES = (-1, 16, 32, 64, 128, 256, 512, 1024)
 # Of GPTQModel's: two threads take turns with a model's linears, each of which is one's alone, so that

@@ -137,11 +137,15 @@ def load(folder, compute):
     """The model with hqq's own linears, which transformers 5.17 does not make."""
     from hqq.core.quantize import HQQLinear
 
-    from meltpoint import model
+    from meltpoint import skeleton
     from meltpoint.packed import Parts
 
-    loaded = model.load(folder, compute.torch_dtype, compute.torch_device)
     parts = Parts(folder, compute)
+    model = skeleton.build(folder, compute.torch_dtype)
+    skeleton.move_buffers(model, compute.torch_device)
+    packed = {f"{name}.weight" for name in parts.linears}
+    skeleton.fill(model, parts.reader.read([name for name in parts.names if name not in packed]))
+    model.tie_weights()
     for name in parts.linears:
         keys = {
             k.removeprefix(f"{name}."): k for k in parts.reader.files if k.startswith(f"{name}.")
@@ -150,5 +154,5 @@ def load(folder, compute):
             None, None, compute_dtype=compute.torch_dtype, device=str(compute.torch_device)
         )
         layer.load_state_dict(parts.reader.stored(keys))
-        loaded.set_submodule(name, layer)
-    return loaded
+        model.set_submodule(name, layer)
+    return model

@@ -19,10 +19,7 @@ Dettmers, Pagnoni, Holtzman and Zettlemoyer, "QLoRA: Efficient Finetuning of Qua
 2023.
 """
 
-from pydantic import Field
-
 from meltpoint.methods import _bitsandbytes
-from meltpoint.methods.settings import MethodSettings
 
 kind = "quantization"
 levels = ()
@@ -31,20 +28,10 @@ libraries = ("bitsandbytes", "accelerate")
 sources = ("methods._bitsandbytes", "formats.bitsandbytes")
 
 
-class Settings(MethodSettings):
+class Settings(_bitsandbytes.FourBitSettings):
     """The scales."""
-
-    double_quant: bool = Field(False, description="quantise the blocks' scales to 8 bits too")
 
 
 def compress(source, target, level, settings, context) -> None:
     """Leaves the checkpoint as transformers saves and loads it."""
-    _bitsandbytes.quantize(
-        source,
-        target,
-        context.compute,
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=context.compute.torch_dtype,
-        bnb_4bit_use_double_quant=settings.double_quant,
-    )
+    _bitsandbytes.quantize_to_4_bits(source, target, "nf4", settings, context)

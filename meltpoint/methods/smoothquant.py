@@ -39,7 +39,7 @@ levels = (Scheme,)
 schemes = ("w8a8",)
 env = "quantization"
 libraries = ("llmcompressor", "compressed-tensors")
-sources = ("methods._llmcompressor", "formats.compressed")
+sources = ("calibration", "methods._llmcompressor", "formats.compressed")
 
 INT8 = {"num_bits": 8, "type": "int", "symmetric": True}
 W8A8 = {

@@ -15,10 +15,7 @@ import pytest
 from tests.workflow import tiny
 from tests.workflow.project import Project, copy_sources
 
-pytestmark = [
-    pytest.mark.workflow,
-    pytest.mark.skipif(shutil.which("conda") is not None, reason="a real conda is here"),
-]
+pytestmark = pytest.mark.workflow
 
 CONDA = """#!/bin/sh
 # A stand-in for conda: its environments hold whatever this Python has.
