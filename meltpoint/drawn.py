@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from meltpoint import published
+from meltpoint.panels import ACROSS, TALLEST, WIDEST
 from meltpoint.sections import Name, Section
 from meltpoint.text import did_you_mean
 
@@ -53,7 +54,8 @@ class Table(Section):
     caption: str = Field("", description="above the table")
     published: Name | None = Field(
         None,
-        description="a table of resources/published, by its name, whose perplexities are put below: "
+        description="a table of resources/published, by its name, whose perplexities are put below, "
+        "as rows of their own, or with `beside`, in a table of evaluations right of ours: "
         "`mpt_unstructured_ppl`, `mpt_quant_ppl`, `mpt_combined_ppl` and others by method and level, "
         "`mpt_gguf` and `mpt_gguf_families` by model and scheme",
     )
@@ -62,6 +64,11 @@ class Table(Section):
         description="of the published table only these methods, by the row of ours that each stands "
         "with, and the difference: `{ria: RIA}`; where it holds several models, these models by ours: "
         "`{llama2-7b: LLaMA-2-7B}`",
+    )
+    published_model: Name | None = Field(
+        None,
+        description="with `beside`, of a published table of one model: which of yours that is; needed "
+        "where several are shown",
     )
 
     _is_there = field_validator("published")(published_table)
@@ -100,6 +107,8 @@ class Table(Section):
     def _published_values_are_values(self) -> Self:
         if self.beside and self.published is None:
             raise ValueError("beside: say which published table it is, with `published`")
+        if self.published_model and not self.beside:
+            raise ValueError("published_model: say which rows are compared with it, with `beside`")
         if self.published is not None and self.show == "difference":
             raise ValueError("published: what is published has no difference to our dense model")
         return self
@@ -153,7 +162,18 @@ class Figure(Section):
         description="of a published table that holds several models: these, by ours: "
         "`{llama2-7b: LLaMA-2-7B}`",
     )
-    width: float = Field(3.35, gt=1, le=20, description="of a panel, in inches")
+    published_model: Name | None = Field(
+        None,
+        description="of a published table of one model: which of yours that is; needed where several "
+        "are shown",
+    )
+    width: float = Field(
+        3.35,
+        gt=1,
+        le=WIDEST,
+        description="of a panel, in inches; those of a tradeoff and of a contour stand in rows of "
+        f"{ACROSS}, and all together are at most {WIDEST:g} wide and {TALLEST:g} high",
+    )
 
     _is_there = field_validator("published")(published_table)
 
@@ -179,6 +199,8 @@ class Figure(Section):
     def _published_has_a_place(self) -> Self:
         if self.published is not None and self.kind not in ("curves", "tradeoff"):
             raise ValueError(f"published: a {self.kind} has no place for it")
+        if self.published_model and self.published is None:
+            raise ValueError("published_model: say which table it is of, with `published`")
         if self.beside and self.published is None:
             raise ValueError("beside: say which published table it is, with `published`")
         return self

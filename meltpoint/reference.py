@@ -50,7 +50,8 @@ def config_page(schema: dict) -> str:
 
 def _section(part: dict, level: str) -> str:
     heading = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part["title"].removesuffix("Section"))
-    text = inspect.cleandoc(part.get("description", "")).replace("\n", " ")
+    paragraphs = inspect.cleandoc(part.get("description", "")).split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     rows = [
         f"| `{key}` | {_type(field)} | {_default(key, field, part)} | {field.get('description', '')} |"
         for key, field in part["properties"].items()

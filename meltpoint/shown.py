@@ -3,11 +3,14 @@
 import math
 from collections.abc import Iterable
 
-from meltpoint import methods, published
-from meltpoint.analysis.levels import nominal_bits
-from meltpoint.chain import Sparsity, methods_of, row_name, settings_of, without
+from meltpoint import methods, panels, published
+from meltpoint.analysis.levels import at_bits, nominal_bits
+from meltpoint.chain import Sparsity, Step, methods_of, row_name, settings_of, without
 from meltpoint.errors import MeltpointError
 from meltpoint.text import did_you_mean
+
+# About that of a panel, in parts of its width.
+HEIGHT = 0.8
 
 
 def check(study) -> None:
@@ -27,9 +30,12 @@ def check(study) -> None:
         _known(f"{key}.over", [figure.over], swept, "setting that is swept")
         if figure.kind == "spread" and figure.x != "method":
             _known(f"{key}.x", [figure.x], swept, "setting that is swept")
-        _known(f"{key}.labels", figure.labels, _rows(study, figure), "row")
+        contour = figure.kind == "contour"
+        named = _single(study, figure) if contour else _rows(study, figure)
+        _known(f"{key}.labels", figure.labels, named, "step of it" if contour else "row")
         _published(key, study, figure)
         _drawable(key, study, figure)
+        _readable(key, study, figure)
 
 
 def _published(key: str, study, part, rows: Iterable[str] = ()) -> None:
@@ -41,25 +47,45 @@ def _published(key: str, study, part, rows: Iterable[str] = ()) -> None:
         raise MeltpointError(
             f"{key}.published: {name} holds perplexities, so exactly one perplexity must be shown"
         )
+    if published.models(name):
+        _of_several_models(key, study, part)
+    else:
+        _of_one_model(key, study, part, rows)
+
+
+def _of_several_models(key: str, study, part) -> None:
+    """`beside` says which of theirs is which of ours, and their method is one of ours."""
+    name, own = part.published, study.groups[part.of].models
     models = published.models(name)
-    if models and not part.beside:
+    if part.published_model:
+        raise MeltpointError(f"{key}.published_model: {name} holds several models: use beside")
+    if not part.beside:
         raise MeltpointError(
             f"{key}.beside: {name} holds several models: say which stands beside which of yours, "
-            f"such as {{{study.groups[part.of].models[0]}: {models[0]}}}"
+            f"such as {{{own[0]}: {models[0]}}}"
         )
-    if models:
-        theirs = {method.lower() for method in published.methods(name)}
-        if not theirs & {methods_of(steps) for steps in _steps(study, part)}:
-            raise MeltpointError(
-                f"{key}.published: {name} is of {', '.join(sorted(theirs))}, which {part.of} has not"
-            )
-        _known(f"{key}.beside", part.beside, study.groups[part.of].models, "model of it")
-        _known(f"{key}.beside", part.beside.values(), models, f"model of {name}")
-    elif part.beside and not rows:
+    theirs = {method.lower() for method in published.methods(name)}
+    if not theirs & {methods_of(steps) for steps in _steps(study, part)}:
+        raise MeltpointError(
+            f"{key}.published: {name} is of {', '.join(sorted(theirs))}, which {part.of} has not"
+        )
+    _known(f"{key}.beside", part.beside, own, "model of it")
+    _known(f"{key}.beside", part.beside.values(), models, f"model of {name}")
+
+
+def _of_one_model(key: str, study, part, rows: Iterable[str]) -> None:
+    """Of several models of ours the one is said that it is compared with. Figures have no `rows`."""
+    name, own = part.published, study.groups[part.of].models
+    if part.beside and not rows:
         raise MeltpointError(f"{key}.beside: {name} is of one model; a figure takes all it can")
-    elif part.beside:
-        _known(f"{key}.beside", part.beside, rows, "row")
-        _known(f"{key}.beside", part.beside.values(), published.methods(name), f"method of {name}")
+    _known(f"{key}.published_model", [part.published_model], own, "model of it")
+    if (part.beside or not rows) and len(own) > 1 and part.published_model is None:
+        raise MeltpointError(
+            f"{key}.published_model: {name} is of one model: say which of yours that is, such as "
+            f"{own[0]}"
+        )
+    _known(f"{key}.beside", part.beside, rows, "row")
+    _known(f"{key}.beside", part.beside.values(), published.methods(name), f"method of {name}")
 
 
 def _drawable(key: str, study, figure) -> None:
@@ -96,12 +122,51 @@ def _surface(key: str, study, figure) -> None:
             )
 
 
+def _readable(key: str, study, figure) -> None:
+    """The panels together must be no larger than what can be looked at."""
+    rows, columns = _panels(study, figure)
+    tall = HEIGHT * rows
+    if columns * figure.width > panels.WIDEST or tall * figure.width > panels.TALLEST:
+        most = min(panels.WIDEST / columns, panels.TALLEST / tall)
+        raise MeltpointError(
+            f"{key}.width: panels of {figure.width:g} inches, {columns} beside each other and {rows} "
+            f"below, are too large a figure: {math.floor(10 * most) / 10:g} at the most, or show less"
+        )
+
+
+def _panels(study, figure) -> tuple[int, int]:
+    """Rows and columns of a figure's panels."""
+    models, steps = len(study.groups[figure.of].models), _steps(study, figure)
+    if figure.kind == "curves":
+        return 1, models
+    if figure.kind == "spread":
+        levels = {at_bits(_level(chain), methods_of(chain)) for chain in steps}
+        return models, len(figure.levels or levels)
+    if figure.kind == "tradeoff":
+        return panels.grid(models if len(_rows(study, figure)) > 1 else 1)
+    pairs = {tuple(map(_name, chain)) for chain in steps if _pruned_then_quantized(chain)}
+    return panels.grid(models * len(pairs))
+
+
 def _pruned_then_quantized(steps: tuple) -> bool:
     return (
         len(steps) == 2
         and isinstance(steps[0].level, Sparsity)
         and methods.find(steps[1].method).kind == "quantization"
     )
+
+
+def _single(study, part) -> set[str]:
+    """The steps of the chains of what it shows, by method and settings."""
+    return {_name(step) for steps in _steps(study, part) for step in steps}
+
+
+def _level(steps: tuple[Step, ...]) -> str:
+    return "+".join(str(step.level) for step in steps if step.level is not None)
+
+
+def _name(step: Step) -> str:
+    return row_name(step.method, step.settings)
 
 
 def _known(key: str, names: Iterable[str | None], known: Iterable[str], what: str) -> None:

@@ -10,12 +10,13 @@ with job(snakemake, computes=False) as (recipe, _):
         import pandas as pd
 
         from meltpoint.analysis import tables
-        from meltpoint.analysis.frame import perplexity_of, read_cells, read_published
+        from meltpoint.analysis.frame import read_cells, read_published
+        from meltpoint.analysis.units import perplexities
         from meltpoint.drawn import Table
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
     spec = Table(**recipe["spec"])
-    published = read_published(spec.published, perplexity_of(frame)) if spec.published else None
+    published = read_published(spec.published, perplexities(frame)[0]) if spec.published else None
     if spec.published and not spec.beside:
         frame, published = pd.concat([frame, published]), None
     table = tables.build(frame, spec, published)

@@ -1,17 +1,21 @@
-"""Frames of quantised models, with perplexity, size and speed of each chain."""
+"""Frames of quantised models, with perplexity, size and speed of each chain, and their figures."""
 
 import numpy as np
 import pandas as pd
 
-from meltpoint.analysis.frame import COLUMNS
+from meltpoint import figures
+from meltpoint.analysis.frame import COLUMNS, read_published
 from meltpoint.chain import methods_of, parse_chain
+from meltpoint.drawn import Figure
 
 METRICS = {
-    "ppl": ("perplexity", ""),
+    "ppl": ("perplexity", "per token"),
+    "llama": ("perplexity (llama.cpp)", "per token"),
     "bits": ("bits_per_weight", "bits"),
     "bytes": ("bytes", "bytes"),
     "speed": ("generated_tokens_per_second", "tokens/s"),
 }
+ABSENT = {"status": "not_applicable", "reason": "no 2-bit kernel", "metric": None, "value": np.nan}
 LADDER = ("2bit", "3bit", "4bit", "8bit")
 SCHEMES = {"q8_0": 8.5, "q6_k": 6.56, "q4_k_m": 4.83, "q4_k_s": 4.57, "q3_k_m": 3.89, "q2_k": 3.35}
 
@@ -25,7 +29,8 @@ def cell(model, chain, evaluation, value, **changes):
         **{"metric": metric, "unit": unit, "status": "ok", "source": "measured"},
         **{"method": methods_of(steps) or "dense", "kind": "quantization" if steps else ""},
         **{"level": "+".join(str(s.level) for s in steps if s.level is not None)},
-        **{"stderr": 0.01 * value if evaluation == "ppl" else np.nan, "difference": np.nan},
+        **{"stderr": 0.01 * value if metric.startswith("perplexity") else np.nan},
+        "difference": np.nan,
         **dict.fromkeys(("difference_stderr", "requested", "achieved"), np.nan),
     }
     return row | changes
@@ -33,8 +38,18 @@ def cell(model, chain, evaluation, value, **changes):
 
 def measured(model, chain, bits, ppl, weights=1e6):
     """The cells of one chain, from its bits per weight and its perplexity."""
-    values = {"ppl": ppl, "bits": bits, "bytes": bits * weights / 8, "speed": 400 / bits}
+    values = {"ppl": ppl, "llama": 1.1 * ppl, "bits": bits, "bytes": bits * weights / 8}
+    values |= {"speed": 400 / bits}
     return [cell(model, chain, evaluation, value) for evaluation, value in values.items()]
+
+
+def absent(frame, chain, model="m"):
+    """The frame with a chain that does not apply to a model."""
+    frame = frame.copy()
+    gone = (frame["chain"] == chain) & (frame["model"] == model)
+    assert gone.any()
+    frame.loc[gone, list(ABSENT)] = list(ABSENT.values())
+    return frame
 
 
 def perplexity_at(bits, dense=5.5):
@@ -72,3 +87,16 @@ def combined(margins=True, models=("m",), prune="sparsegpt", quantize="gptq"):
     frame = pd.DataFrame(rows)
     pruned = frame["chain"].str.startswith(prune) & ~frame["chain"].str.contains(r"\+")
     return frame.assign(kind=frame["kind"].where(~pruned, "unstructured"))
+
+
+def draw(frame, kind, **changes):
+    """The figure of a frame, with what is published beside it."""
+    spec = Figure(of="x", **{"value": "ppl", "kind": kind} | changes)
+    if spec.published:
+        frame = pd.concat([frame, read_published(spec.published, "ppl")], ignore_index=True)
+    return figures.draw(kind, frame, None, spec)
+
+
+def texts(figure):
+    """What the legend says."""
+    return [text.get_text() for text in figure.legends[0].get_texts()]

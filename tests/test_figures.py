@@ -171,8 +171,9 @@ def test_a_spread_over_the_values_of_a_setting():
 
 
 def test_one_value_each_has_the_error_of_its_difference():
-    cells = frame().assign(difference_stderr=0.5)
-    cells = cells[~((cells["method"] == "wanda") & (cells["level"] == "0.5"))]
+    cells = frame().assign(difference_stderr=0.5, reason="no reason")
+    gone = (cells["method"] == "wanda") & (cells["level"] == "0.5")
+    cells.loc[gone, ["status", "value"]] = ["not_applicable", np.nan]
     labels = {"wanda": "Wanda", "sparsegpt": "SparseGPT"}
     declared = spec(kind="spread", x="method", over=None, levels=["0.4", "0.5"], labels=labels)
     figure = figures.draw("spread", cells, None, declared)

@@ -48,8 +48,8 @@ def test_the_default_study_explains_every_key():
 
 def test_the_default_study_is_worked_out():
     study = Study(config.load(yaml.safe_load((ROOT / "config.yaml").read_text()), "x"), ROOT)
-    assert len(study.checkpoints) == 96
-    assert len(study.all_cells) == 151
+    assert len(study.checkpoints) == 92
+    assert len(study.all_cells) == 143
 
 
 def test_every_kind_of_figure_knows_its_code():

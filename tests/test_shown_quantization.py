@@ -17,12 +17,12 @@ STAGES = [
 ]
 
 
-def study(tables=None, figures=None, chains=None):
+def study(tables=None, figures=None, chains=None, models=("m",)):
     """A sweep of bit widths, chains of two stages, and a table or figure, of the sweep if not said."""
     shown = ["ppl", "long", "bits"]
     raw = {
         "study": "s",
-        "models": {"m": {"train": {}}},
+        "models": {model: {"train": {}} for model in models},
         "corpora": {"t": {"builtin": "python-docs", "split": "test"}},
         "evaluations": {
             "ppl": {"perplexity": "t", "window": 8},
@@ -31,11 +31,21 @@ def study(tables=None, figures=None, chains=None):
             "bytes": {"size": "bytes"},
         },
         "sweeps": {
-            "q": {"models": ["m"], "methods": ["rtn"], "levels": ["4bit"], "evaluations": shown},
-            "g": {"models": ["m"], "methods": ["gguf"], "levels": ["q8_0"], "evaluations": shown},
+            "q": {
+                "models": [*models],
+                "methods": ["rtn"],
+                "levels": ["4bit"],
+                "evaluations": shown,
+            },
+            "g": {
+                "models": [*models],
+                "methods": ["gguf"],
+                "levels": ["q8_0"],
+                "evaluations": shown,
+            },
         },
         "chains": {
-            "c": {"models": ["m"], "stages": STAGES, "evaluations": shown, **(chains or {})}
+            "c": {"models": [*models], "stages": STAGES, "evaluations": shown, **(chains or {})}
         },
         "tables": {"t": {"of": "q", "columns": "evaluation", **tables}} if tables else {},
         "figures": {"f": {"of": "q", "value": "ppl", **figures}} if figures else {},
@@ -163,6 +173,15 @@ def test_a_table_of_evaluations_names_what_is_there(tables, message):
         ({"kind": "contour"}, r"figures\.f\.of: no chain of q is a pruning step at a sparsity"),
         ({**CONTOUR, "y": "bytes"}, r"figures\.f\.y: c is not evaluated on 'bytes'"),
         ({**CONTOUR, "value": "bits"}, r"figures\.f\.value: a contour is of a perplexity"),
+        (
+            {**CONTOUR, "labels": {"rtm": "R"}},
+            r"labels: 'rtm' is no step of it: did you mean 'rtn'",
+        ),
+        (
+            {**CONTOUR, "labels": {"magnitude+rtn": "R"}},
+            r"labels: 'magnitude\+rtn' is no step of it",
+        ),
+        ({**TRADEOFF, "published_model": "m"}, r"published_model: say which table it is of"),
         ({**CONTOUR, "published": "mpt_combined_ppl"}, r"published: a contour has no place for it"),
         ({"kind": "spread", "x": "method", "y": "bits"}, r"y: only a contour has bits along it"),
     ],
@@ -170,6 +189,67 @@ def test_a_table_of_evaluations_names_what_is_there(tables, message):
 def test_a_figure_of_quantization_names_what_is_there(figures, message):
     with pytest.raises(MeltpointError, match=message):
         study(figures=figures)
+
+
+def test_a_contours_labels_are_those_of_its_steps():
+    study(figures={**CONTOUR, "labels": {"magnitude": "Magnitude", "rtn": "RTN"}})
+    pruned_first = {"stages": [{**STAGES[0], "skip": False}, {**STAGES[1], "skip": False}]}
+    study(figures={**CONTOUR, "labels": {"rtn": "RTN"}}, chains=pruned_first)
+
+
+PUBLISHED = {"published": "mpt_quant_ppl"}
+TABLE = {"value": ["ppl"], "beside": {"rtn": "GPTQ"}, **PUBLISHED}
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (
+            {"tables": TABLE},
+            r"tables\.t\.published_model: mpt_quant_ppl is of one model: say which",
+        ),
+        ({"tables": {**TABLE, "published_model": "p"}}, r"published_model: 'p' is no model of it"),
+        ({"figures": {**TRADEOFF, **PUBLISHED}}, r"figures\.f\.published_model: .* such as m"),
+        (
+            {
+                "figures": {"of": "g", **TRADEOFF, "published": "mpt_gguf", "published_model": "m"},
+            },
+            r"published_model: mpt_gguf holds several models: use beside",
+        ),
+    ],
+)
+def test_of_several_models_the_one_that_was_published_is_named(part, message):
+    with pytest.raises(MeltpointError, match=message):
+        study(**part, models=("m", "n"))
+
+
+def test_the_model_that_was_published_need_not_be_named_where_it_is_plain():
+    study(tables=TABLE)
+    study(tables={**TABLE, "published_model": "n"}, models=("m", "n"))
+    study(figures={**TRADEOFF, **PUBLISHED, "published_model": "n"}, models=("m", "n"))
+    study(tables={"value": ["ppl"], **PUBLISHED}, models=("m", "n"))
+
+
+@pytest.mark.parametrize(
+    ("figure", "message"),
+    [
+        ({**CONTOUR, "width": 4.7}, "3 beside each other and 2 below, .* 4.6 at the most"),
+        ({"of": "c", "width": 3.0}, "6 beside each other and 1 below, .* 2.3 at the most"),
+        (
+            {"kind": "spread", "x": "method", "width": 4.2},
+            "1 beside each other and 6 below, .* 4.1",
+        ),
+        ({"of": "c", "kind": "tradeoff", "width": 4.7}, "3 beside each other and 2 below"),
+        ({"width": 15}, "less than or equal to 14"),
+    ],
+)
+def test_a_figure_too_large_to_look_at_is_refused(figure, message):
+    with pytest.raises(MeltpointError, match=rf"figures\.f\.width: .*{message}"):
+        study(figures=figure, models=tuple("abcdef"))
+
+
+def test_lines_of_models_share_a_panel_that_may_be_wide():
+    study(figures={**TRADEOFF, "of": "g", "width": 6.5}, models=tuple("abcdef"))
 
 
 def test_schemes_of_as_many_nominal_bits_need_an_evaluation():

@@ -11,16 +11,18 @@ from meltpoint.analysis import tables
 from meltpoint.analysis.frame import read_published
 from meltpoint.analysis.levels import level_key, level_label, nominal_bits
 from meltpoint.analysis.matching import pairs
+from meltpoint.analysis.units import perplexities, quantity
 from meltpoint.drawn import Table
-from tests.quantized import cell, combined, measured, quantized
+from tests.quantized import absent, cell, combined, measured, quantized
 
 SHOWN = ["ppl", "bits", "bytes", "speed"]
-ABSENT = {"status": "not_applicable", "reason": "no 2-bit kernel", "metric": None, "value": np.nan}
+BESIDE = {"gptq": "GPTQ", "nf4": "QLoRA_NF4"}
 
 
 def build(frame, **changes):
     spec = Table(of="x", **{"columns": "evaluation", "value": SHOWN} | changes)
-    theirs = read_published(spec.published, "ppl") if spec.published else None
+    (name, *_) = perplexities(frame[frame["evaluation"].isin(spec.evaluations)])
+    theirs = read_published(spec.published, name) if spec.published else None
     return tables.build(frame, spec, theirs)
 
 
@@ -73,9 +75,7 @@ def test_digits_and_errors_by_column():
 
 
 def test_a_reason_is_a_note_in_each_column_and_does_not_compete():
-    frame = quantized()
-    frame.loc[frame["chain"] == "rtn@2bit", list(ABSENT)] = list(ABSENT.values())
-    table = build(frame)
+    table = build(absent(quantized(), "rtn@2bit"))
     assert table.notes == {"a": "no 2-bit kernel"}
     assert {column(table, head)["rtn", "2-bit"].text for head in table.heads} == {"N/A"}
     assert tables.to_markdown(table).count("no 2-bit kernel") == 1
@@ -85,6 +85,14 @@ def test_what_is_not_measured_is_a_dash():
     frame = quantized()
     frame = frame[~((frame["chain"] == "nf4") & (frame["evaluation"] == "speed"))]
     assert column(build(frame), "generated tokens/s")["nf4", "–"].text == "-"
+
+
+def test_columns_stay_in_line_where_a_perplexity_is_not_measured():
+    frame = quantized()
+    frame = frame[~((frame["chain"] == "gptq@4bit") & (frame["evaluation"] == "ppl"))]
+    table = build(frame, value=["ppl", "bits"], published="mpt_quant_ppl", beside=BESIDE)
+    row = next(row for names, row in table.rows if names == ["gptq", "4-bit"])
+    assert [e.text for e in row] == ["-", "", "", "4.25"]
 
 
 def test_differences_to_dense_where_they_are_known():
@@ -102,15 +110,58 @@ def test_the_achieved_sparsity_is_said_once_in_a_row():
 
 
 def test_published_perplexities_stand_right_of_ours():
-    table = build(
-        quantized(), published="mpt_quant_ppl", beside={"gptq": "GPTQ", "nf4": "QLoRA_NF4"}
-    )
+    table = build(quantized(), published="mpt_quant_ppl", beside=BESIDE)
     assert table.heads[:3] == ["perplexity, ppl", "published", "difference"]
     theirs, above = column(table, "published"), column(table, "difference")
     assert (theirs["gptq", "4-bit"].text, above["gptq", "4-bit"].text) == ("5.75", "-0.09")
     assert (theirs["nf4", "–"].text, above["nf4", "–"].text) == ("5.65", "+0.05")
     assert theirs["rtn", "4-bit"].text == ""
     assert "mpt_quant_ppl" in tables.to_markdown(table)
+
+
+def test_llama_cpps_perplexity_is_a_perplexity_of_its_own():
+    frame = quantized()
+    assert perplexities(frame) == ["ppl", "llama"]
+    assert str(quantity(frame[frame["evaluation"] == "llama"])) == "perplexity (llama.cpp)"
+    table = build(frame, value=["bits", "llama"], published="mpt_quant_ppl", beside=BESIDE)
+    assert table.heads[1:] == ["perplexity (llama.cpp), llama", "published", "difference"]
+    theirs, above = column(table, "published"), column(table, "difference")
+    assert (theirs["gptq", "4-bit"].text, above["gptq", "4-bit"].text) == ("5.75", "+0.48")
+
+
+@pytest.mark.parametrize("columns", ["evaluation", "level"])
+def test_what_is_published_of_one_model_stands_beside_that_one_alone(columns):
+    shown = {"columns": columns, "value": "ppl" if columns == "level" else ["ppl"]}
+    said = {"published": "mpt_quant_ppl", "beside": BESIDE, "published_model": "b"}
+    table = build(quantized(("a", "b")), **shown, **said)
+    printed = {(names[0], entry.text) for names, row in table.rows for entry in row}
+    assert {model for model, text in printed if text in ("5.75", "5.65")} <= {"b", ""}
+    texts = [[e.text for e in row] for _, row in table.rows]
+    assert sum(row.count("5.75") for row in texts) == 1
+    assert sum(row.count("1784.16") for row in texts) == 1
+    if columns == "level":
+        lines = [names for names, _ in table.rows]
+        assert lines.index(["", "GPTQ, published"]) > lines.index(["b", "gptq"])
+
+
+@pytest.mark.parametrize("columns", ["evaluation", "level"])
+def test_of_what_has_no_number_there_is_no_difference(columns):
+    """Ours is not applicable at 2 bits, infinite at 3; of 8 nothing was published of AWQ."""
+    frame = absent(quantized(methods=("awq", "gptq")), "gptq@2bit")
+    frame.loc[(frame["chain"] == "gptq@3bit") & (frame["evaluation"] == "ppl"), "value"] = np.inf
+    shown = {"columns": columns, "value": "ppl" if columns == "level" else ["ppl"]}
+    said = {"published": "mpt_quant_ppl", "beside": {"gptq": "GPTQ", "awq": "AWQ"}}
+    table = build(frame, **shown, **said)
+    assert "nan" not in tables.to_markdown(table)
+    assert "+inf" not in tables.to_markdown(table)
+    if columns == "level":
+        rows = [[e.text for e in row] for names, row in table.rows if names == ["difference"]]
+        assert rows == [["", "-", "+0.06", "+0.13", "-", "-"], ["", "+0.03", "+0.02", *"---"]]
+    else:
+        above = column(table, "difference")
+        found = [above["gptq", f"{bits}-bit"].text for bits in (8, 4, 3, 2)]
+        assert found == ["+0.03", "+0.02", "-", "-"]
+        assert above["awq", "8-bit"].text == ""
 
 
 def test_published_schemes_stand_by_model():
@@ -188,6 +239,7 @@ def test_levels_of_chains_sort_and_read():
         ({"digits": {"bites": 1}}, "digits: 'bites' is not shown: did you mean 'bits'"),
         ({"digits": 9}, "less than or equal to 8"),
         ({"published": "mpt_quant_ppl", "show": "difference"}, "has no difference"),
+        ({"published": "mpt_quant_ppl", "published_model": "m"}, "published_model: say which rows"),
     ],
 )
 def test_what_makes_no_table_is_refused(changes, message):

@@ -46,7 +46,7 @@ def test_only_its_own_cells_are_added(project):
     before = run(project, "snakemake", "-n")
     text = config.read_text()
     assert "methods: [magnitude, wanda, sparsegpt]" in text
-    config.write_text(text.replace("sparsegpt]", "sparsegpt, chance]"))
+    config.write_text(text.replace("wanda, sparsegpt]", "wanda, sparsegpt, chance]"))
     after = run(project, "snakemake", "-n")
     config.write_text(text)
     assert re.search(r"compress_chance +10\b", after)

@@ -1,14 +1,13 @@
 """A table of several evaluations: rows are methods at their levels, columns the evaluations."""
 
-import numpy as np
 import pandas as pd
 
-from meltpoint.analysis.entries import Notes, comparable, entry, mark
+from meltpoint.analysis.entries import Notes, against, comparable, entry, mark
 from meltpoint.analysis.levels import level_label
 from meltpoint.analysis.markup import Entry
 from meltpoint.analysis.matching import beside
 from meltpoint.analysis.rows import LABELS, SHOWN
-from meltpoint.analysis.units import Quantity, quantity
+from meltpoint.analysis.units import Quantity, perplexities, quantity
 
 NUMBERS = ("value", "stderr", "difference", "difference_stderr")
 ADDED = ["published", "difference"]
@@ -24,16 +23,18 @@ def lay_out(cells: pd.DataFrame, spec, notes: Notes, published: pd.DataFrame | N
     shown = scaled(cells, quantities)
     if spec.show == "difference":
         shown = shown[shown["chain"] != "dense"]
-    compared = shown[shown["chain"] != "dense"]
-    labels = [x for x in LABELS if x == "method" or len(compared[SHOWN.get(x, x)].unique()) > 1]
-    heads = heads_of(quantities)
-    if published is not None:
-        shown = with_published(shown, spec, published)
-        place = [q.words for q in quantities.values()].index("perplexity") + 1
+    compressed = shown[shown["chain"] != "dense"]
+    labels = [x for x in LABELS if x == "method" or len(compressed[SHOWN.get(x, x)].unique()) > 1]
+    compares = perplexities(cells)
+    heads = heads_of(quantities, compares)
+    compared = compares[0] if published is not None and compares else None
+    if compared:
+        shown = with_published(shown, compared, spec, published)
+        place = spec.evaluations.index(compared) + 1
         heads[place:place] = ADDED
     rows = []
     for _, block in shown.groupby("model", sort=False):
-        rows += block_rows(block, [*labels, "level"], spec, notes)
+        rows += block_rows(block, [*labels, "level"], spec, notes, compared)
     return [*labels, "level"], heads, rows
 
 
@@ -43,30 +44,30 @@ def scaled(cells: pd.DataFrame, quantities: dict[str, Quantity]) -> pd.DataFrame
     return cells.assign(**{column: cells[column] / factors for column in NUMBERS})
 
 
-def heads_of(quantities: dict[str, Quantity]) -> list[str]:
-    """What is measured; which evaluation it is where that is not plain."""
+def heads_of(quantities: dict[str, Quantity], compares: list[str]) -> list[str]:
+    """What is measured; which evaluation it is where that is not plain: of a perplexity never."""
     printed = list(map(str, quantities.values()))
     return [
-        f"{what}, {name}" if what == "perplexity" or printed.count(what) > 1 else what
+        f"{what}, {name}" if name in compares or printed.count(what) > 1 else what
         for name, what in zip(quantities, printed, strict=True)
     ]
 
 
-def with_published(cells: pd.DataFrame, spec, published: pd.DataFrame) -> pd.DataFrame:
-    """The cells of perplexity with what is published of them as `theirs`, NaN where nothing is."""
-    names = cells.loc[cells["metric"] == "perplexity", "evaluation"].unique()
-    theirs = pd.Series(np.nan, index=cells.index)
-    own = cells[cells["evaluation"].isin(names)]
+def with_published(cells: pd.DataFrame, name: str, spec, published: pd.DataFrame):
+    """The cells, those of an evaluation with what is published as `theirs`, None for nothing."""
+    theirs = pd.Series(None, index=cells.index, dtype=object)
+    own = cells[cells["evaluation"] == name]
     for _, method in own.groupby(LABELS, sort=False):
-        theirs[method.index] = method["level"].map(beside(method, spec.beside, published))
-    return cells.assign(theirs=theirs, compared=cells["evaluation"].isin(names))
+        found = beside(method, spec, published)
+        theirs[method.index] = [found.get(level) for level in method["level"]]
+    return cells.assign(theirs=theirs)
 
 
-def block_rows(block: pd.DataFrame, labels: list[str], spec, notes: Notes):
+def block_rows(block: pd.DataFrame, labels: list[str], spec, notes: Notes, compared: str | None):
     """The rows of one model, marked."""
     rows, values = [], []
     for _, cells in block.groupby([*LABELS, "level"], sort=False):
-        entries, comparables = row_of(cells, spec, notes)
+        entries, comparables = row_of(cells, spec, notes, compared)
         rows.append((names_of(cells.iloc[0], labels), entries))
         values.append(comparables)
     if spec.mark:
@@ -82,8 +83,11 @@ def names_of(first: pd.Series, labels: list[str]) -> list[str]:
     return [words.get(x, first[SHOWN.get(x, x)]) for x in labels]
 
 
-def row_of(cells: pd.DataFrame, spec, notes: Notes):
-    """The printed cells of a row, and what competes of each; its achieved sparsity is said once."""
+def row_of(cells: pd.DataFrame, spec, notes: Notes, compared: str | None):
+    """The printed cells of a row, and what competes of each; its achieved sparsity is said once.
+
+    Right of the evaluation that is `compared` stands what is published of it.
+    """
     by_name = {cell["evaluation"]: cell for cell in cells.to_dict("records")}
     entries, values = [], []
     for name in spec.evaluations:
@@ -91,19 +95,11 @@ def row_of(cells: pd.DataFrame, spec, notes: Notes):
         competes = cell is not None and cell["chain"] != "dense"
         entries.append(entry(cell, spec, notes))
         values.append(comparable(cell, spec) if competes else None)
-        if cell is not None and cell.get("compared"):
-            entries += published_entries(cell, spec)
+        if name == compared:
+            theirs = cell["theirs"] if cell is not None else None
+            added = against(cell, theirs, spec.places(name))
+            entries += [Entry("")] * len(ADDED) if theirs is None else added
             values += [None] * len(ADDED)
     for repeated in [printed for printed in entries if printed.small][1:]:
         repeated.small = ""
     return entries, values
-
-
-def published_entries(cell: dict, spec) -> list[Entry]:
-    """What is published, and ours above it."""
-    digits, theirs = spec.places(cell["evaluation"]), cell["theirs"]
-    if np.isnan(theirs):
-        return [Entry(""), Entry("")]
-    above = cell["value"] - theirs
-    known = cell["status"] == "ok" and np.isfinite(above)
-    return [Entry(f"{theirs:.{digits}f}"), Entry(f"{above:+.{digits}f}" if known else "-")]

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from meltpoint.analysis.entries import Notes, comparable, entry, mark
+from meltpoint.analysis.entries import Notes, against, comparable, entry, mark
 from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.analysis.markup import Entry
 from meltpoint.analysis.matching import beside
@@ -41,7 +41,7 @@ def block_rows(
         values.append([comparable(by_level.get(level), spec) for level in levels])
         first = cells.iloc[0]
         rows.append(([first[SHOWN.get(x, x)] or "default" for x in labels], entries))
-        theirs = beside(cells, spec.beside, published) if published is not None else {}
+        theirs = beside(cells, spec, published) if published is not None else {}
         below.append(lines_below(by_level, levels, theirs, labels, spec) if theirs else [])
     if spec.mark:
         mark(rows, values)
@@ -57,13 +57,8 @@ def block_rows(
 def lines_below(by_level: dict, levels: list[str], theirs: dict, labels: list[str], spec):
     """Two lines under a row: what is published of it, by level, and ours above it."""
     digits = spec.places(spec.value)
-    ours = [by_level[x]["value"] if x in by_level else None for x in levels]
-    found = [theirs.get(level) for level in levels]
-    printed = [Entry("-" if v is None else f"{v:.{digits}f}") for v in found]
-    above = [
-        Entry("-" if None in pair else f"{pair[0] - pair[1]:+.{digits}f}")
-        for pair in zip(ours, found, strict=True)
-    ]
+    found = [against(by_level.get(x), theirs.get(x), digits) for x in levels]
+    printed, above = map(list, zip(*found, strict=True))
     place = labels.index("method")
     first = next(iter(by_level.values()))
     names = [["" for _ in labels] for _ in range(2)]

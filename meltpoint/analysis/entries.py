@@ -52,6 +52,17 @@ def entry(cell: dict | None, spec, notes: Notes) -> Entry:
     return Entry(f"{cell[spec.show]:{sign}.{digits}f}", printed, notes=letters, small=small)
 
 
+def against(cell: dict | None, theirs: float | None, digits: int) -> list[Entry]:
+    """What is published of a cell, and ours above it: "-" where there is none, or no number."""
+    if theirs is None:
+        return [Entry("-"), Entry("-")]
+    above = cell["value"] - theirs if cell is not None and cell["status"] == "ok" else np.nan
+    return [
+        Entry(f"{theirs:.{digits}f}"),
+        Entry(f"{above:+.{digits}f}" if np.isfinite(above) else "-"),
+    ]
+
+
 def unknown(cell: dict, spec) -> bool:
     """Whether it was measured, but not compared with dense."""
     compared = spec.show == "value" or not np.isfinite(cell["value"])

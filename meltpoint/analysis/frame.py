@@ -81,11 +81,6 @@ def read_published(name: str, evaluation: str) -> pd.DataFrame:
     )
 
 
-def perplexity_of(frame: pd.DataFrame) -> str:
-    """The evaluation of a frame that is a perplexity."""
-    return frame.loc[frame["metric"] == "perplexity", "evaluation"].iloc[0]
-
-
 def tidy(method, level, value, **columns) -> pd.DataFrame:
     """Published values as rows of the frame: per value its method, its level as it is spelled.
 

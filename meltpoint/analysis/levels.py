@@ -1,11 +1,14 @@
 """Levels as readers know them: their order, their spelling and how many bits they stand for."""
 
+import math
 import re
 
 PATTERN = re.compile(r"(\d+)of(\d+)")
 BITS = re.compile(r"(\d+)bit")
 # The first number of a scheme are the bits of its weights: q4_k_m, iq2_xs, w8a8, f16.
 SCHEME = re.compile(r"[a-z]+(\d+)\w*")
+# Schemes that quantise activations too are called by the bits of their weights.
+ACTIVATIONS = re.compile(r"w\d+a\d+")
 
 
 def level_key(level: str) -> tuple:
@@ -35,6 +38,13 @@ def level_label(level: str) -> str:
     if bits := BITS.fullmatch(level):
         return f"{bits[1]}-bit"
     return level.upper() if SCHEME.fullmatch(level) else level or "–"
+
+
+def at_bits(level: str, method: str) -> str:
+    """The level, or the bit width that it stands for: of w8a8, and of a method named after its bits."""
+    bits = nominal_bits(level, method)
+    stands = not math.isnan(bits) and (not level or ACTIVATIONS.fullmatch(level))
+    return f"{bits:g}bit" if stands else level
 
 
 def nominal_bits(level: str, method: str) -> float:

@@ -1,7 +1,6 @@
 """Which published perplexity stands beside which cell of a study."""
 
 from collections import Counter
-from collections.abc import Mapping
 
 import pandas as pd
 
@@ -13,17 +12,19 @@ def of_several_models(published: pd.DataFrame) -> bool:
     return "of" in published and bool((published["of"] != "").any())
 
 
-def beside(own: pd.DataFrame, names: Mapping[str, str], published: pd.DataFrame) -> dict:
+def beside(own: pd.DataFrame, spec, published: pd.DataFrame) -> dict:
     """What is published of the cells of one method and model, by the levels of ours: {level: value}.
 
-    own: cells with `model`, `method`, `row` (what its row is called) and `level`. names: of a table
-    of several models theirs by ours, methods being the same then; of any other table the published
-    method by our row.
+    own: cells with `model`, `method`, `row` (what its row is called) and `level`. `spec.beside` has
+    of a table of several models theirs by ours, methods being the same then; of any other table the
+    published method by our row, and that table is of `spec.published_model` alone.
     """
-    first = own.iloc[0]
+    first, names = own.iloc[0], spec.beside
     if of_several_models(published):
         same = published["of"] == names.get(first["model"])
         theirs = published[same & (published["method"].str.lower() == first["method"])]
+    elif spec.published_model not in (None, first["model"]):
+        return {}
     else:
         theirs = published[published["method"] == names.get(first["row"])]
     values = dict(zip(theirs["level"], theirs["value"], strict=True))

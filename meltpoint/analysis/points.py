@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from meltpoint.analysis.units import perplexities
+
 
 @dataclass(frozen=True)
 class Points:
@@ -19,9 +21,10 @@ class Points:
 
 def sweeps(frame: pd.DataFrame) -> pd.DataFrame:
     """The cells of a perplexity at a numeric sparsity; one that is not applicable has no metric."""
-    perplexities = frame.loc[frame["metric"] == "perplexity", "evaluation"].unique()
     numeric = pd.to_numeric(frame["level"], errors="coerce").notna()
-    return frame[numeric & frame["evaluation"].isin(perplexities) & (frame["chain"] != "dense")]
+    return frame[
+        numeric & frame["evaluation"].isin(perplexities(frame)) & (frame["chain"] != "dense")
+    ]
 
 
 def dense_of(frame: pd.DataFrame, cells: pd.DataFrame) -> float | None:

@@ -12,6 +12,7 @@ WORDS = {
     "nonzeros": ("nonzero weights", "weights"),
     "parameters": ("parameters", "weights"),
     "perplexity": ("perplexity", ""),
+    "perplexity (llama.cpp)": ("perplexity (llama.cpp)", ""),
     "prompt_tokens_per_second": ("prompt tokens/s", ""),
     "generated_tokens_per_second": ("generated tokens/s", ""),
     "load_seconds": ("load time", "s"),
@@ -33,6 +34,12 @@ class Quantity:
 
     def __str__(self) -> str:
         return f"{self.words} ({self.unit})" if self.unit else self.words
+
+
+def perplexities(cells: pd.DataFrame) -> list[str]:
+    """The evaluations that are perplexities, llama.cpp's own too; what has no metric is passed over."""
+    measured = cells["metric"].fillna("").astype(str).str.startswith("perplexity")
+    return list(cells.loc[measured, "evaluation"].unique())
 
 
 def quantity(cells: pd.DataFrame) -> Quantity:

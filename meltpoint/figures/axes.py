@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
@@ -13,11 +14,32 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
+from meltpoint.panels import ACROSS, grid
+
 NARROW = 0.4
 BITS = (1, 2, 3, 4, 5, 6, 8, 16, 32)
 SEEN = 3
 # The steps of a decade that are labelled, by the decades that an axis spans.
 LABELLED = {0.7: (1, 2, 3, 5, 7), 1.4: (1, 2, 5), 3.4: (1, 3), np.inf: (1,)}
+
+
+def in_rows(figure: Figure, count: int, **shared: bool) -> list[Axes]:
+    """So many axes in rows of `ACROSS`, which have their ticks where none stands below."""
+    axes = figure.subplots(*grid(count), squeeze=False, **shared)
+    for ax in axes.flat[count:]:
+        ax.remove()
+    for ax in lowest(kept := list(axes.flat[:count])):
+        ax.tick_params(axis="x", labelbottom=True)
+    return kept
+
+
+def lowest(axes: list[Axes]) -> list[Axes]:
+    """Those of such axes that have none below."""
+    return axes[-ACROSS:]
+
+
+def leftmost(axes: list[Axes]) -> list[Axes]:
+    return axes[::ACROSS]
 
 
 def scale_y(ax: Axes, values: pd.Series) -> None:

@@ -21,8 +21,9 @@ def split(cells: pd.DataFrame, spec) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A study's own cells, and those of the published table that hold a method of its own as `own`.
 
     Names, or the labels that they have here, are compared without regard to case. Where the table
-    holds several models those that `spec.beside` names are kept, as the model of ours. Raises
-    MeltpointError where the table has none.
+    holds several models those that `spec.beside` names are kept, as the model of ours; one of one
+    model is of `spec.published_model`, or of the only one of ours. Raises MeltpointError where the
+    table has none.
     """
     if spec.published is None:
         return cells, cells[:0].assign(own="")
@@ -31,6 +32,8 @@ def split(cells: pd.DataFrame, spec) -> tuple[pd.DataFrame, pd.DataFrame]:
     if of_several_models(beside):
         ours = {their: our for our, their in spec.beside.items()}
         beside = beside.assign(model=beside["of"].map(ours)).dropna(subset="model")
+    else:
+        beside = beside.assign(model=spec.published_model or own["model"].iloc[0])
     first = own.drop_duplicates("method")
     same = {
         method.lower(): name for name, method in zip(first["name"], first["method"], strict=True)

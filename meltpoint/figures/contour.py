@@ -11,9 +11,11 @@ from meltpoint.analysis.levels import level_label, nominal_bits
 from meltpoint.analysis.units import Quantity, quantity
 from meltpoint.chain import Sparsity, Step, parse_chain, row_name
 from meltpoint.errors import MeltpointError
+from meltpoint.figures.axes import in_rows
 from meltpoint.figures.legend import LEGEND_ROW
 from meltpoint.figures.style import FAINT, RC
 from meltpoint.figures.surface import Surface, color_bar, draw_front, draw_surface, norm_of
+from meltpoint.panels import grid
 from meltpoint.text import reading
 
 HEIGHT = 0.82
@@ -35,23 +37,25 @@ def draw_contour(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) -
     nominal bits times the weights that are left. What is not applicable or not finite is hatched.
     Raises MeltpointError where fewer than two sparsities and two bit widths are there.
     """
+    what = quantity(frame[frame["evaluation"] == spec.value])
     cells = prepare(frame, spec)
     size = NOMINAL if spec.y == "level" else quantity(frame[frame["evaluation"] == spec.y])
     pairs = cells.loc[cells["two"], ["model", "prune", "quantize"]].drop_duplicates()
     panels = list(pairs.itertuples(index=False, name=None))
-    tables = [surface(cells, *panel, spec) for panel in panels]
+    tables = [surface(cells, *panel, spec, what) for panel in panels]
     norm = norm_of(np.concatenate([table.ppl.ravel() for table in tables]))
     with mpl.rc_context(RC):
-        width, height = len(panels) * spec.width + 0.6, HEIGHT * spec.width + 2 * LEGEND_ROW
-        figure = Figure((width, height), layout="constrained")
-        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        rows, across = grid(len(panels))
+        height = rows * HEIGHT * spec.width + 2 * LEGEND_ROW
+        figure = Figure((across * spec.width + 0.6, height), layout="constrained")
+        axes = in_rows(figure, len(panels))
         several = len(pairs["model"].unique()) > 1
         for ax, table, (model, prune, quantize) in zip(axes, tables, panels, strict=True):
             filled = draw_panel(ax, table, norm, nominal=spec.y == "level")
             ax.set_xlabel(f"sparsity ({spec.labels.get(prune, prune)})")
             ax.set_ylabel(f"{spec.labels.get(quantize, quantize)}: {size}")
             ax.set_title(model if several else "")
-        color_bar(figure, filled, list(axes))
+        color_bar(figure, filled, axes, str(what))
         legend(figure, axes[0], tables)
     return figure
 
@@ -90,7 +94,7 @@ def name_of(step: Step | None) -> str:
     return row_name(step.method, step.settings) if step else ""
 
 
-def surface(cells: pd.DataFrame, model: str, prune: str, quantize: str, spec) -> Surface:
+def surface(cells: pd.DataFrame, model: str, prune: str, quantize: str, spec, what) -> Surface:
     """The cells of one pair of methods with the margins that are measured, most bits first."""
     cells = cells[cells["model"] == model]
     both = cells[(cells["prune"] == prune) & (cells["quantize"] == quantize)]
@@ -106,7 +110,7 @@ def surface(cells: pd.DataFrame, model: str, prune: str, quantize: str, spec) ->
     least_pruned = bits.groupby(own["scheme"]).first().sort_values(ascending=False)
     own["cost"] = own["bits"] * (1 - own["sparsity"]) if spec.y == "level" else own["size"]
     own["value"] = own["value"].where(own["status"] == "ok")
-    own["says"] = [say(cell, spec) for cell in own.to_dict("records")]
+    own["says"] = [say(cell, spec, what) for cell in own.to_dict("records")]
     grid = own.set_index(["scheme", "sparsity"])[["value", "cost", "says"]]
     wide = grid.unstack().loc[least_pruned.index]  # noqa: PD010
     if min(wide["value"].shape) < 2 or not np.isfinite(own["value"]).any():
@@ -119,7 +123,7 @@ def surface(cells: pd.DataFrame, model: str, prune: str, quantize: str, spec) ->
     return Surface(names, ratios, least_pruned.to_numpy(float), ppl, sizes, wide["says"].to_numpy())
 
 
-def say(cell: dict, spec) -> str:
+def say(cell: dict, spec, what: Quantity) -> str:
     """A cell's text: what it is of, and its perplexity or why it has none."""
     scheme = cell["scheme"] if cell["scheme"] == "dense" else level_label(cell["scheme"])
     method = spec.labels.get(cell["quantize"], cell["quantize"])
@@ -127,7 +131,7 @@ def say(cell: dict, spec) -> str:
     if cell["status"] != "ok":
         return f"{title}\nnot applicable: {cell['reason']}"
     size = "" if np.isnan(cell["size"]) else f"\n{cell['size']:.4g} ({spec.y})"
-    return f"{title}\nperplexity {reading(cell['value'], cell['stderr'])}{size}"
+    return f"{title}\n{what} {reading(cell['value'], cell['stderr'])}{size}"
 
 
 def draw_panel(ax: Axes, table: Surface, norm, nominal: bool):

@@ -10,6 +10,7 @@ from matplotlib.transforms import offset_copy
 from meltpoint.analysis.levels import level_label
 from meltpoint.analysis.rows import row_names
 from meltpoint.analysis.transitions import predict
+from meltpoint.analysis.units import Quantity, quantity
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.axes import scale_y
 from meltpoint.figures.beside import draw_beside, handles, split
@@ -31,7 +32,8 @@ def draw_curves(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec) -> 
     SVG each point says what it is. Raises MeltpointError where no cell of the evaluation has a
     numeric sparsity.
     """
-    cells = prepare(frame, spec)
+    what = quantity(frame[frame["evaluation"] == spec.value])
+    cells = prepare(frame, spec, what)
     fits = prepare_fits(transitions, spec)
     own, beside = split(cells, spec)
     names = list(dict.fromkeys(own.loc[own["chain"] != "dense", "name"]))
@@ -43,14 +45,15 @@ def draw_curves(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec) -> 
         for model, ax, strip in zip(models, curves, strips, strict=True):
             of_model = fits[fits["model"] == model]
             panel(ax, own[own["model"] == model], of_model, look)
-            draw_beside(ax, beside, look)
+            draw_beside(ax, beside[beside["model"] == model], look)
             draw_strip(strip, of_model, look)
             ax.set_title(model if len(models) > 1 else "")
+        curves[0].set_ylabel(str(what))
         legend(figure, own, fits, look, spec, published)
     return figure
 
 
-def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
+def prepare(frame: pd.DataFrame, spec, what: Quantity) -> pd.DataFrame:
     """The cells of the evaluation with their place on the x axis; those without one are dropped."""
     cells = frame[(frame["evaluation"] == spec.value) & (frame["status"] == "ok")]
     cells = row_names(cells, spec.labels)
@@ -58,16 +61,16 @@ def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
     if not cells["x"].notna().any():
         raise MeltpointError(f"No cell of {spec.value} has a numeric sparsity to draw a curve of.")
     drawn = cells["x"].notna() | cells["level"].isin(PATTERNS) | (cells["chain"] == "dense")
-    cells["says"] = [describe_cell(cell, spec) for cell in cells.to_dict("records")]
+    cells["says"] = [describe_cell(cell, spec, what) for cell in cells.to_dict("records")]
     return cells[drawn]
 
 
-def describe_cell(cell: dict, spec) -> str:
+def describe_cell(cell: dict, spec, what: Quantity) -> str:
     """A point's text: what it is of, its value, and the sparsity that it has."""
     title = f"{spec.labels.get(cell['name'], cell['name'])} at {level_label(cell['level'])}"
     achieved = cell.get("achieved", np.nan)
     sparsity = f"\nachieved sparsity {achieved:.4f}" if np.isfinite(achieved) else ""
-    return f"{title}\nperplexity {reading(cell['value'], cell['stderr'])}{sparsity}"
+    return f"{title}\n{what} {reading(cell['value'], cell['stderr'])}{sparsity}"
 
 
 def prepare_fits(transitions: pd.DataFrame | None, spec) -> pd.DataFrame:
@@ -104,7 +107,6 @@ def panels(models: list[str], spec, cells: pd.DataFrame, fits: pd.DataFrame, nam
         len(shape) + 1, len(models), sharex=True, sharey="row", squeeze=False, **shape
     )
     grid[0, 0].set_xlim(0, min(1, cells["x"].max() + 0.05))
-    grid[0, 0].set_ylabel("perplexity")
     if below:
         grid[1, 0].set_ylabel("$s_0$", rotation=0, va="center", labelpad=8)
     for ax in grid[-1]:

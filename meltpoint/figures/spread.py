@@ -1,14 +1,12 @@
 """How far numbers spread over the draws of a calibration: do two methods differ at all?"""
 
-import re
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meltpoint.analysis.levels import level_key, level_label, nominal_bits
+from meltpoint.analysis.levels import at_bits, level_key, level_label
 from meltpoint.analysis.rows import row_names
 from meltpoint.analysis.units import quantity
 from meltpoint.chain import without
@@ -21,13 +19,14 @@ from meltpoint.text import reading
 
 HEIGHT = 0.8
 DODGE, BESIDE = 0.64, 0.3
+# Inches between words that lie on each other unless they are steep.
+CROWDED = 0.3
 SINGLE = {
     **{"marker": "o", "markersize": 2.4, "markeredgewidth": 0, "linestyle": "none"},
     **{"alpha": 0.45, "zorder": 2},
 }
-# Schemes that quantise activations too are called by the bits of their weights.
-ACTIVATIONS = re.compile(r"w\d+a\d+")
-NOTHING = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 6, "color": FAINT}
+ABSENT = {"rotation": 90, "ha": "center", "va": "center", "fontsize": 6, "color": FAINT}
+BEYOND = ABSENT | {"rotation": 0, "fontsize": 8}
 BAR = {
     **{"markersize": 3.6, "markeredgewidth": 0},
     **{"capsize": 2.4, "capthick": 1, "elinewidth": 1, "zorder": 4},
@@ -80,16 +79,18 @@ def draw_spread(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) ->
 
 
 def prepare(frame: pd.DataFrame, spec, factor: float) -> pd.DataFrame:
-    """The finite cells with their place along x and what colours them; values divided by `factor`.
+    """The cells with their place along x and what colours them; values divided by `factor`.
 
     A method without a level that is named after its bits, and w8a8, stand with that bit width; `at`
     is the level as it is.
     """
-    cells = frame[(frame["evaluation"] == spec.value) & (frame["status"] == "ok")]
-    cells = cells[np.isfinite(cells["value"])].copy()
+    cells = frame[frame["evaluation"] == spec.value].copy()
     cells["value"] /= factor
     cells["difference_stderr"] /= factor
-    cells["at"], cells["level"] = cells["level"], list(map(alike, cells["level"], cells["method"]))
+    cells["at"], cells["level"] = (
+        cells["level"],
+        list(map(at_bits, cells["level"], cells["method"])),
+    )
     wanted = {str(level).replace(":", "of") for level in spec.levels}
     if wanted:
         cells = cells[cells["level"].isin(wanted) | (cells["chain"] == "dense")]
@@ -103,13 +104,6 @@ def prepare(frame: pd.DataFrame, spec, factor: float) -> pd.DataFrame:
     named = row_names(rest_of(cells, spec.over), spec.labels)
     varied = named["row_settings"].groupby(cells["method"], group_keys=False).apply(what_varies)
     return cells.assign(place=named["row"], hue=varied.where(varied != "", "default"))
-
-
-def alike(level: str, method: str) -> str:
-    """The panel of a level."""
-    bits = nominal_bits(level, method)
-    by_bits = np.isfinite(bits) and (not level or ACTIVATIONS.fullmatch(level))
-    return f"{bits:g}bit" if by_bits else level
 
 
 def rest_of(cells: pd.DataFrame, *keys: str | None) -> pd.DataFrame:
@@ -152,14 +146,17 @@ def error_of(cells: pd.DataFrame, spec) -> float:
 
 
 def panel(ax: Axes, cells: pd.DataFrame, places: list[str], look: dict, spec) -> None:
-    """Each hue beside the others at each place."""
+    """Each hue beside the others at each place; what has no number says why not."""
     offsets = (np.arange(len(look)) - (len(look) - 1) / 2) * DODGE / len(look)
     for offset, (hue, (color, marker)) in zip(offsets, look.items(), strict=True):
         for index, place in enumerate(places):
             own = cells[(cells["hue"] == hue) & (cells["place"] == place)]
-            if own.empty:
+            x, finite = index + offset, own[np.isfinite(own["value"])]
+            if finite.empty:
+                draw_absent(ax, x, own)
                 continue
-            x, value, error = index + offset, own["value"].mean(), error_of(own, spec)
+            own = finite
+            value, error = own["value"].mean(), error_of(own, spec)
             if spec.over:
                 ax.plot(
                     [x + BESIDE * DODGE / len(look)] * len(own), own["value"], color=color, **SINGLE
@@ -169,11 +166,19 @@ def panel(ax: Axes, cells: pd.DataFrame, places: list[str], look: dict, spec) ->
             at = own["at"].iloc[0]
             exactly = "" if at in ("", own["level"].iloc[0]) else f" at {level_label(at)}"
             note(ax, x, value, f"{place}{exactly}, {hue}\n{of}{reading(value, error)}")
-    for index, place in enumerate(places):
-        if place not in set(cells["place"]):
-            ax.text(index, 0.02, "N/A", transform=ax.get_xaxis_transform(), **NOTHING)
-    if len(cells):
-        scale_y(ax, cells["value"])
+    if np.isfinite(cells["value"]).any():
+        scale_y(ax, cells.loc[np.isfinite(cells["value"]), "value"])
+
+
+def draw_absent(ax: Axes, x: float, cells: pd.DataFrame) -> None:
+    """N/A below, or above that it is infinite; the pointer shows why. Nothing for what is not there."""
+    for cell in cells.head(1).to_dict("records"):
+        edge, measured = ax.get_xaxis_transform(), cell["status"] == "ok"
+        sign = {np.inf: "∞"}.get(cell["value"], "nan") if measured else "N/A"
+        y = 0.95 if measured else 0.07
+        ax.text(x, y, sign, transform=edge, **(BEYOND if measured else ABSENT))
+        said = f"{cell['place']}, {cell['hue']}\n{sign if measured else cell['reason']}"
+        note(ax, x, y, said, transform=edge)
 
 
 def draw_dense(ax: Axes, dense: pd.DataFrame) -> None:
@@ -185,7 +190,8 @@ def draw_dense(ax: Axes, dense: pd.DataFrame) -> None:
 
 def label_x(ax: Axes, places: list[str], spec) -> None:
     slanted = max(map(len, places)) * 0.06 > spec.width / len(places) * 0.8
-    ax.set_xticks(range(len(places)), places, rotation=30 if slanted else 0,
+    steep = 45 if spec.width / len(places) < CROWDED else 30
+    ax.set_xticks(range(len(places)), places, rotation=steep if slanted else 0,
                   ha="right" if slanted else "center")  # fmt: skip
     ax.set_xlim(-0.5, len(places) - 0.5)
     if spec.x != "method":

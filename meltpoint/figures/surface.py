@@ -16,8 +16,8 @@ COLORS = "viridis_r"
 STEPS = 25
 FRONT = {"color": "#D55E00", "linewidth": 1.4, "marker": "o", "markersize": 3.2}
 FRONT |= {"markerfacecolor": "white", "markeredgewidth": 0.9}
-# Decades that a colour bar may span for 2 and 5 of each to be labelled too.
-WIDE = 3.5
+# The steps of a decade that are labelled, by the decades that a colour bar spans.
+LABELLED = {1: (1, 2, 3, 5, 7), 3.5: (1, 2, 5), np.inf: (1,)}
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ def draw_surface(ax: Axes, table: Surface, norm: LogNorm, ticks: list[str]) -> S
     return filled
 
 
-def color_bar(figure: Figure, filled: ScalarMappable, axes) -> None:
+def color_bar(figure: Figure, filled: ScalarMappable, axes, what: str = "perplexity") -> None:
     """Perplexities beside the axes, in plain numbers."""
-    bar = figure.colorbar(filled, ax=axes, pad=0.02, label="perplexity")
+    bar = figure.colorbar(filled, ax=axes, pad=0.02, label=what)
     low, high = np.log10([filled.norm.vmin, filled.norm.vmax])
-    labelled = (1, 2, 5) if high - low < WIDE else (1,)
+    labelled = next(steps for limit, steps in LABELLED.items() if high - low < limit)
     steps = [k * 10.0**e for e in range(int(low) - 1, int(high) + 1) for k in labelled]
     narrow = high - low < NARROW
     bar.ax.yaxis.set_major_locator(MaxNLocator(6) if narrow else FixedLocator(steps))

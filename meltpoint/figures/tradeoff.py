@@ -12,7 +12,7 @@ from meltpoint.analysis.matching import pairs
 from meltpoint.analysis.rows import row_names
 from meltpoint.analysis.units import Quantity, quantity
 from meltpoint.errors import MeltpointError
-from meltpoint.figures.axes import scale_bits, scale_x, scale_y
+from meltpoint.figures.axes import in_rows, leftmost, lowest, scale_bits, scale_x, scale_y
 from meltpoint.figures.beside import LOOK, split
 from meltpoint.figures.curves import draw_dense, draw_infinities
 from meltpoint.figures.hover import note
@@ -20,6 +20,7 @@ from meltpoint.figures.ladder import draw_ladder
 from meltpoint.figures.legend import LEGEND_ROW, columns
 from meltpoint.figures.style import INK, RC, looks
 from meltpoint.figures.words import put_words
+from meltpoint.panels import grid
 from meltpoint.text import reading
 
 HEIGHT = 0.8
@@ -31,17 +32,19 @@ DENSE = {"marker": "*", "markersize": 7, "markeredgecolor": "white", "markeredge
 def draw_tradeoff(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) -> Figure:
     """A line through the levels of each method, a panel per model; of one method a line per model.
 
-    Along x lie nominal bits, or the evaluation that `spec.x` names, both axes logarithmic. Points
+    Along x lie nominal bits, or the evaluation that `spec.x` names, both axes logarithmic; panels
+    stand in rows of `meltpoint.panels.ACROSS`. Points
     have their standard errors and, where there is room, their level; dense is a dashed line, and a
     star where it is on the axis. Published points are hollow, at the x of the same level here. Raises
     MeltpointError where no cell has a place.
     """
-    cells, along = prepare(frame, spec)
+    what = quantity(frame[frame["evaluation"] == spec.value])
+    cells, along = prepare(frame, spec, what)
     own, beside = split(cells, spec)
     lines = own.loc[own["chain"] != "dense", "name"].unique()
     by = "name" if len(lines) > 1 else "model"
     beside = beside.assign(line=beside["own"] if by == "name" else beside["model"])
-    own = own.assign(line=own[by])
+    own, beside = own.assign(line=own[by]), placed(beside, own, spec)
     names = list(own.loc[own["chain"] != "dense", "line"].unique())
     names.sort(key=lambda name: spec.order.index(name) if name in spec.order else len(spec.order))
     look = looks(names, spec.colors)
@@ -51,12 +54,14 @@ def draw_tradeoff(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) 
     with mpl.rc_context(RC):
         figure, axes = panels(len(groups), [sign.get_label() for sign in signs], spec)
         for ax, group in zip(axes, groups, strict=True):
-            theirs = beside[beside["model"].isin([*group, "published"])]
-            draw_panel(ax, own[own["model"].isin(group)], theirs, look, spec)
+            theirs = beside[beside["model"].isin(group)]
+            draw_panel(ax, own[own["model"].isin(group)], theirs, look)
             ax.set_title(group[0] if len(groups) > 1 else "")
+        for ax in lowest(axes):
             ax.set_xlabel("nominal bits per weight" if along is None else str(along))
-        axes[0].set_ylabel("perplexity")
-        scale(axes[0], pd.concat([own, beside]), along)
+        for ax in leftmost(axes):
+            ax.set_ylabel(str(what))
+        scale(axes[0], drawn(own, beside, alone=len(groups[0]) == 1), along)
         width = figure.get_figwidth()
         ncols = columns([sign.get_label() for sign in signs], width)
         figure.legend(handles=signs, loc="outside lower center", ncols=ncols)
@@ -68,7 +73,7 @@ def draw_tradeoff(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) 
     return figure
 
 
-def prepare(frame: pd.DataFrame, spec) -> tuple[pd.DataFrame, Quantity | None]:
+def prepare(frame: pd.DataFrame, spec, what: Quantity) -> tuple[pd.DataFrame, Quantity | None]:
     """The cells of the evaluation with their place `x` and what they say, and what lies along x.
 
     What is published has its nominal bits; over an evaluation it has no place yet.
@@ -87,60 +92,73 @@ def prepare(frame: pd.DataFrame, spec) -> tuple[pd.DataFrame, Quantity | None]:
     if not cells.loc[compressed, "x"].gt(0).any():
         what = "nominal bits" if along is None else f"a value of {spec.x}"
         raise MeltpointError(f"No cell of {spec.value} has {what} to draw it over.")
-    cells["says"] = [describe(cell, along, spec) for cell in cells.to_dict("records")]
+    cells["says"] = [describe(cell, along, spec, what) for cell in cells.to_dict("records")]
     return cells, along
 
 
-def describe(cell: dict, along: Quantity | None, spec) -> str:
+def describe(cell: dict, along: Quantity | None, spec, what: Quantity) -> str:
     """A point's text: model, method and level, perplexity, and what it lies at."""
     method = spec.labels.get(cell["name"], cell["name"])
     title = f"{cell['model']}, {method}" + (f" {level_label(cell['level'])}" * bool(cell["level"]))
     at = f"\n{along}: {cell['x']:.4g}" if along is not None and np.isfinite(cell["x"]) else ""
-    return f"{title}\nperplexity {reading(cell['value'], cell['stderr'])}{at}"
+    return f"{title}\n{what} {reading(cell['value'], cell['stderr'])}{at}"
 
 
 def panels(count: int, labels: list[str], spec) -> tuple[Figure, list[Axes]]:
-    """A row of panels that share their axes, and room for the legend below."""
-    width = count * spec.width
-    rows = -(-len(labels) // columns(labels, width))
-    height = HEIGHT * min(spec.width, 4) + LEGEND_ROW * (rows + 0.5)
-    figure = Figure((width, height), layout="constrained")
-    return figure, list(figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0])
+    """Panels that share their axes, and room for the legend below."""
+    rows, across = grid(count)
+    width = across * spec.width
+    below = LEGEND_ROW * (-(-len(labels) // columns(labels, width)) + 0.5)
+    figure = Figure((width, rows * HEIGHT * min(spec.width, 4) + below), layout="constrained")
+    return figure, in_rows(figure, count, sharex=True, sharey=True)
 
 
-def draw_panel(ax: Axes, own: pd.DataFrame, beside: pd.DataFrame, look: dict, spec) -> None:
+def draw_panel(ax: Axes, own: pd.DataFrame, beside: pd.DataFrame, look: dict) -> None:
     """The lines, what is dense, and what is published."""
     dense, compressed = own[own["chain"] == "dense"], own[own["chain"] != "dense"]
     alone = len(own["model"].unique()) == 1
     if alone:
         draw_dense(ax, dense["value"], above=False)
-    for depth, (name, cells) in enumerate(compressed.groupby("line", sort=False)):
-        cells = cells[cells["x"] > 0].sort_values(["x", "value"])
-        draw_ladder(ax, cells[np.isfinite(cells["value"])], look[name], name)
+    depth = 0
+    for name, cells in compressed[compressed["x"] > 0].groupby("line", sort=False):
+        cells = cells.sort_values(["x", "value"])
+        finite = np.isfinite(cells["value"])
+        draw_ladder(ax, cells[finite], look[name], name)
         draw_infinities(ax, cells, look[name][0], depth)
+        depth += not finite.all()
     for _, cell in dense[dense["x"] > 0].iterrows():
         color = INK if alone else look[cell["model"]][0]
         ax.plot(cell["x"], cell["value"], color=color, **DENSE)
         note(ax, cell["x"], cell["value"], cell["says"])
     for name, theirs in beside.groupby("line", sort=False):
-        lines = compressed[compressed["name"] == theirs["own"].iloc[0]]
-        draw_published(ax, placed(theirs, lines, spec), *look.get(name, (INK, "o")))
+        draw_published(ax, theirs, *look.get(name, (INK, "o")))
 
 
 def placed(theirs: pd.DataFrame, own: pd.DataFrame, spec) -> pd.DataFrame:
-    """What is published at the x of the same level here, or at its nominal bits."""
-    if spec.x == "level":
-        return theirs
-    model = theirs["model"].iloc[0]
-    own = own[own["model"] == (model if model != "published" else own["model"].iloc[0])]
-    levels = pairs(list(own["level"]), list(theirs["level"]), own["method"].iloc[0])
-    place = {level: own.loc[own["level"] == ours, "x"].iloc[0] for ours, level in levels}
-    return theirs.assign(x=theirs["level"].map(place))
+    """What is published and has a place: the x of the same level of ours, or its nominal bits."""
+    if spec.x != "level":
+        lines = [cells for _, cells in theirs.groupby(["model", "own"], sort=False)]
+        theirs = pd.concat([theirs[:0], *(at_ours(cells, own) for cells in lines)])
+    return theirs[(theirs["x"] > 0) & np.isfinite(theirs["value"])]
+
+
+def at_ours(theirs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """A line of what is published, at the x of our cells of its method and model, NaN without."""
+    first = theirs.iloc[0]
+    ours = own[(own["model"] == first["model"]) & (own["name"] == first["own"])]
+    places = dict(zip(ours["level"], ours["x"], strict=True))
+    levels = pairs(list(places), list(theirs["level"]), next(iter(ours["method"]), ""))
+    return theirs.assign(x=theirs["level"].map({level: places[x] for x, level in levels}))
+
+
+def drawn(own: pd.DataFrame, beside: pd.DataFrame, alone: bool) -> pd.DataFrame:
+    """What is seen: a model that is alone in its panel has a line for dense, wherever that lies."""
+    return pd.concat([own[(own["x"] > 0) | (own["chain"] == "dense") & alone], beside])
 
 
 def draw_published(ax: Axes, theirs: pd.DataFrame, color: str, marker: str) -> None:
     """A dashed line with hollow markers."""
-    theirs = theirs[theirs["x"].notna() & np.isfinite(theirs["value"])].sort_values("x")
+    theirs = theirs.sort_values("x")
     ax.plot(theirs["x"], theirs["value"], color=color, marker=marker, **LOOK)
     note(ax, theirs["x"], theirs["value"], theirs["says"])
 
