@@ -6,6 +6,8 @@ CORES ?= $(shell python3 -c "import os; print(os.cpu_count())")
 PYTHON ?= python3
 STUDY ?=
 VENV := .venv
+# Whole files of tests, as what they share is made once.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 STAMP := $(VENV)/.installed
 
 .PHONY: run dry test test-slow check setup gguf reference
@@ -17,10 +19,10 @@ dry: setup
 	$(VENV)/bin/snakemake -n $(if $(STUDY),--configfile $(STUDY))
 
 test: setup
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: setup gguf
-	$(VENV)/bin/python -m pytest -m "slow or not slow"
+	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) -m "slow or not slow"
 
 check: setup
 	$(VENV)/bin/ruff check .

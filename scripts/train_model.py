@@ -7,6 +7,9 @@ from meltpoint.phases import phase
 
 with job(snakemake, computes=False) as (recipe, _):
     with phase("import"):
+        from meltpoint.lean import import_transformers
+
+        import_transformers()
         from meltpoint.demo.recipe import Recipe
         from meltpoint.models import train
 

@@ -43,7 +43,7 @@ def decode(parts: dict[str, torch.Tensor], config: dict) -> torch.Tensor:
         raise ValueError("some modules have bits of their own, by `dynamic`")
     codes = unpack(parts["qweight"].T, bits)
     zeros = _zeros(parts["qzeros"], bits, config.get("checkpoint_format", "gptq"))
-    groups = _groups(parts, codes.shape[1], config["group_size"])
+    groups = _groups(parts, codes.shape[1], config)
     scales = parts["scales"].float().T[:, groups]
     return (codes.float() - zeros.T[:, groups]).mul_(scales)
 
@@ -54,10 +54,11 @@ def grid(parts: dict[str, torch.Tensor], config: dict) -> Quantized:
     return Quantized(config["bits"], config["group_size"], config["sym"], width)
 
 
-def _groups(parts: dict[str, torch.Tensor], columns: int, size: int) -> torch.Tensor:
+def _groups(parts: dict[str, torch.Tensor], columns: int, config: dict) -> torch.Tensor:
     """The group of each column [columns]: where it is not stored they follow each other."""
     if "g_idx" in parts:
         return parts["g_idx"].long()
+    size = config["group_size"]
     columns = torch.arange(columns, device=parts["qweight"].device)
     return columns * 0 if size == -1 else columns // size
 
