@@ -168,5 +168,5 @@ def test_weights_beyond_the_studys_dtype_are_refused(base):
     stored[name][0, 0] = 1e5
     save_file(stored, base / "model.safetensors", metadata={"format": "pt"})
     assert Reader(base, torch.bfloat16, CPU).read([name])[name][0, 0] > 9e4
-    with pytest.raises(MeltpointError, match=r"up_proj.weight holds NaN or infinite weights in float16"):
+    with pytest.raises(MeltpointError, match=r"up_proj.weight holds NaN .* in float16"):
         Reader(base, torch.float16, CPU).read([name])
