@@ -27,31 +27,31 @@ def link(source: Path, target: Path, key: str) -> None:
     if not (source / "config.json").is_file():
         raise MeltpointError(f"{key}: {source} has no config.json: it is no Hugging Face folder")
     at(key, check_unquantised, source)
+    text = at(key, language_config, source)
+    zeros = None if text else at(key, verify, source)
     with whole_folder(target) as folder:
         for file in sorted(source.iterdir()):
             if any(file.match(pattern) for pattern in WANTED) and file.name != "meltpoint.json":
                 (folder / file.name).symlink_to(file.resolve())
-        left = {"unused": unused(folder)} if at(key, take_text_model, folder) else {}
-        _describe(folder, at(key, verify, folder), **left)
+        if text:
+            (folder / "config.json").unlink()
+            write_json(folder / "config.json", text)
+            _describe(folder, at(key, verify, folder), unused=unused(folder))
+        else:
+            _describe(folder, zeros)
 
 
-def take_text_model(folder: Path) -> bool:
-    """Replaces the config of a model of text and images by its language model's; whether it is one."""
-    file = folder / "config.json"
-    try:
-        config = json.loads(file.read_text())
-    except ValueError as error:
-        raise MeltpointError(f"{file.resolve()} is no valid JSON: {error}") from None
+def language_config(folder: Path) -> dict | None:
+    """The config of the language model in one of text and images; None for a model of text alone."""
+    config = _read_config(folder)
     if "text_config" not in config:
-        return False
+        return None
     text = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
     architecture = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(text.model_type)
     if architecture is None:
-        raise MeltpointError(f"{file.resolve()}: {text.model_type} is no causal language model")
+        raise MeltpointError(f"{folder}: {text.model_type} is no causal language model")
     dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
-    file.unlink()
-    write_json(file, {**text.to_dict(), "architectures": [architecture], "dtype": dtype})
-    return True
+    return {**text.to_dict(), "architectures": [architecture], "dtype": dtype}
 
 
 def unused(folder: Path) -> list[str]:
@@ -140,9 +140,13 @@ def verify(folder: Path) -> float:
     return zeros / size
 
 
-def _stored_dtype(folder: Path) -> torch.dtype:
+def _read_config(folder: Path) -> dict:
     try:
-        config = json.loads((folder / "config.json").read_text())
+        return json.loads((folder / "config.json").read_text())
     except ValueError as error:
         raise MeltpointError(f"{folder / 'config.json'} is no valid JSON: {error}") from None
+
+
+def _stored_dtype(folder: Path) -> torch.dtype:
+    config = _read_config(folder)
     return getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
