@@ -28,11 +28,15 @@ NOT_CARRIED_ON = {INDEX, DESCRIPTION, ".snakemake_timestamp", "quantize_config.j
 WEIGHTS = (".safetensors", ".gguf")
 
 
-def write_description(folder: Path, **facts: object) -> None:
-    """Writes `meltpoint.json` with the facts, the versions and the hash of the weights."""
+def write_description(folder: Path, libraries: Iterable[str] = (), **facts: object) -> None:
+    """Writes `meltpoint.json`: the facts, the hash of the weights, and the packages' versions.
+
+    `libraries` are those that made the checkpoint besides torch, transformers and safetensors.
+    """
     shards = sorted(file for file in folder.iterdir() if file.suffix in WEIGHTS)
     digest = hash_text("\n".join(f"{f.name} {hash_file(f)}" for f in shards))
-    versions = {name: version(name) for name in ("torch", "transformers", "safetensors")}
+    packages = ("torch", "transformers", "safetensors", *libraries)
+    versions = {name: version(name) for name in packages}
     write_json(folder / DESCRIPTION, {**facts, "hash": digest, "versions": versions})
 
 

@@ -75,7 +75,9 @@ def compress(
             _mark(folder, str(reason), facts, requested)
         else:
             sparsity = {"requested": requested, **achieved(layers)}
-            write_description(folder, status="ok", **facts, sparsity=sparsity, layers=layers)
+            libraries = methods.find(step.method).libraries
+            facts |= {"sparsity": sparsity, "layers": layers}
+            write_description(folder, libraries, status="ok", **facts)
 
 
 def _write(parent: Path, folder: Path, step: Step, recipe: dict, tokens, compute) -> dict:

@@ -112,7 +112,8 @@ def methods_table(page: str) -> str:
 
 
 def _levels(method: methods.Method) -> str:
-    return ", ".join(LEVELS[level] for level in method.levels) or "none"
+    words = {**LEVELS, Bits: f"{method.widths} bits" if method.bits else ""}
+    return ", ".join(words[level] for level in method.levels) or "none"
 
 
 def _gist(method: methods.Method) -> str:

@@ -14,8 +14,9 @@ import gguf
 
 from meltpoint import methods
 from meltpoint.chain import parse_step
+from meltpoint.compress import check_level
 from meltpoint.compute import Compute
-from meltpoint.errors import MeltpointError
+from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluation.size import size
 from meltpoint.layers import Quantized
 from meltpoint.llamacpp.file import read
@@ -369,3 +370,11 @@ def test_llama_cpp_says_why_it_cannot_quantise(place, tmp_path):
     source = made(place, "gguf@f16") / "model.gguf"
     with pytest.raises(MeltpointError, match="requires an imatrix"):
         quantize(source, tmp_path / "made.gguf", "iq2_m", 1, None)
+
+
+def test_a_level_of_others_is_no_crash():
+    """gguf@4bit: a bit width is for other methods of the kind, so it is a cell with the reason."""
+    step = parse_step("gguf@4bit")
+    assert not methods.find("gguf").calibrated(step)
+    with pytest.raises(NotApplicable, match="gguf takes a named scheme such as q4_k_m, not 4bit"):
+        check_level(step)

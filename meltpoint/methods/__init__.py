@@ -98,7 +98,9 @@ class Method:
         """Whether the step looks at text."""
         settings = self.settings(step)
         declared = getattr(self.module, "calibrated", None)
-        return settings.calibrated if declared is None else declared(step.level, settings)
+        if declared is None or type(step.level) not in self.levels:
+            return settings.calibrated and declared is None
+        return declared(step.level, settings)
 
     @property
     def settings_class(self) -> type[MethodSettings]:

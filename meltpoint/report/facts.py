@@ -78,13 +78,19 @@ def models(cells: list[dict], sources: Mapping[str, str]) -> str:
 
 
 def evaluations(cells: list[dict]) -> str:
-    """A row for each evaluation: its metric and protocol."""
+    """A row for each evaluation: its metric, and its protocol with all that it says in any cell."""
     rows = []
     for name, own in by(cells, "evaluation"):
-        cell = next((cell for cell in own if cell["metric"]), own[0])
-        protocol = ", ".join(f"{key}: {value}" for key, value in cell["protocol"].items())
-        rows.append([name, cell["metric"] or "", cell["unit"] or "", str(len(own)), protocol])
+        done = [cell for cell in own if cell["metric"]] or own
+        said = {key: unique(_said(cell, key) for cell in done) for key in done[0]["protocol"]}
+        protocol = ", ".join(f"{key}: {' or '.join(found)}" for key, found in said.items())
+        first = done[0]
+        rows.append([name, first["metric"] or "", first["unit"] or "", str(len(own)), protocol])
     return grid(["evaluation", "metric", "unit", "cells", "protocol"], rows, words=3)
+
+
+def _said(cell: dict, key: str) -> str:
+    return str(cell["protocol"].get(key))
 
 
 def absent(cells: list[dict]) -> str:
