@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 from meltpoint.errors import MeltpointError
@@ -45,8 +44,6 @@ include: "rules/published.smk"
 rule all:
     default_target: True
     input:
-        lambda _: plan.all_targets(
-            DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-        ),
+        lambda _: plan.all_targets(workflow.deployment_settings.deployment_method),
     message:
         "Everything of the study"

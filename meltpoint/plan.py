@@ -2,26 +2,23 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from meltpoint import config as schema
-from meltpoint import libraries, methods, published
+from meltpoint import cost, libraries, methods, published
 from meltpoint.chain import DENSE, Sparsity, spell_chain
 from meltpoint.errors import MeltpointError, at
 from meltpoint.files import HashCache, from_here
 from meltpoint.formats import check_unquantised
 from meltpoint.recipes import Recipes
 from meltpoint.report import published as published_page
-from meltpoint.sections import LocalModel, TrainedModel
+from meltpoint.sections import LocalModel
 from meltpoint.study import Study
-from meltpoint.text import human_bytes
 from meltpoint.weights import DESCRIPTION, count_parameters
 
 NOTHING = r"(?!)"
 PUBLISHED = "results/published"
-# What Python, torch and transformers hold before any weight is loaded.
-BASELINE_BYTES = 700e6
 
 
 class Plan:
@@ -77,14 +74,14 @@ class Plan:
         """All of the study: cells, transitions, tables, figures, and the page that shows them."""
         return [*(file for files in self.shown().values() for file in files), self.page]
 
-    def all_targets(self, environments: bool) -> list[str]:
+    def all_targets(self, deployment: Iterable) -> list[str]:
         """The same, once it is known that all can be made here.
 
-        Where rules run in no `environments` of their own every job runs in that of Snakemake. Ends the
-        run, with one sentence, where a package is missing: an input function's error would be a page.
+        Where Snakemake deploys no conda environments every job runs in its own. Ends the run, with one
+        sentence, where a package is missing: an input function's error would be a page.
         """
         try:
-            if not environments:
+            if not any(method.name == "CONDA" for method in deployment):
                 self.check_libraries()
         except MeltpointError as error:
             sys.exit(f"Error: {error}")
@@ -248,54 +245,8 @@ class Plan:
 
     # --- what lies ahead ------------------------------------------------------------------------
 
-    def model_bytes(self, model: str) -> float | None:
-        """The weights of a base model in the study's dtype; None where it is not here yet."""
-        parameters = self._parameters(model)
-        width = 4 if self.config.compute.dtype == "float32" else 2
-        return None if parameters is None else parameters * width
-
-    def _parameters(self, model: str) -> int | None:
-        declared = self.config.models[model]
-        if isinstance(declared, TrainedModel):
-            return declared.train.parameters()
-        if isinstance(declared, LocalModel):
-            return count_parameters(self.study.path(declared.path))
-        try:
-            return count_parameters(Path(f"results/models/{model}"))
-        except MeltpointError:
-            return None
-
     def memory_mb(self, model: str) -> int:
-        """An estimate of a job's memory: what is always held, the weights and as much again."""
-        return int((BASELINE_BYTES + 2 * (self.model_bytes(model) or 0)) / 1e6)
+        return cost.memory_mb(self.study, model)
 
     def summary(self) -> str:
-        """What the study is and what it will take, for a person."""
-        checkpoints = self.study.checkpoints
-        counts = ", ".join(
-            f"{count} {thing}{'' if count == 1 else 's'}"
-            for count, thing in (
-                (len(self.config.models), "model"),
-                (len(checkpoints), "checkpoint"),
-                (len(self.study.all_cells), "cell"),
-                (len(self.config.tables), "table"),
-                (len(self.config.figures), "figure"),
-            )
-        )
-        return f"Study {self.config.study} ({self.source.name}): {counts}\n{self._cost()}"
-
-    def _cost(self) -> str:
-        kept = [
-            (model, chain)
-            for model, chain in self.study.checkpoints
-            if self.config.keep_checkpoints == "all" or (model, chain) in self.study.prefixes
-        ]
-        sizes = {model: self.model_bytes(model) for model in self.config.models}
-        disk = sum(sizes[model] or 0 for model, _ in kept)
-        memory = max(self.memory_mb(model) for model in sizes) * 1e6
-        unknown = [model for model, size in sizes.items() if size is None]
-        note = f" (not counting {', '.join(unknown)}: unknown until fetched)" if unknown else ""
-        return (
-            f"When finished, {len(kept)} checkpoints take about {human_bytes(disk)} of disk; "
-            f"a job holds about {human_bytes(memory)} of memory{note}"
-        )
+        return cost.summary(self.study, self.source.name)
