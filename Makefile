@@ -28,11 +28,12 @@ check: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/snakefmt --check .
+	$(VENV)/bin/lint-imports
 	$(VENV)/bin/snakemake --lint
-	$(VENV)/bin/python -m meltpoint.reference --check
+	$(VENV)/bin/python -m meltpoint.study.reference --check
 
 reference: setup
-	$(VENV)/bin/python -m meltpoint.reference
+	$(VENV)/bin/python -m meltpoint.study.reference
 
 setup: $(STAMP)
 

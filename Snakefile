@@ -5,7 +5,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from meltpoint.errors import MeltpointError
-from meltpoint.plan import Plan
+from meltpoint.workflow.plan import Plan
 
 min_version("9.14")
 

@@ -19,7 +19,7 @@ def measure(method: str, folder: str) -> None:
     """Prunes the checkpoint by the method at 0.5 and prints the peak of the process's memory."""
     import numpy as np
 
-    from meltpoint.compress import compress
+    from meltpoint.compression.step import compress
     from meltpoint.compute import Compute
 
     compute = Compute(device="cpu", threads=1)

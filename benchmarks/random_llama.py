@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig
 
-from meltpoint import skeleton
-from meltpoint.checkpoint import Writer, write_description
+from meltpoint.checkpoints.io import Writer, write_description
+from meltpoint.model import empty_model
 
 
 def make(folder: Path, blocks: int, hidden: int = 1024, intermediate: int = 2816) -> Path:
@@ -23,13 +23,13 @@ def make(folder: Path, blocks: int, hidden: int = 1024, intermediate: int = 2816
         architectures=["LlamaForCausalLM"],
     )
     config.save_pretrained(folder)
-    model = skeleton.build(folder, torch.float32)
-    name, layers = skeleton.decoder_blocks(model)
+    model = empty_model.build(folder, torch.float32)
+    name, layers = empty_model.decoder_blocks(model)
     writer, generator = Writer(folder, blocks + 1), torch.Generator().manual_seed(0)
-    names = skeleton.parameters_of(model, model, "")
+    names = empty_model.parameters_of(model, model, "")
     shapes = {n: model.get_parameter(n).shape for n in names}
     parts = [[n for n in names if not n.startswith(f"{name}.")]]
-    parts += [skeleton.parameters_of(model, layers[i], f"{name}.{i}") for i in range(blocks)]
+    parts += [empty_model.parameters_of(model, layers[i], f"{name}.{i}") for i in range(blocks)]
     for part in parts:
         writer.write({n: _random(shapes[n], generator) for n in part})
     writer.finish()

@@ -22,12 +22,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.random_llama import make
-from meltpoint import methods, skeleton
-from meltpoint.blocks import Walk, walk
+from meltpoint import methods
 from meltpoint.chain import Step, parse_step
-from meltpoint.checkpoint import Reader, Writer
+from meltpoint.checkpoints.io import Reader, Writer
+from meltpoint.compression.blockwise import walk
 from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
+from meltpoint.model import empty_model
+from meltpoint.model.block_walk import Walk
 
 STEPS = [
     *("magnitude@0.5", "wanda@0.5", "ria@0.5", "sparsegpt@0.5", "dsnot@0.5"),
@@ -45,11 +47,11 @@ def one_pass(base: Path, windows: torch.Tensor, compute: Compute) -> float:
         state.embed()
         for index in range(len(state.blocks)):
             names = state.names(index)
-            skeleton.fill(state.model, state.reader.read(names))
+            empty_model.fill(state.model, state.reader.read(names))
             start = _now(compute)
             state.advance(index)
             seconds += _now(compute) - start
-            skeleton.empty(state.model, names)
+            empty_model.empty(state.model, names)
     return seconds
 
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from meltpoint.lazy import torch
+from meltpoint.lazy_import import torch
 
 # Of glibc's mallopt: pieces from this size on are mapped, and unmapped when they are freed.
 M_MMAP_THRESHOLD, LARGE = -3, 4 << 20

@@ -1,15 +1,13 @@
 """Files that are whole or absent, and their hashes."""
 
-import ast
 import contextlib
 import errno
-import hashlib
 import json
 import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from meltpoint.errors import MeltpointError
@@ -79,107 +77,6 @@ def spell_numbers(value: object) -> object:
     if isinstance(value, list | tuple):
         return [spell_numbers(item) for item in value]
     return value
-
-
-def canonical_json(value: object) -> str:
-    """One spelling for equal values: what a recipe is compared by."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-
-
-def hash_file(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def hash_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def hash_sources(modules: Iterable[str]) -> str:
-    """A hash of modules' code that comments, docstrings and layout do not change."""
-    return hash_text("\0".join(f"{name}\n{_code(name)}" for name in sorted(set(modules))))[:16]
-
-
-def with_neighbours(module: str) -> list[str]:
-    """A module and those of its own subpackage that it imports, directly or not.
-
-    One that lies in no subpackage has no neighbours.
-    """
-    package = module.rpartition(".")[0]
-    return with_imports(module, package) if "." in package else [module]
-
-
-def with_imports(module: str, package: str) -> list[str]:
-    """A module and those of a package that it imports, directly or not."""
-    found, ahead = [], [module]
-    while ahead:
-        name = ahead.pop()
-        if name not in found:
-            found.append(name)
-            ahead += [near for near in _imports(name) if near.startswith(f"{package}.")]
-    return sorted(found)
-
-
-def _imports(module: str) -> list[str]:
-    """The modules that a module's import statements name."""
-    names = []
-    for node in ast.walk(ast.parse(_path(module).read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            both = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            names += [name for name in both if _path(name)]
-    return names
-
-
-def _path(module: str) -> Path | None:
-    """A module's file, found without importing anything; None for what is no module of ours."""
-    path = Path(__file__).parent.parent.joinpath(*module.split("."))
-    file = path.with_suffix(".py")
-    return file if file.is_file() else None
-
-
-def _code(module: str) -> str:
-    tree = ast.parse(_path(module).read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body[:1] = []
-    return ast.unparse(tree)
-
-
-class HashCache:
-    """Hashes of files, remembered by their size and time so that a large file is read once.
-
-    A touched file is read again, and has the same hash.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.known = json.loads(path.read_text())
-        except (OSError, ValueError):
-            self.known = {}
-
-    def file(self, path: Path) -> str:
-        stat = path.stat()
-        key, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        entry = self.known.get(key)
-        if not entry or entry[:3] != stamp:
-            self.known[key] = entry = [*stamp, hash_file(path)]
-            self._save()
-        return entry[3]
-
-    def folder(self, path: Path) -> str:
-        """A hash of a folder's files (not of those in folders in it), by name and content."""
-        names = sorted(f.name for f in path.iterdir() if f.is_file() and f.name[0] != ".")
-        return hash_text("\n".join(f"{name} {self.file(path / name)}" for name in names))
-
-    def _save(self) -> None:
-        with contextlib.suppress(OSError):
-            write_json(self.path, self.known)
 
 
 def from_here(path: Path) -> Path:

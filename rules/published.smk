@@ -14,12 +14,12 @@ OUTPUTS:
 and what published_order.smk, published_search.smk and report.smk make.
 """
 
-from meltpoint.published import contents
+from meltpoint.published.phase_transitions import captions as transition_captions
 
 
 rule published_transitions:
     input:
-        ancient(plan.published_tables(*contents.CURVES)),
+        ancient(plan.published_tables(*transition_captions.CURVES)),
     output:
         dense=f"{plan.published}/transitions.csv",
         sparse=f"{plan.published}/transitions_sparse.csv",
@@ -31,7 +31,9 @@ rule published_transitions:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published("published.transitions", *contents.CURVES),
+        recipe=lambda w: plan.recipes.published(
+            "published.phase_transitions.transitions", *transition_captions.CURVES
+        ),
     message:
         "Transition points of the published curves"
     script:
@@ -40,11 +42,11 @@ rule published_transitions:
 
 rule published_tables:
     input:
-        ancient(plan.published_tables(*contents.TABULATED)),
+        ancient(plan.published_tables(*transition_captions.TABULATED)),
     output:
         expand(
             f"{plan.published}/tables/{{table}}.{{suffix}}",
-            table=contents.TABLES,
+            table=transition_captions.TABLES,
             suffix=["csv", "md", "tex"],
         ),
     log:
@@ -54,7 +56,9 @@ rule published_tables:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published("published.tables", *contents.TABULATED),
+        recipe=lambda w: plan.recipes.published(
+            "published.phase_transitions.tables", *transition_captions.TABULATED
+        ),
     message:
         "Published tables 1 to 10"
     script:
@@ -63,13 +67,13 @@ rule published_tables:
 
 rule published_figures:
     input:
-        tables=ancient(plan.published_tables(*contents.DRAWN)),
+        tables=ancient(plan.published_tables(*transition_captions.DRAWN)),
         dense=rules.published_transitions.output.dense,
         other=rules.published_transitions.output.other,
     output:
         expand(
             f"{plan.published}/figures/{{figure}}.{{suffix}}",
-            figure=contents.FIGURES,
+            figure=transition_captions.FIGURES,
             suffix=["svg", "png"],
         ),
     log:
@@ -79,7 +83,9 @@ rule published_figures:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published("published.figures", *contents.DRAWN),
+        recipe=lambda w: plan.recipes.published(
+            "published.phase_transitions.figures", *transition_captions.DRAWN
+        ),
     message:
         "Published figures"
     script:

@@ -12,22 +12,22 @@ OUTPUTS:
     results/published/figures/order_{...}.{svg,png}
 """
 
-from meltpoint.published import order_contents
+from meltpoint.published.operation_order import captions as order_captions
 
 
 rule published_order:
     input:
-        ancient(plan.published_tables(*order_contents.SOURCES)),
+        ancient(plan.published_tables(*order_captions.SOURCES)),
     output:
         f"{plan.published}/order/changes.csv",
         expand(
             f"{plan.published}/tables/{{table}}.{{suffix}}",
-            table=order_contents.TITLES,
+            table=order_captions.TITLES,
             suffix=["csv", "md", "tex"],
         ),
         expand(
             f"{plan.published}/figures/{{figure}}.{{suffix}}",
-            figure=order_contents.CHANGES,
+            figure=order_captions.CHANGES,
             suffix=["svg", "png"],
         ),
     log:
@@ -37,7 +37,9 @@ rule published_order:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published("published.order_results", *order_contents.SOURCES),
+        recipe=lambda w: plan.recipes.published(
+            "published.operation_order.write", *order_captions.SOURCES
+        ),
     message:
         "The published order study"
     script:

@@ -12,25 +12,26 @@ OUTPUTS:
     results/published/figures/search_{...}.{svg,png}
 """
 
-from meltpoint.published import search_contents
+from meltpoint.analysis import parameter_search
+from meltpoint.published.parameter_search import captions as search_captions
 
 
 rule published_search:
     input:
-        ancient(plan.published_tables(*search_contents.SOURCES)),
+        ancient(plan.published_tables(*search_captions.SOURCES)),
     output:
         f"{plan.published}/search/summary.csv",
-        expand(f"{plan.published}/search/{{model}}_all.csv", model=search_contents.MODELS),
-        expand(f"{plan.published}/search/{{name}}.json", name=search_contents.JSON),
+        expand(f"{plan.published}/search/{{model}}_all.csv", model=parameter_search.MODELS),
+        expand(f"{plan.published}/search/{{name}}.json", name=search_captions.JSON),
         expand(f"{plan.published}/search/report.{{suffix}}", suffix=["txt", "md"]),
         expand(
             f"{plan.published}/tables/{{table}}.{{suffix}}",
-            table=search_contents.TABLES,
+            table=search_captions.TABLES,
             suffix=["csv", "md", "tex"],
         ),
         expand(
             f"{plan.published}/figures/{{figure}}.{{suffix}}",
-            figure=search_contents.FIGURES,
+            figure=search_captions.FIGURES,
             suffix=["svg", "png"],
         ),
     log:
@@ -41,7 +42,7 @@ rule published_search:
         "../envs/analysis.yaml"
     params:
         recipe=lambda w: plan.recipes.published(
-            "published.search_results", *search_contents.SOURCES
+            "published.parameter_search.write", *search_captions.SOURCES
         ),
     message:
         "The published parameter search"

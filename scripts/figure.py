@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False) as (recipe, _):
     with phase("import"):
@@ -11,7 +11,7 @@ with job(snakemake, computes=False) as (recipe, _):
 
         from meltpoint import figures
         from meltpoint.analysis.frame import read_cells, read_published
-        from meltpoint.drawn import Figure
+        from meltpoint.study.outputs import Figure
 
     spec = Figure(**recipe["spec"])
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake) as (recipe, _):
     with phase("import"):
-        from meltpoint.models import link
+        from meltpoint.model.base_models import link
 
     link(Path(recipe["path"]), Path(snakemake.output[0]), f"models.{snakemake.wildcards.model}")

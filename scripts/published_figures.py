@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False):
     with phase("import"):
         import pandas as pd
 
-        from meltpoint.published import figures
+        from meltpoint.published.phase_transitions import figures
 
     files = {"dense": snakemake.input.dense, "other": snakemake.input.other}
     fits = {name: pd.read_csv(file) for name, file in files.items()}

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False):
     with phase("import"):
-        from meltpoint.published import search_results
+        from meltpoint.published.parameter_search import write
 
-    search_results.write(Path(snakemake.output[0]).parents[1], Path(snakemake.input[0]).parent)
+    write.write(Path(snakemake.output[0]).parents[1], Path(snakemake.input[0]).parent)

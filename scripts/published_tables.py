@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False):
     with phase("import"):
-        from meltpoint.published import tables
+        from meltpoint.published.phase_transitions import tables
 
     tables.save_all(Path(snakemake.output[0]).parent)

@@ -1,11 +1,11 @@
 """Fit the transition points of the published curves."""
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False):
     with phase("import"):
-        from meltpoint.published import transitions
+        from meltpoint.published.phase_transitions import transitions
 
     dense = transitions.dense_curves()
     dense.to_csv(snakemake.output.dense, index=False)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False) as (recipe, _):
     with phase("import"):
-        from meltpoint.evaluation.size import measure
+        from meltpoint.evaluations.size import measure
 
     measure(
         Path(snakemake.input.checkpoint),

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake) as (recipe, compute):
     with phase("import"):
-        from meltpoint.evaluation.speed import measure
+        from meltpoint.evaluations.speed import measure
 
     measure(
         Path(snakemake.input.checkpoint),

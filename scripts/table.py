@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False) as (recipe, _):
     with phase("import"):
         import pandas as pd
 
-        from meltpoint.analysis import tables
         from meltpoint.analysis.frame import read_cells, read_published
-        from meltpoint.analysis.units import perplexities
-        from meltpoint.drawn import Table
+        from meltpoint.analysis.quantities import perplexities
+        from meltpoint.study.outputs import Table
+        from meltpoint.tables import build as tables
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
     spec = Table(**recipe["spec"])

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake) as (recipe, _):
     with phase("import"):
-        from meltpoint.tokens import write_documents
+        from meltpoint.data.tokenization import write_documents
 
     write_documents(
         recipe["corpus"],

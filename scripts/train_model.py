@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False) as (recipe, _):
     with phase("import"):
-        from meltpoint.lean import import_transformers
+        from meltpoint.workflow.transformers_import import import_transformers
 
         import_transformers()
-        from meltpoint.demo.recipe import Recipe
-        from meltpoint.models import train
+        from meltpoint.demo.training_settings import Recipe
+        from meltpoint.model.base_models import train
 
     train(Recipe(**recipe["train"]), Path(snakemake.output[0]))

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from meltpoint.job import job
-from meltpoint.phases import phase
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False) as (recipe, _):
     with phase("import"):
         from meltpoint.analysis.frame import read_cells
-        from meltpoint.analysis.transitions import fit_curves
+        from meltpoint.transitions.fit import fit_curves
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
     fit_curves(frame).to_csv(snakemake.output[0], index=False)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from meltpoint.chain import parse_level
+from meltpoint.data.published.perplexities import perplexities
 from meltpoint.errors import MeltpointError
-from meltpoint.published.perplexities import perplexities
 
 COLUMNS = [
     *("model", "chain", "method", "level", "settings", "kind", "evaluation", "metric", "unit"),

@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from meltpoint.demo import text, tokenizer
 from meltpoint.demo.muon import Muon
-from meltpoint.demo.recipe import Recipe
+from meltpoint.demo.training_settings import Recipe
 from meltpoint.errors import MeltpointError
 
 # Saving draws a bar, even into a log file.

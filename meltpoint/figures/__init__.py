@@ -19,7 +19,7 @@ KINDS = {
 
 
 def draw(kind: str, frame: pd.DataFrame, transitions: pd.DataFrame | None, spec) -> Figure:
-    """The figure of `spec` (`meltpoint.config.Figure`); `transitions` as `fit_curves` gives them.
+    """The figure of `spec` (`meltpoint.study.config.Figure`); `transitions` as `fit_curves` gives them.
 
     Raises MeltpointError for an unknown kind or a frame with nothing to draw.
     """

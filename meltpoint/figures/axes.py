@@ -14,7 +14,7 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from meltpoint.panels import ACROSS, grid
+from meltpoint.figures.panels import ACROSS, grid
 
 NARROW = 0.4
 BITS = (1, 2, 3, 4, 5, 6, 8, 16, 32)

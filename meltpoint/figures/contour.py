@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from meltpoint.analysis.levels import level_label, nominal_bits
-from meltpoint.analysis.units import Quantity, quantity
+from meltpoint.analysis.quantities import Quantity, quantity
 from meltpoint.chain import Sparsity, Step, parse_chain, row_name
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.axes import in_rows
 from meltpoint.figures.legend import LEGEND_ROW
+from meltpoint.figures.panels import grid
 from meltpoint.figures.style import FAINT, RC
 from meltpoint.figures.surface import Surface, color_bar, draw_front, draw_surface, norm_of
-from meltpoint.panels import grid
 from meltpoint.text import reading
 
 HEIGHT = 0.82

@@ -8,17 +8,17 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import offset_copy
 
 from meltpoint.analysis.levels import level_label
+from meltpoint.analysis.quantities import Quantity, quantity
 from meltpoint.analysis.rows import row_names
-from meltpoint.analysis.transitions import predict
-from meltpoint.analysis.units import Quantity, quantity
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.axes import scale_y
-from meltpoint.figures.beside import draw_beside, handles, split
-from meltpoint.figures.hover import note
+from meltpoint.figures.interval_strip import ROW, draw_strip
 from meltpoint.figures.legend import HOLLOW, LEGEND_ROW, PATTERNS, STAR, columns, legend
-from meltpoint.figures.strip import ROW, draw_strip
+from meltpoint.figures.published_curves import draw_beside, handles, split
 from meltpoint.figures.style import FAINT, RC, looks
+from meltpoint.figures.tooltips import note
 from meltpoint.text import reading
+from meltpoint.transitions.fit import predict
 
 HEIGHT = 0.74
 

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from meltpoint.figures.hover import note
+from meltpoint.figures.tooltips import note
 
 LINE = {
     **{"markeredgecolor": "white", "markeredgewidth": 0.4},

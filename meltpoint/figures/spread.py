@@ -7,14 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meltpoint.analysis.levels import at_bits, level_key, level_label
+from meltpoint.analysis.quantities import quantity
 from meltpoint.analysis.rows import row_names
-from meltpoint.analysis.units import quantity
 from meltpoint.chain import without
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.axes import scale_y
-from meltpoint.figures.hover import note
 from meltpoint.figures.legend import LEGEND_ROW, columns
 from meltpoint.figures.style import FAINT, RC, looks
+from meltpoint.figures.tooltips import note
 from meltpoint.text import reading
 
 HEIGHT = 0.8

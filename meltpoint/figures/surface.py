@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from meltpoint.figures.axes import NARROW, tick
-from meltpoint.figures.hover import note
+from meltpoint.figures.tooltips import note
 
 COLORS = "viridis_r"
 STEPS = 25

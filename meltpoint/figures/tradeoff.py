@@ -8,19 +8,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from meltpoint.analysis.levels import level_label, nominal_bits
-from meltpoint.analysis.matching import pairs
+from meltpoint.analysis.published_match import pairs
+from meltpoint.analysis.quantities import Quantity, quantity
 from meltpoint.analysis.rows import row_names
-from meltpoint.analysis.units import Quantity, quantity
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.axes import in_rows, leftmost, lowest, scale_bits, scale_x, scale_y
-from meltpoint.figures.beside import LOOK, split
 from meltpoint.figures.curves import draw_dense, draw_infinities
-from meltpoint.figures.hover import note
 from meltpoint.figures.ladder import draw_ladder
 from meltpoint.figures.legend import LEGEND_ROW, columns
+from meltpoint.figures.panels import grid
+from meltpoint.figures.point_labels import put_words
+from meltpoint.figures.published_curves import LOOK, split
 from meltpoint.figures.style import INK, RC, looks
-from meltpoint.figures.words import put_words
-from meltpoint.panels import grid
+from meltpoint.figures.tooltips import note
 from meltpoint.text import reading
 
 HEIGHT = 0.8
@@ -33,7 +33,7 @@ def draw_tradeoff(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) 
     """A line through the levels of each method, a panel per model; of one method a line per model.
 
     Along x lie nominal bits, or the evaluation that `spec.x` names, both axes logarithmic; panels
-    stand in rows of `meltpoint.panels.ACROSS`. Points
+    stand in rows of `meltpoint.figures.panels.ACROSS`. Points
     have their standard errors and, where there is room, their level; dense is a dashed line, and a
     star where it is on the axis. Published points are hollow, at the x of the same level here. Raises
     MeltpointError where no cell has a place.

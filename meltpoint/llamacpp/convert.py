@@ -7,8 +7,7 @@ import gguf
 import numpy as np
 import torch
 
-from meltpoint import skeleton
-from meltpoint.checkpoint import Reader
+from meltpoint.checkpoints.io import Reader
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.llamacpp.architecture import (
     ROPE_FREQUENCIES,
@@ -22,7 +21,8 @@ from meltpoint.llamacpp.architecture import (
 )
 from meltpoint.llamacpp.session import tokenize
 from meltpoint.llamacpp.tokenizer import Vocabulary, vocabulary_of
-from meltpoint.phases import timed
+from meltpoint.model import empty_model
+from meltpoint.timing import timed
 
 # With fewer texts that the tokenizer itself reads back, a trial says nothing.
 FEWEST_PROBES = 3
@@ -32,15 +32,15 @@ class Source:
     """A checkpoint on its way into a GGUF file: config, names, and tensors as llama.cpp has them."""
 
     def __init__(self, folder: Path) -> None:
-        model = skeleton.build(folder, torch.float32)
+        model = empty_model.build(folder, torch.float32)
         self.config = model.config
         self.architecture = architecture_of(model.config)
         self.names = Names(model.config, self.architecture)
         # The study's dtype is no matter: what is written is rounded once, from the numbers stored.
         self.reader = Reader(folder, torch.float32, torch.device("cpu"))
-        self.reader.tie(skeleton.tied_names(model))
+        self.reader.tie(empty_model.tied_names(model))
         shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-        self.shapes = {n: shapes[n] for n in skeleton.parameters_of(model, model, "")}
+        self.shapes = {n: shapes[n] for n in empty_model.parameters_of(model, model, "")}
 
     def read(self, name: str) -> np.ndarray:
         """A parameter as it stands in the file: matrices float16, norms and biases float32.

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from meltpoint import skeleton
-from meltpoint.blocks import Walk
-from meltpoint.checkpoint import Reader
+from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute, return_memory, trim_memory
 from meltpoint.llamacpp.architecture import Names, architecture_of
+from meltpoint.model import empty_model
+from meltpoint.model.block_walk import Walk
 from meltpoint.progress import track
 
 
@@ -29,12 +29,12 @@ def importance_matrix(
     found: dict[str, np.ndarray] = {}
     for index in track(range(len(walk.blocks)), "gguf: importance matrix"):
         tensors = walk.reader.read(walk.names(index))
-        skeleton.fill(walk.model, tensors)
+        empty_model.fill(walk.model, tensors)
         statistics = walk.collect(index, ("norm",), advance=True)
         for linear, collected in statistics.items():
             squares = collected.norm / windows.shape[1]
             found[names[f"{walk.name}.{index}.{linear}.weight"]] = squares.cpu().numpy()
-        skeleton.empty(walk.model, tensors)
+        empty_model.empty(walk.model, tensors)
         del tensors
         trim_memory()
     return found

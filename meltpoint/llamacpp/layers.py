@@ -5,27 +5,27 @@ from pathlib import Path
 import gguf
 import torch
 
-from meltpoint import skeleton
-from meltpoint.checkpoint import Reader
-from meltpoint.layers import Before, Quantized, describe
+from meltpoint.checkpoints.index import describe as describe_checkpoint
+from meltpoint.checkpoints.io import Reader
+from meltpoint.checkpoints.linears import Before, Quantized, describe
 from meltpoint.llamacpp.architecture import Names, architecture_of, heads_to_permute, unpermute
 from meltpoint.llamacpp.file import read
 from meltpoint.llamacpp.quantize import GROUPS
-from meltpoint.weights import describe as describe_checkpoint
+from meltpoint.model import empty_model
 
 
 def layers(source: Path, file: Path) -> dict[str, dict]:
-    """The decoder's linears by name, each as `meltpoint.layers.describe` has it, one held at a time."""
-    model = skeleton.build(source, torch.float32)
+    """The decoder's linears by name, each as `checkpoints.linears.describe` has it."""
+    model = empty_model.build(source, torch.float32)
     names = Names(model.config, architecture_of(model.config))
     before = Reader(source, torch.float32, torch.device("cpu"))
-    before.tie(skeleton.tied_names(model))
+    before.tie(empty_model.tied_names(model))
     tensors = {tensor.name: tensor for tensor in read(file).tensors}
     earlier = describe_checkpoint(source).get("layers", {})
-    prefix, blocks = skeleton.decoder_blocks(model)
+    prefix, blocks = empty_model.decoder_blocks(model)
     found = {}
     for index, block in enumerate(blocks):
-        for linear in skeleton.linears(block):
+        for linear in empty_model.linears(block):
             name = f"{prefix}.{index}.{linear}"
             key = f"{name}.weight"
             tensor = tensors[names[key]]

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from meltpoint import skeleton
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.llamacpp.library import complaint, llama_cpp
-from meltpoint.phases import timed
+from meltpoint.model import empty_model
+from meltpoint.timing import timed
 
 # The number of columns that a block takes in the scheme's main type, which widths must be multiples of.
 BLOCKS = {"q8_0": 32, "q4_0": 32}
@@ -32,9 +32,9 @@ def check_widths(source: Path, scheme: str) -> None:
     llama.cpp itself would store such a linear in another type and say so in its log alone.
     """
     block = 1 if scheme == "f16" else BLOCKS.get(scheme, LARGE_BLOCK)
-    name, blocks = skeleton.decoder_blocks(skeleton.build(source, torch.float32))
+    name, blocks = empty_model.decoder_blocks(empty_model.build(source, torch.float32))
     for index, module in enumerate(blocks):
-        for linear, layer in skeleton.linears(module).items():
+        for linear, layer in empty_model.linears(module).items():
             if layer.in_features % block:
                 raise NotApplicable(
                     f"{scheme} needs input widths that are multiples of {block}; "

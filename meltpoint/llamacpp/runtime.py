@@ -9,7 +9,7 @@ import numpy as np
 
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.lazy import torch
+from meltpoint.lazy_import import torch
 from meltpoint.llamacpp.file import value
 from meltpoint.llamacpp.library import llama_cpp
 from meltpoint.llamacpp.session import Context, loaded

@@ -5,10 +5,10 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from meltpoint.evaluation.size import Tensor
-from meltpoint.formats import GGUF
+from meltpoint.checkpoints.formats import GGUF
+from meltpoint.checkpoints.index import DESCRIPTION, describe
+from meltpoint.checkpoints.stored_tensor import Tensor
 from meltpoint.llamacpp.file import read, tensor_names, value
-from meltpoint.weights import DESCRIPTION, describe
 
 # Numbers that are decoded at once to count zeros among them.
 CHUNK = 1 << 24
@@ -17,7 +17,7 @@ CHUNK = 1 << 24
 def size(folder: Path) -> dict[str, float]:
     """Parameters, those that are not zero, bits per weight, and bytes of the file.
 
-    A weight of the decoder's linears costs what `meltpoint.evaluation.size.size` says, of all others
+    A weight of the decoder's linears costs what `meltpoint.evaluations.size.size` says, of all others
     what is stored. How many of the linears' weights are zero is known from the checkpoint's
     description; the rest is decoded and counted. Raises MeltpointError for a file that is missing or
     broken.

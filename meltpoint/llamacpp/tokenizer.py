@@ -12,8 +12,8 @@ from pathlib import Path
 
 import gguf
 
+from meltpoint.data.tokenization import tokenizer_of
 from meltpoint.errors import MeltpointError
-from meltpoint.tokens import tokenizer_of
 
 SPACE = "▁"
 GPT2_SPLIT = "ByteLevel"

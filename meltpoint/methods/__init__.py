@@ -12,18 +12,16 @@ A method's file declares, at module level:
     the environment it runs in, a file of ``envs/`` without its ending
 ``Settings``
     its settings as a pydantic model, with the official code's defaults
-``sources``
-    optional: the modules of the library, besides its own file, whose change makes its cells stale
 ``compress_block(block, statistics, level, settings)``
-    for a method that works block by block (see `meltpoint.blocks`), with ``statistics``, the
-    accumulators of `meltpoint.statistics` that it needs, or a function of the settings that says
-    which; and optionally ``needs_dense_outputs(settings)``, where it compares a block with what
-    the whole dense model gives there. One that quantises returns how each linear can be stored, by
-    name (`meltpoint.layers.Quantized`)
+    for a method that works block by block (see `meltpoint.compression.blockwise`), with
+    ``statistics``, the accumulators of `meltpoint.model.activation_statistics` that it needs, or a
+    function of the settings that says which; and optionally ``needs_dense_outputs(settings)``, where
+    it compares a block with what the whole dense model gives there. One that quantises returns how
+    each linear can be stored, by name (`meltpoint.checkpoints.linears.Quantized`)
 ``compress(source, target, level, settings, context)``
     for any other: from a plain checkpoint's folder into an empty one, which it leaves as the users of
-    its library expect it. What it has made of each linear is read from there (`meltpoint.formats`),
-    unless it returns that itself
+    its library expect it. What it has made of each linear is read from there
+    (`meltpoint.checkpoints.formats`), unless it returns that itself
 ``libraries``
     optional: the packages that it needs besides torch and transformers, as `env` pins them
 ``runtime``
@@ -47,8 +45,6 @@ from meltpoint.methods.settings import MethodSettings
 from meltpoint.text import did_you_mean, first_sentence, one_of
 
 KINDS = ("unstructured", "structured", "low-rank", "quantization", "finetuning")
-WALK_SOURCES = ("allocation", "blocks", "calibration", "layers", "statistics")
-LIBRARY_SOURCES = ("layers", "packed")
 
 
 @dataclass(frozen=True)
@@ -125,10 +121,8 @@ class Method:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The modules whose code computes a checkpoint of this method."""
-        shared = WALK_SOURCES if self.walks else LIBRARY_SOURCES
-        declared = (*shared, *getattr(self.module, "sources", ()))
-        return (self.module.__name__, *(f"meltpoint.{name}" for name in declared))
+        """The modules that, with their imports, compute a checkpoint of this method."""
+        return (self.module.__name__, "meltpoint.compression.step")
 
     def settings(self, step: Step) -> MethodSettings:
         """The step's settings: its overrides over the defaults.

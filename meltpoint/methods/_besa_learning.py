@@ -3,7 +3,7 @@
 import torch
 
 from meltpoint.methods._besa_masks import MaskedWeight, Ranking
-from meltpoint.prodigy import Prodigy
+from meltpoint.methods._besa_prodigy import Prodigy
 
 
 class Learner:

@@ -22,7 +22,7 @@ def quantize(source: Path, target: Path, compute, **options) -> None:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging
 
-    from meltpoint.checkpoint import share
+    from meltpoint.checkpoints.io import share
 
     logging.disable_progress_bar()
     skipped = _other_linears(source, compute.torch_dtype)
@@ -41,11 +41,11 @@ def quantize(source: Path, target: Path, compute, **options) -> None:
 
 def _other_linears(source: Path, dtype) -> list[str]:
     """The linears outside the decoder's blocks: the head, and projections beside the embeddings."""
-    from meltpoint import skeleton
+    from meltpoint.model import empty_model
 
-    model = skeleton.build(source, dtype)
-    blocks, _ = skeleton.decoder_blocks(model)
-    return [name for name in skeleton.linears(model) if not name.startswith(f"{blocks}.")]
+    model = empty_model.build(source, dtype)
+    blocks, _ = empty_model.decoder_blocks(model)
+    return [name for name in empty_model.linears(model) if not name.startswith(f"{blocks}.")]
 
 
 def quantize_to_4_bits(source: Path, target: Path, kind: str, settings, context) -> None:

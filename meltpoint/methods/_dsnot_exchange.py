@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meltpoint.chain import Pattern
-from meltpoint.lazy import torch
+from meltpoint.lazy_import import torch
 
 INFINITY, NAN = float("inf"), float("nan")
 

@@ -9,7 +9,7 @@ meets; in rows that are done the column to be grown is marked as removed.
 
 from meltpoint.chain import Pattern
 from meltpoint.errors import NotApplicable
-from meltpoint.lazy import torch
+from meltpoint.lazy_import import torch
 from meltpoint.methods._dsnot_exchange import kept_by_wanda
 
 

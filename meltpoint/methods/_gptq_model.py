@@ -14,10 +14,10 @@ from gptqmodel.models import loader
 from gptqmodel.models.auto import SUPPORTED_MODELS
 from gptqmodel.utils import logger
 
-from meltpoint import skeleton
 from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
 from meltpoint.methods._gptq_zeros import ZeroKeepingGPTQ
+from meltpoint.model import empty_model
 
 WORD = 32
 KEPT = ("config.json", "quantize_config.json", "model.safetensors.index.json")
@@ -27,11 +27,11 @@ NO_LOSS = 999999999
 
 def check_widths(source: Path, group_size: int) -> None:
     """Raises NotApplicable for an architecture or a width that the library or its kernels refuse."""
-    model = skeleton.build(source, torch.float32)
+    model = empty_model.build(source, torch.float32)
     family = model.config.model_type
     if family not in SUPPORTED_MODELS:
         raise NotApplicable(f"GPTQModel has no definition of the architecture {family}")
-    for name, linear in skeleton.linears(skeleton.decoder_blocks(model)[1][0]).items():
+    for name, linear in empty_model.linears(empty_model.decoder_blocks(model)[1][0]).items():
         for side, width in (("inputs", linear.in_features), ("outputs", linear.out_features)):
             if width % WORD:
                 raise NotApplicable(
@@ -93,7 +93,7 @@ def check_arguments(model: torch.nn.Module, window: torch.Tensor) -> None:
     So it is with masks of sliding windows in some blocks only, once a window is longer than they are,
     and with rotary bases of more than one kind.
     """
-    with skeleton.recorders(model, skeleton.decoder_blocks(model)[1]) as blocks:
+    with empty_model.recorders(model, empty_model.decoder_blocks(model)[1]) as blocks:
         model(input_ids=window, use_cache=False)
     for i, block in enumerate(blocks):
         if not same(block.arguments, blocks[0].arguments):

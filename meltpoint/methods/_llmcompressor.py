@@ -15,14 +15,14 @@ import json
 from pathlib import Path
 from unittest.mock import patch
 
+from meltpoint.checkpoints.formats import compressed
+from meltpoint.checkpoints.index import index
 from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.formats import compressed
-from meltpoint.lazy import LazyModule, torch
-from meltpoint.phases import phase, timed
-from meltpoint.weights import index
+from meltpoint.lazy_import import LazyModule, torch
+from meltpoint.timing import phase, timed
 
-checkpoint = LazyModule("meltpoint.checkpoint")
-skeleton = LazyModule("meltpoint.skeleton")
+checkpoint = LazyModule("meltpoint.checkpoints.io")
+skeleton = LazyModule("meltpoint.model.empty_model")
 transformers = LazyModule("transformers")
 
 # Windows are run in batches of as many tokens.

@@ -24,14 +24,13 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from meltpoint.chain import Pattern, Sparsity
-from meltpoint.lazy import torch
-from meltpoint.masks import kth_smallest, smallest_of_rows
+from meltpoint.lazy_import import torch
+from meltpoint.methods._masks import kth_smallest, smallest_of_rows
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "unstructured"
 levels = (Sparsity, Pattern)
 env = "torch"
-sources = ("masks",)
 statistics = ("hessian",)
 
 

@@ -40,7 +40,6 @@ levels = (Bits,)
 bits = (2, 3, 4, 8)
 env = "quantization"
 libraries = ("llmcompressor", "compressed-tensors")
-sources = ("calibration", "methods._llmcompressor", "formats.compressed")
 
 
 # Linears too are scaled, for those that read their output with nothing between but a ReLU.

@@ -25,13 +25,12 @@ from pydantic import Field
 
 from meltpoint.chain import Sparsity
 from meltpoint.errors import NotApplicable
-from meltpoint.lazy import LazyModule
+from meltpoint.lazy_import import LazyModule
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "unstructured"
 levels = (Sparsity,)
 env = "torch"
-sources = ("methods._besa_counts", "methods._besa_learning", "methods._besa_masks", "prodigy")
 statistics = ("norm",)
 counts = LazyModule("meltpoint.methods._besa_counts")
 learning = LazyModule("meltpoint.methods._besa_learning")

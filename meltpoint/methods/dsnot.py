@@ -27,16 +27,15 @@ from typing import Literal
 from pydantic import Field
 
 from meltpoint.chain import Level, Pattern, Sparsity
-from meltpoint.lazy import torch
-from meltpoint.masks import smallest_of_groups, smallest_of_rows
+from meltpoint.lazy_import import torch
 from meltpoint.methods import _dsnot_exchange, _dsnot_overrun
+from meltpoint.methods._masks import smallest_of_groups, smallest_of_rows
 from meltpoint.methods.settings import CalibratedSettings
 from meltpoint.methods.sparsegpt import inverse_factor
 
 kind = "unstructured"
 levels = (Sparsity, Pattern)
 env = "torch"
-sources = ("masks", "methods.sparsegpt", "methods._dsnot_exchange", "methods._dsnot_overrun")
 INFINITY = float("inf")
 
 

@@ -33,8 +33,8 @@ from typing import Literal
 from pydantic import Field
 
 from meltpoint.chain import Scheme
+from meltpoint.checkpoints.formats import GGUF
 from meltpoint.errors import NotApplicable
-from meltpoint.formats import GGUF
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "quantization"
@@ -46,21 +46,6 @@ schemes = (
 env = "llama"
 runtime = "llama"
 libraries = ("gguf", "llama-cpp-python")
-sources = (
-    "blocks",
-    "calibration",
-    "layers",
-    "statistics",
-    "llamacpp.architecture",
-    "llamacpp.convert",
-    "llamacpp.file",
-    "llamacpp.importance",
-    "llamacpp.layers",
-    "llamacpp.library",
-    "llamacpp.quantize",
-    "llamacpp.session",
-    "llamacpp.tokenizer",
-)
 
 NEED_IMPORTANCE = ("iq2_m", "iq1_m")
 IGNORE_IMPORTANCE = ("f16", "q8_0")

@@ -39,7 +39,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from meltpoint.chain import Bits
-from meltpoint.lazy import torch
+from meltpoint.lazy_import import torch
 from meltpoint.methods.settings import CalibratedSettings
 from meltpoint.text import one_of
 
@@ -48,7 +48,6 @@ levels = (Bits,)
 bits = (2, 3, 4, 8)
 env = "quantization"
 libraries = ("gptqmodel", "optimum")
-sources = ("calibration", "formats.gptq", "methods._gptq_model", "methods._gptq_zeros")
 
 GROUP_SIZES = (-1, 16, 32, 64, 128, 256, 512, 1024)
 # Of GPTQModel's: two threads take turns with a model's linears, each of which is one's alone, so that

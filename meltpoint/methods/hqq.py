@@ -33,7 +33,7 @@ from pydantic import AfterValidator, Field
 
 from meltpoint.chain import Bits
 from meltpoint.errors import NotApplicable
-from meltpoint.lazy import torch
+from meltpoint.lazy_import import torch
 from meltpoint.methods.settings import MethodSettings
 
 kind = "quantization"
@@ -41,7 +41,6 @@ levels = (Bits,)
 bits = (2, 3, 4, 8)
 env = "quantization"
 libraries = ("hqq",)
-sources = ("formats.hqq",)
 
 # Rows of codes that share a byte; ten of 3 bits share an int32, but are filled up.
 PACKED_ROWS = {2: 4, 3: 1, 4: 2, 8: 1}
@@ -71,8 +70,8 @@ def compress(source, target, level, settings, context) -> None:
     """Leaves the state dicts of hqq's linears, and all else as it is, block by block."""
     from hqq.core.quantize import BaseQuantizeConfig
 
-    from meltpoint.checkpoint import Writer, copy_companions
-    from meltpoint.packed import Parts
+    from meltpoint.checkpoints.io import Writer, copy_companions
+    from meltpoint.model.decoded import Parts
 
     group_size = None if settings.group_size == -1 else settings.group_size
     config = BaseQuantizeConfig(level.bits, group_size, axis=settings.axis)
@@ -137,14 +136,14 @@ def load(folder, compute):
     """The model with hqq's own linears, which transformers 5.17 does not make."""
     from hqq.core.quantize import HQQLinear
 
-    from meltpoint import skeleton
-    from meltpoint.packed import Parts
+    from meltpoint.model import empty_model
+    from meltpoint.model.decoded import Parts
 
     parts = Parts(folder, compute)
-    model = skeleton.build(folder, compute.torch_dtype)
-    skeleton.move_buffers(model, compute.torch_device)
+    model = empty_model.build(folder, compute.torch_dtype)
+    empty_model.move_buffers(model, compute.torch_device)
     packed = {f"{name}.weight" for name in parts.linears}
-    skeleton.fill(model, parts.reader.read([name for name in parts.names if name not in packed]))
+    empty_model.fill(model, parts.reader.read([name for name in parts.names if name not in packed]))
     model.tie_weights()
     for name in parts.linears:
         keys = {

@@ -29,7 +29,6 @@ kind = "quantization"
 levels = ()
 env = "quantization"
 libraries = ("bitsandbytes", "accelerate")
-sources = ("methods._bitsandbytes", "formats.bitsandbytes")
 
 
 class Settings(MethodSettings):

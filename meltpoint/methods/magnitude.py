@@ -9,13 +9,12 @@ NeurIPS 2015; layer-wise as in the code of Sun et al. (Wanda, ICLR 2024).
 """
 
 from meltpoint.chain import Pattern, Sparsity
-from meltpoint.masks import at_most_threshold, smallest_of_groups
+from meltpoint.methods._masks import at_most_threshold, smallest_of_groups
 from meltpoint.methods.settings import AllocatedSettings, CalibratedSettings
 
 kind = "unstructured"
 levels = (Sparsity, Pattern)
 env = "torch"
-sources = ("masks",)
 statistics = ()
 
 

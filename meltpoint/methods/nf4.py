@@ -25,7 +25,6 @@ kind = "quantization"
 levels = ()
 env = "quantization"
 libraries = ("bitsandbytes", "accelerate")
-sources = ("methods._bitsandbytes", "formats.bitsandbytes")
 
 
 class Settings(_bitsandbytes.FourBitSettings):

@@ -25,8 +25,8 @@ from pydantic import Field
 
 from meltpoint.chain import Pattern, Sparsity
 from meltpoint.errors import MeltpointError
-from meltpoint.lazy import LazyModule, torch
-from meltpoint.masks import at_most_threshold, smallest_of_groups, smallest_of_rows
+from meltpoint.lazy_import import LazyModule, torch
+from meltpoint.methods._masks import at_most_threshold, smallest_of_groups, smallest_of_rows
 from meltpoint.methods.settings import CalibratedSettings
 from meltpoint.methods.sparsegpt import update
 
@@ -35,7 +35,6 @@ optimize = LazyModule("scipy.optimize")
 kind = "unstructured"
 levels = (Sparsity, Pattern)
 env = "torch"
-sources = ("masks", "methods.sparsegpt")
 
 
 class Settings(CalibratedSettings):

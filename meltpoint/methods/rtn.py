@@ -22,8 +22,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from meltpoint.chain import Bits
-from meltpoint.layers import Quantized
-from meltpoint.lazy import torch
+from meltpoint.checkpoints.linears import Quantized
+from meltpoint.lazy_import import torch
 from meltpoint.methods.settings import MethodSettings
 
 kind = "quantization"

@@ -39,7 +39,6 @@ levels = (Scheme,)
 schemes = ("w8a8",)
 env = "quantization"
 libraries = ("llmcompressor", "compressed-tensors")
-sources = ("calibration", "methods._llmcompressor", "formats.compressed")
 
 INT8 = {"num_bits": 8, "type": "int", "symmetric": True}
 W8A8 = {

@@ -21,14 +21,13 @@ from pydantic import Field
 
 from meltpoint.chain import Pattern, Sparsity
 from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.lazy import torch
-from meltpoint.masks import at_most_threshold, smallest_of_groups
+from meltpoint.lazy_import import torch
+from meltpoint.methods._masks import at_most_threshold, smallest_of_groups
 from meltpoint.methods.settings import AllocatedSettings
 
 kind = "unstructured"
 levels = (Sparsity, Pattern)
 env = "torch"
-sources = ("masks",)
 statistics = ("hessian",)
 CHUNK = 16
 

@@ -18,13 +18,12 @@ from pydantic import Field
 
 from meltpoint.chain import Pattern, Sparsity
 from meltpoint.errors import NotApplicable
-from meltpoint.masks import smallest_of_groups, smallest_of_rows
+from meltpoint.methods._masks import smallest_of_groups, smallest_of_rows
 from meltpoint.methods.settings import AllocatedSettings
 
 kind = "unstructured"
 levels = (Sparsity, Pattern)
 env = "torch"
-sources = ("masks",)
 statistics = ("norm",)
 # The official search: its bounds, and how near is near enough, of a sparsity and of an alpha.
 HIGHEST_SHARE, NEAR = 0.8, 1e-3

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from meltpoint.report import facts
-from meltpoint.report.items import Item
+from meltpoint.report import cell_summary
+from meltpoint.report.entries import Item
 from meltpoint.report.page import entries_of, write
 
 
@@ -15,8 +15,12 @@ def build(target: Path, page: Mapping, cells: Iterable[Path] = ()) -> None:
     of a study, sources (of models, by name). Raises MeltpointError for a file that cannot be read.
     """
     shown = entries_of(map(item, page["items"]), target.parent)
-    if measured := facts.read(cells):
-        shown = [*facts.before(measured, page["sources"]), *shown, *facts.after(measured)]
+    if measured := cell_summary.read(cells):
+        shown = [
+            *cell_summary.before(measured, page["sources"]),
+            *shown,
+            *cell_summary.after(measured),
+        ]
     write(target, page["title"], page["lead"], shown)
 
 

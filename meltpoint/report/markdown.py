@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from html import escape, unescape
 from itertools import groupby, zip_longest
 
-from meltpoint.report.grid import Grid, are_numbers, to_html
+from meltpoint.report.html_table import Grid, are_numbers, to_html
 
 INLINE = re.compile(
     r"\\(?P<escaped>[\\|*_<>`\[\]#])"

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from meltpoint.errors import MeltpointError
 from meltpoint.files import whole_file
 from meltpoint.report import markdown, svg
-from meltpoint.report.grid import read_csv, to_html
-from meltpoint.report.items import Item
+from meltpoint.report.entries import Item
+from meltpoint.report.html_table import read_csv, to_html
 
 HERE = Path(__file__).parent
 # Of the three files of a table those that are offered for download, by what they are called.

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from meltpoint.config import StudyConfig
-from meltpoint.report.items import Item
+from meltpoint.report.entries import Item
+from meltpoint.study.config import StudyConfig
 
 STAR = (
     "A star stands at s0, where gradual loss turns into collapse; the bar below the curves is its "

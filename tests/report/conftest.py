@@ -6,15 +6,7 @@ from pathlib import Path
 import pytest
 
 from meltpoint.report.build import build
-from tests.report.pages import (
-    CELLS,
-    ITEMS,
-    RAW,
-    TEXT,
-    described,
-    write_figures,
-    write_table,
-)
+from tests.report.pages import CELLS, ITEMS, RAW, TEXT, described, write_figures, write_table
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from meltpoint import figures
-from meltpoint.analysis import tables
-from meltpoint.drawn import Table
-from tests.test_figures import frame, spec
+from meltpoint.study.outputs import Table
+from meltpoint.tables import build as tables
+from tests.figures.test_figures import frame, spec
 
 ITEMS = [
     {"category": "Figures", "name": "figure-a", "title": "Curves", "figure": "figures/a.svg"},

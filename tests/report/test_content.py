@@ -10,9 +10,10 @@ from html.parser import HTMLParser
 import pytest
 
 from meltpoint.errors import MeltpointError
-from meltpoint.report import facts, markdown, published, svg
+from meltpoint.published import page
+from meltpoint.report import cell_summary, markdown, svg
 from meltpoint.report.build import build
-from meltpoint.report.grid import number, read_csv
+from meltpoint.report.html_table import number, read_csv
 from tests.report.pages import CELLS, ITEMS, RAW, REASON, described, write_table
 
 
@@ -123,7 +124,7 @@ def test_what_is_missing_or_wrong_is_said_in_a_sentence(tmp_path):
     [
         ("report.build", {"torch", "numpy", "pandas", "matplotlib", "scipy"}),
         # Read whenever Snakemake starts, where perhaps nothing but Snakemake and pydantic is installed.
-        ("plan", {"torch", "numpy", "pandas", "matplotlib", "scipy", "jinja2"}),
+        ("workflow.plan", {"torch", "numpy", "pandas", "matplotlib", "scipy", "jinja2"}),
     ],
 )
 def test_nothing_heavy_is_imported(module, heavy):
@@ -135,7 +136,7 @@ def test_nothing_heavy_is_imported(module, heavy):
 
 
 def test_items_of_the_published_page_are_named_once_and_have_files():
-    items = published.items()
+    items = page.items()
     assert len({item.name for item in items}) == len(items) > 40
     assert all(item.files and item.title and item.caption for item in items)
     assert len({file for item in items for file in item.files}) >= len(items)
@@ -208,7 +209,7 @@ def test_drawing_is_embedded_without_what_would_reach_the_page():
 
 
 def test_facts_without_anything_left_out():
-    names = [entry["name"] for entry in facts.before(facts_of(CELLS[:2]), {})]
+    names = [entry["name"] for entry in cell_summary.before(facts_of(CELLS[:2]), {})]
     assert names == ["models", "evaluations"]
 
 

@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from meltpoint import config, figures
-from meltpoint.analysis import tables
-from meltpoint.drawn import Figure, Table
-from meltpoint.report import facts, study
+from meltpoint import figures
+from meltpoint.report import cell_summary, study
 from meltpoint.report.build import build
-from tests.quantized import combined, quantized
+from meltpoint.study import config
+from meltpoint.study.outputs import Figure, Table
+from meltpoint.tables import build as tables
 from tests.report.pages import cell, described
 from tests.report.test_content import Elements
+from tests.support.quantized_frames import combined, quantized
 
 EVALUATIONS = ["ppl", "bytes", "speed"]
 
@@ -67,7 +68,7 @@ def test_captions_say_what_is_shown():
 
 def test_dense_bytes_are_printed_as_people_count_them():
     dense = cell("dense", 13476839424) | {"unit": "bytes", "stderr": None, "evaluation": "size"}
-    entries = facts.before([{**dense, "versions": {}}], {})
+    entries = cell_summary.before([{**dense, "versions": {}}], {})
     assert "13.5 GB" in json.dumps(entries, default=str)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.project import Project, copy_sources
+from tests.support.project import Project, copy_sources
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items) -> None:
 @pytest.fixture(scope="session")
 def untouched(tmp_path_factory) -> Project:
     """The project and the study, before any run."""
-    tiny = pytest.importorskip("tests.workflow.tiny", reason="the tiny model needs torch")
+    tiny = pytest.importorskip("tests.support.tiny_study", reason="the tiny model needs torch")
     folder = tmp_path_factory.mktemp("workflow") / "untouched"
     copy_sources(folder)
     tiny.write(folder / "studies")

@@ -1,6 +1,6 @@
 """The same study, the same bytes."""
 
-from tests.workflow.fingerprint import fingerprint
+from tests.support.fingerprint import fingerprint
 
 # Of each kind of result one: a chain, drawn windows and documents, both kinds of corpus.
 TARGETS = [

@@ -2,7 +2,7 @@
 
 No conda is needed: the one on the path is a stand-in, whose environments are links to the packages
 that run the tests. So this is about Snakemake's way to them, and about ours, not about a solver
-(`tests/test_envs.py` builds the environments' packages).
+(`tests/workflow/test_env_files.py` builds the environments' packages).
 """
 
 import json
@@ -12,8 +12,8 @@ import sys
 
 import pytest
 
-from tests.workflow import tiny
-from tests.workflow.project import Project, copy_sources
+from tests.support import tiny_study
+from tests.support.project import Project, copy_sources
 
 pytestmark = pytest.mark.workflow
 
@@ -57,7 +57,7 @@ def quantized(tmp_path_factory):
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     folder = tmp_path_factory.mktemp("environments") / "project"
     copy_sources(folder)
-    tiny.write(folder / "studies")
+    tiny_study.write(folder / "studies")
     project = Project(folder)
 
     def only_chains(study):

@@ -2,7 +2,7 @@
 
 import shutil
 
-from tests.workflow.fingerprint import fingerprint
+from tests.support.fingerprint import fingerprint
 
 CHAIN = "cells/tiny/magnitude@0.25+wanda@0.5"
 

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from meltpoint.errors import MeltpointError
-from tests.workflow import tiny
-from tests.workflow.bench import Bench
-from tests.workflow.fingerprint import fingerprint
-from tests.workflow.project import named
+from tests.support import tiny_study
+from tests.support.bench import Bench
+from tests.support.fingerprint import fingerprint
+from tests.support.project import named
 
 WEIGHT = "model.layers.1.mlp.up_proj.weight"
 
@@ -181,17 +181,17 @@ def test_tokens_that_are_no_integers_are_refused(linked, array):
     assert "studies/tokens.npy: " in assert_fails(linked, linked.tokens, "fixed")
 
 
-@pytest.mark.parametrize("token", [tiny.VOCABULARY, -1])
+@pytest.mark.parametrize("token", [tiny_study.VOCABULARY, -1])
 def test_tokens_beyond_the_vocabulary_are_refused(linked, token):
     np.save(linked.source("tokens.npy"), np.array([1, 2, token]))
     message = assert_fails(linked, linked.tokens, "fixed")
     assert f"studies/tokens.npy holds token {token}" in message
-    assert f"the model's vocabulary has {tiny.VOCABULARY}" in message
+    assert f"the model's vocabulary has {tiny_study.VOCABULARY}" in message
 
 
 @pytest.mark.parametrize("step", ["tokens", "documents"])
 def test_tokenizer_larger_than_the_model_is_refused(bench, step):
-    larger = tiny.train_tokenizer(tiny.sentences(), vocabulary=300)
+    larger = tiny_study.train_tokenizer(tiny_study.sentences(), vocabulary=300)
     larger.save_pretrained(bench.source("model"))
     bench.link()
     message = assert_fails(bench, getattr(bench, step), "notes")
@@ -200,10 +200,10 @@ def test_tokenizer_larger_than_the_model_is_refused(bench, step):
 
 
 def test_windows_beyond_the_vocabulary_are_refused(linked):
-    np.save(linked.source("windows.npy"), np.full((4, 16), tiny.VOCABULARY))
+    np.save(linked.source("windows.npy"), np.full((4, 16), tiny_study.VOCABULARY))
     message = assert_fails(linked, linked.compress, "wanda@0.5,calibration=given")
     assert message.startswith("calibrations.given: ")
-    assert f"studies/windows.npy holds token {tiny.VOCABULARY}" in message
+    assert f"studies/windows.npy holds token {tiny_study.VOCABULARY}" in message
 
 
 def test_corpus_shorter_than_two_windows_cannot_be_evaluated(linked):
@@ -225,7 +225,7 @@ def test_corpus_shorter_than_a_window_cannot_calibrate(linked):
 
 
 def test_documents_shorter_than_a_window_cannot_calibrate(linked):
-    tiny.write_notes(linked.source("notes.jsonl"), ["abc", "de", "fgh"])
+    tiny_study.write_notes(linked.source("notes.jsonl"), ["abc", "de", "fgh"])
     linked.documents("notes")
     message = assert_fails(linked, linked.compress, "wanda@0.5,calibration=notes")
     assert message.startswith("calibrations.notes: ")

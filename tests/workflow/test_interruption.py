@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from tests.workflow.fingerprint import fingerprint
+from tests.support.fingerprint import fingerprint
 
 # About a second of calibration: long enough to be killed in the middle of it.
 CHAIN = "sparsegpt@0.5,length=64,samples=4000"

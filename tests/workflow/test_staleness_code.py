@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from tests.workflow.project import SHOWN, named
+from tests.support.project import SHOWN, named
 
 CODE = "\nCHANGED = True\n"
 
@@ -34,12 +34,12 @@ def test_code_of_a_method_reruns_it_and_what_builds_on_it(project, everything, m
 
 
 def test_code_of_the_walk_reruns_all_that_walks(project, everything):
-    project.append("meltpoint/blocks.py", CODE)
+    project.append("meltpoint/compression/blockwise.py", CODE)
     assert project.stale() == everything - named(everything, "models/", "tokens/", "/dense/")
 
 
 def test_code_of_perplexity_reruns_its_cells(project, everything):
-    project.append("meltpoint/evaluation/perplexity.py", CODE)
+    project.append("meltpoint/evaluations/perplexity.py", CODE)
     assert project.stale() == named(everything, "-32.json", *SHOWN)
 
 

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.workflow import tiny
-from tests.workflow.project import SHOWN, named
+from tests.support import tiny_study
+from tests.support.project import SHOWN, named
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_touched_file_reruns_nothing(project, file):
 
 def test_text_of_a_corpus_reruns_what_reads_it(project, everything):
     """Its tokens, the checkpoints calibrated on it, the perplexities on it."""
-    project.replace("studies/prose.txt", tiny.sentences()[3], "a line of its own")
+    project.replace("studies/prose.txt", tiny_study.sentences()[3], "a line of its own")
     calibrated = ("wanda@0.5/", "wanda@2of4/", "sparsegpt@")
     expected = named(everything, "tokens/tiny/prose", *calibrated, "prose-32.json", *SHOWN)
     assert named(everything, "magnitude@0.5/checkpoint", "fixed", "notes") - expected
@@ -42,7 +42,7 @@ def test_text_of_a_corpus_reruns_what_reads_it(project, everything):
 
 
 def test_text_of_documents_reruns_what_is_calibrated_on_them(project, everything):
-    tiny.write_notes(project.folder / "studies/notes.jsonl", tiny.sentences()[1:])
+    tiny_study.write_notes(project.folder / "studies/notes.jsonl", tiny_study.sentences()[1:])
     assert project.stale() == named(everything, "notes", "tables/calibrations")
 
 
@@ -64,12 +64,12 @@ def test_calibration_windows_rerun_what_is_calibrated_on_them(project, everythin
 def change_one(file) -> None:
     """Changes one token in a file and leaves its size."""
     array = np.load(file)
-    array.flat[0] = (array.flat[0] + 1) % tiny.VOCABULARY
+    array.flat[0] = (array.flat[0] + 1) % tiny_study.VOCABULARY
     np.save(file, array)
 
 
 def test_new_weights_in_a_local_model_rerun_all_of_that_model(project, everything):
-    tiny.write_model(project.folder / "studies/model", seed=7)
+    tiny_study.write_model(project.folder / "studies/model", seed=7)
     assert project.stale() == everything - named(everything, "models/other", "cells/other")
 
 

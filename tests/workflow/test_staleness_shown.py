@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.workflow.project import named
+from tests.support.project import named
 
 
 def test_what_a_table_says_changes_that_table(project, everything):

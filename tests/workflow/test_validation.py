@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from meltpoint.errors import MeltpointError
-from meltpoint.plan import Plan
-from tests.workflow import tiny
+from meltpoint.workflow.plan import Plan
+from tests.support import tiny_study
 
 SWEEP, CHAINS = "sweeps.pruning", "chains.order.chains"
 
@@ -103,13 +103,13 @@ BAD = [
 
 @pytest.mark.parametrize(("key", "value", "said"), BAD)
 def test_bad_study_is_refused_in_one_sentence(untouched, key, value, said):
-    study = tiny.study()
+    study = tiny_study.study()
     change(study, key, yaml.safe_load(value))
     assert refusal(untouched.folder, study).startswith(said)
 
 
 def test_bit_widths_have_no_curve_to_be_fitted(untouched):
-    study = tiny.study()
+    study = tiny_study.study()
     study["sweeps"]["bits"] = study["sweeps"]["pruning"] | {"methods": ["rtn"], "levels": ["4bit"]}
     plan = Plan(study, [untouched.folder / "studies/tiny.yaml"], untouched.folder)
     assert plan.curves() == ["pruning"]
@@ -117,7 +117,7 @@ def test_bit_widths_have_no_curve_to_be_fitted(untouched):
 
 @pytest.mark.parametrize("key", ["study", "models", "evaluations", "tables.pruning.of"])
 def test_missing_key_is_named(untouched, key):
-    study = tiny.study()
+    study = tiny_study.study()
     *parents, last = key.split(".")
     part = study
     for parent in parents:
@@ -142,9 +142,9 @@ def keys(part: object, above: tuple = ()):
 def test_nothing_of_a_wrong_type_ends_in_a_traceback(untouched):
     """Whatever stands in the place of any of the study's values is taken or refused."""
     messages = []
-    for location in keys(tiny.study()):
+    for location in keys(tiny_study.study()):
         for value in WRONG:
-            study = tiny.study()
+            study = tiny_study.study()
             part = functools.reduce(operator.getitem, location[:-1], study)
             part[location[-1]] = value
             messages.append(refusal(untouched.folder, study))

@@ -1,0 +1,1 @@
+"""Checkpoints on disk: their files, their description, their formats."""

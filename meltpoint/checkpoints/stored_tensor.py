@@ -1,0 +1,31 @@
+"""A tensor as it is stored: the bits of its entries, as they are or with pruned ones left out."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor as it is counted: `stored` bits in the file, of which its entries need `code` each.
+
+    `pruned` of its `count` entries need none where a mask says which, and `masked` says that one must;
+    `scales` are the bits of scales and zero points.
+    """
+
+    count: int
+    nonzeros: int
+    stored: int
+    code: int
+    pruned: int
+    scales: int
+    masked: bool = False
+
+    @property
+    def packed(self) -> int:
+        """The bits of all its entries."""
+        return self.count * self.code + self.scales
+
+    @property
+    def bits(self) -> int:
+        """The same, or with a mask of one bit an entry if that is less."""
+        mask = self.count - self.pruned * self.code
+        return self.packed + (mask if self.masked else min(0, mask))

@@ -1,0 +1,1 @@
+"""One step of a chain: a checkpoint is compressed into another."""

@@ -1,0 +1,1 @@
+"""Texts, tokens, calibration windows, and published numbers."""

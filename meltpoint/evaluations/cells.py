@@ -1,0 +1,77 @@
+"""Cells: one number with its uncertainty, its protocol and its origin, as a JSON file."""
+
+import resource
+import sys
+import time
+from pathlib import Path
+
+from meltpoint.checkpoints.index import describe
+from meltpoint.files import write_json
+
+
+def skipped(checkpoint: Path, cell: Path, recipe: dict) -> bool:
+    """Writes the cell of a checkpoint that does not apply, and says whether it is one."""
+    description = describe(checkpoint)
+    if description["status"] == "ok":
+        return False
+    write_not_applicable(cell, checkpoint, recipe, description["reason"])
+    return True
+
+
+def write_not_applicable(cell: Path, checkpoint: Path, recipe: dict, reason: str) -> None:
+    """Writes the cell of what cannot be measured, or was not made."""
+    description = describe(checkpoint)
+    write_json(
+        cell,
+        {
+            **recipe["cell"],
+            "status": "not_applicable",
+            "reason": reason,
+            **dict.fromkeys(("metric", "unit", "value", "stderr", "difference")),
+            "sparsity": description["sparsity"],
+            "protocol": recipe["protocol"],
+            "provenance": provenance(description, recipe),
+            "seconds": 0.0,
+            "peak_memory": 0,
+        },
+    )
+
+
+def write_cell(cell: Path, checkpoint: Path, recipe: dict, start: float, **result: object) -> None:
+    """Writes a measured cell: the result with what it is of, how, and from what."""
+    description = describe(checkpoint)
+    write_json(
+        cell,
+        {
+            **recipe["cell"],
+            "status": "ok",
+            "reason": None,
+            **result,
+            "sparsity": description["sparsity"],
+            "protocol": recipe["protocol"],
+            "provenance": provenance(description, recipe),
+            "seconds": round(time.perf_counter() - start, 3),
+            "peak_memory": peak_memory(),
+        },
+    )
+
+
+def provenance(description: dict, recipe: dict) -> dict:
+    """Where a number comes from: checkpoint, settings of each step, code, versions."""
+    return {
+        "checkpoint": description.get("hash"),
+        "parents": description.get("parents"),
+        "steps": description.get("steps"),
+        "code": recipe["code"],
+        "env": recipe["env"],
+        "versions": description.get("versions"),
+    }
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held so far, in bytes: the accelerator's if it used one."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

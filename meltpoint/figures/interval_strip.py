@@ -1,0 +1,33 @@
+"""The strip below a panel of curves: where each transition point lies, and how surely."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from meltpoint.figures.legend import HOLLOW_STAR, STAR
+from meltpoint.figures.tooltips import note
+
+ROW = 0.095
+INTERVAL = {"linewidth": 1.0, "marker": "|", "markersize": 5, "markeredgewidth": 1.0}
+
+
+def draw_strip(ax: Axes | None, fits: pd.DataFrame, look: dict) -> None:
+    """Each s0 with its interval, a line per method that has one; a published s0 is hollow."""
+    if ax is None:
+        return
+    claimed = fits.dropna(subset="s0").set_index("name")
+    for depth, name in enumerate(n for n in look if n in claimed.index):
+        draw_row(ax, -depth, claimed.loc[name], look[name][0])
+    ax.set_ylim(-len(claimed) + 0.2, 0.8)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+
+
+def draw_row(ax: Axes, y: float, fit: pd.Series, color: str) -> None:
+    ax.plot([fit["s0_low"], fit["s0_high"]], [y, y], color=color, **INTERVAL)
+    published = fit.get("s0_published", np.nan)
+    if np.isfinite(published):
+        ax.plot(published, y, color=color, **HOLLOW_STAR)
+        note(ax, published, y, f"{fit.name}: published transition at {published:.3f}")
+    ax.plot(fit["s0"], y, color=color, **STAR)
+    note(ax, fit["s0"], y, fit["says"])

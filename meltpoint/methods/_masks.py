@@ -1,0 +1,79 @@
+"""Masks of the weights to remove, from a metric [rows, columns] in which small means unimportant.
+
+True means removed. The choices among equal entries are those of the official codes (a stable
+sort), so that masks can be compared bit by bit.
+"""
+
+import math
+
+from meltpoint.chain import Pattern
+from meltpoint.lazy_import import torch
+
+SAMPLE = 2**14
+
+
+def at_most_threshold(metric, fraction: float):
+    """Entries at or below that of index floor(numel fraction) of the sorted metric.
+
+    One more than floor(numel fraction) entries, and all that equal the last of them.
+    """
+    return metric <= kth_smallest(metric, int(metric.numel() * fraction) + 1)
+
+
+def smallest_of_rows(metric, count: int):
+    """The `count` smallest entries of each row; of equal ones, the leftmost."""
+    if count == 0:
+        return torch.zeros_like(metric, dtype=torch.bool)
+    threshold = metric.kthvalue(count, dim=1, keepdim=True).values
+    smallest = metric <= threshold
+    if bool((smallest.sum(dim=1) == count).all()):
+        return smallest
+    below, equal = metric < threshold, metric == threshold
+    missing = count - below.sum(dim=1, keepdim=True)
+    return below | (equal & (equal.cumsum(dim=1) <= missing))
+
+
+def smallest_of_groups(metric, pattern: Pattern):
+    """All but the `pattern.kept` largest of every `pattern.group` consecutive entries of a row."""
+    groups = metric.unflatten(1, (-1, pattern.group))
+    smallest = groups.topk(pattern.group - pattern.kept, dim=2, largest=False).indices
+    return torch.zeros_like(groups, dtype=torch.bool).scatter_(2, smallest, True).flatten(1)
+
+
+def kth_smallest(values, rank: int, among=None):
+    """The entry of that rank, counted from 1, of all entries or of those in the mask `among`.
+
+    Two entries of a sorted sample, a little below and above that rank, bracket it as a rule, and
+    only what lies between them is searched (Floyd and Rivest, "Expected time bounds for selection",
+    1975); where they do not, all is.
+    """
+    values = values.flatten()
+    among = None if among is None else among.flatten()
+    low, high = _bracket(values, rank, among)
+    below, between = values < low, values <= high
+    if among is not None:
+        below &= among
+        between &= among
+    between ^= below
+    left = rank - int(below.count_nonzero())
+    found = values[between]
+    if 0 < left <= len(found):
+        return found.kthvalue(left).values
+    return _taken(values, among).kthvalue(rank).values
+
+
+def _bracket(values, rank: int, among):
+    # An odd stride does not stay in the same columns of a matrix.
+    stride = slice(None, None, len(values) // SAMPLE | 1)
+    count = len(values) if among is None else int(among.count_nonzero())
+    sample = _taken(values[stride], None if among is None else among[stride]).sort().values
+    centre, margin = rank / count * len(sample), 1.5 * math.sqrt(len(sample))
+    low, high = math.floor(centre - margin), math.ceil(centre + margin)
+    return (
+        sample[low] if low >= 0 else -math.inf,
+        sample[high] if high < len(sample) else math.inf,
+    )
+
+
+def _taken(values, among):
+    return values if among is None else values[among]

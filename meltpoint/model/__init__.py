@@ -1,0 +1,1 @@
+"""Models in memory: built empty, filled from files, walked block by block."""

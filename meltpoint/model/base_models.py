@@ -1,0 +1,152 @@
+"""Base checkpoints: linked from a hub's cache or a local folder, or trained."""
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from meltpoint.checkpoints.formats import check_unquantised
+from meltpoint.checkpoints.index import index
+from meltpoint.checkpoints.io import Reader, write_description
+from meltpoint.errors import MeltpointError, at
+from meltpoint.files import whole_folder, write_json
+from meltpoint.model import empty_model
+from meltpoint.progress import track
+
+# Weights as safetensors, and all that a tokenizer or a config may consist of; never code.
+WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+
+
+def link(source: Path, target: Path, key: str) -> None:
+    """Makes `target` a folder of links to a local checkpoint's files; `key` is for messages.
+
+    Raises MeltpointError where it is no complete checkpoint of safetensors.
+    """
+    if not (source / "config.json").is_file():
+        raise MeltpointError(f"{key}: {source} has no config.json: it is no Hugging Face folder")
+    at(key, check_unquantised, source)
+    text = at(key, language_config, source)
+    zeros = None if text else at(key, verify, source)
+    with whole_folder(target) as folder:
+        for file in sorted(source.iterdir()):
+            if any(file.match(pattern) for pattern in WANTED) and file.name != "meltpoint.json":
+                (folder / file.name).symlink_to(file.resolve())
+        if text:
+            (folder / "config.json").unlink()
+            write_json(folder / "config.json", text)
+            _describe(folder, at(key, verify, folder), unused=unused(folder))
+        else:
+            _describe(folder, zeros)
+
+
+def language_config(folder: Path) -> dict | None:
+    """The config of the language model in one of text and images; None for a model of text alone."""
+    config = _read_config(folder)
+    if "text_config" not in config:
+        return None
+    text = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
+    architecture = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(text.model_type)
+    if architecture is None:
+        raise MeltpointError(f"{folder}: {text.model_type} is no causal language model")
+    dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
+    return {**text.to_dict(), "architectures": [architecture], "dtype": dtype}
+
+
+def unused(folder: Path) -> list[str]:
+    """The keys of what is stored beside the language model."""
+    model = empty_model.build(folder, torch.float32)
+    reader = Reader(folder, torch.float32, torch.device("cpu"))
+    reader.tie(empty_model.tied_names(model))
+    used = {reader.key(name) for name in empty_model.parameters_of(model, model, "")}
+    return sorted(set(reader.files) - used)
+
+
+def fetch(repository: str, revision: str, target: Path, key: str) -> None:
+    """Links a hub's model at a pinned revision, fetched into the hub's cache where it is not there.
+
+    Raises MeltpointError for a gated or missing repository or revision, and for one without
+    safetensors.
+    """
+    link(snapshot(repository, revision, key), target, f"{key} ({repository}@{revision})")
+
+
+def snapshot(repository: str, revision: str, key: str) -> Path:
+    """The folder in the hub's cache that holds a repository's revision."""
+    from huggingface_hub import errors, snapshot_download
+
+    name = f"{key}: {repository} at {revision}"
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=WANTED))
+    except errors.GatedRepoError:
+        raise MeltpointError(
+            f"{name} is gated: accept its licence on its page, then log in with `hf auth login` or "
+            "set HF_TOKEN"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise MeltpointError(f"{name}: the repository has no such revision") from None
+    except errors.RepositoryNotFoundError:
+        raise MeltpointError(
+            f"{name}: there is no such repository, or it is private and no token is set"
+        ) from None
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+        raise MeltpointError(
+            f"{name} is not in the cache and cannot be fetched "
+            f"({str(error).strip().splitlines()[0]}): go online once, or use `path:`"
+        ) from None
+
+
+def train(recipe, target: Path) -> None:
+    """Trains the demo; `recipe` is a `meltpoint.demo.training_settings.Recipe`."""
+    from meltpoint.demo.train import train as run
+
+    with whole_folder(target) as folder:
+        reached = run(folder, recipe)
+        # Times differ from run to run; the same recipe gives the same bytes.
+        reached.pop("seconds", None)
+        _describe(folder, verify(folder), reached=reached)
+
+
+def _describe(folder: Path, zeros: float, **facts: object) -> None:
+    sparsity = {"requested": None, "achieved": zeros}
+    write_description(
+        folder, status="ok", chain="dense", steps=[], parents=[], sparsity=sparsity, **facts
+    )
+
+
+def verify(folder: Path) -> float:
+    """Reads every weight once; returns the share of zeros in the decoder's linears.
+
+    Raises MeltpointError where a weight is missing, misshapen, unreadable or not finite.
+    """
+    index(folder)
+    model = empty_model.build(folder, _stored_dtype(folder))
+    name, blocks = empty_model.decoder_blocks(model)
+    reader = Reader(folder, model.dtype, torch.device("cpu"))
+    reader.tie(empty_model.tied_names(model))
+    everything = empty_model.parameters_of(model, model, "")
+    others = [n for n in everything if not n.startswith(f"{name}.")]
+    empty_model.fill(model, reader.read(others))
+    empty_model.empty(model, others)
+    zeros = size = 0
+    for i, block in enumerate(track(blocks, "checking the weights")):
+        names = empty_model.parameters_of(model, block, f"{name}.{i}")
+        empty_model.fill(model, reader.read(names))
+        for linear in empty_model.linears(block).values():
+            zeros += int((linear.weight == 0).sum())
+            size += linear.weight.numel()
+        empty_model.empty(model, names)
+    return zeros / size
+
+
+def _read_config(folder: Path) -> dict:
+    try:
+        return json.loads((folder / "config.json").read_text())
+    except ValueError as error:
+        raise MeltpointError(f"{folder / 'config.json'} is no valid JSON: {error}") from None
+
+
+def _stored_dtype(folder: Path) -> torch.dtype:
+    config = _read_config(folder)
+    return getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))

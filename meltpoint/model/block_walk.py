@@ -1,0 +1,184 @@
+"""The walk over the decoder blocks that every calibrated method shares.
+
+The embeddings run once on the calibration windows. Then, block by block: the block's weights are
+read, statistics of its linears' inputs are collected on a pass of the windows, and a second pass
+makes the next block's inputs. One block's weights and one buffer of hidden states
+[windows, tokens, hidden] are all that is held.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from meltpoint.checkpoints.io import Reader
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.model import empty_model
+from meltpoint.model.activation_statistics import Collector, Statistics
+
+AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
+
+
+@dataclass
+class Block:
+    """A decoder block with its weights loaded, as a method sees it.
+
+    `hidden` are its inputs [windows, tokens, hidden]; `dense_outputs`, of the same shape, what the
+    whole dense model gives there, for a method that needs it. ``forward(batch, weights)`` runs the
+    block on a slice of the windows, with `weights` in the place of those of the linears that it
+    names; gradients reach them.
+    """
+
+    index: int
+    count: int
+    module: nn.Module
+    linears: dict[str, nn.Linear]
+    hidden: torch.Tensor | None = None
+    forward: Callable[..., torch.Tensor] | None = None
+    batches: Callable[[], Iterator[slice]] | None = None
+    dense_outputs: torch.Tensor | None = None
+
+    def same_input(self, statistics: dict[str, Statistics]) -> list[list[str]]:
+        """The linears' names, grouped by the statistics that they share."""
+        return group_by_identity({name: statistics[name] for name in self.linears})
+
+
+class Walk:
+    """A model on its way through a method: the skeleton, the files, the hidden states."""
+
+    def __init__(self, reader: Reader, windows: torch.Tensor | None, compute: Compute) -> None:
+        self.reader, self.windows, self.compute = reader, windows, compute
+        self.model = empty_model.build(reader.folder, compute.torch_dtype)
+        reader.tie(empty_model.tied_names(self.model))
+        self.name, self.blocks = empty_model.decoder_blocks(self.model)
+        empty_model.move_buffers(self.model, compute.torch_device)
+        # While the weights are still tied: once they have been filled in they are not.
+        everything = empty_model.parameters_of(self.model, self.model, "")
+        self._others = [name for name in everything if not name.startswith(f"{self.name}.")]
+        self.hidden: torch.Tensor | None = None
+        self.dense: torch.Tensor | None = None
+        self.calls: list[dict[int, tuple[tuple, dict]]] = [{} for _ in self.blocks]
+
+    def names(self, index: int) -> list[str]:
+        """The parameters of one block, by their names in the checkpoint."""
+        return empty_model.parameters_of(self.model, self.blocks[index], f"{self.name}.{index}")
+
+    def other_names(self) -> list[str]:
+        """The parameters outside the blocks: embeddings, final norm, head."""
+        return self._others
+
+    def batches(self) -> Iterator[slice]:
+        """The windows in batches of as many as `compute.batch` says."""
+        count, length = self.windows.shape
+        size = self.compute.batch_size(length, AUTO_TOKENS)
+        return (slice(i, min(i + size, count)) for i in range(0, count, size))
+
+    def embed(self) -> None:
+        """Runs all but the blocks: notes the blocks' arguments, makes the first one's inputs."""
+        for batch, first in self._run_body(self.batches()):
+            if self.hidden is None:
+                self.hidden = first.new_empty(len(self.windows), *first.shape[1:])
+            self.hidden[batch] = first
+
+    @torch.no_grad()
+    def _run_body(self, batches: Iterable[slice]) -> Iterator[tuple[slice, torch.Tensor]]:
+        """The first block's inputs, batch by batch; notes what each block is called with."""
+        body = self.model.base_model
+        names = [name for name in self.other_names() if self._in(body, name)]
+        empty_model.fill(self.model, self.reader.read(names))
+        with empty_model.recorders(self.model, self.blocks) as recorders:
+            for batch in batches:
+                first = self._record(recorders[0], body, batch)
+                for calls, recorder in zip(self.calls, recorders, strict=True):
+                    calls.setdefault(batch.stop - batch.start, recorder.arguments)
+                yield batch, first
+        empty_model.empty(self.model, names)
+
+    def _record(self, recorder, body: nn.Module, batch: slice) -> torch.Tensor:
+        entered = []
+        handle = recorder.register_forward_pre_hook(lambda _, args: entered.append(args[0]))
+        body(self.windows[batch].to(self.compute.torch_device), use_cache=False)
+        handle.remove()
+        return entered[0]
+
+    def _arguments(self, index: int, size: int) -> tuple[tuple, dict]:
+        """What a block is called with beside its inputs, for a batch of so many windows."""
+        if size not in self.calls[index]:
+            for _ in self._run_body([slice(0, size)]):
+                pass
+        return self.calls[index][size]
+
+    def _in(self, body: nn.Module, name: str) -> bool:
+        prefix = next((n for n, m in self.model.named_modules() if m is body), "")
+        return name.startswith(f"{prefix}.")
+
+    def forward(
+        self,
+        index: int,
+        batch: slice,
+        weights: dict | None = None,
+        inputs: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """A block's outputs on a batch of its inputs, or of others."""
+        args, kwargs = self._arguments(index, batch.stop - batch.start)
+        args = ((self.hidden if inputs is None else inputs)[batch], *args)
+        block = self.blocks[index]
+        if not weights:
+            return empty_model.output_of(block(*args, **kwargs))
+        places = {f"{name}.weight": weight for name, weight in weights.items()}
+        return empty_model.output_of(functional_call(block, places, args, kwargs))
+
+    def collect(
+        self, index: int, names: tuple[str, ...], linears: dict | None = None, advance: bool = False
+    ) -> dict[str, Statistics]:
+        """The named statistics of a block's linears (of some, or all) over all windows.
+
+        With `advance` the same pass replaces the hidden states by the block's outputs.
+        """
+        linears = linears or empty_model.linears(self.blocks[index])
+        collector = Collector(linears, names, len(self.windows))
+        for batch in self.batches():
+            with collector.forward_pass(batch.stop - batch.start):
+                outputs = self.forward(index, batch)
+            if advance:
+                self.hidden[batch] = outputs
+        collector.close()
+        if not all(s.finite() for s in collector.statistics.values()):
+            raise MeltpointError(
+                f"the inputs of block {index} are not finite in {self.compute.dtype}: "
+                "set compute.dtype to float32 or bfloat16"
+            )
+        return collector.statistics
+
+    def input_groups(self, index: int) -> list[list[str]]:
+        """The names of a block's linears, those of one input together, as the block runs them."""
+        linears = empty_model.linears(self.blocks[index])
+        collector = Collector(linears, (), len(self.windows))
+        batch = next(self.batches())
+        with collector.forward_pass(batch.stop - batch.start):
+            self.forward(index, batch)
+        collector.close()
+        return group_by_identity(collector.statistics)
+
+    def advance(self, index: int) -> None:
+        """Replaces the hidden states by the block's outputs."""
+        for batch in self.batches():
+            self.hidden[batch] = self.forward(index, batch)
+
+    def advance_dense(self, index: int) -> None:
+        """Takes the dense model's hidden states, kept beside the others, through a dense block."""
+        if self.dense is None:
+            self.dense = self.hidden.clone()
+        for batch in self.batches():
+            self.dense[batch] = self.forward(index, batch, inputs=self.dense)
+
+
+def group_by_identity(statistics: dict[str, Statistics]) -> list[list[str]]:
+    """Names, grouped by the statistics that they share."""
+    groups: dict[int, list[str]] = {}
+    for name, shared in statistics.items():
+        groups.setdefault(id(shared), []).append(name)
+    return list(groups.values())

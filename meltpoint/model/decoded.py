@@ -1,0 +1,90 @@
+"""Checkpoints whose weights a quantization library has packed: read as plain ones, and compared.
+
+A library takes a plain checkpoint and leaves a packed one. What it made of each linear is not taken on
+trust: it is decoded again and compared with what it was.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from meltpoint.checkpoints.formats import format_of
+from meltpoint.checkpoints.index import DESCRIPTION
+from meltpoint.checkpoints.index import describe as describe_checkpoint
+from meltpoint.checkpoints.io import Reader, Writer, copy_companions
+from meltpoint.checkpoints.linears import Before, describe
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.model import empty_model
+
+
+@contextlib.contextmanager
+def plain(source: Path, place: Path, compute: Compute) -> Iterator[Path]:
+    """The checkpoint itself if a library can read it as it is; else a decoded copy, for a while.
+
+    The copy is made at `place`: of weights that are packed, or stored by other names than the model's.
+    """
+    if format_of(source) is None and Parts(source, compute).stored_by_their_names():
+        yield source
+        return
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    try:
+        write_plain(source, place, compute)
+        yield place
+    finally:
+        shutil.rmtree(place)
+
+
+def write_plain(source: Path, target: Path, compute: Compute) -> None:
+    """Writes a checkpoint's decoded weights as a plain one, block by block."""
+    parts = Parts(source, compute)
+    writer = Writer(target, len(parts.blocks) + 1)
+    for names in (parts.others, *parts.blocks):
+        writer.write(parts.reader.read(names))
+    writer.finish()
+    copy_companions(source, target, compute.dtype)
+    shutil.copyfile(source / DESCRIPTION, target / DESCRIPTION)
+
+
+def compare(source: Path, target: Path, compute: Compute) -> dict[str, dict]:
+    """What has become of each of the decoder's linears (`meltpoint.checkpoints.linears.describe`).
+
+    Raises MeltpointError for one that is not quantised.
+    """
+    before, after = Parts(source, compute), Parts(target, compute)
+    earlier = describe_checkpoint(source).get("layers") or {}
+    return {
+        name: _compare(name, before.reader, after.reader, earlier.get(name, {}))
+        for name in before.linears
+    }
+
+
+def _compare(name: str, before: Reader, after: Reader, earlier: dict) -> dict:
+    key = f"{name}.weight"
+    packed = after.packed(key)
+    if packed is None:
+        raise MeltpointError(f"{after.folder}: {name} was left unquantised by the library")
+    return describe(packed[0], Before(before.read([key])[key], earlier), packed[1])
+
+
+class Parts:
+    """The names of a checkpoint's parameters, block by block, and what reads them."""
+
+    def __init__(self, folder: Path, compute: Compute) -> None:
+        model = empty_model.build(folder, compute.torch_dtype)
+        self.reader = Reader(folder, compute.torch_dtype, compute.torch_device)
+        self.reader.tie(empty_model.tied_names(model))
+        name, blocks = empty_model.decoder_blocks(model)
+        self.names = empty_model.parameters_of(model, model, "")
+        self.others = [n for n in self.names if not n.startswith(f"{name}.")]
+        self.blocks = [
+            empty_model.parameters_of(model, block, f"{name}.{i}") for i, block in enumerate(blocks)
+        ]
+        self.linears = [
+            f"{name}.{i}.{n}" for i, b in enumerate(blocks) for n in empty_model.linears(b)
+        ]
+
+    def stored_by_their_names(self) -> bool:
+        return all(self.reader.key(name) == name for name in self.names)

@@ -1,0 +1,38 @@
+"""A whole model from a checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from meltpoint.checkpoints.io import Reader
+from meltpoint.model import empty_model
+
+
+def load(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """The model of a checkpoint, ready to run, in evaluation mode.
+
+    Weights that a quantization library has packed are decoded; where its kernels quantise activations
+    too, so do these linears.
+
+    Raises MeltpointError for a checkpoint that is incomplete, does not fit its config, or holds
+    weights that are not finite.
+    """
+    model = empty_model.build(folder, dtype)
+    empty_model.move_buffers(model, device)
+    reader = Reader(folder, dtype, device)
+    reader.tie(empty_model.tied_names(model))
+    empty_model.fill(model, reader.read(empty_model.parameters_of(model, model, "")))
+    model.tie_weights()
+    if reader.format is not None and (inputs := reader.format.inputs()):
+        quantize_inputs(model, reader, inputs)
+    return model
+
+
+def quantize_inputs(model: PreTrainedModel, reader: Reader, inputs: Callable) -> None:
+    """Puts what a format does to activations in front of each linear that is stored in it."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and reader.parts(f"{name}.weight"):
+            module.register_forward_pre_hook(lambda _, given: (inputs(given[0]), *given[1:]))

@@ -1,0 +1,58 @@
+"""The figure of partial dependence: accuracy by method, length and samples."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from meltpoint.analysis.parameter_search import FACTORS
+from meltpoint.figures.style import MARKERS, PALETTE, RC
+from meltpoint.figures.tooltips import note
+from meltpoint.published.parameter_search.scatter import WIDTH, draw_stderr
+
+AXES = {
+    "method": "method",
+    "seq_len": "calibration length (tokens)",
+    "num_samples": "calibration samples",
+}
+
+
+def draw_dependence(found: pd.DataFrame, stderr: float) -> Figure:
+    """Partial dependence by factor: a line per model with its interval; one run's noise beside it."""
+    models = found["model"].unique()
+    with mpl.rc_context(RC):
+        figure = Figure((WIDTH, 2.7), layout="constrained")
+        axes = figure.subplots(1, len(FACTORS), sharey=True)
+        for ax, factor in zip(axes, FACTORS, strict=True):
+            own = found[found["factor"] == factor]
+            for place, model in enumerate(models):
+                offset = 0.08 * (place - (len(models) - 1) / 2)
+                draw_line(ax, own[own["model"] == model], PALETTE[place], MARKERS[place], offset)
+            levels = own["level"].unique()
+            ax.set_xticks(range(len(levels)), levels)
+            ax.set_xlim(-0.4, len(levels) - 0.6)
+            ax.set_xlabel(AXES[factor])
+        axes[0].set_ylabel("mean accuracy (%)")
+        draw_stderr(axes[-1], 100 * stderr)
+        handles = [
+            Line2D([], [], color=PALETTE[i], marker=MARKERS[i], label=model)
+            for i, model in enumerate(models)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def draw_line(ax: Axes, own: pd.DataFrame, color: str, marker: str, offset: float) -> None:
+    x, mean = np.arange(len(own)) + offset, 100 * own["mean"]
+    error = [mean - 100 * own["low"], 100 * own["high"] - mean]
+    ordered = own["factor"].iloc[0] != "method"
+    style = {"color": color, "marker": marker, "elinewidth": 0.8, "capsize": 1.5, "zorder": 4}
+    ax.errorbar(x, mean, yerr=error, linestyle="-" if ordered else "none", **style)
+    texts = [
+        f"{row.model}, {row.level}\naccuracy {100 * row.mean:.2f} %\n"
+        f"95 % interval {100 * row.low:.2f} to {100 * row.high:.2f}"
+        for row in own.itertuples()
+    ]
+    note(ax, x, mean, texts)

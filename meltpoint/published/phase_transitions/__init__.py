@@ -1,0 +1,1 @@
+"""The study of phase transitions: its tables, figures and transition points."""

@@ -1,0 +1,191 @@
+"""The study: the one source of its schema, its defaults and its reference page."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from meltpoint.errors import MeltpointError
+from meltpoint.study.outputs import Figure, Table
+from meltpoint.study.sections import (
+    BuiltinCorpus,
+    Chains,
+    ComputeSection,
+    DrawnCalibration,
+    GivenCalibration,
+    HubCorpus,
+    HubModel,
+    LocalCorpus,
+    LocalModel,
+    Name,
+    PerplexityEvaluation,
+    Section,
+    SizeEvaluation,
+    SpeedEvaluation,
+    Sweep,
+    TokenCorpus,
+    TrainedModel,
+)
+from meltpoint.text import did_you_mean
+
+
+def _by_key(*keys: str):
+    """Tells the members of a union apart by the key that only they have."""
+
+    def tag(value: Any) -> str | None:
+        have = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+        return next((key for key in keys if key in have), None)
+
+    expected = " or ".join(keys)
+    return Discriminator(
+        tag,
+        custom_error_type="kind",
+        custom_error_message=f"needs one of the keys {expected}",
+    )
+
+
+Model = Annotated[
+    Annotated[TrainedModel, Tag("train")]
+    | Annotated[HubModel, Tag("hub")]
+    | Annotated[LocalModel, Tag("path")],
+    _by_key("train", "hub", "path"),
+]
+Corpus = Annotated[
+    Annotated[BuiltinCorpus, Tag("builtin")]
+    | Annotated[HubCorpus, Tag("hub")]
+    | Annotated[LocalCorpus, Tag("path")]
+    | Annotated[TokenCorpus, Tag("tokens")],
+    _by_key("builtin", "hub", "path", "tokens"),
+]
+Calibration = Annotated[
+    Annotated[DrawnCalibration, Tag("corpus")] | Annotated[GivenCalibration, Tag("windows")],
+    _by_key("corpus", "windows"),
+]
+Evaluation = Annotated[
+    Annotated[PerplexityEvaluation, Tag("perplexity")]
+    | Annotated[SizeEvaluation, Tag("size")]
+    | Annotated[SpeedEvaluation, Tag("speed")],
+    _by_key("perplexity", "size", "speed"),
+]
+
+
+# Folders of results/ that all studies share.
+TAKEN = {"models": "the base checkpoints", "published": "the published results"}
+
+
+class StudyConfig(Section):
+    """A study: models, texts, measurements, what to sweep, what to draw."""
+
+    study: Name = Field(description="its name: the folder below results/")
+    models: dict[Name, Model] = Field(min_length=1, description="base checkpoints, by name")
+    corpora: dict[Name, Corpus] = Field(default_factory=dict, description="texts, by name")
+    calibrations: dict[Name, Calibration] = Field(
+        default_factory=dict, description="the tokens that a method may look at, by name"
+    )
+    evaluations: dict[Name, Evaluation] = Field(min_length=1, description="measurements, by name")
+    sweeps: dict[Name, Sweep] = Field(default_factory=dict, description="by name")
+    chains: dict[Name, Chains] = Field(
+        default_factory=dict, description="groups of chains, by name"
+    )
+    tables: dict[Name, Table] = Field(default_factory=dict, description="by name")
+    figures: dict[Name, Figure] = Field(default_factory=dict, description="by name")
+    compute: ComputeSection = Field(
+        default_factory=ComputeSection, description="where and how jobs compute"
+    )
+    keep_checkpoints: Literal["all", "prefixes"] = Field(
+        "all",
+        description="`all`, or `prefixes`: a checkpoint on which nothing builds is deleted as soon "
+        "as it is evaluated; a new evaluation then makes it again",
+    )
+
+    @field_validator("study")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in TAKEN:
+            raise ValueError(f"results/{name} holds {TAKEN[name]}: give the study another name")
+        return name
+
+    @model_validator(mode="after")
+    def _references(self):
+        names = {"corpus": self.corpora, "model": self.models, "evaluation": self.evaluations}
+        groups = {**self.sweeps, **self.chains}
+        if both := sorted(set(self.sweeps) & set(self.chains)):
+            raise ValueError(f"chains.{both[0]}: a sweep has the same name")
+        for key, kind, name in self._named():
+            if name not in (known := names.get(kind, groups)):
+                raise ValueError(f"{key}: undefined {kind} {name!r}{did_you_mean(name, known)}")
+        for key, section, name in self._drawn(groups):
+            if name not in section.evaluations:
+                raise ValueError(
+                    f"{key} is not evaluated on {name!r}{did_you_mean(name, section.evaluations)}"
+                )
+        return self
+
+    def _named(self):
+        """Every place where the study names one of its own parts: (key, kind, name)."""
+        for name, calibration in self.calibrations.items():
+            if isinstance(calibration, DrawnCalibration):
+                yield f"calibrations.{name}.corpus", "corpus", calibration.corpus
+        for name, evaluation in self.evaluations.items():
+            if isinstance(evaluation, PerplexityEvaluation):
+                yield f"evaluations.{name}.perplexity", "corpus", evaluation.perplexity
+        for kind in ("sweeps", "chains"):
+            for name, section in getattr(self, kind).items():
+                yield from ((f"{kind}.{name}.models", "model", m) for m in section.models)
+                yield from (
+                    (f"{kind}.{name}.evaluations", "evaluation", e) for e in section.evaluations
+                )
+        for kind in ("tables", "figures"):
+            for name, part in getattr(self, kind).items():
+                yield f"{kind}.{name}.of", "sweep or group of chains", part.of
+
+    def _drawn(self, groups):
+        """Every evaluation that is shown: (where and of what, the sweep or chains, its name)."""
+        for kind in ("tables", "figures"):
+            for name, part in getattr(self, kind).items():
+                for shown in part.evaluations:
+                    axes = ("value", *(("x", "y") if kind == "figures" else ()))
+                    axis = next((a for a in axes if getattr(part, a) == shown), "value")
+                    yield f"{kind}.{name}.{axis}: {part.of}", groups[part.of], shown
+
+
+def load(raw: dict, source: str) -> StudyConfig:
+    """The study of a YAML file's content; `source` is the file's name, for the message.
+
+    Raises MeltpointError with one sentence that names the first key that is wrong.
+    """
+    try:
+        return StudyConfig.model_validate(raw)
+    except ValidationError as error:
+        raise MeltpointError(f"{source}: {_sentence(error.errors()[0])}") from None
+
+
+UNIONS = {"models", "corpora", "calibrations", "evaluations"}
+
+
+def _sentence(error: dict) -> str:
+    key = _key(error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{key}: there is no such key"
+    if error["type"] == "missing":
+        return f"{key}: this key is needed"
+    message = error["msg"].removeprefix("Value error, ")
+    given = error.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{key}: {message}{shown}" if key else message
+
+
+def _key(location: tuple) -> str:
+    """The key as it stands in the study: pydantic adds which member of a union it tried."""
+    parts = [str(part) for part in location if part != "[key]"]
+    if parts and parts[0] in UNIONS:
+        del parts[2:3]
+    if parts[:2] == ["compute", "batch"]:
+        del parts[2:]
+    return ".".join(parts)

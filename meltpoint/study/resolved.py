@@ -1,0 +1,224 @@
+"""A study worked out: its chains in their one spelling, its cells, and what each is made from."""
+
+import itertools
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from meltpoint import methods
+from meltpoint.chain import (
+    DENSE,
+    Level,
+    Step,
+    parse_chain,
+    parse_level,
+    parse_step,
+    spell,
+    spell_chain,
+)
+from meltpoint.errors import MeltpointError, at
+from meltpoint.study import output_checks
+from meltpoint.study.config import StudyConfig
+from meltpoint.study.sections import (
+    DrawnCalibration,
+    GivenCalibration,
+    LocalCorpus,
+    LocalModel,
+    PerplexityEvaluation,
+    TokenCorpus,
+)
+from meltpoint.text import did_you_mean
+
+Cell = tuple[str, str, str]
+
+
+class Study:
+    """A study's config and the folder that its paths are relative to.
+
+    Raises MeltpointError, naming the key, for an unknown method or setting, a level that no method
+    of that kind takes, a chain that does not parse, an undefined calibration, or a missing file.
+    """
+
+    def __init__(self, config: StudyConfig, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        self.groups = {**config.sweeps, **config.chains}
+        self._chains: dict[str, tuple[Step, ...]] = {DENSE: ()}
+        self._of_group = {
+            **{name: self._sweep(f"sweeps.{name}", s) for name, s in config.sweeps.items()},
+            **{name: self._listed(f"chains.{name}", c) for name, c in config.chains.items()},
+        }
+        self._check_files()
+        output_checks.check(self)
+
+    def chains(self, group: str) -> list[str]:
+        """A group's chains in their canonical spelling, in the order of the study."""
+        return list(self._of_group[group])
+
+    def steps(self, chain: str) -> tuple[Step, ...]:
+        """The steps of one of the study's chains, or of a prefix of one."""
+        return self._chains.get(chain) or parse_chain(chain)
+
+    def cells(self, group: str, evaluation: str | None = None) -> list[Cell]:
+        """A group's cells (model, chain, evaluation), dense first, of one evaluation or of all."""
+        section = self.groups[group]
+        evaluations = section.evaluations if evaluation is None else [evaluation]
+        chains = dict.fromkeys([DENSE, *self.chains(group)])
+        return list(itertools.product(section.models, chains, evaluations))
+
+    @cached_property
+    def all_cells(self) -> list[Cell]:
+        """Every cell of the study, once."""
+        return list(dict.fromkeys(cell for group in self.groups for cell in self.cells(group)))
+
+    @cached_property
+    def checkpoints(self) -> list[tuple[str, str]]:
+        """Every checkpoint (model, chain) that the cells need, prefixes included, dense left out."""
+        found = {
+            (model, spell_chain(self.steps(chain)[:n]))
+            for model, chain, _ in self.all_cells
+            for n in range(1, len(self.steps(chain)) + 1)
+        }
+        return sorted(found)
+
+    @cached_property
+    def prefixes(self) -> set[tuple[str, str]]:
+        """The checkpoints (model, chain) on which others build."""
+        return {(m, spell_chain(self.steps(chain)[:-1])) for m, chain in self.checkpoints}
+
+    def settings(self, step: Step) -> dict:
+        """A step's resolved settings; `windows` says what the calibration's tokens are."""
+        method = methods.find(step.method)
+        settings = method.settings(step).model_dump(mode="json")
+        if method.calibrated(step):
+            settings["windows"] = self.windows(settings)
+        return settings
+
+    def windows(self, settings: dict) -> dict:
+        """The calibration that a calibrated method's settings ask for, as a recipe."""
+        calibration = self.config.calibrations[settings["calibration"]]
+        if isinstance(calibration, GivenCalibration):
+            return {"file": str(calibration.windows)}
+        changes = {k: settings[k] for k in ("samples", "length", "seed") if settings[k] is not None}
+        return {**calibration.model_dump(mode="json"), **changes}
+
+    def path(self, path: Path) -> Path:
+        """A path of the study, seen from the working directory."""
+        return path if path.is_absolute() else self.folder / path
+
+    # --- reading sweeps and chains -----------------------------------------------------------
+
+    def _sweep(self, key: str, sweep) -> list[str]:
+        return list(dict.fromkeys(self._register((step,)) for step in self._product(key, sweep)))
+
+    def _product(self, key: str, sweep) -> list[Step]:
+        """The steps of a sweep, or of a stage of chains."""
+        bases = [self._step(f"{key}.methods", text) for text in sweep.methods]
+        known = {f for base in bases for f in methods.find(base.method).settings_class.model_fields}
+        for setting in sweep.settings:
+            if setting not in known:
+                raise MeltpointError(
+                    f"{key}.settings: none of its methods has a setting "
+                    f"{setting!r}{did_you_mean(setting, known)}"
+                )
+        levels = [at(f"{key}.levels", parse_level, level) for level in sweep.levels]
+        return [s for base in bases for s in self._expand(key, base, levels, sweep.settings)]
+
+    def _step(self, key: str, text: str) -> Step:
+        step = at(key, parse_step, text)
+        at(key, methods.find, step.method)
+        if step.level is not None:
+            raise MeltpointError(f"{key}: {text!r}: levels stand under `levels`")
+        return step
+
+    def _expand(
+        self, key: str, base: Step, levels: list[Level], settings: dict[str, list]
+    ) -> Iterator[Step]:
+        method = methods.find(base.method)
+        own = {k: v for k, v in settings.items() if k in method.settings_class.model_fields}
+        if method.levels and not levels:
+            raise MeltpointError(f"{key}.levels: {method.name} needs levels")
+        for level in levels if method.levels else [None]:
+            for values in itertools.product(*own.values()):
+                chosen = dict(zip(own, map(spell, values), strict=True))
+                overrides = tuple(sorted({**dict(base.overrides), **chosen}.items()))
+                yield self._canonical(key, Step(base.method, level, overrides))
+
+    def _listed(self, key: str, section) -> list[str]:
+        parsed = (at(f"{key}.chains", parse_chain, text) for text in section.chains)
+        chains = [tuple(self._canonical(f"{key}.chains", s) for s in steps) for steps in parsed]
+        chains += self._staged(f"{key}.stages", section.stages)
+        return list(dict.fromkeys(map(self._register, chains)))
+
+    def _staged(self, key: str, stages: list) -> Iterator[tuple[Step, ...]]:
+        """A chain for each choice of a step from each stage, or of none where one may be skipped."""
+        options = [
+            [*([None] if stage.skip else []), *self._product(f"{key}.{n}", stage)]
+            for n, stage in enumerate(stages)
+        ]
+        chains = (tuple(filter(None, steps)) for steps in itertools.product(*options))
+        return filter(None, chains)
+
+    def _canonical(self, key: str, step: Step) -> Step:
+        method = at(key, methods.find, step.method)
+        at(key, method.check_level, step.level)
+        step = at(key, method.canonical, step)
+        if method.calibrated(step):
+            self._check_calibration(key, method.settings(step))
+        return step
+
+    def _check_calibration(self, key: str, settings) -> None:
+        known = self.config.calibrations
+        if settings.calibration not in known:
+            raise MeltpointError(
+                f"{key}: undefined calibration {settings.calibration!r}"
+                f"{did_you_mean(settings.calibration, known)}"
+            )
+        calibration = known[settings.calibration]
+        changed = [k for k in ("samples", "length", "seed") if getattr(settings, k) is not None]
+        if isinstance(calibration, GivenCalibration) and changed:
+            raise MeltpointError(
+                f"{key}: {changed[0]} cannot be set: the calibration {settings.calibration!r} is "
+                "given as windows"
+            )
+        if isinstance(calibration, DrawnCalibration):
+            corpus = self.config.corpora[calibration.corpus]
+            if isinstance(corpus, TokenCorpus) and calibration.sampling == "documents":
+                raise MeltpointError(
+                    f"calibrations.{settings.calibration}.sampling: {calibration.corpus} is given "
+                    "as tokens, which have no documents: use sampling: stream"
+                )
+
+    def _register(self, steps: tuple[Step, ...]) -> str:
+        chain = spell_chain(steps)
+        self._chains[chain] = steps
+        return chain
+
+    # --- files ---------------------------------------------------------------------------------
+
+    def _check_files(self) -> None:
+        for key, path in self._files():
+            place, folder = self.path(path), key.startswith("models.")
+            if not place.exists():
+                raise MeltpointError(
+                    f"{key}: {path} does not exist (paths are relative to the study's file, in "
+                    f"{self.folder})"
+                )
+            if place.is_dir() != folder:
+                found = "a file, a folder is needed" if folder else "a folder, a file is needed"
+                raise MeltpointError(f"{key}: {path} is {found}")
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        for name, model in self.config.models.items():
+            if isinstance(model, LocalModel):
+                yield f"models.{name}.path", model.path
+        for name, corpus in self.config.corpora.items():
+            if isinstance(corpus, LocalCorpus):
+                yield f"corpora.{name}.path", corpus.path
+            if isinstance(corpus, TokenCorpus):
+                yield f"corpora.{name}.tokens", corpus.tokens
+        for name, calibration in self.config.calibrations.items():
+            if isinstance(calibration, GivenCalibration):
+                yield f"calibrations.{name}.windows", calibration.windows
+
+    def perplexity(self, evaluation: str) -> bool:
+        return isinstance(self.config.evaluations[evaluation], PerplexityEvaluation)

@@ -1,0 +1,213 @@
+"""The sections of a study: what each of its keys may say, with defaults and descriptions."""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from meltpoint.demo.training_settings import Recipe
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Revision = Annotated[
+    str, StringConstraints(pattern=r"^([0-9a-f]{40}|refs/(pr/\d+|convert/parquet))$")
+]
+
+
+class Section(BaseModel):
+    """A part of the study: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainedModel(Section):
+    """A model that the workflow trains itself, offline: the demo."""
+
+    train: Recipe = Field(description="the training's settings; `{}` for the defaults")
+
+
+class HubModel(Section):
+    """A model of the Hugging Face hub, linked from the hub's cache."""
+
+    hub: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", description="the repository, `owner/name`")
+    revision: Revision = Field(
+        description="the commit (40 digits), or `refs/pr/N` where only that one has safetensors"
+    )
+
+
+class LocalModel(Section):
+    """A Hugging Face folder on this machine, linked."""
+
+    path: Path = Field(description="the folder, relative to the study's file")
+
+
+class BuiltinCorpus(Section):
+    """Text that every Python has: the standard library's docstrings and help topics."""
+
+    builtin: Literal["python-docs"] = Field(description="the corpus")
+    split: Literal["train", "test"] = Field(description="split by source file")
+    join: str = Field("\n\n", description="what stands between two documents in the stream")
+
+
+class HubCorpus(Section):
+    """A data set of the Hugging Face hub."""
+
+    hub: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", description="the data set, `owner/name`")
+    revision: Revision = Field(description="the commit (40 digits), or `refs/convert/parquet`")
+    config: str | None = Field(None, description="the data set's configuration")
+    data_files: str | None = Field(None, description="a file of it, such as one shard of C4")
+    split: str = Field(description="train, validation, test; slices such as `train[:1%]` work")
+    field: str = Field("text", description="the column that holds the text")
+    join: str = Field("\n\n", description="what stands between two documents in the stream")
+
+
+class LocalCorpus(Section):
+    """A text file (one document, or one a line), .jsonl or .json."""
+
+    path: Path = Field(description="the file, relative to the study's file")
+    field: str = Field("text", description="the key that holds the text, in .jsonl and .json")
+    lines: Literal["keep", "strip"] | None = Field(
+        None,
+        description="in a text file: unset, it is one document; `strip`, each line is one, without "
+        "its ends (Penn Treebank); `keep`, each line is one, with its newline, and blank lines are "
+        "empty (WikiText as its data set has it)",
+    )
+    documents: str | None = Field(
+        None,
+        pattern=r"^\d*:\d*$",
+        description="which documents, as a slice counted from 0: `700:` leaves out the first 700",
+    )
+    join: str = Field("\n\n", description="what stands between two documents in the stream")
+
+
+class TokenCorpus(Section):
+    """Integers that are tokens already, used as they are."""
+
+    tokens: Path = Field(description="a .npy file, relative to the study's file")
+
+
+class DrawnCalibration(Section):
+    """Calibration windows drawn from a corpus as the official loaders draw them."""
+
+    corpus: Name = Field(description="one of the study's corpora")
+    samples: int = Field(128, ge=1, description="how many windows")
+    length: int = Field(2048, ge=2, description="tokens of a window")
+    seed: int = Field(0, ge=0, description="of the draw")
+    sampling: Literal["stream", "documents"] = Field(
+        "stream",
+        description="`stream`: starts drawn anywhere in the joined corpus (WikiText, PTB); "
+        "`documents`: a document is drawn, then a start in it (C4)",
+    )
+
+
+class GivenCalibration(Section):
+    """Calibration windows that are tokens already, used as they are."""
+
+    windows: Path = Field(description="a .npy file of integers [samples, length]")
+
+
+class PerplexityEvaluation(Section):
+    """Perplexity over the non-overlapping windows of a corpus."""
+
+    kind: ClassVar[str] = "perplexity"
+    perplexity: Name = Field(description="one of the study's corpora")
+    window: int = Field(ge=2, description="tokens of a window")
+    windows: int | None = Field(None, ge=2, description="the first so many only; unset: all")
+    scoring: Literal["all", "llama.cpp"] = Field(
+        "all",
+        description="`all` predicted tokens, as the pruning and quantization papers have it; "
+        "`llama.cpp`: those of the second half of each window, which begins with the "
+        "beginning-of-text token, with that program's ± (a column of its own: never compare the two)",
+    )
+
+
+class SizeEvaluation(Section):
+    """What the checkpoint weighs; all four counts are in the cell, this one is its value."""
+
+    kind: ClassVar[str] = "size"
+    size: Literal["bits_per_weight", "parameters", "nonzeros", "bytes"] = Field(
+        description="which count is the cell's value"
+    )
+
+
+class SpeedEvaluation(Section):
+    """How fast a checkpoint runs in the program it is meant for, one sequence at a time.
+
+    All four measurements are in the cell, this one is its value.
+    """
+
+    kind: ClassVar[str] = "speed"
+    speed: Literal[
+        "generated_tokens_per_second", "prompt_tokens_per_second", "load_seconds", "peak_memory"
+    ] = Field(description="which measurement is the cell's value")
+    prompt: int = Field(512, ge=1, description="tokens that are read at once")
+    generated: int = Field(128, ge=1, description="tokens that are then made one by one")
+    runs: int = Field(5, ge=2, description="after one to warm up: the median is taken")
+
+
+class OfModels(Section):
+    """What is done to some of the study's models."""
+
+    models: list[Name] = Field(min_length=1, description="of the study's models")
+
+
+class Product(Section):
+    """The product of methods, levels and settings."""
+
+    methods: list[str] = Field(
+        min_length=1, description="names, with settings where they differ: `sparsegpt,blocksize=64`"
+    )
+    levels: list[Any] = Field(
+        default_factory=list, description='0.5, "2:4" (in quotes), 4bit, q4_k_m'
+    )
+    settings: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="any setting of the methods: all combinations; a method without the setting "
+        "is run once",
+    )
+
+
+class Sweep(Product, OfModels):
+    """The product of models, methods, levels and settings: one line of config, many cells."""
+
+    evaluations: list[Name] = Field(min_length=1, description="of the study's evaluations")
+
+
+class Stage(Product):
+    """One step of many chains: any of its methods at any of its levels."""
+
+    skip: bool = Field(True, description="whether there are chains without it too")
+
+
+class Chains(OfModels):
+    """Chains written out, `wanda@0.5+sparsegpt@0.7`, or the product of stages."""
+
+    chains: list[str] = Field(default_factory=list, description="steps joined by `+`")
+    stages: list[Stage] = Field(
+        default_factory=list,
+        description="what is done first, then, and so on: a chain for each choice of a step from "
+        "each stage, and for each without some of them (`skip`)",
+    )
+    evaluations: list[Name] = Field(min_length=1, description="of the study's evaluations")
+
+    @model_validator(mode="after")
+    def _holds_chains(self) -> Self:
+        if not self.chains and not self.stages:
+            raise ValueError("write chains out under `chains`, or give their `stages`")
+        return self
+
+
+class ComputeSection(Section):
+    """Where and how jobs compute. Of these only `dtype` makes a cell stale."""
+
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$",
+        description="`auto` (an accelerator if there is one), `cpu`, `cuda`, `cuda:1`",
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="in which weights are computed with and stored"
+    )
+    threads: int = Field(1, ge=1, description="of a job on the CPU, whatever --cores is")
+    batch: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="windows that run together; `auto` is chosen by the device"
+    )

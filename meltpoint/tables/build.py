@@ -1,0 +1,68 @@
+"""Tables as CSV for machines, Markdown and LaTeX (booktabs) for readers."""
+
+import pandas as pd
+
+from meltpoint.analysis.levels import level_key
+from meltpoint.analysis.rows import LABELS, average_over, row_names
+from meltpoint.tables import by_evaluation, by_level
+from meltpoint.tables.entries import Notes
+from meltpoint.tables.markup import Table, to_latex, to_markdown
+
+__all__ = ["Table", "build", "to_csv", "to_latex", "to_markdown"]
+
+CSV_COLUMNS = [
+    *(*LABELS, "level", "evaluation", "metric", "unit", "value", "stderr", "difference"),
+    *("difference_stderr", "requested", "achieved", "status", "reason", "source"),
+]
+LAYOUTS = {"level": by_level.lay_out, "evaluation": by_evaluation.lay_out}
+SOURCES = "resources/published/README.md"
+ACHIEVED = "small: the achieved sparsity of the decoder's linear layers"
+
+
+def build(frame: pd.DataFrame, spec, published: pd.DataFrame | None = None) -> Table:
+    """The table of `spec` (`meltpoint.study.sections.Table`) from a tidy frame.
+
+    Rows are methods, by settings and by model where these vary; columns are levels in their natural
+    order behind the dense value, or evaluations. Best and second are marked per model and column,
+    after rounding. Of the `published` cells those of the methods, or models, that `spec.beside` names
+    stand beside the rows that it names, with the difference.
+    """
+    cells = frame[frame["evaluation"].isin(spec.evaluations)].reset_index(drop=True)
+    if spec.over:
+        cells = average_over(cells, spec.over)
+    cells = arrange(row_names(cells, spec.labels), spec.order)
+    notes = Notes()
+    labels, heads, rows = LAYOUTS[spec.columns](cells, spec, notes, published)
+    return Table(spec.caption, labels, heads, rows, notes.by_letter, remarks(rows, spec), cells)
+
+
+def remarks(rows, spec) -> list[str]:
+    """What is said of the whole table, below it."""
+    small = any(printed.small for _, entries in rows for printed in entries)
+    said = [ACHIEVED] if small else []
+    if spec.over:
+        deviation = "; ±: standard deviation (dense: its standard error)" if spec.error else ""
+        said.append(f"means over {spec.over}{deviation}")
+    if spec.beside:
+        said.append(f"published: {spec.published} (its model, text and window: {SOURCES})")
+    return [*said, *spec.footnotes]
+
+
+def arrange(cells: pd.DataFrame, order: list[str]) -> pd.DataFrame:
+    """Cells by model as they come, dense first, methods as ordered and then as they come."""
+    methods = [*order, *(m for m in cells["row"].unique() if m not in order)]
+    keys = pd.DataFrame(index=cells.index)
+    keys["model"] = pd.factorize(cells["model"])[0]
+    keys["method"] = cells["row"].map(methods.index).where(cells["chain"] != "dense", -1)
+    keys["settings"] = pd.factorize(cells["settings"])[0]
+    keys["level"] = cells["level"].map(level_key)
+    return cells.loc[keys.sort_values(list(keys)).index]
+
+
+def to_csv(table: Table) -> str:
+    """One row per cell, in the table's order, at full precision; a NaN that was measured is nan."""
+    extra = [column for column in ("count",) if column in table.cells]
+    cells = table.cells[[*CSV_COLUMNS, *extra]].copy()
+    undefined = (cells["status"] == "ok") & cells["value"].isna()
+    cells["value"] = cells["value"].astype(object).where(~undefined, "nan")
+    return cells.to_csv(index=False, lineterminator="\n")

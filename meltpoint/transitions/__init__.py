@@ -1,0 +1,1 @@
+"""Transition points: curves are fitted, compared, and given intervals."""

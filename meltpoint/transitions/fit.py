@@ -1,0 +1,197 @@
+"""Transition points: where the perplexity of a curve turns from gradual loss into collapse.
+
+Three forms compete by AICc on log perplexity (`meltpoint.transitions.forms`): the published power law,
+the same with a dense limit, and smooth curves without a transition. Where a smooth one wins no
+transition is claimed. s0 depends on the form, so both forms' values are kept beside the chosen one.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from meltpoint.transitions.forms import GRADUAL, PARAMETERS, DenseLimit, PowerLaw, evaluate
+from meltpoint.transitions.intervals import Fit, fit, interval, smooth_p
+from meltpoint.transitions.points import Points, dense_of, points_of, sweeps
+from meltpoint.transitions.smooth_forms import BEND, Polynomial, Stretched, Unbroken
+
+FORMS = ("power law", "dense limit", "smooth")
+PUBLISHED_FORM = ("power law",)
+# A transition is claimed where curves drawn from the best smooth fit look broken more rarely than
+# this. AICc alone would pass 10 to 20 % of noisy smooth curves for broken on 17 levels and more (s0
+# is no regular parameter), and on 8 levels it would call a curve smooth that misses by half.
+SIGNIFICANCE = 0.01
+# AICc up to which a second form with a transition has any support (Burnham and Anderson 2002):
+# the interval then covers the choice between the two.
+SUPPORT = 10.0
+POWERS = ((1,), (1, 2))
+GROUP = ("model", "method", "settings", "evaluation")
+COLUMNS = [
+    *("family", "method", "s0_published", "s0", "s0_low", "s0_high", "form", "warning"),
+    *("model", "settings", "evaluation", *PARAMETERS, "ppl_at_s0"),
+    *("aicc", "aicc_runner_up", "rmse_log", "points", "p_smooth"),
+    *("s0_power_law", "s0_dense_limit"),
+]
+
+
+def fit_curves(
+    frame: pd.DataFrame,
+    group: Sequence[str] = GROUP,
+    forms: Sequence[str] = FORMS,
+    published: Mapping[str, float] | None = None,
+    draws: int = 300,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row per curve: the columns `COLUMNS`, with NaN for what a curve does not have.
+
+    frame: cells of perplexity; only numeric sparsities enter a fit, the dense value as its limit.
+    forms: those that compete; `PUBLISHED_FORM` alone gives what compares with published points.
+    published: s0 by method, for the column `s0_published`.
+    s0_low, s0_high: the 95 % interval of s0 under the chosen form, and under the other one with a
+    transition where AICc cannot tell them apart (`SUPPORT`).
+    """
+    rows = []
+    for keys, cells in sweeps(frame).groupby(list(group), sort=False, dropna=False):
+        row = dict(zip(group, keys, strict=True)) | {"family": cells["kind"].iloc[0]}
+        row["s0_published"] = (published or {}).get(row["method"], np.nan)
+        rows.append(row | fit_points(points_of(cells, dense_of(frame, cells)), forms, draws, seed))
+    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+
+
+def predict(row, s) -> np.ndarray:
+    """Perplexity of the fitted curve of a row of `fit_curves` at sparsities s; NaN without a fit."""
+    return evaluate(row["form"], s, *(row[name] for name in ("s0", *PARAMETERS)))
+
+
+def candidates(name: str, dense: float | None) -> list:
+    """The variants of a form: without and with the quadratic term, or the two smooth curves."""
+    if name == "power law":
+        return [PowerLaw(powers) for powers in POWERS]
+    if name == "dense limit":
+        return [DenseLimit(powers, dense) for powers in POWERS]
+    cubics = [Polynomial(powers, dense) for powers in ((1, 3), (2, 3), (1, 2, 3))]
+    smooth = [Stretched(dense), Polynomial((1, 2), dense, monotone=False), *cubics]
+    return [*smooth, Unbroken(dense), Unbroken(zero=True)]
+
+
+def fit_points(points: Points, forms: Sequence[str] = FORMS, draws: int = 300, seed: int = 0):
+    """The fitted part of a row of `fit_curves` for the points of one curve, as a dict."""
+    data = points.s, points.y, points.weights
+    fits = {name: least([fit(c, *data) for c in candidates(name, points.dense)]) for name in FORMS}
+    p = smooth_test(fits, forms, points, draws, seed)
+    best = choose(fits, forms, p)
+    rivals = [fits[name] for name in forms if supported(fits[name], best)]
+    ends = hull([interval(rival, *data, draws=draws, seed=seed) for rival in rivals])
+    row = describe(best, points) | {"s0_low": ends[0], "s0_high": ends[1], "p_smooth": p}
+    row |= {f"s0_{name.replace(' ', '_')}": place(fits[name]) for name in FORMS[:2]}
+    others = [f.aicc for name, f in fits.items() if f and f is not best and name in forms]
+    row["aicc_runner_up"] = min(others, default=np.nan)
+    return row | {"warning": "; ".join(warnings(best, fits, points, ends))}
+
+
+def choose(fits: Mapping[str, Fit | None], forms: Sequence[str], p: float) -> Fit | None:
+    """The fit of least AICc among those with a transition, or the smooth one if it explains all."""
+    broken = least([fits[name] for name in forms if name != "smooth"])
+    if "smooth" not in forms or (broken and p <= SIGNIFICANCE):
+        return broken
+    return fits["smooth"] or broken
+
+
+def smooth_test(fits, forms, points: Points, draws: int, seed: int) -> float:
+    """`smooth_p` of the points of a curve; NaN where it is not asked for or cannot be said."""
+    broken = [c for name in forms if name != "smooth" for c in candidates(name, points.dense)]
+    data = points.s, points.y, points.weights
+    if "smooth" not in forms or not fits["smooth"] or min(c.count for c in broken) > len(points.s):
+        return np.nan
+    smooth = candidates("smooth", points.dense)
+    # Fewer draws could not reach the significance whatever the points say.
+    draws = max(draws, round(1 / SIGNIFICANCE) - 1)
+    return smooth_p(fits["smooth"], smooth, broken, *data, draws=draws, seed=seed)
+
+
+def supported(rival: Fit | None, best: Fit | None) -> bool:
+    """Whether s0 of a form belongs into the interval: that of the chosen and of close rivals."""
+    if not best or not rival or not best.form.transition or not rival.form.transition:
+        return False
+    return rival is best or rival.aicc <= best.aicc + SUPPORT
+
+
+def hull(ends: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The least interval that holds all; NaN for none."""
+    if not ends:
+        return np.nan, np.nan
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def least(fits: Sequence[Fit | None]) -> Fit | None:
+    """The fit of least AICc; of those that have none for want of points the simplest."""
+    return min(filter(None, fits), key=lambda f: (f.aicc, f.form.count), default=None)
+
+
+def place(found: Fit | None) -> float:
+    return found.s0 if found else np.nan
+
+
+def describe(best: Fit | None, points: Points) -> dict:
+    """Form, parameters and quality of the chosen fit."""
+    if best is None:
+        return {"form": "", "points": len(points.s)}
+    row = dict.fromkeys(PARAMETERS, np.nan) | best.parameters | {"form": best.form.name}
+    at_s0 = evaluate(row["form"], row["s0"], row["s0"], *(row[p] for p in PARAMETERS))
+    return row | {
+        "ppl_at_s0": float(at_s0),
+        "aicc": best.aicc,
+        "rmse_log": float(np.sqrt(np.mean((points.y - best.fitted) ** 2))),
+        "points": len(points.s),
+    }
+
+
+def warnings(best: Fit | None, fits: Mapping[str, Fit | None], points: Points, ends) -> list[str]:
+    """What a reader of s0 has to know, in short phrases."""
+    found = []
+    if points.left_out:
+        found.append("left out: " + ", ".join(points.left_out))
+    if best is None:
+        return [*found, f"no fit: {len(points.s)} points"]
+    if not best.form.transition:
+        found.append("no transition: a smooth curve will do")
+    else:
+        found += [*grid_warnings(best.s0, points.s, ends), *form_warnings(best, fits, points, ends)]
+    rmse = np.sqrt(np.mean((points.y - best.fitted) ** 2))
+    if rmse > 0.1:
+        found.append(f"a poor fit, off by {rmse:.0%} of perplexity on average")
+    return found
+
+
+def grid_warnings(s0: float, s: np.ndarray, ends: tuple[float, float]) -> list[str]:
+    """Where the levels cannot say where s0 is."""
+    found = []
+    low, high = ends
+    step = max(b - a for a, b in pairwise(s) if b >= low and a <= high)
+    if high - low >= step:
+        found.append(f"grid too coarse: add levels between {low:.2f} and {high:.2f}")
+    if min((s <= s0).sum(), (s > s0).sum()) < 3:
+        found.append(f"{(s <= s0).sum()} levels below s0 and {(s > s0).sum()} above")
+    if s0 <= s[1] + 1e-6 or s0 >= s[-2] - 1e-6:
+        found.append("s0 at the edge of the levels")
+    return found
+
+
+def form_warnings(best: Fit, fits: Mapping[str, Fit | None], points: Points, ends) -> list[str]:
+    """Where another form tells another story."""
+    found = []
+    if not np.isfinite(best.aicc):
+        found.append(f"too few points for a choice of form: {len(points.s)}")
+    smooth = fits["smooth"]
+    if smooth and smooth.aicc < best.aicc:
+        found.append(f"a smooth curve has a lower AICc ({smooth.aicc:.1f} against {best.aicc:.1f})")
+    bend = fit(Stretched(points.dense, (GRADUAL, BEND)), points.s, points.y, points.weights)
+    if bend and bend.aicc < best.aicc:
+        power = bend.parameters["alpha"]
+        found.append(f"a bend without a break, exp(c s^{power:.1f}), has a lower AICc")
+    for name in FORMS[:2]:
+        other = place(fits[name])
+        if name != best.form.name and not (ends[0] <= other <= ends[1] or np.isnan(other)):
+            found.append(f"{name}: s0 at {other:.2f}")
+    return found

@@ -1,0 +1,70 @@
+"""What a study will take, before anything runs: disk, and the memory of a job."""
+
+from pathlib import Path
+
+from meltpoint.checkpoints.index import count_parameters
+from meltpoint.errors import MeltpointError
+from meltpoint.study.resolved import Study
+from meltpoint.study.sections import LocalModel, TrainedModel
+from meltpoint.text import human_bytes
+
+# What Python, torch and transformers hold before any weight is loaded.
+BASELINE_BYTES = 700e6
+
+
+def model_bytes(study: Study, model: str) -> float | None:
+    """The weights of a base model in the study's dtype; None where it is not here yet."""
+    parameters = _parameters(study, model)
+    width = 4 if study.config.compute.dtype == "float32" else 2
+    return None if parameters is None else parameters * width
+
+
+def _parameters(study: Study, model: str) -> int | None:
+    declared = study.config.models[model]
+    if isinstance(declared, TrainedModel):
+        return declared.train.parameters()
+    if isinstance(declared, LocalModel):
+        return count_parameters(study.path(declared.path))
+    try:
+        return count_parameters(Path(f"results/models/{model}"))
+    except MeltpointError:
+        return None
+
+
+def memory_mb(study: Study, model: str) -> int:
+    """An estimate of a job's memory: what is always held, the weights and as much again."""
+    return int((BASELINE_BYTES + 2 * (model_bytes(study, model) or 0)) / 1e6)
+
+
+def summary(study: Study, source: str) -> str:
+    """What the study is and what it will take, for a person; `source` is its file's name."""
+    config = study.config
+    counts = ", ".join(
+        f"{count} {thing}{'' if count == 1 else 's'}"
+        for count, thing in (
+            (len(config.models), "model"),
+            (len(study.checkpoints), "checkpoint"),
+            (len(study.all_cells), "cell"),
+            (len(config.tables), "table"),
+            (len(config.figures), "figure"),
+        )
+    )
+    return f"Study {config.study} ({source}): {counts}\n{_cost(study)}"
+
+
+def _cost(study: Study) -> str:
+    config = study.config
+    kept = [
+        (model, chain)
+        for model, chain in study.checkpoints
+        if config.keep_checkpoints == "all" or (model, chain) in study.prefixes
+    ]
+    sizes = {model: model_bytes(study, model) for model in config.models}
+    disk = sum(sizes[model] or 0 for model, _ in kept)
+    memory = max(memory_mb(study, model) for model in sizes) * 1e6
+    unknown = [model for model, size in sizes.items() if size is None]
+    note = f" (not counting {', '.join(unknown)}: unknown until fetched)" if unknown else ""
+    return (
+        f"When finished, {len(kept)} checkpoints take about {human_bytes(disk)} of disk; "
+        f"a job holds about {human_bytes(memory)} of memory{note}"
+    )

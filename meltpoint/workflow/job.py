@@ -1,0 +1,67 @@
+"""What every script does around its one call: threads, log, errors in one sentence."""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.files import clear_disk_errors
+from meltpoint.timing import phase, report
+from meltpoint.workflow.transformers_import import import_transformers
+
+
+@contextlib.contextmanager
+def job(snakemake, computes: bool = True) -> Iterator[tuple[dict, Compute]]:
+    """Yields the rule's recipe and the study's compute settings.
+
+    Where the job `computes` with torch, threads and precision are fixed before anything is imported.
+    What the library finds wrong ends the job with one sentence, in the log and on standard error.
+    """
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(message)s")
+    logging.captureWarnings(True)
+    # A full disk is said once, and not by every line that the log cannot take.
+    logging.raiseExceptions = False
+    # Threads that wait soon give their core away: where others use it too, spinning costs threefold.
+    os.environ.setdefault("GOMP_SPINCOUNT", "100000")
+    compute = Compute(**snakemake.config["compute"])
+    recipe = json.loads(snakemake.params.recipe)
+    logging.info("%s", json.dumps(recipe, indent=1))
+    try:
+        if computes:
+            with phase("import"):
+                compute.start()
+                import_transformers()
+        with clear_disk_errors(Path(snakemake.output[0])):
+            yield recipe, compute
+        logging.info("seconds %s", json.dumps(report()))
+    except MeltpointError as error:
+        _end(str(error))
+    except ModuleNotFoundError as error:
+        logging.exception("failed")
+        _end(
+            f"the package {error.name!r} is missing here: run with --use-conda, or install what the "
+            "rule's file in envs/ lists"
+        )
+    except Exception as error:
+        logging.exception("failed")
+        if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
+            _end(
+                f"out of memory on {compute.device}: set compute.batch to a smaller number (it is "
+                f"{compute.batch}), or compute.device to another device"
+            )
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def _end(sentence: str) -> None:
+    logging.error("%s", sentence)
+    print(f"\nError: {sentence}\n", file=sys.stderr)
+    sys.exit(1)

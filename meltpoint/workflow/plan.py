@@ -1,0 +1,257 @@
+"""A study as paths: what the rules make, from what, and what lies ahead."""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from meltpoint import methods
+from meltpoint.chain import DENSE, Sparsity, spell_chain
+from meltpoint.checkpoints.formats import check_unquantised
+from meltpoint.checkpoints.index import DESCRIPTION, count_parameters
+from meltpoint.data import published
+from meltpoint.errors import MeltpointError, at
+from meltpoint.files import from_here
+from meltpoint.hashing import HashCache
+from meltpoint.published import page as published_page
+from meltpoint.study import config as schema
+from meltpoint.study.resolved import Study
+from meltpoint.study.sections import LocalModel
+from meltpoint.workflow import cost, requirements
+from meltpoint.workflow.job_specs import Recipes
+
+NOTHING = r"(?!)"
+PUBLISHED = "results/published"
+
+
+class Plan:
+    """The study that `config` holds, read from one of `files` or else the default's file.
+
+    `config` is the dictionary that Snakemake has read; its `compute` section is completed in place,
+    for the scripts. Raises MeltpointError where the study is wrong, or two files were given.
+    """
+
+    def __init__(self, config: dict, files: list, root: Path) -> None:
+        if len(files) > 1:
+            names = " and ".join(map(str, files))
+            raise MeltpointError(
+                f"one study at a time: {names} were given, and key by key they would be mixed"
+            )
+        self.source = Path(files[0]) if files else root / "config.yaml"
+        self.config = schema.load(config, self.source.name)
+        folder = from_here(self.source.resolve().parent)
+        try:
+            self.study = Study(self.config, folder)
+            self._check_models()
+        except MeltpointError as error:
+            raise MeltpointError(f"{self.source.name}: {error}") from None
+        hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
+        self.recipes = Recipes(self.study, root / "envs", hashes)
+        config["compute"] = self.config.compute.model_dump(mode="json")
+        self.results = f"results/{self.config.study}"
+        self.published = PUBLISHED
+        self.page = f"{self.results}/report.html"
+        self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
+        self.threads = self.config.compute.threads
+
+    def _check_models(self) -> None:
+        """Reads the headers of local models' weights, before anything runs."""
+        for name, model in self.config.models.items():
+            if isinstance(model, LocalModel):
+                path = self.study.path(model.path)
+                at(f"models.{name}.path", count_parameters, path)
+                at(f"models.{name}.path", check_unquantised, path)
+
+    def names(self, section: str, key: str | None = None) -> str:
+        """A wildcard's constraint: the names in a section, those of one kind if `key` is given."""
+        parts = getattr(self.config, section)
+        chosen = [n for n, part in parts.items() if key is None or key in type(part).model_fields]
+        return "|".join(map(re.escape, chosen)) or NOTHING
+
+    def training_threads(self, wildcards) -> int:
+        return self.config.models[wildcards.model].train.threads
+
+    # --- what is made ---------------------------------------------------------------------------
+
+    def targets(self) -> list[str]:
+        """All of the study: cells, transitions, tables, figures, and the page that shows them."""
+        return [*(file for files in self.shown().values() for file in files), self.page]
+
+    def all_targets(self, deployment: Iterable) -> list[str]:
+        """The same, once it is known that all can be made here.
+
+        Where Snakemake deploys no conda environments every job runs in its own. Ends the run, with one
+        sentence, where a package is missing: an input function's error would be a page.
+        """
+        try:
+            if not any(method.name == "CONDA" for method in deployment):
+                self.check_libraries()
+        except MeltpointError as error:
+            sys.exit(f"Error: {error}")
+        return self.targets()
+
+    def shown(self) -> dict[str, list[str]]:
+        """What the study's page shows, by kind."""
+        return {
+            "cells": [self._cell(*cell) for cell in self.study.all_cells],
+            "transitions": [f"{self.results}/transitions/{sweep}.csv" for sweep in self.curves()],
+            "tables": [f"{self.results}/tables/{table}.csv" for table in self.config.tables],
+            "figures": [f"{self.results}/figures/{figure}.svg" for figure in self.config.figures],
+        }
+
+    def shown_of_published(self) -> list[str]:
+        """What the page of the published results shows."""
+        files = (file for item in published_page.items() for file in item.files)
+        return sorted({f"{self.published}/{file}" for file in files})
+
+    def curves(self) -> list[str]:
+        """The sweeps that have curves to be fitted: perplexities at numeric sparsities."""
+        return [
+            sweep
+            for sweep in self.config.sweeps
+            if self.perplexity_cells_of(sweep) and self._over_sparsities(sweep)
+        ]
+
+    def _over_sparsities(self, sweep: str) -> bool:
+        lasts = (self.study.steps(chain)[-1] for chain in self.study.chains(sweep))
+        return any(isinstance(step.level, Sparsity) for step in lasts)
+
+    def _cell(self, model: str, chain: str, evaluation: str) -> str:
+        return f"{self.results}/cells/{model}/{chain}/{evaluation}.json"
+
+    def _checkpoint(self, model: str, chain: str) -> str:
+        if chain == DENSE:
+            return f"results/models/{model}"
+        return f"{self.results}/cells/{model}/{chain}/checkpoint"
+
+    # --- compression ----------------------------------------------------------------------------
+
+    def compress_rules(self) -> list[tuple[methods.Method, bool]]:
+        """The methods, each with whether its rule's checkpoints are temporary."""
+        kept = [False] if self.config.keep_checkpoints == "all" else [False, True]
+        return [(method, t) for method in methods.registry().values() for t in kept]
+
+    def checkpoint_output(self, directory, temp, temporary: bool):
+        """The output of a compression, flagged by Snakemake's own functions."""
+        flagged = directory(f"{self.results}/cells/{{model}}/{{prefix}}{{step}}/checkpoint")
+        return temp(flagged) if temporary else flagged
+
+    def prefixes(self, temporary: bool) -> str:
+        """The constraint of the prefix: by looking ahead, that of the whole chain too."""
+        anything = r"(?:[^/]+\+)?"
+        if self.config.keep_checkpoints == "all":
+            return anything
+        built_on = "|".join(re.escape(chain) for _, chain in sorted(self.study.prefixes))
+        ahead = "?!" if temporary else "?="
+        return rf"({ahead}(?:{built_on or NOTHING})/checkpoint){anything}"
+
+    def steps_of(self, method: methods.Method) -> str:
+        """The constraint of the step: the method at any level, with any settings."""
+        return rf"{method.name}(?:[@,][^+/:]*)?"
+
+    def parent(self, wildcards) -> str:
+        return self._checkpoint(wildcards.model, wildcards.prefix.removesuffix("+") or DENSE)
+
+    def _calibration(self, wildcards) -> str | None:
+        step = self.study.steps(wildcards.prefix + wildcards.step)[-1]
+        method = methods.find(step.method)
+        return method.settings(step).calibration if method.calibrated(step) else None
+
+    def calibration_windows(self, wildcards) -> list[str]:
+        """The file that a step's calibration is given in, as a list of one or none."""
+        name = self._calibration(wildcards)
+        file = None if name is None else self.recipes.windows_file(name)
+        return [] if file is None else [str(file)]
+
+    def calibration_files(self, wildcards) -> list[str]:
+        """The corpus's tokens that a step's calibration is drawn from."""
+        name = self._calibration(wildcards)
+        if name is None or self.calibration_windows(wildcards):
+            return []
+        calibration = self.config.calibrations[name]
+        stem = f"{self.results}/tokens/{wildcards.model}/{calibration.corpus}"
+        if calibration.sampling == "stream":
+            return [f"{stem}.npy"]
+        return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
+
+    def corpus_file(self, corpus: str) -> list[str]:
+        """A local corpus's file, as a list of one or none."""
+        file = self.recipes.corpus_file(corpus)
+        return [] if file is None else [str(file)]
+
+    def check_libraries(self) -> None:
+        """Raises MeltpointError where what is still to be made needs a package that is not here."""
+        for method in map(methods.find, sorted(set(self._methods_ahead()))):
+            requirements.check(
+                method.name, method.libraries, self.recipes.envs / f"{method.env}.yaml"
+            )
+
+    def _methods_ahead(self) -> Iterator[str]:
+        """The methods whose packages are needed for the checkpoints and cells that are not there."""
+        for model, chain, evaluation in self.study.all_cells:
+            steps = self.study.steps(chain)
+            if not steps or Path(self._cell(model, chain, evaluation)).exists():
+                continue
+            for n, step in enumerate(steps, 1):
+                place = Path(self._checkpoint(model, spell_chain(steps[:n])), DESCRIPTION)
+                if not place.exists():
+                    yield step.method
+            if self.recipes.runtime(chain, evaluation) == methods.find(steps[-1].method).env:
+                yield steps[-1].method
+
+    # --- evaluation -----------------------------------------------------------------------------
+
+    def checkpoint(self, wildcards) -> str:
+        return self._checkpoint(wildcards.model, wildcards.chain)
+
+    def evaluation_tokens(self, wildcards) -> str:
+        corpus = self.config.evaluations[wildcards.evaluation].perplexity
+        return f"{self.results}/tokens/{wildcards.model}/{corpus}.npy"
+
+    def env(self, wildcards) -> str:
+        """The environment that a cell is measured in."""
+        return f"../envs/{self.recipes.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
+
+    def dense_cell(self, wildcards) -> list[str]:
+        """The dense model's cell, to which a chain's is compared; none for dense itself."""
+        if wildcards.chain == DENSE:
+            return []
+        return [self._cell(wildcards.model, DENSE, wildcards.evaluation)]
+
+    def dense_nll(self, wildcards) -> list[str]:
+        """The dense model's losses, to which a chain's are compared; none for dense itself."""
+        if wildcards.chain == DENSE:
+            return []
+        cells = f"{self.results}/cells/{wildcards.model}"
+        return [f"{cells}/{DENSE}/{wildcards.evaluation}.nll.npy"]
+
+    # --- tables and figures ---------------------------------------------------------------------
+
+    def cells_of(self, section: str, name: str) -> list[str]:
+        """The cells that a table or figure shows."""
+        part = getattr(self.config, section)[name]
+        cells = (cell for name in part.evaluations for cell in self.study.cells(part.of, name))
+        return [self._cell(*cell) for cell in cells]
+
+    def perplexity_cells_of(self, sweep: str) -> list[str]:
+        """A sweep's cells of perplexity."""
+        cells = self.study.cells(sweep)
+        return [self._cell(*cell) for cell in cells if self.study.perplexity(cell[2])]
+
+    def transitions_of(self, figure: str) -> list[str]:
+        """The fitted curves that a figure draws."""
+        part = self.config.figures[figure]
+        return [f"{self.results}/transitions/{part.of}.csv"] if part.fit else []
+
+    @staticmethod
+    def published_tables(*names: str) -> list[str]:
+        """The files of published tables."""
+        return [str(published.FOLDER / f"{name}.csv") for name in names]
+
+    # --- what lies ahead ------------------------------------------------------------------------
+
+    def memory_mb(self, model: str) -> int:
+        return cost.memory_mb(self.study, model)
+
+    def summary(self) -> str:
+        return cost.summary(self.study, self.source.name)

@@ -1,0 +1,80 @@
+"""Perplexity, its error and the paired difference, against simulation and plain formulas."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.evaluations.perplexity import cut, difference, perplexity, token_nll
+from meltpoint.model.load import load
+from tests.support.tiny_models import random_tokens, save_model
+
+
+def test_windows_do_not_overlap_and_the_rest_is_dropped():
+    assert cut(np.arange(103), 10).shape == (10, 10)
+    assert cut(np.arange(103), 10)[3, 0] == 30
+    assert cut(np.arange(103), 10, windows=4).shape == (4, 10)
+
+
+def test_a_corpus_shorter_than_two_windows():
+    with pytest.raises(MeltpointError, match="has 19 tokens: two windows of 10 are needed"):
+        cut(np.arange(19), 10)
+
+
+def test_nll_is_that_of_each_predicted_token(tmp_path):
+    model = load(save_model(tmp_path / "m", "llama"), torch.float32, torch.device("cpu"))
+    windows = random_tokens(5, 12).numpy()
+    nll = token_nll(model, windows, Compute(device="cpu", batch=2))
+    assert nll.shape == (5, 11)
+    assert nll.dtype == np.float32
+    with torch.no_grad():
+        log_p = model(torch.from_numpy(windows)).logits.double().log_softmax(-1)
+    expected = -log_p[:, :-1].gather(2, torch.from_numpy(windows)[:, 1:, None])[..., 0]
+    np.testing.assert_allclose(nll, expected, atol=1e-4)
+
+
+def test_the_batch_does_not_matter(tmp_path):
+    model = load(save_model(tmp_path / "m", "llama"), torch.float32, torch.device("cpu"))
+    windows = random_tokens(7, 12).numpy()
+    one, five = (token_nll(model, windows, Compute(device="cpu", batch=b)) for b in (1, 5))
+    np.testing.assert_allclose(one, five, atol=1e-5)
+
+
+def draws(count=400, windows=80):
+    """Losses of two models on the same windows, many times over; the windows differ a lot."""
+    random = np.random.default_rng(0)
+    hard = random.normal(3, 0.4, (count, windows, 1))
+    dense = hard + random.normal(0, 0.1, (count, windows, 16))
+    return dense, hard * 1.05 + 0.1 + random.normal(0, 0.1, (count, windows, 16))
+
+
+def test_the_standard_error_is_the_spread_over_samples():
+    dense, _ = draws()
+    estimates = [perplexity(nll) for nll in dense]
+    spread = np.std([e.value for e in estimates])
+    assert np.mean([e.stderr for e in estimates]) == pytest.approx(spread, rel=0.1)
+
+
+def test_the_paired_error_is_the_spread_of_the_difference():
+    pairs = [difference(pruned, dense) for dense, pruned in zip(*draws(), strict=True)]
+    spread = np.std([e.value for e in pairs])
+    error = np.mean([e.stderr for e in pairs])
+    assert error == pytest.approx(spread, rel=0.1)
+    apart = [
+        np.hypot(perplexity(a).stderr, perplexity(b).stderr) for a, b in zip(*draws(), strict=True)
+    ]
+    assert error < np.mean(apart) / 3
+
+
+def test_infinite_and_nan_losses_are_results():
+    assert perplexity(np.full((4, 3), np.inf, np.float32)).value == math.inf
+    assert math.isnan(perplexity(np.full((4, 3), np.nan, np.float32)).value)
+    assert perplexity(np.full((4, 3), 1e4, np.float32)).value == math.inf
+
+
+def test_other_windows_cannot_be_paired():
+    with pytest.raises(MeltpointError, match="cannot be paired"):
+        difference(np.ones((4, 3)), np.ones((5, 3)))

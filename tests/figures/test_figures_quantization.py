@@ -1,0 +1,120 @@
+"""Figures of quantization: contours, and methods side by side."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from meltpoint import figures
+from meltpoint.errors import MeltpointError
+from meltpoint.figures.surface import Surface
+from tests.support.quantized_frames import absent, combined, draw, measured, quantized, texts
+
+# --- contours --------------------------------------------------------------------------------------
+
+
+def dots(ax):
+    (line,) = [line for line in ax.lines if line.get_marker() == "."]
+    return set(zip(*map(list, line.get_data()), strict=True))
+
+
+def test_a_contour_has_the_margins_and_a_dot_for_each_cell():
+    figure = draw(combined(), "contour", labels={"sparsegpt": "SparseGPT", "gptq": "GPTQ"})
+    ax = figure.axes[0]
+    assert dots(ax) == {(s, b) for s in (0.0, 0.3, 0.5, 0.7) for b in (16.0, 8.0, 4.0, 3.0)}
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["dense", "8-bit", "4-bit", "3-bit"]
+    assert ax.get_xlabel() == "sparsity (SparseGPT)"
+    assert ax.get_ylabel() == "GPTQ: nominal bits per weight"
+
+
+def test_without_margins_there_are_only_the_chains_of_two_steps():
+    figure = draw(combined(margins=False), "contour")
+    assert dots(figure.axes[0]) == {(s, b) for s in (0.3, 0.5, 0.7) for b in (8.0, 4.0, 3.0)}
+
+
+def test_bits_may_be_measured():
+    figure = draw(combined(), "contour", y="bits")
+    labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert labels == ["dense (16)", "8-bit (8)", "4-bit (4)", "3-bit (3)"]
+
+
+def test_what_is_not_there_is_hatched_and_said(tmp_path):
+    frame = absent(combined(), "sparsegpt@0.7+gptq@3bit")
+    infinite = (frame["chain"] == "sparsegpt@0.7+gptq@4bit") & (frame["evaluation"] == "ppl")
+    frame.loc[infinite, "value"] = np.inf
+    figure = draw(frame, "contour")
+    assert dots(figure.axes[0]) == {
+        (s, b) for s in (0.0, 0.3, 0.5, 0.7) for b in (16.0, 8.0, 4.0, 3.0)
+    } - {(0.7, 3.0), (0.7, 4.0)}
+    (crosses,) = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert list(crosses.get_ydata()) == [4, 3]
+    assert "not applicable, or not finite" in texts(figure)
+    figures.save(figure, [tmp_path / "a.svg"])
+    assert "not applicable: no 2-bit kernel" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_panel_for_each_model_with_the_same_colours():
+    figure = draw(combined(models=("a", "b")), "contour")
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["a", "b"]
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_window_extent().width > 150
+
+
+def test_a_contour_needs_two_of_each():
+    frame = combined(margins=False)
+    one = frame[~frame["chain"].str.contains(r"0\.5|0\.7")]
+    with pytest.raises(
+        MeltpointError, match="needs two sparsities of sparsegpt and two bit widths"
+    ):
+        draw(one, "contour")
+
+
+def test_the_front_leaves_out_what_is_not_finite():
+    ppl = np.array([[5.0, np.nan], [6.0, 7.0]])
+    sizes = np.array([[16.0, 8.0], [4.0, 2.0]])
+    says = np.full((2, 2), "", dtype=object)
+    table = Surface(["a", "b"], np.array([0, 0.5]), np.array([16, 4]), ppl, sizes, says)
+    assert table.front() == [(1, 1), (1, 0), (0, 0)]
+
+
+# --- methods side by side --------------------------------------------------------------------------
+
+
+def panels(figure):
+    return {ax.get_title(): ax for ax in figure.axes}
+
+
+def test_a_spread_puts_methods_without_a_level_with_their_bits():
+    others = [*measured("m", "int8", 8.0, 5.6), *measured("m", "smoothquant@w8a8", 8.1, 5.7)]
+    frame = pd.concat([quantized(), pd.DataFrame(others)], ignore_index=True)
+    figure = draw(frame, "spread", x="method")
+    found = panels(figure)
+    assert list(found) == ["8-bit", "4-bit", "3-bit", "2-bit"]
+    places = [t.get_text() for t in figure.axes[0].get_xticklabels()]
+    assert places == ["gptq", "rtn", "nf4", "int8", "smoothquant"]
+    drawn = {
+        title: {places[round(float(c.lines[0].get_xdata()[0]))] for c in ax.containers}
+        for title, ax in found.items()
+    }
+    swept = {"gptq", "rtn"}
+    assert drawn == {
+        **{"8-bit": {*swept, "int8", "smoothquant"}, "4-bit": {*swept, "nf4"}},
+        **{"3-bit": swept, "2-bit": swept},
+    }
+
+
+def test_a_spread_says_what_does_not_apply_and_nothing_of_what_was_not_asked(tmp_path):
+    frame = absent(quantized(), "gptq@2bit")
+    frame.loc[(frame["chain"] == "rtn@3bit") & (frame["evaluation"] == "ppl"), "value"] = np.inf
+    figure = draw(frame, "spread", x="method")
+    words = {t: [w.get_text() for w in ax.texts] for t, ax in panels(figure).items()}
+    assert words == {"8-bit": [], "4-bit": [], "3-bit": ["∞"], "2-bit": ["N/A"]}
+    assert panels(figure)["2-bit"].texts[0].get_position()[0] == 0
+    figures.save(figure, [tmp_path / "a.svg"])
+    assert "no 2-bit kernel" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_spread_is_of_whatever_the_evaluation_measures():
+    figure = draw(quantized(), "spread", x="method", value="bytes")
+    assert figure.axes[0].get_ylabel() == "size (kB)"
+    values = {float(c.lines[0].get_ydata()[0]) for c in panels(figure)["2-bit"].containers}
+    assert values == {2.25e6 / 8 / 1e3}

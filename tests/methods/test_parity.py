@@ -1,0 +1,170 @@
+"""Numbers of the official implementations, on one layer and through the workflow itself."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from meltpoint import methods
+from meltpoint.chain import parse_step
+from meltpoint.checkpoints.io import Reader
+from meltpoint.compression.sparsity_allocation import measure_outliers, share_out
+from meltpoint.compute import Compute
+from meltpoint.model.activation_statistics import Statistics
+from meltpoint.model.block_walk import Walk
+from tests.support.official_layers import official_layer, prune
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT.parent / "shared/golden/unstructured"
+MODEL = ROOT.parent / "shared/data/models/stories260K"
+pytestmark = pytest.mark.skipif(
+    not GOLDEN.exists(), reason="the official codes' numbers (shared/golden) are not here"
+)
+# The steps that give the numbers of each row, and the share of a mask's bits that may differ: a
+# flipped near-tie is rounding; magnitude sums nothing up, so has none.
+STEPS = {
+    "magnitude": ("magnitude@{}", 0.0),
+    "wanda": ("wanda@{}", 1e-4),
+    "wanda_variant": ("wanda@{},variant=true", 1e-4),
+    "wanda_owl": ("wanda@{},allocation=owl", 1e-3),
+    "sparsegpt": ("sparsegpt@{}", 1e-3),
+    "sparsegpt_owl": ("sparsegpt@{},allocation=owl", 1e-3),
+    "ria": ("ria@{}", 1e-4),
+    "w.DSnoT_c4": ("dsnot@{},cycles=4,init=wanda", 1e-3),
+    "s.DSnoT_c4": ("dsnot@{},cycles=4,init=sparsegpt", 1e-3),
+    "admm": ("admm@{},schedule=constant", 2e-3),
+    "admm_gradual": ("admm@{},schedule=gradual", 2e-3),
+}
+LEVELS = ("0.3", "0.5", "0.7", "2:4")
+LAYERS = [
+    (row, level)
+    for row in ("magnitude", "wanda", "wanda_variant", "sparsegpt")
+    for level in (*LEVELS, "4:8")
+    if (row, level) not in {("wanda_variant", "2:4"), ("wanda_variant", "4:8")}
+]
+WHOLE = [row for row in STEPS if row != "wanda_variant"]
+
+
+@pytest.fixture(scope="module")
+def layer():
+    return np.load(GOLDEN / "layer_golden.npz")
+
+
+@pytest.mark.parametrize("fixture", "AB")
+@pytest.mark.parametrize(("row", "level"), LAYERS)
+def test_one_layer(fixture, row, level):
+    """The methods with variants of their own have their layers in tests of their own."""
+    spelling, mismatch = STEPS[row]
+    official, weight, inputs = official_layer(fixture, f"{row}|{level}")
+    ours = prune(spelling.format(level), weight, inputs)
+    differ = ((ours == 0) != (official == 0)).float().mean().item()
+    assert differ <= mismatch
+    if not differ:
+        torch.testing.assert_close(ours, official, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fixture", "AB")
+def test_the_statistics_of_one_layer(layer, fixture):
+    inputs = torch.from_numpy(layer[f"{fixture}|X"]).float()
+    stored = {"norm": "scaler_row", "hessian": "H", "sum": "sum_row", "variance": "var"}
+    statistics = Statistics(tuple(stored), inputs.shape[-1], len(inputs), inputs.device)
+    statistics.update(inputs)
+    for name, theirs in stored.items():
+        official = torch.from_numpy(layer[f"{fixture}|stat|{theirs}"]).float()
+        torch.testing.assert_close(getattr(statistics, name), official, rtol=1e-4, atol=1e-4)
+
+
+TRIED = [(row, level) for row in WHOLE for level in ("0.3", "0.5", "0.7", "2of4")]
+TRIED += [("wanda", "4of8"), ("sparsegpt", "4of8")]
+STUDY = f"""
+study: golden
+models:
+  stories: {{path: {MODEL}}}
+corpora:
+  test: {{tokens: {GOLDEN}/test.npy}}
+calibrations:
+  default: {{windows: {GOLDEN}/calibration.npy}}
+evaluations:
+  test-256: {{perplexity: test, window: 256}}
+chains:
+  golden:
+    models: [stories]
+    chains: {json.dumps([STEPS[row][0].format(level) for row, level in TRIED])}
+    evaluations: [test-256]
+"""
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """The cells of a study of the golden model, run by the workflow."""
+    folder = tmp_path_factory.mktemp("parity")
+    (folder / "study.yaml").write_text(STUDY)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    profile = ["--workflow-profile", str(ROOT / "profiles/default")]
+    options = ["--cores", "2", "--configfile", "study.yaml", "--directory", str(folder)]
+    subprocess.run([*command, *profile, *options, "--quiet", "all"], check=True, cwd=folder)
+    return folder / "results/golden/cells/stories"
+
+
+@pytest.fixture(scope="module")
+def official():
+    return json.loads((GOLDEN / "stories260K.json").read_text())["stories260K"]["results"]
+
+
+@pytest.mark.workflow
+def test_dense_perplexity(cells, official):
+    value = json.loads((cells / "dense/test-256.json").read_text())["value"]
+    assert value == pytest.approx(official["dense"]["0"]["ppl"], rel=1e-6)
+
+
+def folder_of(cells, row, level):
+    """The cell of a row, found as its step is spelled in paths."""
+    step = parse_step(STEPS[row][0].format(level))
+    return cells / str(methods.find(step.method).canonical(step))
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("row", WHOLE)
+def test_the_whole_model(cells, official, row, level):
+    folder = folder_of(cells, row, level)
+    cell = json.loads((folder / "test-256.json").read_text())
+    assert cell["value"] == pytest.approx(official[row][level]["ppl"], rel=1e-3)
+    ours = {}
+    for file in (folder / "checkpoint").glob("*.safetensors"):
+        ours |= load_file(file)
+    masks = np.load(GOLDEN / f"masks/{row}_{level.replace(':', '-')}.npz")
+    differ = size = 0
+    for name in masks.files:
+        weight = ours[f"model.layers.{name}.weight"]
+        keep = np.unpackbits(masks[name], count=weight.size)
+        differ += int((keep != (weight != 0).ravel()).sum())
+        size += weight.size
+    assert differ / size <= STEPS[row][1]
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("row", ["wanda", "sparsegpt"])
+def test_a_width_that_no_group_fills_is_refused(cells, row):
+    """The official codes prune the short group of a row of 172 weights whole."""
+    cell = json.loads((folder_of(cells, row, "4:8") / "test-256.json").read_text())
+    assert cell["status"] == "not_applicable"
+    assert cell["reason"].endswith("mlp.down_proj has 172")
+    assert cell["value"] is None
+
+
+def test_outliers_of_each_block():
+    """What OWL's allocation is worked out from, and the allocation."""
+    golden = json.loads((GOLDEN / "stories260K.json").read_text())["stories260K"]["owl"]
+    windows = torch.from_numpy(np.load(GOLDEN / "calibration.npy")).long()
+    reader = Reader(MODEL, torch.float32, torch.device("cpu"))
+    with torch.no_grad():
+        found, sizes = measure_outliers(Walk(reader, windows, Compute(device="cpu")), 5)
+    assert found == pytest.approx(golden["outlier_percent_M5"], rel=1e-6)
+    kept = [1 - s for s in share_out(found, sizes, 0.5, 0.08)]
+    assert kept == pytest.approx(golden["keep_ratio_at_s0.5_lambda0.08"], abs=1e-6)

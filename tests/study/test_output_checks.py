@@ -1,0 +1,89 @@
+"""What a table or figure names and the study does not have is said before anything runs."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from meltpoint.errors import MeltpointError
+from meltpoint.study import config
+from meltpoint.study.resolved import Study
+
+ROOT = Path(__file__).parents[2]
+
+
+def study(tables=None, figures=None):
+    """A sweep of two methods with three seeds, and the tables or figures on it."""
+    raw = {
+        "study": "s",
+        "models": {"m": {"train": {}}},
+        "corpora": {"t": {"builtin": "python-docs", "split": "test"}},
+        "calibrations": {"default": {"corpus": "t"}},
+        "evaluations": {"e": {"perplexity": "t", "window": 8}},
+        "sweeps": {
+            "p": {
+                "models": ["m"],
+                "methods": ["wanda", "magnitude"],
+                "levels": [0.5],
+                "settings": {"seed": [0, 1, 2]},
+                "evaluations": ["e"],
+            }
+        },
+        "tables": {"t": {"of": "p", "value": "e", **tables}} if tables else {},
+        "figures": {"f": {"of": "p", "value": "e", **figures}} if figures else {},
+    }
+    return Study(config.load(raw, "s.yaml"), ROOT)
+
+
+SPREAD = {"kind": "spread", "x": "method"}
+PUBLISHED = {"published": "mpt_unstructured_ppl"}
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"over": "sead"}, r"tables\.t\.over: 'sead' is no setting.*did you mean 'seed'"),
+        ({"over": "samples"}, r"tables\.t\.over: 'samples' is no setting that is swept"),
+        (
+            {"labels": {"wnda": "W"}, "over": "seed"},
+            r"tables\.t\.labels: 'wnda' is no row.*did you mean 'wanda",
+        ),
+        ({"beside": {"wonda": "Wanda"}, **PUBLISHED}, r"beside: 'wonda' is no row"),
+        ({"beside": {"wanda": "Wonda"}, **PUBLISHED}, r"'Wonda' is no method of mpt_.*'Wanda'"),
+    ],
+)
+def test_a_table_names_what_is_there(tables, message):
+    with pytest.raises(MeltpointError, match=message):
+        study(tables=tables)
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ({**SPREAD, "over": "sead"}, r"figures\.f\.over: 'sead' is no setting"),
+        ({**SPREAD, "x": "colour"}, r"figures\.f\.x: 'colour' is no setting that is swept"),
+        ({"labels": {"wnda": "W"}}, r"figures\.f\.labels: 'wnda' is no row"),
+        ({"published": "mpt_unstructured_pp"}, r"unknown published table: did you mean"),
+    ],
+)
+def test_a_figure_names_what_is_there(figures, message):
+    with pytest.raises(MeltpointError, match=message):
+        study(figures=figures)
+
+
+def test_what_is_there_is_taken():
+    rows = {"wanda": "W", "magnitude": "M"}
+    study(tables={"over": "seed", "labels": rows, "beside": {"W": "Wanda"}, **PUBLISHED})
+    study(tables={"labels": {"wanda,seed=0": "W"}})
+    study(figures={**SPREAD, "over": "seed", "labels": rows})
+
+
+@pytest.mark.parametrize(
+    "file", ["config.yaml", *sorted(f.name for f in (ROOT / "studies").iterdir())]
+)
+def test_every_study_of_the_project_names_what_is_there(file):
+    path = ROOT / file if file == "config.yaml" else ROOT / "studies" / file
+    raw = yaml.safe_load(path.read_text())
+    if file == "tiny-real.yaml" and not (ROOT.parent / "shared").exists():
+        pytest.skip("the models and texts of tiny-real (shared/data) are not here")
+    Study(config.load(raw, file), path.parent)

@@ -1,0 +1,165 @@
+"""Every table and figure of every study of the project, drawn from made-up cells."""
+
+import json
+import re
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+
+from meltpoint.analysis.frame import read_cells
+from meltpoint.chain import Bits, Pattern, Scheme, Sparsity
+from meltpoint.evaluations.perplexity import SCORINGS
+from meltpoint.evaluations.size import UNITS
+from meltpoint.figures import style
+from meltpoint.hashing import HashCache
+from meltpoint.study import config
+from meltpoint.study.resolved import Study
+from meltpoint.transitions.fit import fit_curves
+from meltpoint.workflow.job_specs import Recipes
+
+ROOT = Path(__file__).parents[2]
+STUDIES = ["config.yaml", *sorted(f"studies/{f.name}" for f in (ROOT / "studies").glob("*.yaml"))]
+ABSENT = {"status": "not_applicable", "reason": "made up: no kernel", "metric": None, "unit": None}
+ABSENT |= {"value": None, "stderr": None, "difference": None}
+ENDINGS = {"csv": "csv", "markdown": "md", "latex": "tex", "svg": "svg", "png": "png"}
+# Of so many chains one is not applicable and one infinite, others for each model.
+RARE = 13
+
+
+def study_of(file: str) -> Study:
+    if file.endswith("tiny-real.yaml") and not (ROOT.parent / "shared").exists():
+        pytest.skip("the models and texts of tiny-real (shared/data) are not here")
+    path = ROOT / file
+    return Study(config.load(yaml.safe_load(path.read_text()), path.name), path.parent)
+
+
+def weight_left(step) -> tuple[float, float]:
+    """The share of weights that a step leaves and the bits that it takes for each."""
+    level = step.level
+    if isinstance(level, Sparsity | Pattern):
+        return 1 - level.fraction, 16
+    if isinstance(level, Bits):
+        return 1, level.bits + 0.25
+    name = level.name if isinstance(level, Scheme) else step.method
+    return 1, int(re.search(r"\d+", name)[0]) + 0.5
+
+
+def metric_of(evaluation) -> tuple[str, str]:
+    """What the cells of an evaluation say that they are."""
+    if evaluation.kind == "perplexity":
+        return SCORINGS[evaluation.scoring].metric, "per token"
+    if evaluation.kind == "size":
+        return evaluation.size, UNITS[evaluation.size]
+    return evaluation.speed, "tokens/s"
+
+
+def values_of(study: Study, model: str, chain: str) -> dict[str, float]:
+    """Worse for each model and method, the fewer bits and weights are left."""
+    left, bits = 1.0, 16.0
+    ppl = 5.0 + list(study.config.models).index(model)
+    for step in study.steps(chain):
+        share, width = weight_left(step)
+        left, bits, ppl = left * share, min(bits, width), ppl * (1 + 0.01 * len(step.method))
+    ppl *= np.exp(3 * (1 - left) ** 3 + 20 * np.exp(-1.5 * bits))
+    sizes = {"bits_per_weight": bits * left, "bytes": bits * left * 1e9 / 8}
+    return {"perplexity": ppl, "perplexity (llama.cpp)": 1.1 * ppl, **sizes} | dict.fromkeys(
+        ("generated_tokens_per_second", "prompt_tokens_per_second"), 1e3 / bits
+    )
+
+
+def made_up(study: Study, group: str, model: str, chain: str, name: str) -> dict:
+    """A cell as an evaluation writes it."""
+    evaluation = study.config.evaluations[name]
+    metric, unit = metric_of(evaluation)
+    value = values_of(study, model, chain)[metric]
+    cell = {"model": model, "chain": chain, "evaluation": name, "status": "ok", "reason": None}
+    cell |= {"metric": metric, "unit": unit, "value": value, "stderr": 0.01 * value}
+    cell |= {"difference": {"value": 0.1, "stderr": 0.01}, "sparsity": None}
+    if chain == "dense":
+        return cell
+    place = list(study.config.models).index(model) + study.chains(group).index(chain)
+    infinite = place % RARE == 6 and evaluation.kind == "perplexity"
+    return cell | (ABSENT if place % RARE == 3 else {"value": "inf"} if infinite else {})
+
+
+def fitted(files: list[Path], steps: dict, path: Path) -> Path:
+    """Transition points as the workflow has them, of few draws."""
+    fit_curves(read_cells(files, steps), draws=2).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Runs a script of the project on made-up cells of all that a table or figure shows."""
+    monkeypatch.setitem(style.RC, "savefig.dpi", 30)
+
+    def draw(study: Study, section: str, name: str) -> Outputs:
+        part = getattr(study.config, section)[name]
+        files = []
+        for cell in (c for e in part.evaluations for c in study.cells(part.of, e)):
+            files.append(tmp_path / f"{len(files)}.json")
+            files[-1].write_text(json.dumps(made_up(study, part.of, *cell)))
+        steps = Recipes(study, ROOT / "envs", HashCache(tmp_path / "hashes")).steps(part.of)
+        fits = getattr(part, "fit", None)
+        transitions = [fitted(files, steps, tmp_path / "fits.csv")] if fits else []
+        made = Outputs({kind: str(tmp_path / f"made.{end}") for kind, end in ENDINGS.items()})
+        recipe = {"spec": part.model_dump(mode="json"), "steps": steps}
+        snakemake = SimpleNamespace(
+            input=SimpleNamespace(cells=files, transitions=transitions),
+            output=made,
+            params=SimpleNamespace(recipe=json.dumps(recipe)),
+            log=[str(tmp_path / "log")],
+            config={"compute": study.config.compute.model_dump(mode="json")},
+        )
+        script = ROOT / f"scripts/{section.removesuffix('s')}.py"
+        runpy.run_path(str(script), init_globals={"snakemake": snakemake})
+        return made
+
+    return draw
+
+
+class Outputs(dict):
+    """Files by name, and the first by its number, as Snakemake has them."""
+
+    __getattr__ = dict.__getitem__
+
+    def __missing__(self, key: int) -> str:
+        return list(self.values())[key]
+
+
+def shown(section: str) -> list[tuple[str, str]]:
+    """Every table or figure of every study: (file, name)."""
+    return [
+        (file, name)
+        for file in STUDIES
+        for name in yaml.safe_load((ROOT / file).read_text()).get(section, {})
+    ]
+
+
+@pytest.mark.parametrize(("file", "name"), shown("tables"))
+def test_every_table_is_drawn_up(file, name, drawn):
+    study = study_of(file)
+    made = drawn(study, "tables", name)
+    table = study.config.tables[name]
+    lines = Path(made.markdown).read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ")]
+    assert {line.count(" | ") for line in rows} == {rows[0].count(" | ")}
+    assert len(rows) > 3
+    assert "N/A" in "".join(rows)
+    assert "+nan" not in "".join(rows)
+    if table.beside:
+        heads = {"evaluation": "published", "level": ", published"}
+        assert any(heads[table.columns] in line for line in rows)
+    assert Path(made.csv).exists()
+    assert Path(made.latex).exists()
+
+
+@pytest.mark.parametrize(("file", "name"), shown("figures"))
+def test_every_figure_is_drawn(file, name, drawn):
+    made = drawn(study_of(file), "figures", name)
+    assert "<title>" in Path(made.svg).read_text()
+    assert Path(made.png).stat().st_size > 1000

@@ -1,0 +1,100 @@
+"""The environments of envs/: pinned exactly, of one mind with each other, enough for their rules."""
+
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from meltpoint import methods
+from meltpoint.errors import MeltpointError
+from meltpoint.workflow.requirements import check, pinned
+
+ROOT = Path(__file__).parents[2]
+ENVS = sorted((ROOT / "envs").glob("*.yaml"))
+# What the rules of every environment import, by what it is for.
+MODULES = {
+    "analysis": ("analysis.tables", "analysis.transitions", "figures", "report.build"),
+    "torch": ("compress", "model", "tokens", "models", "demo.train", "evaluation.perplexity",
+              "evaluation.size", "evaluation.speed"),
+    "quantization": ("compress", "evaluation.speed", "methods._bitsandbytes",
+                     "methods._gptq_model", "methods._gptq_zeros", "methods._llmcompressor"),
+    "llama": ("compress", "evaluation.perplexity", "evaluation.size", "evaluation.speed",
+              "llamacpp.convert", "llamacpp.importance", "llamacpp.layers", "llamacpp.quantize",
+              "llamacpp.runtime", "llamacpp.size"),
+}  # fmt: skip
+# Installs a method's libraries must give: whatever modules those packages hold.
+IMPORT = """
+import importlib, sys
+from importlib.metadata import packages_distributions
+modules, libraries = sys.argv[1].split(), sys.argv[2].split()
+for name in modules:
+    importlib.import_module("meltpoint." + name)
+found = {
+    distribution.lower().replace("_", "-"): module
+    for module, distributions in packages_distributions().items()
+    for distribution in distributions
+    if module[0] != "_" and "." not in module
+}
+for name in libraries:
+    importlib.import_module(found[name])
+"""
+
+
+def needed(name: str) -> list[str]:
+    """The packages of an environment's methods."""
+    own = (method for method in methods.registry().values() if method.env == name)
+    return sorted({library for method in own for library in method.libraries})
+
+
+def requirements(file: str) -> dict[str, str]:
+    lines = (ROOT / file).read_text().splitlines()
+    return {re.split("==", x)[0]: x for x in lines if "==" in x}
+
+
+@pytest.mark.parametrize("file", ENVS, ids=lambda file: file.stem)
+def test_every_package_is_pinned_exactly(file):
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in pinned(file).values())
+
+
+@pytest.mark.parametrize("file", ENVS, ids=lambda file: file.stem)
+def test_the_one_environment_holds_the_same_versions(file):
+    everything = requirements("requirements.txt") | requirements("requirements-gguf.txt")
+    assert pinned(file).items() <= everything.items()
+
+
+@pytest.mark.parametrize("method", methods.registry().values(), ids=lambda method: method.name)
+def test_what_a_method_needs_is_pinned_in_its_environment(method):
+    assert set(method.libraries) <= set(pinned(ROOT / f"envs/{method.env}.yaml"))
+    assert (ROOT / f"envs/{method.runtime}.yaml").exists()
+
+
+def test_a_missing_library_is_named_with_the_line_that_installs_it(tmp_path):
+    env = tmp_path / "env.yaml"
+    env.write_text("dependencies:\n  - pip\n  - pip:\n      - nowhere-to-be-found ==1.2\n")
+    with pytest.raises(MeltpointError) as error:
+        check("gptq", ("nowhere-to-be-found",), env)
+    assert "gptq needs nowhere-to-be-found" in str(error.value)
+    assert "pip install nowhere-to-be-found==1.2" in str(error.value)
+    check("rtn", (), env)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ENVS, ids=lambda file: file.stem)
+def test_it_is_built_from_its_file_and_its_rules_import(file, tmp_path):
+    """With pip's part alone: no conda is needed, and conda's own part is Python and pip."""
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env/bin/python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *pinned(file).values()], check=True)
+    subprocess.run([python, "-m", "pip", "check"], check=True)
+    names = [" ".join(MODULES[file.stem]), " ".join(needed(file.stem))]
+    subprocess.run([python, "-c", IMPORT, *names], check=True, cwd=ROOT)
+
+
+def test_python_is_the_one_that_the_environments_ask_for():
+    """The versions were chosen together on it; another may resolve to others."""
+    asked = {re.search(r"python =(\S+)", file.read_text())[1] for file in ENVS}
+    assert asked == {"3.11"}
+    assert sys.version_info >= (3, 11)
