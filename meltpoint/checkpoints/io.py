@@ -27,6 +27,8 @@ from meltpoint.timing import timed
 # What says how the weights were stored belongs to them.
 NOT_CARRIED_ON = {INDEX, DESCRIPTION, ".snakemake_timestamp", "quantize_config.json"}
 WEIGHTS = (".safetensors", ".gguf")
+# The one folder in a checkpoint that belongs to its tokenizer.
+CHAT_TEMPLATES = "additional_chat_templates"
 
 
 def write_description(folder: Path, libraries: Iterable[str] = (), **facts: object) -> None:
@@ -197,3 +199,5 @@ def copy_missing(source: Path, target: Path) -> None:
         carried = file.is_file() and not weights and file.name not in NOT_CARRIED_ON
         if carried and not (target / file.name).exists():
             shutil.copyfile(file, target / file.name)
+    if (source / CHAT_TEMPLATES).is_dir():
+        shutil.copytree(source / CHAT_TEMPLATES, target / CHAT_TEMPLATES, dirs_exist_ok=True)
