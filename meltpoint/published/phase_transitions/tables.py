@@ -7,7 +7,7 @@ import pandas as pd
 
 from meltpoint.analysis.frame import tidy
 from meltpoint.analysis.levels import level_label
-from meltpoint.data.published.read import read
+from meltpoint.data.published.frames import read
 from meltpoint.published.phase_transitions import frames, grid
 from meltpoint.published.phase_transitions.captions import REMARKS, TABLES
 from meltpoint.published.phase_transitions.footnotes import DOUBTS, SIZE
