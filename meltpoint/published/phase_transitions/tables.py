@@ -14,7 +14,7 @@ from meltpoint.published.phase_transitions.footnotes import DOUBTS, SIZE
 from meltpoint.study.outputs import Table as Section
 from meltpoint.tables import build as tables
 from meltpoint.tables.markup import Table
-from meltpoint.tables.printed import save_table
+from meltpoint.tables.markup import save
 
 DATASETS = {"wikitext2": "WikiText2", "ptb": "PTB"}
 METRICS = {
@@ -129,4 +129,4 @@ BUILDERS: dict[str, Callable[[str], Table]] = {
 def save_all(folder: Path) -> None:
     """Each table as {folder}/{name}.csv, .md and .tex."""
     for name, builder in BUILDERS.items():
-        save_table(builder(name), folder / name)
+        save(builder(name), folder / name)
