@@ -223,7 +223,7 @@ class Recipes:
         """The published table that a table or figure puts beside the study's own, and its code."""
         if part.published is None:
             return {}
-        read = code(("meltpoint.data.published.perplexities",))
+        read = code(("meltpoint.data.published.frames",))
         return {"published": hash_file(published.FOLDER / f"{part.published}.csv"), "read": read}
 
     def figure(self, name: str) -> str:
