@@ -14,6 +14,7 @@ from pathlib import Path
 from meltpoint import methods
 from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
 from meltpoint.data import published
+from meltpoint.data.text_files import suffix_of
 from meltpoint.hashing import (
     HashCache,
     canonical_json,
@@ -107,7 +108,7 @@ class Recipes:
         declared = self.config.corpora[corpus]
         facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
         if (file := self.corpus_file(corpus)) is not None:
-            facts |= {"suffix": file.suffix, "file": self.hashes.file(file)}
+            facts |= {"suffix": suffix_of(file), "file": self.hashes.file(file)}
         if isinstance(declared, BuiltinCorpus):
             from meltpoint.demo.text import version
 
