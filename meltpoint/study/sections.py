@@ -218,3 +218,9 @@ class ComputeSection(Section):
     batch: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto", description="windows that run together; `auto` is chosen by the device"
     )
+    stream: Literal["auto"] | bool = Field(
+        "auto",
+        description="`true`: a model is evaluated block by block, so that one block's weights and the "
+        "hidden states of all windows are in memory, not the model; `false`: it never is; `auto`: it "
+        "is where its weights take more than four fifths of the memory that is available",
+    )
