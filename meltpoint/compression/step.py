@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +24,11 @@ from meltpoint.data.corpora import check_vocabulary, read_tokens
 from meltpoint.errors import NotApplicable, at
 from meltpoint.files import whole_folder
 from meltpoint.methods import Method
+from meltpoint.methods.contract import Context
 from meltpoint.model.decoded import compare, plain
 from meltpoint.model.empty_model import build
 from meltpoint.model.regular import config_of
 from meltpoint.text import one_of
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a method that does not walk is handed beside its checkpoint, level and settings."""
-
-    windows: torch.Tensor | None
-    compute: Compute
 
 
 def compress(
@@ -92,7 +84,7 @@ def _write(
     if holds_gguf(parent):
         raise NotApplicable(f"{step.method} cannot read a GGUF file: put gguf last in the chain")
     windows = _windows(parent, step, recipe, tokens, compute) if method.calibrated(step) else None
-    compress_by = _walk if method.walks else _call
+    compress_by = _walk if method.is_blockwise else _call
     return compress_by(method, parent, folder, step, windows, compute)
 
 

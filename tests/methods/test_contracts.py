@@ -40,32 +40,30 @@ def spellings(method):
     return [x for x in wide if not x.endswith("bit") or parse_level(x).bits in method.bits]
 
 
-CASES = [
-    (name, level) for name, method in methods.registry().items() for level in spellings(method)
-]
-# BESA learns how a block's sparsity falls to its linears; its smoothed shares reach 0.38 to 0.62.
-SHARED_OUT = {"besa"}
-SETTINGS = {"besa": ",sigmoid=false"}
+METHODS = methods.registry()
+CASES = [(name, level) for name, method in METHODS.items() for level in spellings(method)]
+# These share a block's sparsity out to its linears.
+SHARED_OUT = {n for n, m in METHODS.items() if m.facts.sparsity_scope == "block"}
 # These update the weights that they keep.
-UPDATING = {"admm", "sparsegpt"}
+UPDATING = {n for n, m in METHODS.items() if m.facts.updates_weights}
 PRUNING = [c for c in CASES if methods.find(c[0]).kind == "unstructured"]
 QUANTIZING = [c for c in CASES if methods.find(c[0]).kind == "quantization"]
 # What llama.cpp runs is read by nothing else: tests/methods/test_gguf.py looks into it.
-READABLE = [c for c in QUANTIZING if methods.find(c[0]).runtime == "torch"]
+READABLE = [c for c in QUANTIZING if methods.find(c[0]).evaluation_env == "torch"]
 # One level of each method that a library does, on every architecture; the others on Llama.
-ONCE = {"gptq": "4bit", "hqq": "4bit", "awq": "4bit"}
+ONCE = {n: m.facts.representative_level for n, m in METHODS.items()}
 ON_FAMILIES = [
     (name, level, family)
     for name, level in READABLE
     for family in FAMILIES
-    if family == "llama" or level == ONCE.get(name, level)
+    if family == "llama" or ONCE[name] in ("", level)
 ]
 # These move scales from a linear's input into the norm before it.
-RESCALING = {"awq", "smoothquant"}
+RESCALING = {n for n, m in METHODS.items() if m.facts.rescales_norms}
 TYPICAL = ("0.5", "2of4", "4bit", "w8a8", "")
 # Of these transformers runs kernels that compute in another precision, or none at all: their own tests
 # compare them as far as it goes (tests/methods/test_bitsandbytes.py, test_gptq.py, test_hqq.py).
-OTHER_KERNELS = {"fp4", "gptq", "hqq", "int8", "nf4"}
+OTHER_KERNELS = {n for n, m in METHODS.items() if not m.facts.agrees_with_transformers}
 # Libraries compute with packed weights and in an order of their own.
 KERNELS = {"rtol": 2e-3, "atol": 2e-4}
 
@@ -103,7 +101,9 @@ def wide_bases(folder):
 @pytest.fixture
 def base_of(bases, wide_bases):
     """The base model of a family that a method is tried on."""
-    return lambda method, family: (bases if methods.find(method).walks else wide_bases)[family]
+    return lambda method, family: (bases if methods.find(method).is_blockwise else wide_bases)[
+        family
+    ]
 
 
 def spell(method, level):
@@ -112,8 +112,9 @@ def spell(method, level):
 
 def run(parent, target, spelling, windows, **compute):
     """Compresses by a step as its script does."""
-    step = parse_step(spelling + SETTINGS.get(spelling.split("@")[0], ""))
-    method = methods.find(step.method)
+    method = methods.find(parse_step(spelling).method)
+    more = "".join(f",{key}={value}" for key, value in method.facts.full_range_settings.items())
+    step = parse_step(spelling + more)
     if missing := [name for name in method.libraries if not requirements.installed(name)]:
         pytest.skip(f"{step.method} needs {', '.join(missing)}")
     settings = method.settings(step)
@@ -135,7 +136,7 @@ def compressed(folder, bases, wide_bases, windows):
     def make(family, method, level):
         place = folder / f"{family}-{method}-{level}"
         if place not in made:
-            base = (bases if methods.find(method).walks else wide_bases)[family]
+            base = (bases if methods.find(method).is_blockwise else wide_bases)[family]
             made[place] = run(base, place, spell(method, level), windows)
         return made[place]
 
@@ -209,8 +210,7 @@ def test_it_loads_again(method, level, family, base_of, compressed):
         dense = load(base_of(method, family), torch.float32, torch.device("cpu"))(ids).logits
     assert torch.equal(ours, again)
     assert not torch.equal(ours, dense)
-    # OPT hands its feed-forward all windows as one, of which compressed-tensors takes one scale.
-    if method in OTHER_KERNELS or (method, family) == ("smoothquant", "opt"):
+    if method in OTHER_KERNELS or family in METHODS[method].facts.disagrees_on:
         return
     with torch.no_grad():
         theirs = AutoModelForCausalLM.from_pretrained(target, dtype="float32").eval()(ids).logits
@@ -314,8 +314,8 @@ def test_levels_are_as_many_as_were_asked_for(method, level, family, base_of, co
     others = set(before) - set(names)
     if method in RESCALING:
         others = {name for name in others if before[name].dim() > 1}
-    # GPTQModel stores the biases of its linears in float16.
-    close = {"rtol": 1e-3, "atol": 1e-4} if method == "gptq" else {"rtol": 0, "atol": 0}
+    half = METHODS[method].facts.stores_biases_in == "float16"
+    close = {"rtol": 1e-3, "atol": 1e-4} if half else {"rtol": 0, "atol": 0}
     for name in others:
         torch.testing.assert_close(before[name], after[name], **close)
 
@@ -363,7 +363,9 @@ def test_overheads_are_those_of_the_format(method, base_of, compressed):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize(("method", "level"), [c for c in READABLE if methods.find(c[0]).walks])
+@pytest.mark.parametrize(
+    ("method", "level"), [c for c in READABLE if methods.find(c[0]).is_blockwise]
+)
 def test_levels_in_half_precision(method, level, dtype, bases, windows, tmp_path):
     target = run(bases["llama"], tmp_path / "a", f"{method}@{level}", windows, dtype=dtype)
     found, layers = weights(target), Description.read(target).linears
@@ -374,7 +376,9 @@ def test_levels_in_half_precision(method, level, dtype, bases, windows, tmp_path
 
 
 @pytest.mark.parametrize("pruned", ["magnitude@0.4", "magnitude@2of4"])
-@pytest.mark.parametrize(("method", "level"), [c for c in READABLE if methods.find(c[0]).walks])
+@pytest.mark.parametrize(
+    ("method", "level"), [c for c in READABLE if methods.find(c[0]).is_blockwise]
+)
 def test_zeros_stay_when_quantized_and_others_claim_no_sparsity(
     method, level, pruned, bases, windows, tmp_path
 ):
@@ -394,7 +398,7 @@ def test_zeros_stay_when_quantized_and_others_claim_no_sparsity(
 
 @pytest.mark.parametrize(
     ("method", "level"),
-    [c for c in READABLE if not methods.find(c[0]).walks and c[1] in TYPICAL],
+    [c for c in READABLE if not methods.find(c[0]).is_blockwise and c[1] in TYPICAL],
 )
 def test_zeros_that_a_library_fills_are_counted(method, level, wide_bases, windows, tmp_path):
     parent = run(wide_bases["llama"], tmp_path / "parent", "magnitude@0.5", windows)
@@ -422,7 +426,7 @@ def test_a_grid_holds_while_no_weight_changes_but_to_zero(pruning, level, bases,
 @pytest.mark.parametrize("pruning", ["wanda", "sparsegpt"])
 @pytest.mark.parametrize(
     ("method", "bits"),
-    [c for c in READABLE if not methods.find(c[0]).walks and c[1] in TYPICAL],
+    [c for c in READABLE if not methods.find(c[0]).is_blockwise and c[1] in TYPICAL],
 )
 def test_what_a_library_has_packed_is_pruned_as_it_decodes(
     method, bits, pruning, compressed, windows, tmp_path
@@ -439,7 +443,7 @@ def test_what_is_packed_is_quantised_again_as_it_decodes(
     child = run(parent, tmp_path / "child", spell(method, level), windows)
     assert Description.read(child).status == "ok"
     assert [f.name for f in tmp_path.iterdir()] == ["child"]
-    if methods.find(method).runtime != "torch":
+    if methods.find(method).evaluation_env != "torch":
         return
     dense, before, after = (weights(folder) for folder in (wide_bases["llama"], parent, child))
     name = "model.layers.1.mlp.down_proj.weight"

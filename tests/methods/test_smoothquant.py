@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM
 from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import compressed
 from meltpoint.checkpoints.linears import Quantized
-from meltpoint.compression.step import Context
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.methods import _llmcompressor, smoothquant
+from meltpoint.methods.contract import Context
 
 pytest.importorskip("llmcompressor", reason="llm-compressor is not installed")
 
