@@ -2,6 +2,9 @@
 
 import copy
 import math
+import shutil
+import subprocess
+import sys
 from types import ModuleType
 
 import numpy as np
@@ -12,11 +15,15 @@ from transformers import AutoModelForCausalLM
 from meltpoint import methods
 from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.index import header, index
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.evaluations.engines import open_engine
 from meltpoint.evaluations.size import size
 from meltpoint.model import empty_model
 from meltpoint.model.load import load
-from tests.methods.test_contracts import run, weights
+from tests.methods.test_contracts import run, spellings, weights
 from tests.support import cut_shapes, factor_shapes
+from tests.support.plugins import register_method
 from tests.support.tiny_models import random_tokens, save_model
 
 CPU = torch.device("cpu")
@@ -31,8 +38,7 @@ def registered():
     """The two methods, in the registry while these tests run."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (cut_shapes, factor_shapes):
-            name = module.__name__.rpartition(".")[2]
-            patch.setitem(methods.registry(), name, methods.Method(name, module))
+            register_method(patch, module)
         yield
 
 
@@ -210,3 +216,99 @@ def test_regular_shapes_are_an_ordinary_folder(family, step, made):
 def unique(step):
     """A step's settings, the last of each name."""
     return ",".join(f"{k}={v}" for k, v in dict(p.split("=") for p in step.split(",")).items())
+
+
+@pytest.mark.parametrize("chain", STEPS.values(), ids=STEPS)
+def test_every_engine_runs_it(chain, made):
+    """Streamed, in memory, and as speed is timed: the losses are those of the model's logits."""
+    folder, windows = made("llama", chain), IDS.numpy()
+    expected = torch.nn.functional.cross_entropy(
+        logits(folder)[:, :-1].flatten(0, 1), IDS[:, 1:].flatten(), reduction="none"
+    )
+    for stream, kernels in ((False, False), (True, False), (False, True)):
+        compute = Compute(device="cpu", stream=stream)
+        with open_engine(folder, compute, kernels=kernels) as engine:
+            found = torch.from_numpy(engine.nll(windows)).flatten()
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+REGULAR = [name for name, m in methods.registry().items() if m.facts.needs_regular_shapes]
+
+
+@pytest.mark.parametrize("name", REGULAR)
+def test_a_library_that_needs_regular_shapes_says_so(name, made, place, tmp_path):
+    step = "@".join(filter(None, (name, spellings(methods.find(name))[0])))
+    target = run(made("llama", STEPS["factor"]), tmp_path / name, step, place / "windows.npy")
+    reason = Description.read(target).reason
+    assert "no config can say that self_attn.q_proj of block 0 is a product of two" in reason
+
+
+def test_a_total_holds_on_each_axis(made, place, tmp_path):
+    """The level of an earlier step on another axis neither counts nor stands in the way."""
+    chain = f"wanda@0.5+cut_shapes@0.2,{unique(f'{ONLY},neurons=true,even=true')}+wanda@0.6"
+    description = Description.read(made("llama", chain))
+    assert description.requested == {"zeros": 0.6, "level": 0.2}
+    assert description.achieved.zeros == pytest.approx(0.6, abs=0.02)
+    assert 0.05 < description.achieved.parameters < 0.2
+    refused = run(made("llama", chain), tmp_path / "a", "wanda@0.3", place / "windows.npy")
+    assert "sparse already, more than the 0.3" in Description.read(refused).reason
+    twice = run(
+        made("llama", STEPS["factor"]), tmp_path / "b", "factor_shapes@0.1,of=parameters", None
+    )
+    assert "of the dense decoder's parameters are gone already" in Description.read(twice).reason
+
+
+def test_zeros_stay_where_the_weight_stays(made):
+    """A cut loses no zeros; a rotation has other weights, and fills none of the earlier ones."""
+    cut = f"cut_shapes@0.3,{unique(f'{ONLY},neurons=true,heads=true')}"
+    parent, child = made("llama", "magnitude@0.5"), made("llama", f"magnitude@0.5+{cut}")
+    description = Description.read(child)
+    assert description.zeros_lost == 0
+    assert description.achieved.zeros == pytest.approx(0.5, abs=0.05)
+    before, after = weights(parent), weights(child)
+    name = "model.layers.0.mlp.gate_proj.weight"
+    rows = [
+        next(i for i, row in enumerate(before[name]) if torch.equal(row, x)) for x in after[name]
+    ]
+    assert rows == sorted(rows)
+    assert len(rows) < len(before[name])
+    assert Description.read(made("llama", "magnitude@0.5+cut_shapes@0.3")).zeros_lost == 0
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_grid_holds_where_whole_groups_are_left(columns, made):
+    """Rows take their grids with them; a row that loses columns has other groups."""
+    cut = f"cut_shapes@0.3,{unique(f'{ONLY},neurons=true')}"
+    description = Description.read(made("llama", f"rtn@4bit+{cut}"))
+    name = f"model.layers.0.mlp.{'down' if columns else 'gate'}_proj"
+    stored = description.linears[name].stored
+    # 128 columns are one group here: a whole row's.
+    assert stored is not None
+    grouped = Description.read(made("llama", f"rtn@4bit,group_size=32+{cut}")).linears[name].stored
+    assert (grouped is None) == columns
+
+
+def test_a_method_that_leaves_nothing_does_not_apply(made, place, tmp_path, monkeypatch):
+    monkeypatch.setattr(cut_shapes, "compress_block", lambda block, *_: block.drop())
+    target = run(made("llama"), tmp_path / "a", STEPS["cut"], place / "windows.npy")
+    assert Description.read(target).reason == "cut_shapes leaves no block at 0.3"
+
+
+def test_a_description_of_an_older_version_is_refused(made, place, tmp_path):
+    folder = shutil.copytree(made("llama"), tmp_path / "old")
+    (folder / "meltpoint.json").write_text(
+        '{"status": "ok", "chain": "dense", "sparsity": {"requested": null, "achieved": 0.0}}'
+    )
+    for read in (lambda: load(folder, torch.float32, CPU), lambda: Description.read(folder)):
+        with pytest.raises(MeltpointError, match=r"old/meltpoint\.json .*delete results/ and"):
+            read()
+
+
+def test_a_description_is_read_without_torch(made):
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
+        "from pathlib import Path\nfrom meltpoint.checkpoints.description import Description\n"
+        f"d = Description.read(Path({str(made('opt', STEPS['cut']))!r}))\n"
+        "assert d.shapes.irregular and d.shapes.blocks[0].shortcuts and d.linears"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
