@@ -14,6 +14,7 @@ from pathlib import Path
 from meltpoint import methods
 from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
 from meltpoint.data import published
+from meltpoint.data.text_files import suffix_of
 from meltpoint.hashing import (
     HashCache,
     canonical_json,
@@ -107,7 +108,7 @@ class Recipes:
         declared = self.config.corpora[corpus]
         facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
         if (file := self.corpus_file(corpus)) is not None:
-            facts |= {"suffix": file.suffix, "file": self.hashes.file(file)}
+            facts |= {"suffix": suffix_of(file), "file": self.hashes.file(file)}
         if isinstance(declared, BuiltinCorpus):
             from meltpoint.demo.text import version
 
@@ -174,7 +175,7 @@ class Recipes:
     def _besides(self, chain: str) -> tuple[str, ...]:
         """The modules that compute a cell besides, for some chains."""
         last = self.study.steps(chain)[-1:]
-        by_llama = any(methods.find(step.method).runtime == "llama" for step in last)
+        by_llama = any(methods.find(step.method).evaluation_env == "llama" for step in last)
         return LLAMA_CODE if by_llama else ()
 
     def runtime(self, chain: str, evaluation: str) -> str:
@@ -183,8 +184,8 @@ class Recipes:
         if not steps:
             return "torch"
         last = methods.find(steps[-1].method)
-        by_library = self.config.evaluations[evaluation].kind == "speed" and not last.walks
-        return last.env if by_library else last.runtime
+        by_library = self.config.evaluations[evaluation].kind == "speed" and not last.is_blockwise
+        return last.env if by_library else last.evaluation_env
 
     def _cells(self, part) -> list[str]:
         """The cells that a table or figure shows."""

@@ -19,7 +19,7 @@ def test_finished_study_has_its_page(finished):
     assert "Report of the study" not in planned(finished)
 
 
-@pytest.mark.parametrize("part", ["page.css", "page.html", "facts.py"])
+@pytest.mark.parametrize("part", ["page.css", "page.html", "cell_summary.py"])
 def test_code_of_the_page_makes_it_again_and_nothing_else(project, everything, part):
     text = {".css": "a { color: red; }", ".html": "<!-- -->", ".js": "0;", ".py": "CHANGED = 1"}
     project.append(f"meltpoint/report/{part}", f"\n{text[part[part.rindex('.') :]]}\n")

@@ -25,10 +25,10 @@ def test_table_added_makes_that_table(project):
 @pytest.mark.parametrize(
     ("module", "shown"),
     [
-        ("analysis/tables.py", ["tables/"]),
-        ("analysis/markup.py", ["tables/"]),
-        ("analysis/transitions.py", ["transitions/", "figures/"]),
-        ("analysis/curves.py", ["transitions/", "figures/"]),
+        ("tables/build.py", ["tables/"]),
+        ("tables/markup.py", ["tables/"]),
+        ("transitions/fit.py", ["transitions/", "figures/"]),
+        ("transitions/forms.py", ["transitions/", "figures/"]),
         ("figures/curves.py", ["figures/"]),
         ("figures/style.py", ["figures/"]),
         ("analysis/frame.py", ["tables/", "transitions/", "figures/"]),

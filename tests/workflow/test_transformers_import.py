@@ -5,9 +5,9 @@ import sys
 
 CODE = """
 import sys
-from meltpoint.lean import import_transformers
+from meltpoint.workflow.transformers_import import import_transformers
 import_transformers()
-import meltpoint.evaluation.perplexity
+import meltpoint.evaluations.perplexity
 unused = {"hqq", "torchao"} & set(sys.modules)
 assert not unused, unused
 from transformers.utils import is_hqq_available, is_torchao_available
