@@ -7,7 +7,7 @@ import numpy as np
 
 from meltpoint.checkpoints.formats import GGUF
 from meltpoint.checkpoints.index import DESCRIPTION, describe
-from meltpoint.checkpoints.stored_tensor import Tensor
+from meltpoint.checkpoints.stored_tensor import Tensor, bits_per_weight, counts
 from meltpoint.llamacpp.file import read, tensor_names, value
 
 # Numbers that are decoded at once to count zeros among them.
@@ -15,7 +15,7 @@ CHUNK = 1 << 24
 
 
 def size(folder: Path) -> dict[str, float]:
-    """Parameters, those that are not zero, bits per weight, and bytes of the file.
+    """Parameters, those that are not zero, bits per weight (of the decoder's linears too), and bytes.
 
     A weight of the decoder's linears costs what `meltpoint.evaluations.size.size` says, of all others
     what is stored. How many of the linears' weights are zero is known from the checkpoint's
@@ -25,12 +25,13 @@ def size(folder: Path) -> dict[str, float]:
     file = folder / GGUF
     reader = read(file)
     layers = _layers(folder, reader)
-    tensors = [_count(tensor, layers.get(tensor.name)) for tensor in reader.tensors]
-    parameters = sum(tensor.count for tensor in tensors)
+    tensors = {t.name: _count(t, layers.get(t.name)) for t in reader.tensors}
+    decoder = layers or [
+        t.name for t in reader.tensors if t.name[:4] == "blk." and len(t.shape) == 2
+    ]
     return {
-        "parameters": parameters,
-        "nonzeros": sum(tensor.nonzeros for tensor in tensors),
-        "bits_per_weight": sum(tensor.bits for tensor in tensors) / parameters,
+        **counts(tensors.values()),
+        "decoder_bits_per_weight": bits_per_weight(tensors[name] for name in decoder),
         "bytes": file.stat().st_size,
     }
 

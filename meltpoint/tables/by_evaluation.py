@@ -19,13 +19,13 @@ def lay_out(cells: pd.DataFrame, spec, notes: Notes, published: pd.DataFrame | N
     Each column has its own unit, digits and direction of what is best; it is marked per model, dense
     left out. What is `published` of `spec.beside` stands right of the perplexity, with the difference.
     """
-    quantities = {name: quantity(cells[cells["evaluation"] == name]) for name in spec.evaluations}
+    quantities = {name: quantity(cells[cells["score_name"] == name]) for name in spec.evaluations}
     shown = scaled(cells, quantities)
     if spec.show == "difference":
         shown = shown[shown["chain"] != "dense"]
     compressed = shown[shown["chain"] != "dense"]
     labels = [x for x in LABELS if x == "method" or len(compressed[SHOWN.get(x, x)].unique()) > 1]
-    compares = perplexities(cells)
+    compares = perplexities(cells, spec.evaluations)
     heads = heads_of(quantities, compares)
     compared = compares[0] if published is not None and compares else None
     if compared:
@@ -40,7 +40,7 @@ def lay_out(cells: pd.DataFrame, spec, notes: Notes, published: pd.DataFrame | N
 
 def scaled(cells: pd.DataFrame, quantities: dict[str, Quantity]) -> pd.DataFrame:
     """The cells in the units that are printed."""
-    factors = cells["evaluation"].map({name: q.factor for name, q in quantities.items()})
+    factors = cells["score_name"].map({name: q.factor for name, q in quantities.items()})
     return cells.assign(**{column: cells[column] / factors for column in NUMBERS})
 
 
@@ -56,7 +56,7 @@ def heads_of(quantities: dict[str, Quantity], compares: list[str]) -> list[str]:
 def with_published(cells: pd.DataFrame, name: str, spec, published: pd.DataFrame):
     """The cells, those of an evaluation with what is published as `theirs`, None for nothing."""
     theirs = pd.Series(None, index=cells.index, dtype=object)
-    own = cells[cells["evaluation"] == name]
+    own = cells[cells["score_name"] == name]
     for _, method in own.groupby(LABELS, sort=False):
         found = beside(method, spec, published)
         theirs[method.index] = [found.get(level) for level in method["level"]]
@@ -88,7 +88,7 @@ def row_of(cells: pd.DataFrame, spec, notes: Notes, compared: str | None):
 
     Right of the evaluation that is `compared` stands what is published of it.
     """
-    by_name = {cell["evaluation"]: cell for cell in cells.to_dict("records")}
+    by_name = {cell["score_name"]: cell for cell in cells.to_dict("records")}
     entries, values = [], []
     for name in spec.evaluations:
         cell = by_name.get(name)

@@ -6,11 +6,6 @@ import numpy as np
 
 from meltpoint.tables.markup import Entry
 
-HIGHER_IS_BETTER = {
-    *("accuracy", "acc", "acc_norm", "exact_match", "score"),
-    *("prompt_tokens_per_second", "generated_tokens_per_second"),
-}
-
 
 class Notes:
     """Footnotes, each given a letter once."""
@@ -34,12 +29,14 @@ def name_of(index: int) -> str:
 
 
 def entry(cell: dict | None, spec, notes: Notes) -> Entry:
-    """A cell as printed: "-" where there is none, N/A with its reason as a note.
+    """A cell as printed: "-" where there is none, N/A or "refused" with the reason as a note.
 
     A frame may say more of a cell: its own `digits`, and a `note`.
     """
     if cell is None or unknown(cell, spec):
         return Entry("-")
+    if cell["status"] == "refused":
+        return Entry("refused", notes=[notes.letter(cell["reason"])])
     if cell["status"] != "ok":
         return Entry("N/A", notes=[notes.letter(cell["reason"] or "not applicable")])
     sign = "+" if spec.show == "difference" else ""
@@ -48,7 +45,9 @@ def entry(cell: dict | None, spec, notes: Notes) -> Entry:
     printed = f"{error:.{digits}f}" if spec.error and abs(error) < float("inf") else ""
     known = spec.achieved and cell["source"] == "measured" and cell["requested"] > 0
     small = f"{cell['achieved']:.3f}" if known else ""
-    letters = [notes.letter(cell["note"])] if cell.get("note") else []
+    # Rows without a note hold NaN where others of the frame have one.
+    remark = cell.get("note")
+    letters = [notes.letter(remark)] if isinstance(remark, str) and remark else []
     return Entry(f"{cell[spec.show]:{sign}.{digits}f}", printed, notes=letters, small=small)
 
 
@@ -71,14 +70,14 @@ def unknown(cell: dict, spec) -> bool:
 
 def places(cell: dict, spec) -> int:
     """Digits after the point."""
-    return cell.get("digits", spec.places(cell["evaluation"]))
+    return cell.get("digits", spec.places(cell["score_name"]))
 
 
 def comparable(cell: dict | None, spec) -> float | None:
     """The value as printed, lower for better; None where it does not compete."""
     if cell is None or cell["status"] != "ok" or not abs(cell[spec.show]) < float("inf"):
         return None
-    sign = -1 if cell["metric"] in HIGHER_IS_BETTER else 1
+    sign = -1 if cell["better"] == "higher" else 1
     return sign * round(cell[spec.show], places(cell, spec))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from meltpoint import methods
+from meltpoint import evaluations, methods
 from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
 from meltpoint.data import published
 from meltpoint.hashing import (
@@ -36,9 +36,6 @@ from meltpoint.study.sections import (
 CODE = {
     "train": "meltpoint.demo.train",
     "tokens": "meltpoint.data.tokenization",
-    "perplexity": "meltpoint.evaluations.perplexity",
-    "size": "meltpoint.evaluations.size",
-    "speed": "meltpoint.evaluations.speed",
     "transitions": "meltpoint.transitions.fit",
     "table": "meltpoint.tables.build",
     "curves": "meltpoint.figures.curves",
@@ -156,20 +153,23 @@ class Recipes:
         )
 
     def evaluation(self, model: str, chain: str, evaluation: str) -> str:
-        """A cell: its protocol."""
-        declared = self.config.evaluations[evaluation]
-        protocol, inputs = declared.model_dump(mode="json"), [self.checkpoint(model, chain)]
-        cell = {"model": model, "chain": chain, "evaluation": evaluation}
-        facts = {"cell": cell, "protocol": protocol}
-        if declared.kind == "perplexity":
-            inputs.append(self.tokens(model, protocol["perplexity"]))
-        if declared.kind != "size":
-            protocol |= {"dtype": self.config.compute.dtype}
-        if declared.kind == "speed":
-            protocol |= {key: getattr(self.config.compute, key) for key in ("threads", "device")}
+        """A cell: its kind, settings and main score, and what of `compute` changes its numbers."""
+        settings = self.config.evaluations[evaluation]
+        kind = evaluations.kind_of(settings)
+        tokens = (self.tokens(model, corpus) for corpus in kind.corpora(settings))
+        facts = {
+            "cell": {"model": model, "chain": chain, "evaluation": evaluation},
+            "kind": kind.name,
+            "main": next(iter(kind.scores(settings))),
+            "settings": settings.model_dump(mode="json", exclude={"main"}),
+            "compute": {key: getattr(self.config.compute, key) for key in kind.compute},
+            "code": code(kind.sources, (LLAMA,)),
+            "env": self._env(self.runtime(chain, evaluation)),
+            "from": digest([self.checkpoint(model, chain), *tokens]),
+        }
         if besides := self._besides(chain):
             facts["besides"] = code(besides)
-        return self._json(declared.kind, self.runtime(chain, evaluation), *inputs, **facts)
+        return canonical_json(facts)
 
     def _besides(self, chain: str) -> tuple[str, ...]:
         """The modules that compute a cell besides, for some chains."""
@@ -178,18 +178,22 @@ class Recipes:
         return LLAMA_CODE if by_llama else ()
 
     def runtime(self, chain: str, evaluation: str) -> str:
-        """The environment that a chain's cell is measured in: speed in that of its last method."""
+        """The environment that a chain's cell is measured in.
+
+        It is the evaluation's own, unless the last method has one for what it makes.
+        """
+        kind = evaluations.kind_of(self.config.evaluations[evaluation])
         steps = self.study.steps(chain)
-        if not steps:
-            return "torch"
-        last = methods.find(steps[-1].method)
-        by_library = self.config.evaluations[evaluation].kind == "speed" and not last.walks
-        return last.env if by_library else last.runtime
+        last = methods.find(steps[-1].method) if steps else None
+        if last is None:
+            return kind.env
+        if kind.own_kernels and not last.walks:
+            return last.env
+        return kind.env if last.runtime == "torch" else last.runtime
 
     def _cells(self, part) -> list[str]:
         """The cells that a table or figure shows."""
-        cells = (cell for name in part.evaluations for cell in self.study.cells(part.of, name))
-        return [self.evaluation(*cell) for cell in cells]
+        return [self.evaluation(*cell) for cell in self.study.cells(part.of, *part.evaluations)]
 
     def steps(self, group: str) -> dict[str, dict]:
         """Per chain of a group: what the tidy frame says of it (method, level, settings, kind)."""
@@ -209,8 +213,7 @@ class Recipes:
         }
 
     def transitions(self, sweep: str) -> str:
-        cells = (cell for cell in self.study.cells(sweep) if self.study.perplexity(cell[2]))
-        inputs = [self.evaluation(*cell) for cell in cells]
+        inputs = [self.evaluation(*cell) for cell in self.study.perplexity_cells(sweep)]
         return self._json("transitions", "analysis", *inputs, steps=self.steps(sweep))
 
     def table(self, name: str) -> str:
