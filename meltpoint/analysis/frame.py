@@ -8,7 +8,7 @@ import pandas as pd
 
 from meltpoint import evaluations
 from meltpoint.chain import parse_level
-from meltpoint.data.published.perplexities import perplexities
+from meltpoint.data.published.frames import perplexities
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.cells import Cell, Score
 from meltpoint.evaluations.contract import ScoreSpec

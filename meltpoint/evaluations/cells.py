@@ -111,15 +111,6 @@ class Cell(Document):
         return cls(status="not_applicable", reason=reason, **facts)
 
 
-def axes_of(description: dict) -> tuple[dict[str, float], dict[str, float]]:
-    """What a checkpoint's steps were asked for and what they achieved, by the axis of compression."""
-    sparsity = description["sparsity"]
-    requested = {"zeros": sparsity["requested"]}
-    achieved = {"zeros": sparsity["achieved"]}
-    achieved |= {k: v for k, v in sparsity.items() if k not in ("requested", "achieved")}
-    return tuple({k: v for k, v in axes.items() if v is not None} for axes in (requested, achieved))
-
-
 def _study_of(path: Path) -> str:
     """The folder of the results that a cell belongs to."""
     parts = path.parts

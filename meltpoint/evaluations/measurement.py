@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from meltpoint import evaluations
-from meltpoint.checkpoints.index import describe
+from meltpoint.checkpoints.description import Description
 from meltpoint.compute import Compute, peak_memory
 from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.evaluations.cells import Cell, Cost, Difference, Score, axes_of
+from meltpoint.evaluations.cells import Cell, Cost, Difference, Score
 from meltpoint.evaluations.contract import Estimate, Inputs, Kept, Measurement
 from meltpoint.evaluations.windows import error_of_mean
 from meltpoint.files import whole_file
@@ -39,12 +39,12 @@ def evaluate(
     start = time.perf_counter()
     kind = evaluations.find(job_spec["kind"])
     settings = kind.settings_class(**job_spec["settings"])
-    description = describe(inputs.checkpoint)
+    description = Description.read(inputs.checkpoint)
     facts = facts_of(job_spec, description)
     kept: Kept = {}
     try:
-        if description["status"] != "ok":
-            raise NotApplicable(description["reason"])
+        if description.status != "ok":
+            raise NotApplicable(description.reason)
         with contextlib.closing(LazyEngine(open_engine, inputs)) as engine:
             measured = kind.module.measure(engine if open_engine else None, inputs, settings)
         kept = measured.kept
@@ -66,25 +66,31 @@ def evaluate(
     cell.write(outputs[0])
 
 
-def facts_of(job_spec: dict, description: dict) -> dict:
+def facts_of(job_spec: dict, description: Description) -> dict:
     """The fields of a cell that do not depend on what is measured."""
-    requested, achieved = axes_of(description)
     return {
         **job_spec["cell"],
         "kind": job_spec["kind"],
         "main": job_spec["main"],
-        "requested": requested,
-        "achieved": achieved,
+        "requested": description.requested,
+        "achieved": {} if description.achieved is None else description.achieved.model_dump(),
         "protocol": {**job_spec["settings"], **job_spec["compute"]},
         "provenance": {
-            "checkpoint": description.get("hash"),
-            "parents": description.get("parents"),
-            "steps": description.get("steps"),
+            "checkpoint": description.hash,
+            "parents": description.parents,
+            "steps": description.steps,
+            **zeros_of(description),
             "code": job_spec["code"],
             "env": job_spec["env"],
-            "versions": description.get("versions"),
+            "versions": description.versions,
         },
     }
+
+
+def zeros_of(description: Description) -> dict[str, float]:
+    """Zeros that the last step has filled, and the fraction that came of rounding, if there are any."""
+    zeros = {"zeros_lost": description.zeros_lost, "rounded": description.rounded}
+    return {key: value for key, value in zeros.items() if value}
 
 
 def score_of(spec, estimate: Estimate, difference: Difference | None) -> Score:

@@ -10,16 +10,16 @@ codes. All are exact counts, so they have no error.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import holds_gguf, quantization_config
-from meltpoint.checkpoints.index import DESCRIPTION, describe, header, index
-from meltpoint.checkpoints.linears import Quantized
+from meltpoint.checkpoints.index import header, index
+from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.stored_tensor import Tensor, bits_per_weight, counts
 from meltpoint.evaluations.contract import (
     Estimate,
@@ -77,29 +77,18 @@ def size(folder: Path) -> dict[str, float]:
 
         return size_of_gguf(folder)
     files = [folder / name for name in sorted(set(index(folder).values()))]
-    description = describe(folder) if (folder / DESCRIPTION).exists() else {}
-    layers, unused = description.get("layers", {}), set(description.get("unused", ()))
+    description = Description.of(folder) or Description()
+    layers, unused = description.linears, set(description.unused)
     packed = layers if quantization_config(folder) is not None else {}
     tensors = dict(item for file in files for item in _tensors(file, layers, packed, unused))
     tensors |= _packed(files, packed)
-    decoder = [name for name in layers or _linears_of_blocks(files) if name in tensors]
     beside = sum(_bytes(header(file), unused) for file in files) if unused else 0
     spared = sum(tensor.stored - tensor.packed for tensor in tensors.values())
     return {
         **counts(tensors.values()),
-        "decoder_bits_per_weight": bits_per_weight(tensors[name] for name in decoder),
+        "decoder_bits_per_weight": bits_per_weight(tensors[name] for name in layers),
         "bytes": sum(file.stat().st_size for file in files) - spared // 8 - beside,
     }
-
-
-def _linears_of_blocks(files: list[Path]) -> list[str]:
-    """Names of the matrices in numbered blocks: the decoder's linears of a base checkpoint."""
-    tensors = [item for file in files for item in header(file).items()]
-    return [
-        name.removesuffix(".weight")
-        for name, tensor in tensors
-        if len(tensor["shape"]) == 2 and any(part.isdigit() for part in name.split("."))
-    ]
 
 
 def _bytes(tensors: dict[str, dict], names: set[str]) -> int:
@@ -122,11 +111,10 @@ def _tensors(
         count = (end - start) // width
         nonzeros = _nonzeros(path, data + start, count, width)
         linear = name.removesuffix(".weight")
-        layer = layers.get(linear, {})
-        yield linear, _count(tensor["shape"], count, nonzeros, 8 * width, layer)
+        yield linear, _count(tensor["shape"], count, nonzeros, 8 * width, layers.get(linear))
 
 
-def _packed(files: list[Path], layers: dict[str, dict]) -> Iterator[tuple[str, Tensor]]:
+def _packed(files: list[Path], layers: dict[str, Linear]) -> Iterator[tuple[str, Tensor]]:
     """The linears that a library has packed, each with all that is stored of it."""
     bits = dict.fromkeys(layers, 0)
     for file in files if layers else ():
@@ -135,26 +123,26 @@ def _packed(files: list[Path], layers: dict[str, dict]) -> Iterator[tuple[str, T
                 start, end = tensor["data_offsets"]
                 bits[linear] += 8 * (end - start)
     for linear, layer in layers.items():
-        count, code = math.prod(layer["shape"]), layer["stored"]["bits"]
-        pruned = layer["zeros"] - layer.get("zeros_rounded", 0)
+        count, code = layer.count, layer.stored.bits
+        pruned = layer.zeros - layer.zeros_rounded
         scales = bits[linear] - count * code
-        yield linear, Tensor(count, count - layer["zeros"], bits[linear], code, pruned, scales)
+        yield linear, Tensor(count, count - layer.zeros, bits[linear], code, pruned, scales)
 
 
-def _linear_of(name: str, packed: dict[str, dict]) -> str | None:
+def _linear_of(name: str, packed: dict[str, Linear]) -> str | None:
     """The packed linear that a stored tensor belongs to: all but a bias may."""
     parts = name.split(".")
     heads = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
     return None if parts[-1] == "bias" else next((h for h in heads if h in packed), None)
 
 
-def _count(shape: list[int], count: int, nonzeros: int, width: int, layer: dict) -> Tensor:
+def _count(shape: list[int], count: int, nonzeros: int, width: int, layer: Linear | None) -> Tensor:
     bits = count * width
-    if "stored" not in layer:
+    if layer is None or layer.stored is None:
         return Tensor(count, nonzeros, bits, width, count - nonzeros, 0)
-    stored = Quantized(**layer["stored"])
+    stored = layer.stored
     # A zero that came of rounding is a code like any other.
-    pruned = count - nonzeros - layer.get("zeros_rounded", 0)
+    pruned = count - nonzeros - layer.zeros_rounded
     masked = pruned > 0 and not stored.holds_zero
     return Tensor(count, nonzeros, bits, stored.bits, pruned, stored.overhead(*shape), masked)
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from meltpoint import evaluations, methods
 from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
 from meltpoint.data import published
+from meltpoint.data.text_files import suffix_of
+from meltpoint.evaluations import engines
 from meltpoint.hashing import (
     HashCache,
     canonical_json,
@@ -44,14 +46,10 @@ CODE = {
     "contour": "meltpoint.figures.contour",
     "report": "meltpoint.report.build",
 }
-# Modules that cannot change a number: progress bars, timing, the texts of errors. What llama.cpp runs
-# is told apart by chain (`LLAMA_CODE`), so that it makes no other cell stale.
+# Modules that cannot change a number: progress bars, timing, the texts of errors. The modules of
+# llama.cpp count where a chain is evaluated in its environment, so that they make no other cell stale.
 NEUTRAL = ("meltpoint.errors", "meltpoint.progress", "meltpoint.timing")
-LLAMA = "meltpoint.llamacpp"
-
-LLAMA_CODE = tuple(
-    f"meltpoint.llamacpp.{name}" for name in ("file", "library", "runtime", "session", "size")
-)
+LLAMA, LLAMA_ENV = "meltpoint.llamacpp", "llama"
 
 # Where the template, the styles and the script of a page lie.
 PAGE = Path(study_page.__file__).parent
@@ -104,7 +102,7 @@ class Recipes:
         declared = self.config.corpora[corpus]
         facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
         if (file := self.corpus_file(corpus)) is not None:
-            facts |= {"suffix": file.suffix, "file": self.hashes.file(file)}
+            facts |= {"suffix": suffix_of(file), "file": self.hashes.file(file)}
         if isinstance(declared, BuiltinCorpus):
             from meltpoint.demo.text import version
 
@@ -163,19 +161,19 @@ class Recipes:
             "main": next(iter(kind.scores(settings))),
             "settings": settings.model_dump(mode="json", exclude={"main"}),
             "compute": {key: getattr(self.config.compute, key) for key in kind.compute},
-            "code": code(kind.sources, (LLAMA,)),
+            "code": self._code_of_evaluation(kind, chain),
             "env": self._env(self.runtime(chain, evaluation)),
             "from": digest([self.checkpoint(model, chain), *tokens]),
         }
-        if besides := self._besides(chain):
-            facts["besides"] = code(besides)
         return canonical_json(facts)
 
-    def _besides(self, chain: str) -> tuple[str, ...]:
-        """The modules that compute a cell besides, for some chains."""
-        last = self.study.steps(chain)[-1:]
-        by_llama = any(methods.find(step.method).runtime == "llama" for step in last)
-        return LLAMA_CODE if by_llama else ()
+    def _code_of_evaluation(self, kind: evaluations.Evaluation, chain: str) -> str:
+        """The hash of a kind's code, and of the engine that runs a chain's checkpoint for it."""
+        steps = self.study.steps(chain)
+        env = methods.find(steps[-1].method).evaluation_env if steps else "torch"
+        runs = kind.opens_engine or kind.own_kernels
+        engine = engines.planned(env, kind.own_kernels).sources if runs else ()
+        return code((*kind.sources, *engine), () if env == LLAMA_ENV else (LLAMA,))
 
     def runtime(self, chain: str, evaluation: str) -> str:
         """The environment that a chain's cell is measured in.
@@ -187,9 +185,9 @@ class Recipes:
         last = methods.find(steps[-1].method) if steps else None
         if last is None:
             return kind.env
-        if kind.own_kernels and not last.walks:
+        if kind.own_kernels and not last.is_blockwise:
             return last.env
-        return kind.env if last.runtime == "torch" else last.runtime
+        return kind.env if last.evaluation_env == "torch" else last.evaluation_env
 
     def _cells(self, part) -> list[str]:
         """The cells that a table or figure shows."""
@@ -226,7 +224,7 @@ class Recipes:
         """The published table that a table or figure puts beside the study's own, and its code."""
         if part.published is None:
             return {}
-        read = code(("meltpoint.data.published.perplexities",))
+        read = code(("meltpoint.data.published.frames",))
         return {"published": hash_file(published.FOLDER / f"{part.published}.csv"), "read": read}
 
     def figure(self, name: str) -> str:
