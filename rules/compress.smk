@@ -20,7 +20,6 @@ for method, temporary in plan.compress_rules():
         input:
             parent=plan.parent,
             tokens=plan.calibration_files,
-            windows=lambda w: ancient(plan.calibration_windows(w)),
         output:
             plan.checkpoint_output(directory, temp, temporary),
         log:
@@ -36,7 +35,7 @@ for method, temporary in plan.compress_rules():
         resources:
             mem_mb=lambda w: plan.memory_mb(w.model),
         params:
-            recipe=lambda w: plan.recipes.compress(w.model, w.prefix + w.step),
+            job_spec=lambda w: plan.job_specs.compress(w.model, w.prefix + w.step).json(),
         message:
             "Compressing {wildcards.model}: {wildcards.prefix}{wildcards.step}"
         script:

@@ -36,7 +36,7 @@ rule perplexity:
     resources:
         mem_mb=lambda w: plan.memory_mb(w.model),
     params:
-        recipe=lambda w: plan.recipes.evaluation(w.model, w.chain, w.evaluation),
+        job_spec=lambda w: plan.job_specs.evaluation(w.model, w.chain, w.evaluation).json(),
     message:
         "Evaluating {wildcards.model}, {wildcards.chain}: {wildcards.evaluation}"
     script:
@@ -46,7 +46,7 @@ rule perplexity:
 rule size:
     input:
         checkpoint=plan.checkpoint,
-        dense="results/models/{model}",
+        dense=lambda w: plan.base_model(w.model),
     output:
         cell=f"{plan.results}/cells/{{model}}/{{chain}}/{{evaluation}}.json",
     log:
@@ -59,7 +59,7 @@ rule size:
         plan.env
     threads: plan.threads
     params:
-        recipe=lambda w: plan.recipes.evaluation(w.model, w.chain, w.evaluation),
+        job_spec=lambda w: plan.job_specs.evaluation(w.model, w.chain, w.evaluation).json(),
     message:
         "Weighing {wildcards.model}, {wildcards.chain}: {wildcards.evaluation}"
     script:
@@ -85,7 +85,7 @@ rule speed:
     resources:
         mem_mb=lambda w: plan.memory_mb(w.model),
     params:
-        recipe=lambda w: plan.recipes.evaluation(w.model, w.chain, w.evaluation),
+        job_spec=lambda w: plan.job_specs.evaluation(w.model, w.chain, w.evaluation).json(),
     message:
         "Timing {wildcards.model}, {wildcards.chain}: {wildcards.evaluation}"
     script:

@@ -26,7 +26,7 @@ rule transitions:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.transitions(w.sweep),
+        job_spec=lambda w: plan.job_specs.transitions(w.sweep).json(),
     message:
         "Transition points of {wildcards.sweep}"
     script:
@@ -49,7 +49,7 @@ rule figure:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.figure(w.figure),
+        job_spec=lambda w: plan.job_specs.figure(w.figure).json(),
     message:
         "Figure {wildcards.figure}"
     script:

@@ -31,9 +31,9 @@ rule published_transitions:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published(
+        job_spec=lambda w: plan.job_specs.published(
             "published.phase_transitions.transitions", *transition_captions.CURVES
-        ),
+        ).json(),
     message:
         "Transition points of the published curves"
     script:
@@ -56,9 +56,9 @@ rule published_tables:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published(
+        job_spec=lambda w: plan.job_specs.published(
             "published.phase_transitions.tables", *transition_captions.TABULATED
-        ),
+        ).json(),
     message:
         "Published tables 1 to 10"
     script:
@@ -83,9 +83,9 @@ rule published_figures:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published(
+        job_spec=lambda w: plan.job_specs.published(
             "published.phase_transitions.figures", *transition_captions.DRAWN
-        ),
+        ).json(),
     message:
         "Published figures"
     script:

@@ -37,9 +37,9 @@ rule published_order:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published(
+        job_spec=lambda w: plan.job_specs.published(
             "published.operation_order.write", *order_captions.SOURCES
-        ),
+        ).json(),
     message:
         "The published order study"
     script:

@@ -41,9 +41,9 @@ rule published_search:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published(
+        job_spec=lambda w: plan.job_specs.published(
             "published.parameter_search.write", *search_captions.SOURCES
-        ),
+        ).json(),
     message:
         "The published parameter search"
     script:

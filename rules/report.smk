@@ -26,7 +26,7 @@ rule report_page:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.report(plan.curves()),
+        job_spec=lambda w: plan.job_specs.report(plan.curves()).json(),
     message:
         "Report of the study"
     script:
@@ -45,7 +45,7 @@ rule published_page:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published_report(),
+        job_spec=lambda w: plan.job_specs.published_report().json(),
     message:
         "Report of the published results"
     script:

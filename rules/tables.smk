@@ -27,7 +27,7 @@ rule table:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.table(w.table),
+        job_spec=lambda w: plan.job_specs.table(w.table).json(),
     message:
         "Table {wildcards.table}"
     script:

@@ -3,16 +3,18 @@
 from pathlib import Path
 
 from meltpoint.timing import phase
-from meltpoint.workflow.job import job
+from meltpoint.workflow.job import job, source_file
 
-with job(snakemake) as (recipe, compute):
+with job(snakemake) as (spec, compute):
     with phase("import"):
         from meltpoint.compression.step import compress
 
+    given = source_file(snakemake, "calibrations", spec.settings.get("calibration"))
+    files = [given] if given else map(Path, snakemake.input.tokens)
     compress(
         Path(snakemake.input.parent),
         Path(snakemake.output[0]),
-        recipe,
-        [Path(file) for file in [*snakemake.input.tokens, *snakemake.input.windows]],
+        spec,
+        list(files),
         compute,
     )

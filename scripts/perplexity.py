@@ -5,7 +5,7 @@ from pathlib import Path
 from meltpoint.timing import phase
 from meltpoint.workflow.job import job
 
-with job(snakemake) as (recipe, compute):
+with job(snakemake) as (spec, compute):
     with phase("import"):
         from meltpoint.evaluations.perplexity import measure
 
@@ -15,6 +15,6 @@ with job(snakemake) as (recipe, compute):
         Path(snakemake.input.dense[0]) if snakemake.input.dense else None,
         Path(snakemake.output.cell),
         Path(snakemake.output.nll),
-        recipe,
+        spec,
         compute,
     )

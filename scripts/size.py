@@ -5,7 +5,7 @@ from pathlib import Path
 from meltpoint.timing import phase
 from meltpoint.workflow.job import job
 
-with job(snakemake, computes=False) as (recipe, _):
+with job(snakemake, computes=False) as (spec, _):
     with phase("import"):
         from meltpoint.evaluations.size import measure
 
@@ -13,5 +13,5 @@ with job(snakemake, computes=False) as (recipe, _):
         Path(snakemake.input.checkpoint),
         Path(snakemake.input.dense),
         Path(snakemake.output.cell),
-        recipe,
+        spec,
     )

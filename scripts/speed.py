@@ -5,7 +5,7 @@ from pathlib import Path
 from meltpoint.timing import phase
 from meltpoint.workflow.job import job
 
-with job(snakemake) as (recipe, compute):
+with job(snakemake) as (spec, compute):
     with phase("import"):
         from meltpoint.evaluations.speed import measure
 
@@ -13,6 +13,6 @@ with job(snakemake) as (recipe, compute):
         Path(snakemake.input.checkpoint),
         Path(snakemake.input.dense[0]) if snakemake.input.dense else None,
         Path(snakemake.output.cell),
-        recipe,
+        spec,
         compute,
     )

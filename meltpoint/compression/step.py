@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -38,20 +39,28 @@ class Context:
     compute: Compute
 
 
+class StepSpec(Protocol):
+    """What `compress` reads of its job's spec."""
+
+    chain: str
+    step: str
+    settings: dict[str, Any]
+
+
 def compress(
-    parent: Path, target: Path, recipe: dict, tokens: list[Path], compute: Compute
+    parent: Path, target: Path, spec: StepSpec, tokens: list[Path], compute: Compute
 ) -> None:
-    """Makes the checkpoint `target` from `parent` by the recipe's step.
+    """Makes the checkpoint `target` from `parent` by the spec's step.
 
     `tokens` are the files that the calibration is read from: none, the windows or the stream, or the
     documents and their offsets. Where the step does not apply, or the parent's did not, the
     checkpoint is a marker with the reason.
     """
     origin = describe(parent)
-    step = parse_step(recipe["step"])
+    step = parse_step(spec.step)
     facts = {
-        "chain": recipe["chain"],
-        "steps": [*origin["steps"], {"step": recipe["step"], "settings": recipe["settings"]}],
+        "chain": spec.chain,
+        "steps": [*origin["steps"], {"step": spec.step, "settings": spec.settings}],
         "parents": [*origin["parents"], origin.get("hash")],
     }
     requested = fraction(step.level, origin["sparsity"]["requested"])
@@ -61,7 +70,7 @@ def compress(
                 raise NotApplicable(origin["reason"])
             check_level(step)
             check_reach(origin["sparsity"], step.level)
-            layers = _write(parent, folder, step, recipe, tokens, compute)
+            layers = _write(parent, folder, step, spec, tokens, compute)
         except NotApplicable as reason:
             _mark(folder, str(reason), facts, requested)
         else:
@@ -71,18 +80,18 @@ def compress(
             write_description(folder, libraries, status="ok", **facts)
 
 
-def _write(parent: Path, folder: Path, step: Step, recipe: dict, tokens, compute) -> dict:
+def _write(parent: Path, folder: Path, step: Step, spec: StepSpec, tokens, compute) -> dict:
     method = methods.find(step.method)
     if holds_gguf(parent):
         raise NotApplicable(f"{step.method} cannot read a GGUF file: put gguf last in the chain")
-    windows = _windows(parent, step, recipe, tokens, compute) if method.calibrated(step) else None
+    windows = _windows(parent, step, spec, tokens, compute) if method.calibrated(step) else None
     compress_by = _walk if method.walks else _call
     return compress_by(method, parent, folder, step, windows, compute)
 
 
-def _windows(parent: Path, step: Step, recipe: dict, tokens: list[Path], compute) -> torch.Tensor:
-    key = f"calibrations.{recipe['settings']['calibration']}"
-    drawn = at(key, calibration_windows, recipe["settings"]["windows"], tokens)
+def _windows(parent: Path, step: Step, spec: StepSpec, tokens: list[Path], compute) -> torch.Tensor:
+    key = f"calibrations.{spec.settings['calibration']}"
+    drawn = at(key, calibration_windows, spec.settings["windows"], tokens)
     vocabulary = build(parent, compute.torch_dtype).config.get_text_config().vocab_size
     at(key, check_vocabulary, drawn, vocabulary, str(tokens[0]))
     return torch.from_numpy(drawn).long()
@@ -164,11 +173,11 @@ def achieved(layers: dict[str, dict]) -> dict:
     return {"achieved": (zeros - rounded) / size, **{k: v for k, v in others.items() if v}}
 
 
-def calibration_windows(recipe: dict, tokens: list[Path]) -> np.ndarray:
+def calibration_windows(calibration: dict, tokens: list[Path]) -> np.ndarray:
     """The calibration's tokens, int32 [samples, length], given or drawn."""
-    if "corpus" not in recipe:
+    if "corpus" not in calibration:
         return read_tokens(tokens[0], dimensions=2)
-    size = {key: recipe[key] for key in ("samples", "length", "seed")}
-    if recipe["sampling"] == "stream":
+    size = {key: calibration[key] for key in ("samples", "length", "seed")}
+    if calibration["sampling"] == "stream":
         return draw_from_stream(read_tokens(tokens[0], dimensions=1), **size)
     return draw_from_documents(np.load(tokens[0]), np.load(tokens[1]), **size)

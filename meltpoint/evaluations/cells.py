@@ -4,66 +4,81 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any, Protocol, Self
 
 from meltpoint.checkpoints.index import describe
 from meltpoint.files import write_json
 
 
-def skipped(checkpoint: Path, cell: Path, recipe: dict) -> bool:
+class CellSpec(Protocol):
+    """What a measurement reads of its job's spec."""
+
+    cell: dict[str, str]
+    protocol: dict[str, Any]
+    code: str
+    env: str
+
+    def model_copy(self, *, update: dict[str, Any]) -> Self:
+        """A copy with some fields replaced."""
+
+
+def skipped(checkpoint: Path, cell: Path, spec: CellSpec) -> bool:
     """Writes the cell of a checkpoint that does not apply, and says whether it is one."""
     description = describe(checkpoint)
     if description["status"] == "ok":
         return False
-    write_not_applicable(cell, checkpoint, recipe, description["reason"])
+    write_not_applicable(cell, checkpoint, spec, description["reason"])
     return True
 
 
-def write_not_applicable(cell: Path, checkpoint: Path, recipe: dict, reason: str) -> None:
+def write_not_applicable(cell: Path, checkpoint: Path, spec: CellSpec, reason: str) -> None:
     """Writes the cell of what cannot be measured, or was not made."""
     description = describe(checkpoint)
     write_json(
         cell,
         {
-            **recipe["cell"],
+            **spec.cell,
             "status": "not_applicable",
             "reason": reason,
             **dict.fromkeys(("metric", "unit", "value", "stderr", "difference")),
             "sparsity": description["sparsity"],
-            "protocol": recipe["protocol"],
-            "provenance": provenance(description, recipe),
+            "protocol": spec.protocol,
+            "provenance": provenance(description, spec),
             "seconds": 0.0,
             "peak_memory": 0,
         },
     )
 
 
-def write_cell(cell: Path, checkpoint: Path, recipe: dict, start: float, **result: object) -> None:
+def write_cell(
+    cell: Path, checkpoint: Path, spec: CellSpec, start: float, **result: object
+) -> None:
     """Writes a measured cell: the result with what it is of, how, and from what."""
     description = describe(checkpoint)
     write_json(
         cell,
         {
-            **recipe["cell"],
+            **spec.cell,
             "status": "ok",
             "reason": None,
             **result,
             "sparsity": description["sparsity"],
-            "protocol": recipe["protocol"],
-            "provenance": provenance(description, recipe),
+            "protocol": spec.protocol,
+            "provenance": provenance(description, spec),
             "seconds": round(time.perf_counter() - start, 3),
             "peak_memory": peak_memory(),
         },
     )
 
 
-def provenance(description: dict, recipe: dict) -> dict:
+def provenance(description: dict, spec: CellSpec) -> dict:
     """Where a number comes from: checkpoint, settings of each step, code, versions."""
     return {
         "checkpoint": description.get("hash"),
         "parents": description.get("parents"),
         "steps": description.get("steps"),
-        "code": recipe["code"],
-        "env": recipe["env"],
+        "code": spec.code,
+        "env": spec.env,
         "versions": description.get("versions"),
     }
 

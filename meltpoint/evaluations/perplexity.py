@@ -20,7 +20,7 @@ from meltpoint.compute import Compute
 from meltpoint.data.corpora import check_vocabulary, read_tokens, write_array
 from meltpoint.data.tokenization import first_token, vocabulary_of
 from meltpoint.errors import MeltpointError, NotApplicable, at
-from meltpoint.evaluations.cells import skipped, write_cell, write_not_applicable
+from meltpoint.evaluations.cells import CellSpec, skipped, write_cell, write_not_applicable
 from meltpoint.hashing import hash_file
 from meltpoint.model.load import load
 from meltpoint.progress import track
@@ -43,7 +43,7 @@ def measure(
     dense_nll: Path | None,
     cell: Path,
     nll: Path,
-    recipe: dict,
+    spec: CellSpec,
     compute: Compute,
 ) -> None:
     """Writes a checkpoint's perplexity cell, and beside it the NLL of every token.
@@ -51,24 +51,24 @@ def measure(
     `dense_nll` is the same file of the dense model, None for that model itself. Raises
     MeltpointError for tokens that the model has no embedding for, or too few of them.
     """
-    nothing = np.empty((0, recipe["protocol"]["window"] - 1), dtype=np.float32)
-    if skipped(checkpoint, cell, recipe):
+    nothing = np.empty((0, spec.protocol["window"] - 1), dtype=np.float32)
+    if skipped(checkpoint, cell, spec):
         write_array(nll, nothing)
         return
     try:
-        _measure(checkpoint, tokens, dense_nll, cell, nll, recipe, compute)
+        _measure(checkpoint, tokens, dense_nll, cell, nll, spec, compute)
     except NotApplicable as reason:
-        write_not_applicable(cell, checkpoint, recipe, str(reason))
+        write_not_applicable(cell, checkpoint, spec, str(reason))
         write_array(nll, nothing)
 
 
-def _measure(checkpoint: Path, tokens: Path, dense_nll, cell, nll, recipe: dict, compute) -> None:
+def _measure(checkpoint: Path, tokens: Path, dense_nll, cell, nll, spec: CellSpec, compute) -> None:
     start = time.perf_counter()
     stream = read_tokens(tokens, dimensions=1)
     check_vocabulary(stream, vocabulary_of(checkpoint), str(tokens))
-    window, count = recipe["protocol"]["window"], recipe["protocol"]["windows"]
-    windows = at(f"evaluations.{recipe['cell']['evaluation']}", cut, stream, window, count)
-    scoring = SCORINGS[recipe["protocol"]["scoring"]]
+    window, count = spec.protocol["window"], spec.protocol["windows"]
+    windows = at(f"evaluations.{spec.cell['evaluation']}", cut, stream, window, count)
+    scoring = SCORINGS[spec.protocol["scoring"]]
     windows = scoring.begin(windows, checkpoint)
     losses, engine = losses_of(checkpoint, windows, compute)
     write_array(nll, losses)
@@ -78,11 +78,11 @@ def _measure(checkpoint: Path, tokens: Path, dense_nll, cell, nll, recipe: dict,
     if dense_nll:
         paired = difference(scored, scoring.scored(np.load(dense_nll)))
     said = {"windows": len(windows), "tokens_hash": hash_file(tokens), "engine": engine}
-    protocol = {**recipe["protocol"], **said}
+    protocol = {**spec.protocol, **said}
     write_cell(
         cell,
         checkpoint,
-        {**recipe, "protocol": protocol},
+        spec.model_copy(update={"protocol": protocol}),
         start,
         metric=scoring.metric,
         unit="per token",

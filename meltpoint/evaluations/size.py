@@ -11,7 +11,7 @@ from meltpoint.checkpoints.formats import holds_gguf, quantization_config
 from meltpoint.checkpoints.index import DESCRIPTION, describe, header, index
 from meltpoint.checkpoints.linears import Quantized
 from meltpoint.checkpoints.stored_tensor import Tensor
-from meltpoint.evaluations.cells import skipped, write_cell
+from meltpoint.evaluations.cells import CellSpec, skipped, write_cell
 
 UNITS = {
     "bits_per_weight": "bits",
@@ -28,17 +28,17 @@ WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2,
 CHUNK = 1 << 24
 
 
-def measure(checkpoint: Path, dense: Path, cell: Path, recipe: dict) -> None:
+def measure(checkpoint: Path, dense: Path, cell: Path, spec: CellSpec) -> None:
     """Writes a checkpoint's size cell: exact counts, so without an error."""
     start = time.perf_counter()
-    if skipped(checkpoint, cell, recipe):
+    if skipped(checkpoint, cell, spec):
         return
-    metric = recipe["protocol"]["size"]
+    metric = spec.protocol["size"]
     counts = size(checkpoint)
     write_cell(
         cell,
         checkpoint,
-        recipe,
+        spec,
         start,
         metric=metric,
         unit=UNITS[metric],

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 from meltpoint.checkpoints.formats import GGUF, holds_gguf, quantization_config
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
-from meltpoint.evaluations.cells import peak_memory, skipped, write_cell
+from meltpoint.evaluations.cells import CellSpec, peak_memory, skipped, write_cell
 
 UNITS = {
     "generated_tokens_per_second": "tokens/s",
@@ -60,17 +60,17 @@ class Timing:
 
 
 def measure(
-    checkpoint: Path, dense: Path | None, cell: Path, recipe: dict, compute: Compute
+    checkpoint: Path, dense: Path | None, cell: Path, spec: CellSpec, compute: Compute
 ) -> None:
     """Writes a checkpoint's speed cell; `dense` is that of the dense model, None for itself.
 
     Raises MeltpointError where prompt and generated tokens do not fit the model's context.
     """
     start = time.perf_counter()
-    if skipped(checkpoint, cell, recipe):
+    if skipped(checkpoint, cell, spec):
         return
-    protocol = recipe["protocol"]
-    check_context(checkpoint, recipe)
+    protocol = spec.protocol
+    check_context(checkpoint, spec)
     size = protocol["prompt"], protocol["generated"], protocol["runs"]
     time_it = time_gguf if holds_gguf(checkpoint) else time_model
     timing = time_it(checkpoint, *size, compute)
@@ -80,7 +80,7 @@ def measure(
     write_cell(
         cell,
         checkpoint,
-        {**recipe, "protocol": {**protocol, **said}},
+        spec.model_copy(update={"protocol": {**protocol, **said}}),
         start,
         metric=protocol["speed"],
         unit=UNITS[protocol["speed"]],
@@ -91,14 +91,14 @@ def measure(
     )
 
 
-def check_context(checkpoint: Path, recipe: dict) -> None:
+def check_context(checkpoint: Path, spec: CellSpec) -> None:
     """Raises MeltpointError where more tokens are asked for than the model has positions."""
     config = json.loads((checkpoint / "config.json").read_text())
     longest = config.get("max_position_embeddings")
-    wanted = recipe["protocol"]["prompt"] + recipe["protocol"]["generated"]
+    wanted = spec.protocol["prompt"] + spec.protocol["generated"]
     if longest is not None and wanted > longest:
         raise MeltpointError(
-            f"evaluations.{recipe['cell']['evaluation']}: prompt and generated tokens are {wanted}, "
+            f"evaluations.{spec.cell['evaluation']}: prompt and generated tokens are {wanted}, "
             f"the model has {longest} positions: ask for fewer"
         )
 

@@ -1,4 +1,4 @@
-"""Base checkpoints: linked from a hub's cache or a local folder, or trained."""
+"""Base checkpoints that are linked from a hub's cache or a local folder."""
 
 import json
 from pathlib import Path
@@ -36,9 +36,9 @@ def link(source: Path, target: Path, key: str) -> None:
         if text:
             (folder / "config.json").unlink()
             write_json(folder / "config.json", text)
-            _describe(folder, at(key, verify, folder), unused=unused(folder))
+            describe_base(folder, at(key, verify, folder), unused=unused(folder))
         else:
-            _describe(folder, zeros)
+            describe_base(folder, zeros)
 
 
 def language_config(folder: Path) -> dict | None:
@@ -97,18 +97,8 @@ def snapshot(repository: str, revision: str, key: str) -> Path:
         ) from None
 
 
-def train(recipe, target: Path) -> None:
-    """Trains the demo; `recipe` is a `meltpoint.demo.training_settings.Recipe`."""
-    from meltpoint.demo.train import train as run
-
-    with whole_folder(target) as folder:
-        reached = run(folder, recipe)
-        # Times differ from run to run; the same recipe gives the same bytes.
-        reached.pop("seconds", None)
-        _describe(folder, verify(folder), reached=reached)
-
-
-def _describe(folder: Path, zeros: float, **facts: object) -> None:
+def describe_base(folder: Path, zeros: float, **facts: object) -> None:
+    """Writes the description of a base checkpoint; `zeros` is the share that `verify` returns."""
     sparsity = {"requested": None, "achieved": zeros}
     write_description(
         folder, status="ok", chain="dense", steps=[], parents=[], sparsity=sparsity, **facts

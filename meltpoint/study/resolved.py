@@ -94,7 +94,7 @@ class Study:
         return settings
 
     def windows(self, settings: dict) -> dict:
-        """The calibration that a calibrated method's settings ask for, as a recipe."""
+        """The calibration that a calibrated method's settings ask for, with all its keys."""
         calibration = self.config.calibrations[settings["calibration"]]
         if isinstance(calibration, GivenCalibration):
             return {"file": str(calibration.windows)}

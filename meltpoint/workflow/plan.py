@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from snakemake.io import ancient
+
 from meltpoint import methods
 from meltpoint.chain import DENSE, Sparsity, spell_chain
 from meltpoint.checkpoints.formats import check_unquantised
@@ -16,9 +18,9 @@ from meltpoint.hashing import HashCache
 from meltpoint.published import page as published_page
 from meltpoint.study import config as schema
 from meltpoint.study.resolved import Study
-from meltpoint.study.sections import LocalModel
+from meltpoint.study.sections import DrawnCalibration, LocalModel, TrainedModel
 from meltpoint.workflow import cost, requirements
-from meltpoint.workflow.job_specs import Recipes
+from meltpoint.workflow.job_specs.study import JobSpecs
 
 NOTHING = r"(?!)"
 PUBLISHED = "results/published"
@@ -27,8 +29,9 @@ PUBLISHED = "results/published"
 class Plan:
     """The study that `config` holds, read from one of `files` or else the default's file.
 
-    `config` is the dictionary that Snakemake has read; its `compute` section is completed in place,
-    for the scripts. Raises MeltpointError where the study is wrong, or two files were given.
+    `config` is the dictionary that Snakemake has read. For the scripts, its `compute` section is
+    completed in place, and `sources` is added: the paths of local corpora and calibrations.
+    Raises MeltpointError where the study is wrong, or two files were given.
     """
 
     def __init__(self, config: dict, files: list, root: Path) -> None:
@@ -46,8 +49,9 @@ class Plan:
         except MeltpointError as error:
             raise MeltpointError(f"{self.source.name}: {error}") from None
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
-        self.recipes = Recipes(self.study, root / "envs", hashes)
+        self.job_specs = JobSpecs(self.study, root / "envs", hashes)
         config["compute"] = self.config.compute.model_dump(mode="json")
+        config["sources"] = self._sources()
         self.results = f"results/{self.config.study}"
         self.published = PUBLISHED
         self.page = f"{self.results}/report.html"
@@ -61,6 +65,15 @@ class Plan:
                 path = self.study.path(model.path)
                 at(f"models.{name}.path", count_parameters, path)
                 at(f"models.{name}.path", check_unquantised, path)
+
+    def _sources(self) -> dict[str, dict[str, str]]:
+        """Paths of the study's local corpora and calibrations, by section and name."""
+        corpora = {name: self.job_specs.corpus_file(name) for name in self.config.corpora}
+        given = {name: self.job_specs.windows_file(name) for name in self.config.calibrations}
+        return {
+            section: {name: str(file) for name, file in files.items() if file}
+            for section, files in (("corpora", corpora), ("calibrations", given))
+        }
 
     def names(self, section: str, key: str | None = None) -> str:
         """A wildcard's constraint: the names in a section, those of one kind if `key` is given."""
@@ -149,41 +162,39 @@ class Plan:
         """The constraint of the step: the method at any level, with any settings."""
         return rf"{method.name}(?:[@,][^+/:]*)?"
 
+    def base_model(self, model: str) -> str:
+        """Input: a base checkpoint. Of one that is linked, the content alone counts, by its hash."""
+        path = f"results/models/{model}"
+        return path if isinstance(self.config.models[model], TrainedModel) else ancient(path)
+
     def parent(self, wildcards) -> str:
-        return self._checkpoint(wildcards.model, wildcards.prefix.removesuffix("+") or DENSE)
+        """Input: the checkpoint that a step is applied to."""
+        return self._input(wildcards.model, wildcards.prefix.removesuffix("+") or DENSE)
+
+    def _input(self, model: str, chain: str) -> str:
+        return self.base_model(model) if chain == DENSE else self._checkpoint(model, chain)
 
     def _calibration(self, wildcards) -> str | None:
         step = self.study.steps(wildcards.prefix + wildcards.step)[-1]
         method = methods.find(step.method)
         return method.settings(step).calibration if method.calibrated(step) else None
 
-    def calibration_windows(self, wildcards) -> list[str]:
-        """The file that a step's calibration is given in, as a list of one or none."""
-        name = self._calibration(wildcards)
-        file = None if name is None else self.recipes.windows_file(name)
-        return [] if file is None else [str(file)]
-
     def calibration_files(self, wildcards) -> list[str]:
         """The corpus's tokens that a step's calibration is drawn from."""
         name = self._calibration(wildcards)
-        if name is None or self.calibration_windows(wildcards):
+        calibration = self.config.calibrations.get(name)
+        if not isinstance(calibration, DrawnCalibration):
             return []
-        calibration = self.config.calibrations[name]
         stem = f"{self.results}/tokens/{wildcards.model}/{calibration.corpus}"
         if calibration.sampling == "stream":
             return [f"{stem}.npy"]
         return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
 
-    def corpus_file(self, corpus: str) -> list[str]:
-        """A local corpus's file, as a list of one or none."""
-        file = self.recipes.corpus_file(corpus)
-        return [] if file is None else [str(file)]
-
     def check_libraries(self) -> None:
         """Raises MeltpointError where what is still to be made needs a package that is not here."""
         for method in map(methods.find, sorted(set(self._methods_ahead()))):
             requirements.check(
-                method.name, method.libraries, self.recipes.envs / f"{method.env}.yaml"
+                method.name, method.libraries, self.job_specs.envs / f"{method.env}.yaml"
             )
 
     def _methods_ahead(self) -> Iterator[str]:
@@ -196,13 +207,14 @@ class Plan:
                 place = Path(self._checkpoint(model, spell_chain(steps[:n])), DESCRIPTION)
                 if not place.exists():
                     yield step.method
-            if self.recipes.runtime(chain, evaluation) == methods.find(steps[-1].method).env:
+            if self.job_specs.runtime(chain, evaluation) == methods.find(steps[-1].method).env:
                 yield steps[-1].method
 
     # --- evaluation -----------------------------------------------------------------------------
 
     def checkpoint(self, wildcards) -> str:
-        return self._checkpoint(wildcards.model, wildcards.chain)
+        """Input: the checkpoint that a cell measures."""
+        return self._input(wildcards.model, wildcards.chain)
 
     def evaluation_tokens(self, wildcards) -> str:
         corpus = self.config.evaluations[wildcards.evaluation].perplexity
@@ -210,7 +222,7 @@ class Plan:
 
     def env(self, wildcards) -> str:
         """The environment that a cell is measured in."""
-        return f"../envs/{self.recipes.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
+        return f"../envs/{self.job_specs.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
 
     def dense_cell(self, wildcards) -> list[str]:
         """The dense model's cell, to which a chain's is compared; none for dense itself."""

@@ -14,6 +14,7 @@ from meltpoint.evaluations.perplexity import (
     measure,
     second_half,
 )
+from tests.support.specs import evaluate_spec
 from tests.support.tiny_models import random_tokens, save_model
 from tests.support.tiny_study import VOCABULARY, sentences, train_tokenizer
 
@@ -62,14 +63,10 @@ def test_a_cell_of_it_has_a_metric_of_its_own(model, tmp_path):
     np.save(tmp_path / "tokens.npy", random_tokens(1, 200).numpy()[0])
     found = {}
     for scoring in SCORINGS:
-        recipe = {
-            "cell": {"model": "m", "chain": "dense", "evaluation": "e"},
-            "protocol": {"perplexity": "c", "window": 16, "windows": None, "scoring": scoring},
-            "code": "c",
-            "env": "e",
-        }
+        protocol = {"perplexity": "c", "window": 16, "windows": None, "scoring": scoring}
+        spec = evaluate_spec("e", protocol)
         files = tmp_path / f"{scoring}.json", tmp_path / f"{scoring}.npy"
-        measure(model, tmp_path / "tokens.npy", None, *files, recipe, Compute(device="cpu"))
+        measure(model, tmp_path / "tokens.npy", None, *files, spec, Compute(device="cpu"))
         found[scoring] = json.loads(files[0].read_text())
         assert np.load(files[1]).shape == (12, 15)
     assert found["all"]["metric"] == "perplexity"

@@ -11,15 +11,15 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations import speed
 from meltpoint.evaluations.speed import Timing, measure, median, summarise
+from tests.support.specs import evaluate_spec
 from tests.support.tiny_models import save_model
 
 COMPUTE = Compute(device="cpu")
 
 
-def recipe(**changes):
-    cell = {"model": "tiny", "chain": "dense", "evaluation": "speed"}
+def spec(**changes):
     protocol = {"speed": "generated_tokens_per_second", "prompt": 16, "generated": 4, "runs": 3}
-    return {"cell": cell, "protocol": protocol | changes, "code": "c", "env": "e"}
+    return evaluate_spec("speed", protocol | changes)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def dense(model):
     cell = model.parent / "dense.json"
-    measure(model, None, cell, recipe(), COMPUTE)
+    measure(model, None, cell, spec(), COMPUTE)
     return cell
 
 
@@ -49,7 +49,7 @@ def test_a_cell_says_what_was_timed_in_what(dense):
 
 
 def test_the_difference_is_to_the_dense_cell_and_not_paired(model, dense, tmp_path):
-    measure(model, dense, tmp_path / "cell.json", recipe(), COMPUTE)
+    measure(model, dense, tmp_path / "cell.json", spec(), COMPUTE)
     cell, base = (json.loads(f.read_text()) for f in (tmp_path / "cell.json", dense))
     assert cell["difference"]["value"] == pytest.approx(cell["value"] - base["value"])
     assert cell["difference"]["stderr"] == pytest.approx(math.hypot(cell["stderr"], base["stderr"]))
@@ -57,7 +57,7 @@ def test_the_difference_is_to_the_dense_cell_and_not_paired(model, dense, tmp_pa
 
 @pytest.mark.parametrize("what", ["load_seconds", "peak_memory"])
 def test_what_is_measured_once_has_no_error(what, model, tmp_path):
-    measure(model, None, tmp_path / "cell.json", recipe(speed=what), COMPUTE)
+    measure(model, None, tmp_path / "cell.json", spec(speed=what), COMPUTE)
     cell = json.loads((tmp_path / "cell.json").read_text())
     assert cell["value"] > 0
     assert cell["stderr"] is None
@@ -81,7 +81,7 @@ def test_the_error_of_a_median_is_that_of_normal_values():
 
 def test_more_tokens_than_positions_are_refused(model, tmp_path):
     with pytest.raises(MeltpointError, match=r"evaluations\.speed: .* are 104, .* 64 positions"):
-        measure(model, None, tmp_path / "cell.json", recipe(prompt=100), COMPUTE)
+        measure(model, None, tmp_path / "cell.json", spec(prompt=100), COMPUTE)
 
 
 def test_hqq_is_timed_with_its_own_linears(tmp_path):
@@ -89,7 +89,7 @@ def test_hqq_is_timed_with_its_own_linears(tmp_path):
     base = save_model(tmp_path / "base", "qwen2", hidden_size=256, intermediate_size=512)
     step = {"chain": "hqq@4bit", "step": "hqq@4bit", "settings": {}}
     compress(base, tmp_path / "hqq", step, [], COMPUTE)
-    measure(tmp_path / "hqq", None, tmp_path / "cell.json", recipe(), COMPUTE)
+    measure(tmp_path / "hqq", None, tmp_path / "cell.json", spec(), COMPUTE)
     cell = json.loads((tmp_path / "cell.json").read_text())
     assert cell["protocol"]["kernels"] == "HQQLinear"
     assert cell["value"] > 0
@@ -124,7 +124,7 @@ def test_a_gguf_cell_says_where_llama_cpp_ran_and_what_it_took(
     found = runtime.Speed(1.0, [4.0, 5.0, 6.0], [1.0, 2.0, 3.0], device, taken)
     monkeypatch.setattr(runtime, "speed", lambda *_: found)
     monkeypatch.setattr(speed, "holds_gguf", lambda _: True)
-    measure(model, None, tmp_path / "cell.json", recipe(), Compute(device="cuda"))
+    measure(model, None, tmp_path / "cell.json", spec(), Compute(device="cuda"))
     cell = json.loads((tmp_path / "cell.json").read_text())
     assert cell["protocol"]["device"] == device
     assert cell["protocol"]["memory_of"] == memory_of

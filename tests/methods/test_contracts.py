@@ -23,6 +23,7 @@ from meltpoint.evaluations.size import size
 from meltpoint.model import empty_model
 from meltpoint.model.load import load
 from meltpoint.workflow import requirements
+from tests.support.specs import compress_spec
 from tests.support.tiny_models import random_tokens, save_model
 
 FAMILIES = ("llama", "mistral", "qwen2", "opt")
@@ -119,12 +120,8 @@ def run(parent, target, spelling, windows, **compute):
         pytest.skip(f"{step.method} needs {', '.join(missing)}")
     settings = method.settings(step)
     given = {"windows": {"file": "x"}} if method.calibrated(step) else {}
-    recipe = {
-        "chain": str(step),
-        "step": str(step),
-        "settings": settings.model_dump(mode="json") | given,
-    }
-    compress(parent, target, recipe, [windows], Compute(device="cpu", **compute))
+    spec = compress_spec(str(step), settings.model_dump(mode="json") | given)
+    compress(parent, target, spec, [windows], Compute(device="cpu", **compute))
     return target
 
 
@@ -221,7 +218,7 @@ def test_it_loads_again(method, level, family, base_of, compressed):
 
 
 @pytest.mark.parametrize(("method", "level"), [c for c in CASES if c[1] in (*TYPICAL, "q4_k_m")])
-def test_same_recipe_same_bytes(method, level, base_of, compressed, windows, tmp_path):
+def test_same_job_spec_same_bytes(method, level, base_of, compressed, windows, tmp_path):
     hashes = []
     again = run(base_of(method, "llama"), tmp_path / "again", spell(method, level), windows)
     for target in (compressed("llama", method, level), again):

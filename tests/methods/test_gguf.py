@@ -95,7 +95,7 @@ def sums(folder):
 
 
 @pytest.mark.parametrize("step", ["gguf@f16", "gguf@q4_k_m", "gguf@q2_k,imatrix=on"])
-def test_same_recipe_same_bytes(place, tmp_path, step):
+def test_same_job_spec_same_bytes(place, tmp_path, step):
     again = run(place / "dense", tmp_path / "again", step, place / "windows.npy")
     assert sums(again) == sums(made(place, step))
     assert set(sums(again)) == {

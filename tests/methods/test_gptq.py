@@ -232,7 +232,7 @@ def test_nothing_else_has_changed_but_that_biases_are_float16(family, step, base
         assert torch.equal(after[name], expected), name
 
 
-def test_same_recipe_same_bytes_whatever_the_workers(bases, made, windows, tmp_path, monkeypatch):
+def test_same_job_spec_same_bytes_whatever_the_workers(bases, made, windows, tmp_path, monkeypatch):
     monkeypatch.setenv("GPTQMODEL_CPU_WORKERS", "3")
     again = run(bases["qwen2"], tmp_path / "again", "gptq@4bit", windows)
     assert digests(again) == digests(made["qwen2", "gptq@4bit"])

@@ -171,7 +171,7 @@ def test_hqq_loads_it_and_computes_the_same(family, step, made, in_hqq):
     )
 
 
-def test_same_recipe_same_bytes(place, made, tmp_path):
+def test_same_job_spec_same_bytes(place, made, tmp_path):
     again = run(place / "llama", tmp_path / "again", "hqq@3bit,compute_dtype=float32", None)
     hashes = [
         {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}

@@ -17,6 +17,7 @@ from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations.size import size
 from meltpoint.methods import rtn
 from tests.methods.test_contracts import linear_names, weights
+from tests.support.specs import compress_spec
 from tests.support.tiny_models import random_tokens, save_model
 
 GRIDS = [(b, g, s) for b in (8, 4, 3, 2) for g in (-1, 16, 40) for s in (False, True)]
@@ -153,11 +154,11 @@ def made(place, chain):
         step = parse_step(last)
         settings = methods.find(step.method).settings(step)
         windows = {"windows": {"file": "x"}} if settings.calibrated else {}
-        recipe = {"chain": chain, "step": last}
-        recipe["settings"] = settings.model_dump(mode="json") | windows
+        resolved = settings.model_dump(mode="json") | windows
+        spec = compress_spec(last, resolved, chain)
         source = made(place, parent) if parent else place / "dense"
         compute = Compute(device="cpu", dtype="float16")
-        compress(source, target, recipe, [place / "windows.npy"], compute)
+        compress(source, target, spec, [place / "windows.npy"], compute)
     return target
 
 

@@ -1,0 +1,269 @@
+"""The job specs of a study's results."""
+
+from functools import cache
+from pathlib import Path
+
+from meltpoint import methods
+from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
+from meltpoint.checkpoints import formats
+from meltpoint.data import published
+from meltpoint.hashing import HashCache, hash_file
+from meltpoint.published import page as published_page
+from meltpoint.report import study as study_page
+from meltpoint.study.resolved import Study
+from meltpoint.study.sections import (
+    BuiltinCorpus,
+    GivenCalibration,
+    HubModel,
+    LocalModel,
+    TokenCorpus,
+)
+from meltpoint.workflow.job_specs.documents import (
+    CompressSpec,
+    EvaluateSpec,
+    FetchSpec,
+    FigureSpec,
+    JobSpec,
+    LinkSpec,
+    PublishedSpec,
+    ReportSpec,
+    TableSpec,
+    TokensSpec,
+    TrainSpec,
+    TransitionsSpec,
+    digest,
+)
+from meltpoint.workflow.staleness import code_hash
+
+# Only cells that llama.cpp computes depend on its modules.
+LLAMA = "meltpoint.llamacpp"
+LLAMA_CODE = tuple(
+    f"meltpoint.llamacpp.{name}" for name in ("file", "library", "runtime", "session", "size")
+)
+
+# Where the template, the styles and the script of a page lie.
+PAGE = Path(study_page.__file__).parent
+
+
+class JobSpecs:
+    """The job specs of a study's results. `envs` is the folder of environment files."""
+
+    def __init__(self, study: Study, envs: Path, hashes: HashCache) -> None:
+        self.study, self.config = study, study.config
+        self.envs, self.hashes = envs, hashes
+        self._env = cache(lambda name: hash_file(envs / f"{name}.yaml")[:16])
+        for name in ("model", "tokens", "compress", "evaluation", "transitions", "table", "figure"):
+            setattr(self, name, cache(getattr(self, name)))
+
+    def model(self, name: str) -> JobSpec:
+        """Spec of the base checkpoint: its source, and the hash of a local folder's files."""
+        model = self.config.models[name]
+        if isinstance(model, LocalModel):
+            folder = self.study.path(model.path)
+            return LinkSpec(
+                folder=str(folder.resolve()),
+                files=self.hashes.folder(folder),
+                code=code_hash("scripts.link_model"),
+            )
+        if isinstance(model, HubModel):
+            return FetchSpec(
+                hub=model.hub, revision=model.revision, code=code_hash("scripts.fetch_model")
+            )
+        from meltpoint.demo.text import version
+
+        return TrainSpec(
+            settings=model.train.model_dump(mode="json"),
+            text=version(),
+            code=code_hash("scripts.train_model"),
+            env=self._env("torch"),
+        )
+
+    def tokens(self, model: str, corpus: str) -> TokensSpec:
+        """Spec of a corpus's tokens: its declaration and the content of its file."""
+        declared = self.config.corpora[corpus]
+        facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
+        file, text = self.corpus_file(corpus), None
+        if file is not None:
+            facts["suffix"] = file.suffix
+        if isinstance(declared, BuiltinCorpus):
+            from meltpoint.demo.text import version
+
+            text = version()
+        return TokensSpec(
+            corpus=facts,
+            file=file and self.hashes.file(file),
+            text=text,
+            code=code_hash("scripts.tokens", "scripts.tokens_of_documents"),
+            env=self._env("torch"),
+            inputs=digest([self.model(model)]),
+        )
+
+    def corpus_file(self, corpus: str) -> Path | None:
+        """Path of a local corpus's file; None for any other corpus."""
+        declared = self.config.corpora[corpus]
+        file = declared.tokens if isinstance(declared, TokenCorpus) else None
+        file = getattr(declared, "path", file)
+        return None if file is None else self.study.path(file)
+
+    def windows_file(self, calibration: str) -> Path | None:
+        """Path of a calibration that is given as windows; None for any other calibration."""
+        declared = self.config.calibrations[calibration]
+        return self.study.path(declared.windows) if isinstance(declared, GivenCalibration) else None
+
+    def checkpoint(self, model: str, chain: str) -> JobSpec:
+        """Spec of a chain's checkpoint; of the base checkpoint for the empty chain."""
+        return self.model(model) if chain == DENSE else self.compress(model, chain)
+
+    def compress(self, model: str, chain: str) -> CompressSpec:
+        """Spec of a chain's checkpoint: its last step's settings and the method's code."""
+        *steps, step = self.study.steps(chain)
+        prefix = spell_chain(tuple(steps))
+        method = methods.find(step.method)
+        settings = self.study.settings(step)
+        inputs = [self.checkpoint(model, prefix)]
+        if method.calibrated(step):
+            if file := self.windows_file(settings["calibration"]):
+                settings["windows"] = {"file": self.hashes.file(file)}
+            else:
+                inputs.append(self.tokens(model, settings["windows"]["corpus"]))
+        return CompressSpec(
+            chain=chain,
+            prefix=prefix,
+            step=str(step),
+            settings=settings,
+            dtype=self.config.compute.dtype,
+            code=code_hash("scripts.compress", *method.sources, *self._formats(chain)),
+            env=self._env(method.env),
+            inputs=digest(inputs),
+        )
+
+    def _formats(self, chain: str) -> tuple[str, ...]:
+        """Modules that read the packed weights of a chain's checkpoints, where any may be packed."""
+        walked = all(methods.find(step.method).walks for step in self.study.steps(chain))
+        return () if walked else formats.modules()
+
+    def evaluation(self, model: str, chain: str, evaluation: str) -> EvaluateSpec:
+        """Spec of a cell: its protocol, and the code of the program that measures it."""
+        declared = self.config.evaluations[evaluation]
+        protocol, inputs = declared.model_dump(mode="json"), [self.checkpoint(model, chain)]
+        if declared.kind == "perplexity":
+            inputs.append(self.tokens(model, protocol["perplexity"]))
+        if declared.kind != "size":
+            protocol |= {"dtype": self.config.compute.dtype}
+        if declared.kind == "speed":
+            protocol |= {key: getattr(self.config.compute, key) for key in ("threads", "device")}
+        by_llama = self.runtime(chain, evaluation) == "llama"
+        engine = LLAMA_CODE if by_llama else self._formats(chain)
+        return EvaluateSpec(
+            cell={"model": model, "chain": chain, "evaluation": evaluation},
+            protocol=protocol,
+            code=code_hash(
+                f"scripts.{declared.kind}", *engine, without=() if by_llama else (LLAMA,)
+            ),
+            env=self._env(self.runtime(chain, evaluation)),
+            inputs=digest(inputs),
+        )
+
+    def runtime(self, chain: str, evaluation: str) -> str:
+        """The environment that a chain's cell is measured in: speed in that of its last method."""
+        steps = self.study.steps(chain)
+        if not steps:
+            return "torch"
+        last = methods.find(steps[-1].method)
+        by_library = self.config.evaluations[evaluation].kind == "speed" and not last.walks
+        return last.env if by_library else last.runtime
+
+    def _cells(self, part) -> list[EvaluateSpec]:
+        """Specs of the cells that a table or figure shows."""
+        cells = (cell for name in part.evaluations for cell in self.study.cells(part.of, name))
+        return [self.evaluation(*cell) for cell in cells]
+
+    def steps(self, group: str) -> dict[str, dict]:
+        """Per chain of a group: what the tidy frame says of it (method, level, settings, kind)."""
+        chains = ["dense", *self.study.chains(group)]
+        return {chain: self._describe(chain) for chain in chains}
+
+    def _describe(self, chain: str) -> dict:
+        steps = self.study.steps(chain)
+        if not steps:
+            return {"method": "dense", "level": "", "settings": "", "kind": ""}
+        last = steps[-1]
+        return {
+            "method": methods_of(steps),
+            "level": "+".join(str(s.level) for s in steps if s.level is not None),
+            "settings": settings_of(steps),
+            "kind": methods.find(last.method).kind,
+        }
+
+    def transitions(self, sweep: str) -> TransitionsSpec:
+        """Spec of a sweep's transition points."""
+        cells = (cell for cell in self.study.cells(sweep) if self.study.perplexity(cell[2]))
+        return TransitionsSpec(
+            steps=self.steps(sweep),
+            code=code_hash("scripts.transitions"),
+            env=self._env("analysis"),
+            inputs=digest(self.evaluation(*cell) for cell in cells),
+        )
+
+    def table(self, name: str) -> TableSpec:
+        """Spec of a table."""
+        table = self.config.tables[name]
+        return TableSpec(
+            table=table.model_dump(mode="json"),
+            steps=self.steps(table.of),
+            published=_published(table),
+            code=code_hash("scripts.table"),
+            env=self._env("analysis"),
+            inputs=digest(self._cells(table)),
+        )
+
+    def figure(self, name: str) -> FigureSpec:
+        """Spec of a figure; only the code of its own kind counts."""
+        figure = self.config.figures[name]
+        fitted = [self.transitions(figure.of)] if figure.fit else []
+        return FigureSpec(
+            figure=figure.model_dump(mode="json"),
+            steps=self.steps(figure.of),
+            published=_published(figure),
+            code=code_hash("scripts.figure", f"meltpoint.figures.{figure.kind}"),
+            env=self._env("analysis"),
+            inputs=digest([*self._cells(figure), *fitted]),
+        )
+
+    def published(self, module: str, *tables: str) -> PublishedSpec:
+        """Spec of what a module of ours ("published.order") makes of published tables."""
+        return PublishedSpec(
+            files={name: hash_file(published.FOLDER / f"{name}.csv") for name in tables},
+            code=code_hash(f"meltpoint.{module}"),
+            env=self._env("analysis"),
+        )
+
+    def report(self, curves: list[str]) -> ReportSpec:
+        """Spec of the study's page. curves: the sweeps whose fitted curves it shows."""
+        inputs = [
+            *(self.evaluation(*cell) for cell in self.study.all_cells),
+            *map(self.transitions, curves),
+            *map(self.table, self.config.tables),
+            *map(self.figure, self.config.figures),
+        ]
+        return self._page(study_page.page(self.config, curves), *inputs)
+
+    def published_report(self) -> ReportSpec:
+        """Spec of the page of the published results."""
+        return self._page(published_page.page())
+
+    def _page(self, page: dict, *inputs: JobSpec) -> ReportSpec:
+        return ReportSpec(
+            page=page,
+            assets={name: hash_file(PAGE / name) for name in ("page.html", "page.css", "page.js")},
+            code=code_hash("scripts.report"),
+            env=self._env("analysis"),
+            inputs=digest(inputs),
+        )
+
+
+def _published(part) -> str | None:
+    """Hash of the published table that a table or figure puts beside the study's own."""
+    if part.published is None:
+        return None
+    return hash_file(published.FOLDER / f"{part.published}.csv")
