@@ -18,7 +18,12 @@ rule report_page:
     input:
         **plan.shown(),
     output:
-        plan.page,
+        report(
+            plan.page,
+            caption="../captions/page.rst",
+            category="Pages",
+            labels={"page": "study"},
+        ),
     log:
         f"{plan.logs}/report.log",
     benchmark:
@@ -37,7 +42,12 @@ rule published_page:
     input:
         plan.shown_of_published(),
     output:
-        f"{plan.published}/report.html",
+        report(
+            f"{plan.published}/report.html",
+            caption="../captions/page.rst",
+            category="Pages",
+            labels={"page": "published results"},
+        ),
     log:
         f"{plan.published}/logs/report.log",
     benchmark:

@@ -15,7 +15,12 @@ rule table:
     input:
         cells=lambda w: plan.cells_of("tables", w.table),
     output:
-        csv=f"{plan.results}/tables/{{table}}.csv",
+        csv=report(
+            f"{plan.results}/tables/{{table}}.csv",
+            caption="../captions/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
         markdown=f"{plan.results}/tables/{{table}}.md",
         latex=f"{plan.results}/tables/{{table}}.tex",
     log:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from snakemake.io import ancient
@@ -16,10 +16,12 @@ from meltpoint.errors import MeltpointError, at
 from meltpoint.files import from_here
 from meltpoint.hashing import HashCache
 from meltpoint.published import page as published_page
+from meltpoint.report import study as study_page
+from meltpoint.report.entries import Item
 from meltpoint.study import config as schema
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel, TrainedModel
-from meltpoint.workflow import cost, requirements
+from meltpoint.workflow import cost, requirements, staleness
 from meltpoint.workflow.job_specs.study import JobSpecs
 
 NOTHING = r"(?!)"
@@ -27,10 +29,14 @@ PUBLISHED = "results/published"
 
 
 class Plan:
-    """The study that `config` holds, read from one of `files` or else the default's file.
+    """The study that `config` holds, and the paths of all that its rules make.
 
-    `config` is the dictionary that Snakemake has read. For the scripts, its `compute` section is
-    completed in place, and `sources` is added: the paths of local corpora and calibrations.
+    config: the dictionary that Snakemake has read. For the scripts, its `compute` section is completed
+    in place, and `sources` is added, the paths of local corpora and calibrations, and `captions`, for
+    Snakemake's report.
+    files: the files that it was read from, at most one. The study's paths are relative to that file;
+    where there is none, because a module's config was written out, to the working directory.
+    root: the folder of the Snakefile.
     Raises MeltpointError where the study is wrong, or two files were given.
     """
 
@@ -40,7 +46,7 @@ class Plan:
             raise MeltpointError(
                 f"one study at a time: {names} were given, and key by key they would be mixed"
             )
-        self.source = Path(files[0]) if files else root / "config.yaml"
+        self.source = Path(files[0] if files else "config")
         self.config = schema.load(config, self.source.name)
         folder = from_here(self.source.resolve().parent)
         try:
@@ -52,11 +58,13 @@ class Plan:
         self.job_specs = JobSpecs(self.study, root / "envs", hashes)
         config["compute"] = self.config.compute.model_dump(mode="json")
         config["sources"] = self._sources()
+        config["captions"] = {item.name: item.caption for item in self._items()}
         self.results = f"results/{self.config.study}"
         self.published = PUBLISHED
         self.page = f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
         self.threads = self.config.compute.threads
+        self.warned: set[str] = set()
 
     def _check_models(self) -> None:
         """Reads the headers of local models' weights, before anything runs."""
@@ -65,6 +73,10 @@ class Plan:
                 path = self.study.path(model.path)
                 at(f"models.{name}.path", count_parameters, path)
                 at(f"models.{name}.path", check_unquantised, path)
+
+    def _items(self) -> list[Item]:
+        """What the study's page shows, each with its caption."""
+        return study_page.items(self.config, self.config.sweeps)
 
     def _sources(self) -> dict[str, dict[str, str]]:
         """Paths of the study's local corpora and calibrations, by section and name."""
@@ -90,18 +102,28 @@ class Plan:
         """All of the study: cells, transitions, tables, figures, and the page that shows them."""
         return [*(file for files in self.shown().values() for file in files), self.page]
 
-    def all_targets(self, deployment: Iterable) -> list[str]:
-        """The same, once it is known that all can be made here.
+    def all_targets(self, workflow) -> list[str]:
+        """All of the study, once it is known that all can be made here.
 
         Where Snakemake deploys no conda environments every job runs in its own. Ends the run, with one
-        sentence, where a package is missing: an input function's error would be a page.
+        sentence, where a package is missing: an input function's error would be a page. Says so where
+        the run's triggers are not ours.
         """
+        deployment = workflow.deployment_settings.deployment_method
         try:
             if not any(method.name == "CONDA" for method in deployment):
                 self.check_libraries()
         except MeltpointError as error:
             sys.exit(f"Error: {error}")
+        if workflow.is_main_process:
+            self._warn(staleness.warning(workflow.rerun_triggers))
         return self.targets()
+
+    def _warn(self, sentence: str) -> None:
+        """Prints a warning, once a run: Snakemake may ask for the targets several times."""
+        if sentence and sentence not in self.warned:
+            print(f"Warning: {sentence}", file=sys.stderr)
+            self.warned.add(sentence)
 
     def shown(self) -> dict[str, list[str]]:
         """What the study's page shows, by kind."""
@@ -266,4 +288,5 @@ class Plan:
         return cost.memory_mb(self.study, model)
 
     def summary(self) -> str:
+        """What the study is and what it will take, for a person."""
         return cost.summary(self.study, self.source.name)

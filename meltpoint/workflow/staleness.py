@@ -20,7 +20,22 @@ NEUTRAL = {
     "meltpoint.workflow": "starts a job and hands it its job spec",
 }
 
+# What a run compares. The other triggers of Snakemake would take a comment in a script, or the flag
+# --use-conda, for a change of a result.
+TRIGGERS = ("mtime", "params", "input")
+
 ROOT = Path(__file__).parents[2]
+
+
+def warning(triggers: Iterable) -> str:
+    """Sentence on a run's triggers that make results stale without need; empty where none does."""
+    others = sorted({str(trigger) for trigger in triggers} - set(TRIGGERS))
+    if not others:
+        return ""
+    return (
+        f"this run also remakes results for the trigger {' and '.join(others)}, although none would "
+        f"differ: add `rerun-triggers: [{', '.join(TRIGGERS)}]` to its profile, as profiles/default has it"
+    )
 
 
 @cache
@@ -29,7 +44,7 @@ def code_hash(*modules: str, without: tuple[str, ...] = ()) -> str:
 
     A script counts as a module: `scripts.table`. Modules in `without` are left out.
     """
-    parts = (f"{name} {_code_of(name)}" for name in closure(*modules, without=without))
+    parts = (f"{name} {_code_in(source_of(name))}" for name in closure(*modules, without=without))
     return hash_text("\n".join(parts))[:16]
 
 
@@ -70,15 +85,15 @@ def source_of(module: str) -> str:
     return path_of(module).read_text()
 
 
-@cache
-def _tree(module: str) -> ast.Module:
-    return ast.parse(source_of(module))
-
-
-@cache
 def _imports_of(module: str) -> tuple[str, ...]:
     """Meltpoint's modules that a module imports by statement or names in a string."""
-    names = {name for node in ast.walk(_tree(module)) for name in _named(node, module)}
+    return _imports_in(module, source_of(module))
+
+
+@cache
+def _imports_in(module: str, source: str) -> tuple[str, ...]:
+    tree = ast.parse(source)
+    names = {name for node in ast.walk(tree) for name in _named(node, module)}
     around = {parent for name in {*names, module} for parent in _packages(name)}
     return tuple(sorted(name for name in names | around if path_of(name)))
 
@@ -111,9 +126,9 @@ def _packages(name: str) -> list[str]:
 
 
 @cache
-def _code_of(module: str) -> str:
-    """Hash of a module's code."""
-    return hash_text(repr(_normal(_tree(module))))
+def _code_in(source: str) -> str:
+    """Hash of the code in a source text."""
+    return hash_text(repr(_normal(ast.parse(source))))
 
 
 def _normal(value: object) -> object:

@@ -11,7 +11,7 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations import speed
 from meltpoint.evaluations.speed import Timing, measure, median, summarise
-from tests.support.specs import evaluate_spec
+from tests.support.specs import compress_spec, evaluate_spec
 from tests.support.tiny_models import save_model
 
 COMPUTE = Compute(device="cpu")
@@ -87,8 +87,7 @@ def test_more_tokens_than_positions_are_refused(model, tmp_path):
 def test_hqq_is_timed_with_its_own_linears(tmp_path):
     pytest.importorskip("hqq", reason="hqq is not installed")
     base = save_model(tmp_path / "base", "qwen2", hidden_size=256, intermediate_size=512)
-    step = {"chain": "hqq@4bit", "step": "hqq@4bit", "settings": {}}
-    compress(base, tmp_path / "hqq", step, [], COMPUTE)
+    compress(base, tmp_path / "hqq", compress_spec("hqq@4bit", {}), [], COMPUTE)
     measure(tmp_path / "hqq", None, tmp_path / "cell.json", spec(), COMPUTE)
     cell = json.loads((tmp_path / "cell.json").read_text())
     assert cell["protocol"]["kernels"] == "HQQLinear"

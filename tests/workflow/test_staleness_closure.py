@@ -1,0 +1,189 @@
+"""The code that a result is hashed with is all the code that its job imports."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from meltpoint import methods
+from meltpoint.chain import Bits, Pattern, Scheme, Sparsity
+from meltpoint.workflow import staleness
+from meltpoint.workflow.job_specs import study as job_specs
+from meltpoint.workflow.plan import Plan
+from tests.support import tiny_study
+from tests.support.project import ROOT
+
+LEVELS = {Sparsity: "0.5", Pattern: "2:4"}
+
+
+def first_step(method: methods.Method) -> str:
+    """A step of the method at a level that it takes."""
+    if not method.levels:
+        return method.name
+    named = {Bits: lambda: f"{method.bits[0]}bit", Scheme: lambda: method.schemes[0]}
+    form = method.levels[0]
+    return f"{method.name}@{LEVELS[form] if form in LEVELS else named[form]()}"
+
+
+def closures_instead_of_hashes(monkeypatch) -> None:
+    """Has every job spec hold the names of the modules that its code is hashed from."""
+    monkeypatch.setattr(
+        job_specs, "code_hash", lambda *modules, **kw: " ".join(staleness.closure(*modules, **kw))
+    )
+
+
+@pytest.fixture
+def study(untouched, tmp_path, monkeypatch) -> dict:
+    """The tiny study with a chain for each method; the working directory is its folder."""
+    project = untouched.copy(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
+    config = tiny_study.study()
+    chains = [first_step(method) for method in methods.registry().values()]
+    config["chains"]["all"] = {"models": ["tiny"], "chains": chains, "evaluations": ["prose-32"]}
+    config["evaluations"]["fast"] = {"speed": "load_seconds", "prompt": 4, "generated": 2}
+    config["chains"]["order"]["evaluations"] += ["bits", "fast"]
+    return config
+
+
+def plan_of(study: dict) -> Plan:
+    return Plan(copy.deepcopy(study), [Path("studies/tiny.yaml")], ROOT)
+
+
+class Cases:
+    """The jobs of a study that lead to some of its results, each as its script would see it."""
+
+    def __init__(self, study: dict) -> None:
+        config = copy.deepcopy(study)
+        self.plan = Plan(config, [Path("studies/tiny.yaml")], ROOT)
+        self.config = {key: config[key] for key in ("compute", "sources")}
+        self.cases: dict[str, dict] = {}
+
+    def add(self, name, script, spec, inputs, outputs, plugins=(), **wildcards) -> None:
+        self.cases[name] = {
+            "script": str(ROOT / f"scripts/{script}.py"),
+            "job_spec": spec.json(),
+            "closure": spec.code,
+            "input": inputs,
+            "output": outputs,
+            "wildcards": wildcards,
+            "config": self.config,
+            "plugins": [f"methods/{name}" for name in plugins],
+        }
+
+    def model(self) -> None:
+        spec = self.plan.job_specs.model("tiny")
+        self.add("link", "link_model", spec, {}, {"folder": "results/models/tiny"}, model="tiny")
+
+    def tokens(self) -> None:
+        for corpus, script, ends in (
+            ("prose", "tokens", {"tokens": ".npy"}),
+            ("fixed", "tokens", {"tokens": ".npy"}),
+            ("notes", "tokens_of_documents",
+             {"tokens": ".documents.npy", "offsets": ".documents.offsets.npy"}),
+        ):  # fmt: skip
+            stem = f"results/tiny/tokens/tiny/{corpus}"
+            files = {key: f"{stem}{end}" for key, end in ends.items()}
+            inputs = {"model": "results/models/tiny"}
+            spec = self.plan.job_specs.tokens("tiny", corpus)
+            self.add(f"tokens {corpus}", script, spec, inputs, files, model="tiny", corpus=corpus)
+
+    def compress(self, chain: str) -> str:
+        prefix, plus, step = chain.rpartition("+")
+        wildcards = {"model": "tiny", "prefix": prefix + plus, "step": step}
+        named = SimpleNamespace(**wildcards)
+        inputs = {"parent": self.plan.parent(named), "tokens": self.plan.calibration_files(named)}
+        target = f"results/tiny/cells/tiny/{chain}/checkpoint"
+        spec = self.plan.job_specs.compress("tiny", chain)
+        plugins = [s.method for s in self.plan.study.steps(chain)]
+        self.add(
+            f"compress {chain}",
+            "compress",
+            spec,
+            inputs,
+            {"checkpoint": target},
+            plugins,
+            **wildcards,
+        )
+        return target
+
+    def evaluate(self, chain: str, evaluation: str, checkpoint: str) -> None:
+        wildcards = {"model": "tiny", "chain": chain, "evaluation": evaluation}
+        spec = self.plan.job_specs.evaluation(*wildcards.values())
+        cell = f"results/tiny/cells/tiny/{chain}/{evaluation}"
+        kind = self.plan.config.evaluations[evaluation].kind
+        inputs = {"checkpoint": checkpoint, "tokens": "results/tiny/tokens/tiny/prose.npy"}
+        inputs["dense"] = "results/models/tiny" if kind == "size" else []
+        outputs = {"cell": f"{cell}.json", "nll": f"{cell}.nll.npy"}
+        plugins = [s.method for s in self.plan.study.steps(chain)]
+        self.add(f"{kind} {chain}", kind, spec, inputs, outputs, plugins, **wildcards)
+
+    def shown(self) -> None:
+        specs, files = self.plan.job_specs, self.plan.cells_of("tables", "pruning")
+        fits = "results/tiny/transitions/pruning.csv"
+        stem = "results/tiny/figures/pruning"
+        outputs = {"svg": f"{stem}.svg", "png": f"{stem}.png"}
+        ends = {"csv": "csv", "markdown": "md", "latex": "tex"}
+        tables = {name: f"results/tiny/tables/pruning.{end}" for name, end in ends.items()}
+        self.add(
+            "transitions", "transitions", specs.transitions("pruning"), {"cells": files}, {0: fits}
+        )
+        self.add("table", "table", specs.table("pruning"), {"cells": files}, tables)
+        inputs = {"cells": files, "transitions": [fits]}
+        self.add("figure", "figure", specs.figure("pruning"), inputs, outputs)
+        page = {0: "results/tiny/report.html"}
+        self.add("report", "report", specs.report(["pruning"]), {"cells": files}, page)
+
+    def imports(self) -> dict[str, set[str]]:
+        """Runs the jobs; the modules that each has imported."""
+        result = subprocess.run(
+            [sys.executable, "-m", "tests.support.job_imports"],
+            input=json.dumps(self.cases),
+            env=None,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert result.returncode == 0, result.stderr
+        return {name: set(found) for name, found in json.loads(result.stdout).items()}
+
+
+def missing(cases: dict[str, dict], imports: dict[str, set[str]]) -> dict[str, set[str]]:
+    """For each case what it imports and its closure lacks, neutral modules aside."""
+    lacking = {
+        name: {
+            module
+            for module in found - set(cases[name]["closure"].split())
+            if not staleness._within(module, staleness.NEUTRAL)
+        }
+        for name, found in imports.items()
+    }
+    return {name: modules for name, modules in lacking.items() if modules}
+
+
+def test_a_job_imports_nothing_that_its_hash_leaves_out(study, monkeypatch):
+    """Really run: a model, tokens, every method that walks, each evaluation and what shows cells."""
+    closures_instead_of_hashes(monkeypatch)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    cases = Cases(study)
+    cases.model()
+    cases.tokens()
+    walking = [first_step(method) for method in methods.registry().values() if method.walks]
+    for chain in walking:
+        cases.compress(chain)
+    sweep = ["dense", *cases.plan.study.chains("pruning")]
+    for chain in sweep[1:]:
+        if f"compress {chain}" not in cases.cases:
+            cases.compress(chain)
+    for chain in sweep:
+        place = "models/tiny" if chain == "dense" else f"tiny/cells/tiny/{chain}/checkpoint"
+        cases.evaluate(chain, "prose-32", f"results/{place}")
+    for evaluation in ("bits", "fast"):
+        cases.evaluate("dense", evaluation, "results/models/tiny")
+    cases.shown()
+    imports = cases.imports()
+    assert len(imports) == len(cases.cases) > 25
+    assert missing(cases.cases, imports) == {}
