@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from meltpoint.checkpoints.index import describe
+from meltpoint.checkpoints.description import Description
 from meltpoint.files import write_json
 
 
@@ -24,16 +24,16 @@ class CellSpec(Protocol):
 
 def skipped(checkpoint: Path, cell: Path, spec: CellSpec) -> bool:
     """Writes the cell of a checkpoint that does not apply, and says whether it is one."""
-    description = describe(checkpoint)
-    if description["status"] == "ok":
+    description = Description.read(checkpoint)
+    if description.status == "ok":
         return False
-    write_not_applicable(cell, checkpoint, spec, description["reason"])
+    write_not_applicable(cell, checkpoint, spec, description.reason)
     return True
 
 
 def write_not_applicable(cell: Path, checkpoint: Path, spec: CellSpec, reason: str) -> None:
     """Writes the cell of what cannot be measured, or was not made."""
-    description = describe(checkpoint)
+    description = Description.read(checkpoint)
     write_json(
         cell,
         {
@@ -41,7 +41,7 @@ def write_not_applicable(cell: Path, checkpoint: Path, spec: CellSpec, reason: s
             "status": "not_applicable",
             "reason": reason,
             **dict.fromkeys(("metric", "unit", "value", "stderr", "difference")),
-            "sparsity": description["sparsity"],
+            "sparsity": sparsity(description),
             "protocol": spec.protocol,
             "provenance": provenance(description, spec),
             "seconds": 0.0,
@@ -54,7 +54,7 @@ def write_cell(
     cell: Path, checkpoint: Path, spec: CellSpec, start: float, **result: object
 ) -> None:
     """Writes a measured cell: the result with what it is of, how, and from what."""
-    description = describe(checkpoint)
+    description = Description.read(checkpoint)
     write_json(
         cell,
         {
@@ -62,7 +62,7 @@ def write_cell(
             "status": "ok",
             "reason": None,
             **result,
-            "sparsity": description["sparsity"],
+            "sparsity": sparsity(description),
             "protocol": spec.protocol,
             "provenance": provenance(description, spec),
             "seconds": round(time.perf_counter() - start, 3),
@@ -71,15 +71,26 @@ def write_cell(
     )
 
 
-def provenance(description: dict, spec: CellSpec) -> dict:
+def sparsity(description: Description) -> dict:
+    """The zeros that were asked for and reached, those lost, and the fraction that came of rounding."""
+    reached = description.achieved
+    others = {"zeros_lost": description.zeros_lost, "rounded": description.rounded}
+    return {
+        "requested": description.requested.get("zeros"),
+        "achieved": None if reached is None else reached.zeros,
+        **{key: value for key, value in others.items() if value},
+    }
+
+
+def provenance(description: Description, spec: CellSpec) -> dict:
     """Where a number comes from: checkpoint, settings of each step, code, versions."""
     return {
-        "checkpoint": description.get("hash"),
-        "parents": description.get("parents"),
-        "steps": description.get("steps"),
+        "checkpoint": description.hash,
+        "parents": description.parents,
+        "steps": description.steps,
         "code": spec.code,
         "env": spec.env,
-        "versions": description.get("versions"),
+        "versions": description.versions,
     }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from meltpoint.demo.train import train as train_demo
 from meltpoint.demo.training_settings import TrainingSettings
 from meltpoint.files import whole_folder
-from meltpoint.model.base_models import describe_base, verify
+from meltpoint.model.base_models import verify, write_description
 
 
 def train(settings: TrainingSettings, target: Path) -> None:
@@ -14,4 +14,4 @@ def train(settings: TrainingSettings, target: Path) -> None:
         reached = train_demo(folder, settings)
         # Times differ from run to run; equal settings give equal bytes.
         reached.pop("seconds", None)
-        describe_base(folder, verify(folder), reached=reached)
+        write_description(folder, verify(folder), reached=reached)

@@ -34,7 +34,7 @@ def warning(triggers: Iterable) -> str:
         return ""
     return (
         f"this run also remakes results for the trigger {' and '.join(others)}, although none would "
-        f"differ: add `rerun-triggers: [{', '.join(TRIGGERS)}]` to its profile, as profiles/default has it"
+        f"differ: add `rerun-triggers: [{', '.join(TRIGGERS)}]` to its profile"
     )
 
 

@@ -7,6 +7,8 @@ from meltpoint import methods
 from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
 from meltpoint.checkpoints import formats
 from meltpoint.data import published
+from meltpoint.data.text_files import suffix_of
+from meltpoint.evaluations import engines
 from meltpoint.hashing import HashCache, hash_file
 from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
@@ -35,11 +37,8 @@ from meltpoint.workflow.job_specs.documents import (
 )
 from meltpoint.workflow.staleness import code_hash
 
-# Only cells that llama.cpp computes depend on its modules.
+# Only cells of GGUF files depend on its modules.
 LLAMA = "meltpoint.llamacpp"
-LLAMA_CODE = tuple(
-    f"meltpoint.llamacpp.{name}" for name in ("file", "library", "runtime", "session", "size")
-)
 
 # Where the template, the styles and the script of a page lie.
 PAGE = Path(study_page.__file__).parent
@@ -84,7 +83,7 @@ class JobSpecs:
         facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
         file, text = self.corpus_file(corpus), None
         if file is not None:
-            facts["suffix"] = file.suffix
+            facts["suffix"] = suffix_of(file)
         if isinstance(declared, BuiltinCorpus):
             from meltpoint.demo.text import version
 
@@ -139,7 +138,8 @@ class JobSpecs:
 
     def _formats(self, chain: str) -> tuple[str, ...]:
         """Modules that read the packed weights of a chain's checkpoints, where any may be packed."""
-        walked = all(methods.find(step.method).walks for step in self.study.steps(chain))
+        steps = self.study.steps(chain)
+        walked = all(methods.find(step.method).is_blockwise for step in steps)
         return () if walked else formats.modules()
 
     def evaluation(self, model: str, chain: str, evaluation: str) -> EvaluateSpec:
@@ -152,17 +152,21 @@ class JobSpecs:
             protocol |= {"dtype": self.config.compute.dtype}
         if declared.kind == "speed":
             protocol |= {key: getattr(self.config.compute, key) for key in ("threads", "device")}
-        by_llama = self.runtime(chain, evaluation) == "llama"
-        engine = LLAMA_CODE if by_llama else self._formats(chain)
         return EvaluateSpec(
             cell={"model": model, "chain": chain, "evaluation": evaluation},
             protocol=protocol,
-            code=code_hash(
-                f"scripts.{declared.kind}", *engine, without=() if by_llama else (LLAMA,)
-            ),
+            code=self._evaluation_code(declared.kind, chain),
             env=self._env(self.runtime(chain, evaluation)),
             inputs=digest(inputs),
         )
+
+    def _evaluation_code(self, kind: str, chain: str) -> str:
+        """Hash of the code that measures a chain: the evaluation's, and that of the engine."""
+        last = self.study.steps(chain)[-1:]
+        env = methods.find(last[0].method).evaluation_env if last else "torch"
+        engine = engines.planned(env, kernels=kind == "speed").sources
+        others = () if env == "llama" else (LLAMA,)
+        return code_hash(f"scripts.{kind}", *engine, *self._formats(chain), without=others)
 
     def runtime(self, chain: str, evaluation: str) -> str:
         """The environment that a chain's cell is measured in: speed in that of its last method."""
@@ -170,8 +174,8 @@ class JobSpecs:
         if not steps:
             return "torch"
         last = methods.find(steps[-1].method)
-        by_library = self.config.evaluations[evaluation].kind == "speed" and not last.walks
-        return last.env if by_library else last.runtime
+        by_library = self.config.evaluations[evaluation].kind == "speed" and not last.is_blockwise
+        return last.env if by_library else last.evaluation_env
 
     def _cells(self, part) -> list[EvaluateSpec]:
         """Specs of the cells that a table or figure shows."""
