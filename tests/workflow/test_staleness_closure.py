@@ -8,11 +8,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from meltpoint import methods
 from meltpoint.chain import Bits, Pattern, Scheme, Sparsity
+from meltpoint.checkpoints import formats
+from meltpoint.hashing import HashCache
+from meltpoint.study import config as schema
+from meltpoint.study.resolved import Study
 from meltpoint.workflow import staleness
 from meltpoint.workflow.job_specs import study as job_specs
+from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.plan import Plan
 from tests.support import tiny_study
 from tests.support.project import ROOT
@@ -138,6 +144,16 @@ class Cases:
         page = {0: "results/tiny/report.html"}
         self.add("report", "report", specs.report(["pruning"]), {"cells": files}, page)
 
+    def imported(self, name: str, script: str, closure: str, plugins: tuple[str, ...] = ()) -> None:
+        """A job that is not run: all modules of its closure are imported."""
+        modules = [module for module in closure.split() if not module.startswith("scripts.")]
+        self.cases[name] = {
+            "script": str(ROOT / f"scripts/{script}.py"),
+            "closure": closure,
+            "modules": modules,
+            "plugins": [f"methods/{name}" for name in plugins],
+        }
+
     def imports(self) -> dict[str, set[str]]:
         """Runs the jobs; the modules that each has imported."""
         result = subprocess.run(
@@ -187,3 +203,98 @@ def test_a_job_imports_nothing_that_its_hash_leaves_out(study, monkeypatch):
     imports = cases.imports()
     assert len(imports) == len(cases.cases) > 25
     assert missing(cases.cases, imports) == {}
+
+
+def specs_of(file: str, tmp_path) -> dict[str, JobSpec]:
+    """A job spec for each kind of result of a study, by a name; one for each method and figure."""
+    config = schema.load(yaml.safe_load((ROOT / file).read_text()), file)
+    study = Study(config, (ROOT / file).parent)
+    specs = job_specs.JobSpecs(study, ROOT / "envs", HashCache(tmp_path / "hashes.json"))
+    found = {f"model {name}": specs.model(name) for name in config.models}
+    found |= {f"figure {part.kind}": specs.figure(name) for name, part in config.figures.items()}
+    found |= {f"table {name}": specs.table(name) for name in config.tables}
+    found |= {f"transitions {name}": specs.transitions(name) for name in config.sweeps}
+    found["report"] = specs.report([])
+    for model, chain, evaluation in study.all_cells:
+        kind, steps = config.evaluations[evaluation].kind, study.steps(chain)
+        last = steps[-1].method if steps else "dense"
+        found[f"{kind} {last}"] = specs.evaluation(model, chain, evaluation)
+        if len(steps) == 1:
+            found[f"compress {last}"] = specs.compress(model, chain)
+    for corpus in config.corpora:
+        found[f"tokens {corpus}"] = specs.tokens(next(iter(config.models)), corpus)
+    return found
+
+
+STUDIES = ("config.yaml", "studies/demo-gguf.yaml")
+
+
+@pytest.fixture
+def closures(tmp_path, monkeypatch) -> dict[str, str]:
+    """The modules behind each kind of result of two studies, joined by blanks."""
+    closures_instead_of_hashes(monkeypatch)
+    return {k: spec.code for file in STUDIES for k, spec in specs_of(file, tmp_path).items()}
+
+
+def test_what_is_not_run_here_imports_nothing_else_either(closures, monkeypatch):
+    """Methods of libraries, GGUF cells and every kind of figure: their modules, imported."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    cases = Cases.__new__(Cases)
+    cases.cases = {}
+    for name, closure in closures.items():
+        script = next(m for m in closure.split() if m.startswith("scripts.")).removeprefix(
+            "scripts."
+        )
+        cases.imported(name, script, closure, (name.partition(" ")[2],))
+    assert missing(cases.cases, cases.imports()) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [("\nCHANGED = True\n", True), ("\n# A comment.\n", False), ('"""More words."""', False)],
+)
+def test_code_of_any_module_of_the_closure_counts(closures, monkeypatch, change, stale):
+    """And comments and docstrings do not; results without the module keep their hash."""
+    for module in sorted({m for closure in closures.values() for m in closure.split()}):
+        source = staleness.source_of(module)
+        other = change + source if change.endswith('"""') else source + change
+        assert source.startswith('"""'), f"{module} has no docstring"
+        assert (staleness._code_in(source) != staleness._code_in(other)) == stale, module
+
+
+def test_a_hash_is_that_of_all_modules_of_the_closure(monkeypatch):
+    """The module that is changed is deep in the closure, and no hash without it changes."""
+    deep, entries = "meltpoint.checkpoints.index", ("scripts.compress", "scripts.table")
+    before = [staleness.code_hash(entry) for entry in entries]
+    assert [deep in staleness.closure(entry) for entry in entries] == [True, False]
+    source_of = staleness.source_of
+    monkeypatch.setattr(
+        staleness, "source_of", lambda name: source_of(name) + "\nX = 1" * (name == deep)
+    )
+    staleness.code_hash.cache_clear()
+    after = [staleness.code_hash(entry) for entry in entries]
+    staleness.code_hash.cache_clear()
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, True]
+
+
+def test_llama_cpp_counts_only_where_it_computes(closures):
+    llama = {name for name, modules in closures.items() if "meltpoint.llamacpp." in modules}
+    by_llama = {m.name for m in methods.registry().values() if m.evaluation_env == "llama"}
+    assert llama
+    assert {name.partition(" ")[2] for name in llama} <= by_llama
+
+
+def test_a_kind_of_figure_counts_only_for_its_figures(closures):
+    kinds = {name.partition(" ")[2] for name in closures if name.startswith("figure ")}
+    for name, modules in closures.items():
+        own = {kind for kind in kinds if f"meltpoint.figures.{kind}" in modules.split()}
+        kind, _, subject = name.partition(" ")
+        assert own == ({subject} if kind == "figure" else set()), name
+
+
+def test_formats_count_where_weights_may_be_packed(closures):
+    for name, modules in closures.items():
+        method = methods.registry().get(name.partition(" ")[2])
+        if method and name.startswith("compress "):
+            packed = set(formats.modules()) <= set(modules.split())
+            assert packed == (not method.is_blockwise), name
