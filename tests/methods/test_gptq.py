@@ -25,7 +25,7 @@ from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations.perplexity import cut, perplexity, token_nll
 from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
-from tests.methods.test_contracts import run
+from tests.support.steps import run
 from tests.support.tiny_models import random_tokens, save_model
 
 pytest.importorskip("gptqmodel", reason="the library that does the work")
