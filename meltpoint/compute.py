@@ -21,6 +21,7 @@ class Compute:
     dtype: str = "float32"
     threads: int = 1
     batch: int | Literal["auto"] = "auto"
+    stream: bool | Literal["auto"] = "auto"
 
     def start(self) -> None:
         """Fixes threads and the float32 of matrix products before anything is computed."""

@@ -12,21 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
-from meltpoint.checkpoints.formats import GGUF, holds_gguf
 from meltpoint.compute import Compute
 from meltpoint.data.corpora import check_vocabulary, read_tokens, write_array
 from meltpoint.data.tokenization import first_token, vocabulary_of
 from meltpoint.errors import MeltpointError, NotApplicable, at
 from meltpoint.evaluations.cells import skipped, write_cell, write_not_applicable
+from meltpoint.evaluations.engines import open_engine
 from meltpoint.hashing import hash_file
-from meltpoint.model.load import load
-from meltpoint.progress import track
-
-# Logits of a batch at float32 stay below this many numbers: 64 MiB on a CPU, 1 GiB on a GPU.
-AUTO_LOGITS = {"cpu": 2**24, "cuda": 2**28}
 
 
 @dataclass(frozen=True)
@@ -70,14 +63,15 @@ def _measure(checkpoint: Path, tokens: Path, dense_nll, cell, nll, recipe: dict,
     windows = at(f"evaluations.{recipe['cell']['evaluation']}", cut, stream, window, count)
     scoring = SCORINGS[recipe["protocol"]["scoring"]]
     windows = scoring.begin(windows, checkpoint)
-    losses, engine = losses_of(checkpoint, windows, compute)
+    with open_engine(checkpoint, compute) as engine:
+        losses = engine.nll(windows)
     write_array(nll, losses)
     scored = scoring.scored(losses)
     result = scoring.estimate(scored)
     paired = Estimate(0.0, 0.0)
     if dense_nll:
         paired = difference(scored, scoring.scored(np.load(dense_nll)))
-    said = {"windows": len(windows), "tokens_hash": hash_file(tokens), "engine": engine}
+    said = {"windows": len(windows), "tokens_hash": hash_file(tokens), "engine": engine.name}
     protocol = {**recipe["protocol"], **said}
     write_cell(
         cell,
@@ -104,33 +98,6 @@ def cut(tokens: np.ndarray, window: int, windows: int | None = None) -> np.ndarr
             "use a smaller window, or a longer text"
         )
     return tokens[: count * window].reshape(count, window)
-
-
-def losses_of(checkpoint: Path, windows: np.ndarray, compute: Compute) -> tuple[np.ndarray, str]:
-    """The negative log likelihoods [windows, window - 1], and the program that computed them."""
-    if holds_gguf(checkpoint):
-        from meltpoint.llamacpp import runtime
-
-        return runtime.token_nll(checkpoint / GGUF, windows, compute), "llama.cpp"
-    model = load(checkpoint, compute.torch_dtype, compute.torch_device)
-    return token_nll(model, windows, compute), "transformers"
-
-
-@torch.no_grad()
-def token_nll(model, windows: np.ndarray, compute: Compute) -> np.ndarray:
-    """The negative log likelihood of each predicted token in nats: float32 [windows, window - 1]."""
-    length, vocabulary = windows.shape[1], model.config.get_text_config().vocab_size
-    budget = {device: count // vocabulary for device, count in AUTO_LOGITS.items()}
-    size = compute.batch_size(length, budget)
-    batches = np.split(windows, range(size, len(windows), size))
-    return np.concatenate([_batch_nll(model, b, compute) for b in track(batches, "perplexity")])
-
-
-def _batch_nll(model, windows: np.ndarray, compute: Compute) -> np.ndarray:
-    ids = torch.from_numpy(windows).long().to(compute.torch_device)
-    logits = model(input_ids=ids, use_cache=False).logits
-    rows = [F.cross_entropy(x[:-1].float(), y[1:], reduction="none") for x, y in zip(logits, ids)]  # noqa: B905
-    return torch.stack(rows).cpu().numpy()
 
 
 def begin_with_first_token(windows: np.ndarray, checkpoint: Path) -> np.ndarray:

@@ -7,7 +7,6 @@ speeds of two engines are not to be compared as if they were of one. One sequenc
 user has it.
 """
 
-import importlib
 import json
 import statistics
 import time
@@ -16,25 +15,18 @@ from math import sqrt
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM
 
-from meltpoint.checkpoints.formats import GGUF, holds_gguf, quantization_config
+from meltpoint.checkpoints.formats import GGUF, holds_gguf
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.cells import peak_memory, skipped, write_cell
+from meltpoint.evaluations.engines import open_engine
 
 UNITS = {
     "generated_tokens_per_second": "tokens/s",
     "prompt_tokens_per_second": "tokens/s",
     "load_seconds": "s",
     "peak_memory": "bytes",
-}
-# What `from_pretrained` imports of a format's, by the name of the format.
-LIBRARIES = {
-    "gptq": "gptqmodel",
-    "compressed-tensors": "compressed_tensors",
-    "bitsandbytes": "bitsandbytes",
-    "hqq": "hqq.core.quantize",
 }
 # Whose the peak memory is: on a CPU everything counts that the process holds, also what it imports.
 PROCESS, ALLOCATED, TAKEN = "process", "allocated by torch", "taken of the device's free memory"
@@ -142,41 +134,16 @@ def time_gguf(checkpoint: Path, prompt: int, generated: int, runs: int, compute)
 @torch.no_grad()
 def time_model(checkpoint: Path, prompt: int, generated: int, runs: int, compute) -> Timing:
     """In transformers: the checkpoint as its users load it."""
-    import_library(checkpoint)
-    start = time.perf_counter()
-    model = load(checkpoint, compute)
-    wait(compute)
-    loading = time.perf_counter() - start
-    ids = torch.arange(prompt)[None] % model.config.get_text_config().vocab_size
-    ids = ids.to(compute.torch_device)
-    pairs = [time_run(model, ids, generated, compute) for _ in range(runs + 1)][1:]
+    with open_engine(checkpoint, compute, kernels=True) as engine:
+        model, loading, told = engine.model, engine.load_seconds, engine.provenance
+        ids = torch.arange(prompt)[None] % engine.vocabulary
+        ids = ids.to(compute.torch_device)
+        pairs = [time_run(model, ids, generated, compute) for _ in range(runs + 1)][1:]
     read, made = (list(rates) for rates in zip(*pairs, strict=True))
     device = compute.torch_device
     memory_of = ALLOCATED if device.type == "cuda" else PROCESS
-    said = "transformers", kernels(model), str(device), peak_memory(), memory_of
+    said = told["engine"], told["kernels"], str(device), peak_memory(), memory_of
     return Timing(loading, read, made, *said)
-
-
-def import_library(checkpoint: Path) -> None:
-    """Imports what reads the checkpoint's format, so that it is not timed as part of the load."""
-    name = (quantization_config(checkpoint) or {}).get("quant_method")
-    if name in LIBRARIES:
-        importlib.import_module(LIBRARIES[name])
-
-
-def load(checkpoint: Path, compute: Compute):
-    """The model with the kernels of the library that packed it."""
-    if (quantization_config(checkpoint) or {}).get("quant_method") == "hqq":
-        from meltpoint.methods import hqq
-
-        return hqq.load(checkpoint, compute)
-    return AutoModelForCausalLM.from_pretrained(
-        checkpoint,
-        dtype=compute.torch_dtype,
-        device_map={"": compute.torch_device},
-        trust_remote_code=False,
-        local_files_only=True,
-    ).eval()
 
 
 def time_run(model, ids: torch.Tensor, generated: int, compute: Compute) -> tuple[float, float]:
@@ -197,10 +164,3 @@ def time_run(model, ids: torch.Tensor, generated: int, compute: Compute) -> tupl
 def wait(compute: Compute) -> None:
     if compute.torch_device.type == "cuda":
         torch.cuda.synchronize(compute.torch_device)
-
-
-def kernels(model) -> str:
-    """The classes of the modules that multiply in a decoder's block."""
-    head = model.get_output_embeddings()
-    wide = (m for m in model.modules() if hasattr(m, "in_features") and m is not head)
-    return ", ".join(sorted({type(module).__name__ for module in wide}))

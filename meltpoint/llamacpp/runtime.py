@@ -12,7 +12,7 @@ from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.lazy_import import torch
 from meltpoint.llamacpp.file import value
 from meltpoint.llamacpp.library import llama_cpp
-from meltpoint.llamacpp.session import Context, loaded
+from meltpoint.llamacpp.session import Context, Model, loaded
 from meltpoint.progress import track
 
 # Logits that are held at once, float32: 64 MiB.
@@ -42,13 +42,28 @@ def token_nll(file: Path, windows: np.ndarray, compute: Compute) -> np.ndarray:
     each begins anew. Raises MeltpointError for a broken file or numbers that the model has no token
     for, NotApplicable for windows that llama.cpp does not slide over as the model does.
     """
-    length = windows.shape[1]
     with loaded(file, compute) as model:
-        _check_window(model.metadata, length)
-        _check_tokens(file, windows, model.vocabulary)
-        size = max(1, min(length - 1, LARGEST_BATCH, LOGITS // model.vocabulary))
-        with model.context(length, size) as context:
-            return np.stack([_window_nll(context, row) for row in track(windows, "perplexity")])
+        return windows_nll(model, file, windows)
+
+
+def windows_nll(model: Model, file: Path, windows: np.ndarray) -> np.ndarray:
+    """`token_nll` in a model that is loaded; the file is named in errors."""
+    length = windows.shape[1]
+    check_tokens(model, file, windows, length)
+    with model.context(length, batch_size(model, length - 1)) as context:
+        return np.stack([_window_nll(context, row) for row in track(windows, "perplexity")])
+
+
+def batch_size(model: Model, length: int) -> int:
+    """How many tokens of texts of this length are read at once: their logits are held."""
+    return max(1, min(length, LARGEST_BATCH, LOGITS // model.vocabulary))
+
+
+def check_tokens(model: Model, file: Path, tokens: np.ndarray, length: int) -> None:
+    """Raises MeltpointError for numbers that a model has no token for, NotApplicable for texts so long
+    that llama.cpp does not slide over them as the model does."""
+    _check_window(model.metadata, length)
+    _check_tokens(file, tokens, model.vocabulary)
 
 
 def speed(file: Path, prompt: int, generate: int, runs: int, compute: Compute) -> Speed:
@@ -82,7 +97,7 @@ def _free_memory(compute: Compute) -> int:
 
 def _seconds(context: Context, tokens: np.ndarray, step: int) -> float:
     start = time.perf_counter()
-    for part in _parts(tokens, step):
+    for part in parts(tokens, step):
         context.read(part, last_only=True)
     llama_cpp().llama_synchronize(context.handle)
     return time.perf_counter() - start
@@ -90,7 +105,7 @@ def _seconds(context: Context, tokens: np.ndarray, step: int) -> float:
 
 def _window_nll(context: Context, window: np.ndarray) -> np.ndarray:
     context.clear()
-    inputs, targets = (_parts(part, context.size) for part in (window[:-1], window[1:]))
+    inputs, targets = (parts(part, context.size) for part in (window[:-1], window[1:]))
     return np.concatenate([_nll(context.read(x), y) for x, y in zip(inputs, targets, strict=True)])
 
 
@@ -102,7 +117,8 @@ def _nll(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return (np.log(total) + largest - chosen).astype(np.float32)
 
 
-def _parts(tokens: np.ndarray, size: int) -> list[np.ndarray]:
+def parts(tokens: np.ndarray, size: int) -> list[np.ndarray]:
+    """The tokens in parts of at most `size`."""
     return [tokens[start : start + size] for start in range(0, len(tokens), size)]
 
 
@@ -120,6 +136,6 @@ def _check_tokens(file: Path, tokens: np.ndarray, vocabulary: int) -> None:
     outside = tokens[(tokens < 0) | (tokens >= vocabulary)]
     if len(outside):
         raise MeltpointError(
-            f"{file} has {vocabulary} tokens, and the windows hold number {outside[0]}: use tokens of "
+            f"{file} has {vocabulary} tokens, and the texts hold number {outside[0]}: use tokens of "
             "the model's own tokenizer"
         )

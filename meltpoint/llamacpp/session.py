@@ -7,7 +7,7 @@ the threads are the study's. The cache's keys and values are float16, as in llam
 
 import ctypes
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,40 +24,79 @@ NO_DEVICES = (ctypes.c_void_p * 1)(None)
 
 
 class Context:
-    """A sequence of tokens that llama.cpp has read so far, and the logits of the last batch."""
+    """Sequences of tokens that llama.cpp has read so far, and the logits of the last batch.
 
-    def __init__(self, handle, batch, size: int, vocabulary: int) -> None:
-        self.handle, self.size = handle, size
-        self._batch, self._vocabulary, self._position = batch, vocabulary, 0
+    There is one sequence, or a row of several that are read side by side.
+    """
+
+    def __init__(self, handle, batch, size: int, vocabulary: int, rows: int = 1) -> None:
+        self.handle, self.size, self._rows = handle, size, rows
+        self._batch, self._vocabulary = batch, vocabulary
         self._tokens, self._positions, self._wanted = (
             np.ctypeslib.as_array(field, (size,))
             for field in (batch.token, batch.pos, batch.logits)
         )
         for i in range(size):
             batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
+        self._sequences, self._lengths = [0], [0]
 
-    def clear(self) -> None:
-        """Forgets what was read."""
+    def clear(self, rows: int = 1) -> None:
+        """Forgets what was read, and begins so many sequences."""
         library = llama_cpp()
         library.llama_memory_clear(library.llama_get_memory(self.handle), True)
-        self._position = 0
+        self._sequences, self._lengths = list(range(rows)), [0] * rows
 
-    def read(self, tokens: np.ndarray, last_only: bool = False) -> np.ndarray:
-        """Reads on by these tokens, `size` at the most.
+    def read(
+        self, tokens: np.ndarray, last_only: bool = False, row: int = 0, wanted=None
+    ) -> np.ndarray:
+        """Reads on in one sequence by these tokens, `size` at the most.
 
-        Returns the logits after each, or after the last: float32 [tokens, vocabulary], there until the
-        next batch is read.
+        Returns the logits after each, after the last, or after those where `wanted`, bool [tokens], is
+        true: float32 [tokens, vocabulary], there until the next batch is read.
         """
-        library, count = llama_cpp(), len(tokens)
-        self._batch.n_tokens = count
+        count, start = len(tokens), self._lengths[row]
         self._tokens[:count] = tokens
-        self._positions[:count] = range(self._position, self._position + count)
-        self._wanted[:count] = not last_only
-        self._wanted[count - 1] = True
+        self._positions[:count] = range(start, start + count)
+        if wanted is None:
+            wanted = np.full(count, not last_only)
+            wanted[-1] = True
+        self._wanted[:count] = wanted
+        self._lengths[row] += count
+        return self._decode([self._sequences[row]] * count, int(wanted.sum()))
+
+    def read_each(self, tokens: Sequence[int]) -> np.ndarray:
+        """Reads one token more in each sequence; returns the logits [sequences, vocabulary]."""
+        count = len(tokens)
+        self._tokens[:count], self._positions[:count] = tokens, self._lengths
+        self._wanted[:count] = True
+        self._lengths = [length + 1 for length in self._lengths]
+        return self._decode(self._sequences, count)
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keeps these sequences in this order: any may be left out or repeated.
+
+        They get the numbers that are free, from 0 or from `_rows` on; no cell of the cache is copied.
+        """
+        library = llama_cpp()
+        memory = library.llama_get_memory(self.handle)
+        first = self._rows if self._sequences[0] == 0 else 0
+        copies = list(range(first, first + len(rows)))
+        for row, copy in zip(rows, copies, strict=True):
+            library.llama_memory_seq_cp(memory, self._sequences[row], copy, -1, -1)
+        for sequence in self._sequences:
+            library.llama_memory_seq_rm(memory, sequence, -1, -1)
+        self._sequences, self._lengths = copies, [self._lengths[row] for row in rows]
+
+    def _decode(self, sequences: Sequence[int], outputs: int) -> np.ndarray:
+        library = llama_cpp()
+        self._batch.n_tokens = len(sequences)
+        for i, sequence in enumerate(sequences):
+            self._batch.seq_id[i][0] = sequence
         if code := library.llama_decode(self.handle, self._batch):
             raise MeltpointError(f"llama.cpp cannot go on (code {code}): {complaint()}")
-        self._position += count
-        shape = (1 if last_only else count, self._vocabulary)
+        if not outputs:
+            return np.empty((0, self._vocabulary), dtype=np.float32)
+        shape = (outputs, self._vocabulary)
         return np.ctypeslib.as_array(library.llama_get_logits(self.handle), shape)
 
 
@@ -77,10 +116,16 @@ class Model:
         self.vocabulary = library.llama_vocab_n_tokens(self.tokenizer)
 
     @contextmanager
-    def context(self, length: int, size: int) -> Iterator[Context]:
-        """A cache of so many tokens, and room for batches of `size`."""
+    def context(self, length: int, size: int, rows: int | None = None) -> Iterator[Context]:
+        """A cache of so many tokens in all, with room for batches of `size`.
+
+        It holds one sequence, or up to `rows` that are read side by side and can be selected.
+        """
         library = llama_cpp()
         parameters = library.llama_context_default_params()
+        if rows is not None:
+            # `select` copies them to as many others of the same cache.
+            parameters.n_seq_max, parameters.kv_unified = 2 * rows, True
         parameters.n_ctx, parameters.n_batch, parameters.n_ubatch = length, size, size
         parameters.n_threads = parameters.n_threads_batch = self._compute.threads
         handle = library.llama_init_from_model(self._handle, parameters)
@@ -88,7 +133,7 @@ class Model:
             raise MeltpointError(f"llama.cpp has no room for {length} tokens: {complaint()}")
         batch = library.llama_batch_init(size, 0, 1)
         try:
-            yield Context(handle, batch, size, self.vocabulary)
+            yield Context(handle, batch, size, self.vocabulary, rows or 1)
         finally:
             library.llama_batch_free(batch)
             library.llama_free(handle)

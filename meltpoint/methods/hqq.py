@@ -132,28 +132,3 @@ def name_format(folder, config: dict) -> None:
     path = folder / "config.json"
     format = {"quant_method": "hqq", "quant_config": config, "skip_modules": ["lm_head"]}
     write_json(path, {**json.loads(path.read_text()), "quantization_config": format})
-
-
-def load(folder, compute):
-    """The model with hqq's own linears, which transformers 5.17 does not make."""
-    from hqq.core.quantize import HQQLinear
-
-    from meltpoint.model import empty_model
-    from meltpoint.model.decoded import Parts
-
-    parts = Parts(folder, compute)
-    model = empty_model.build(folder, compute.torch_dtype)
-    empty_model.move_buffers(model, compute.torch_device)
-    packed = {f"{name}.weight" for name in parts.linears}
-    empty_model.fill(model, parts.reader.read([name for name in parts.names if name not in packed]))
-    model.tie_weights()
-    for name in parts.linears:
-        keys = {
-            k.removeprefix(f"{name}."): k for k in parts.reader.files if k.startswith(f"{name}.")
-        }
-        layer = HQQLinear(
-            None, None, compute_dtype=compute.torch_dtype, device=str(compute.torch_device)
-        )
-        layer.load_state_dict(parts.reader.stored(keys))
-        model.set_submodule(name, layer)
-    return model

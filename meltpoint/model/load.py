@@ -14,21 +14,27 @@ from meltpoint.model import empty_model
 def load(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """The model of a checkpoint, ready to run, in evaluation mode.
 
-    Weights that a quantization library has packed are decoded; where its kernels quantise activations
-    too, so do these linears.
-
     Raises MeltpointError for a checkpoint that is incomplete, does not fit its config, or holds
     weights that are not finite.
     """
     model = empty_model.build(folder, dtype)
+    fill(model, folder, device)
+    return model
+
+
+def fill(model: PreTrainedModel, folder: Path, device: torch.device) -> None:
+    """Fills an empty model with its checkpoint's weights, on the device.
+
+    Weights that a quantization library has packed are decoded; where its kernels quantise activations
+    too, so do these linears.
+    """
     empty_model.move_buffers(model, device)
-    reader = Reader(folder, dtype, device)
+    reader = Reader(folder, model.dtype, device)
     reader.tie(empty_model.tied_names(model))
     empty_model.fill(model, reader.read(empty_model.parameters_of(model, model, "")))
     model.tie_weights()
     if reader.format is not None and (inputs := reader.format.inputs()):
         quantize_inputs(model, reader, inputs)
-    return model
 
 
 def quantize_inputs(model: PreTrainedModel, reader: Reader, inputs: Callable) -> None:

@@ -16,6 +16,7 @@ from meltpoint.chain import (
     spell,
     spell_chain,
 )
+from meltpoint.data.text_files import format_of
 from meltpoint.errors import MeltpointError, at
 from meltpoint.study import output_checks
 from meltpoint.study.config import StudyConfig
@@ -206,6 +207,9 @@ class Study:
             if place.is_dir() != folder:
                 found = "a file, a folder is needed" if folder else "a folder, a file is needed"
                 raise MeltpointError(f"{key}: {path} is {found}")
+        for name, corpus in self.config.corpora.items():
+            if isinstance(corpus, LocalCorpus):
+                at(f"corpora.{name}.path", format_of, corpus.path, corpus.format)
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         for name, model in self.config.models.items():

@@ -14,6 +14,7 @@ from pathlib import Path
 from meltpoint import methods
 from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
 from meltpoint.data import published
+from meltpoint.data.text_files import suffix_of
 from meltpoint.hashing import (
     HashCache,
     canonical_json,
@@ -107,7 +108,7 @@ class Recipes:
         declared = self.config.corpora[corpus]
         facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
         if (file := self.corpus_file(corpus)) is not None:
-            facts |= {"suffix": file.suffix, "file": self.hashes.file(file)}
+            facts |= {"suffix": suffix_of(file), "file": self.hashes.file(file)}
         if isinstance(declared, BuiltinCorpus):
             from meltpoint.demo.text import version
 
@@ -223,7 +224,7 @@ class Recipes:
         """The published table that a table or figure puts beside the study's own, and its code."""
         if part.published is None:
             return {}
-        read = code(("meltpoint.data.published.perplexities",))
+        read = code(("meltpoint.data.published.frames",))
         return {"published": hash_file(published.FOLDER / f"{part.published}.csv"), "read": read}
 
     def figure(self, name: str) -> str:

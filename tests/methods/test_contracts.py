@@ -1,7 +1,6 @@
 """What every registered method owes: found from the registry, so a new file is tested too."""
 
 import hashlib
-import json
 import re
 import subprocess
 import sys
@@ -14,8 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from meltpoint import methods
 from meltpoint.chain import Bits, Pattern, Sparsity, parse_level, parse_step
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import format_of
-from meltpoint.checkpoints.index import describe
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
@@ -196,8 +195,9 @@ def test_sparsity_is_what_was_asked_for(method, level, family, bases, compressed
     assert all(torch.equal(before[name], after[name]) for name in untouched)
     achieved = sum(int((after[n] == 0).sum()) for n in linear_names(target))
     total = sum(after[n].numel() for n in linear_names(target))
-    described = describe(target)["sparsity"]
-    assert described == {"requested": level.fraction, "achieved": achieved / total}
+    description = Description.read(target)
+    assert description.requested == {"zeros": level.fraction}
+    assert description.achieved.zeros == achieved / total
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -246,18 +246,18 @@ def test_half_precision(method, level, dtype, bases, windows, tmp_path):
     target = run(bases["llama"], tmp_path / "a", f"{method}@{level}", windows, dtype=dtype)
     assert {str(w.dtype) for w in weights(target).values()} == {f"torch.{dtype}"}
     # In 8 to 11 bits of mantissa weights tie with the threshold, and ties go with it.
-    assert describe(target)["sparsity"]["achieved"] == pytest.approx(0.5, abs=0.005)
+    assert Description.read(target).achieved.zeros == pytest.approx(0.5, abs=0.005)
 
 
 @pytest.mark.parametrize("method", sorted({c[0] for c in PRUNING if "of" in c[1]}))
 def test_a_width_that_no_group_fills_is_not_applicable(method, bases, windows, tmp_path):
     target = run(bases["llama"], tmp_path / "checkpoint", f"{method}@3of7", windows)
     assert [f.name for f in target.iterdir()] == ["meltpoint.json"]
-    description = describe(target)
-    assert description["status"] == "not_applicable"
-    assert "multiples of 7; self_attn.q_proj has 64" in description["reason"]
+    description = Description.read(target)
+    assert description.status == "not_applicable"
+    assert "multiples of 7; self_attn.q_proj has 64" in description.reason
     child = run(target, tmp_path / "child", "wanda@0.5", windows)
-    assert describe(child)["reason"] == description["reason"]
+    assert Description.read(child).reason == description.reason
 
 
 @pytest.mark.parametrize(("method", "level"), [c for c in PRUNING if c[1] in ("0.7", "2of4")])
@@ -267,10 +267,10 @@ def test_zeros_made_earlier_stay_and_count(method, level, bases, windows, tmp_pa
     before, after = weights(parent), weights(child)
     for name in linear_names(parent):
         assert (after[name][before[name] == 0] == 0).all(), name
-    sparsity = describe(child)["sparsity"]
-    assert "zeros_lost" not in sparsity
+    description = Description.read(child)
+    assert not description.zeros_lost
     if level == "0.7":
-        assert sparsity["achieved"] == pytest.approx(0.7, abs=0.02)
+        assert description.achieved.zeros == pytest.approx(0.7, abs=0.02)
 
 
 @pytest.mark.parametrize("level", ["0.7", "2of4"])
@@ -279,7 +279,7 @@ def test_zeros_stay_beyond_a_block_of_columns(level, bases, windows, tmp_path):
     parent = run(bases["llama"], tmp_path / "parent", "magnitude@0.4", windows)
     child = run(parent, tmp_path / "child", f"sparsegpt@{level},blocksize=16", windows)
     before, after = weights(parent), weights(child)
-    assert "zeros_lost" not in describe(child)["sparsity"]
+    assert not Description.read(child).zeros_lost
     assert all((after[n][before[n] == 0] == 0).all() for n in linear_names(parent))
 
 
@@ -287,7 +287,7 @@ def test_zeros_stay_beyond_a_block_of_columns(level, bases, windows, tmp_path):
 def test_a_sparser_model_is_not_applicable(method, bases, windows, tmp_path):
     parent = run(bases["llama"], tmp_path / "parent", "magnitude@0.6", windows)
     child = run(parent, tmp_path / "child", f"{method}@0.3", windows)
-    assert "0.600 sparse already" in describe(child)["reason"]
+    assert "0.600 sparse already" in Description.read(child).reason
 
 
 def most_levels(weight, group_size):
@@ -300,11 +300,11 @@ def most_levels(weight, group_size):
 def test_levels_are_as_many_as_were_asked_for(method, level, family, base_of, compressed):
     target, base = compressed(family, method, level), base_of(method, family)
     before, after = weights(base), weights(target)
-    layers = describe(target)["layers"]
+    layers = Description.read(target).linears
     names = linear_names(base)
     assert [f"{name}.weight" for name in layers] == names
     for name in names:
-        stored = layers[name.removesuffix(".weight")]["stored"]
+        stored = layers[name.removesuffix(".weight")].stored
         if isinstance(parse_level(level or "none"), Bits):
             assert stored["bits"] == parse_level(level).bits
         assert stored["bits"] <= 8
@@ -323,9 +323,9 @@ def test_levels_are_as_many_as_were_asked_for(method, level, family, base_of, co
 @pytest.mark.parametrize(("method", "level"), READABLE)
 def test_size_is_that_of_codes_scales_and_the_rest(method, level, base_of, compressed):
     target, base = compressed("llama", method, level), base_of(method, "llama")
-    layers = describe(target)["layers"].values()
-    linears = sum(layer["shape"][0] * layer["shape"][1] for layer in layers)
-    codes = sum(x["shape"][0] * x["shape"][1] * x["stored"]["bits"] for x in layers)
+    layers = Description.read(target).linears.values()
+    linears = sum(layer.count for layer in layers)
+    codes = sum(x.count * x.stored.bits for x in layers)
     counts, dense = size(target), size(base)
     assert counts["parameters"] == dense["parameters"]
     rest = 32 * (dense["parameters"] - linears)
@@ -351,7 +351,7 @@ def test_overheads_are_those_of_the_format(method, base_of, compressed):
     """To within what belongs to no weight: shapes, tables of codes, the library's notes."""
     level = {"smoothquant": "w8a8", "nf4": "", "int8": ""}.get(method, "4bit")
     target = compressed("llama", method, level)
-    shapes = [layer["shape"] for layer in describe(target)["layers"].values()]
+    shapes = [layer.shape for layer in Description.read(target).linears.values()]
     code = 8 if method in ("int8", "smoothquant") else 4
     linears = sum(rows * columns for rows, columns in shapes)
     expected = sum(code * r * c + OVERHEADS[method](r, max(c, 128)) for r, c in shapes)
@@ -368,10 +368,10 @@ def test_overheads_are_those_of_the_format(method, base_of, compressed):
 )
 def test_levels_in_half_precision(method, level, dtype, bases, windows, tmp_path):
     target = run(bases["llama"], tmp_path / "a", f"{method}@{level}", windows, dtype=dtype)
-    found, layers = weights(target), describe(target)["layers"]
+    found, layers = weights(target), Description.read(target).linears
     assert {str(w.dtype) for w in found.values()} == {f"torch.{dtype}"}
     for name, layer in layers.items():
-        group_size = layer["stored"]["group_size"]
+        group_size = layer.stored.group_size
         assert most_levels(found[f"{name}.weight"], group_size) <= 2 ** parse_level(level).bits
 
 
@@ -389,10 +389,11 @@ def test_zeros_stay_when_quantized_and_others_claim_no_sparsity(
     for name in names:
         assert (after[name][before[name] == 0] == 0).all(), name
     zeros = sum(int((after[n] == 0).sum()) for n in names) / sum(after[n].numel() for n in names)
-    claimed, sparsity = describe(parent)["sparsity"], describe(child)["sparsity"]
-    assert {key: sparsity[key] for key in claimed} == claimed
-    assert "zeros_lost" not in sparsity
-    assert sparsity["achieved"] + sparsity.get("rounded", 0) == pytest.approx(zeros)
+    claimed, description = Description.read(parent), Description.read(child)
+    assert description.requested["zeros"] == claimed.requested["zeros"]
+    assert description.achieved.zeros == claimed.achieved.zeros
+    assert not description.zeros_lost
+    assert description.achieved.zeros + description.rounded == pytest.approx(zeros)
 
 
 @pytest.mark.parametrize(
@@ -406,14 +407,14 @@ def test_zeros_that_a_library_fills_are_counted(method, level, wide_bases, windo
     names = linear_names(parent)
     lost = sum(int(((before[n] == 0) & (after[n] != 0)).sum()) for n in names)
     zeros = sum(int((after[n] == 0).sum()) for n in names) / sum(after[n].numel() for n in names)
-    sparsity = describe(child)["sparsity"]
-    assert sparsity.get("zeros_lost", 0) == lost
-    assert sparsity["achieved"] + sparsity.get("rounded", 0) == pytest.approx(zeros)
+    description = Description.read(child)
+    assert description.zeros_lost == lost
+    assert description.achieved.zeros + description.rounded == pytest.approx(zeros)
 
 
 def quantized(target):
     """The grids that all linears are said to be on."""
-    return {json.dumps(layer.get("stored")) for layer in describe(target)["layers"].values()}
+    return {linear.stored for linear in Description.read(target).linears.values()}
 
 
 @pytest.mark.parametrize(("pruning", "level"), [c for c in PRUNING if c[1] in ("0.7", "2of4")])
@@ -440,7 +441,7 @@ def test_what_is_packed_is_quantised_again_as_it_decodes(
     """From NF4, whose weights are far from the base's: so the step has read those."""
     parent = compressed("llama", "nf4", "")
     child = run(parent, tmp_path / "child", spell(method, level), windows)
-    assert describe(child)["status"] == "ok"
+    assert Description.read(child).status == "ok"
     assert [f.name for f in tmp_path.iterdir()] == ["child"]
     if methods.find(method).evaluation_env != "torch":
         return
@@ -457,8 +458,8 @@ def check_that_a_grid_holds(parent, pruning, level, windows, tmp_path):
     )
     assert format_of(child) is None
     assert kept == (pruning not in UPDATING)
-    assert quantized(child) == (quantized(parent) if kept else {"null"})
-    assert "rounded" not in describe(child)["sparsity"]
+    assert quantized(child) == (quantized(parent) if kept else {None})
+    assert not Description.read(child).rounded
 
 
 def test_the_registry_needs_no_torch():

@@ -1,0 +1,33 @@
+"""A checkpoint that hqq packed, with hqq's own linears, which transformers 5.17 does not make."""
+
+from pathlib import Path
+
+from hqq.core.quantize import HQQLinear
+from transformers import PreTrainedModel
+
+from meltpoint.compute import Compute
+from meltpoint.model import empty_model
+from meltpoint.model.decoded import Parts
+
+
+def load(folder: Path, compute: Compute) -> PreTrainedModel:
+    """The model, ready to run, its packed linears multiplied by hqq."""
+    parts = Parts(folder, compute)
+    model = empty_model.build(folder, compute.torch_dtype)
+    empty_model.move_buffers(model, compute.torch_device)
+    packed = {f"{name}.weight" for name in parts.linears}
+    empty_model.fill(model, parts.reader.read([name for name in parts.names if name not in packed]))
+    model.tie_weights()
+    for name in parts.linears:
+        model.set_submodule(name, _linear(parts, name, compute))
+    return model
+
+
+def _linear(parts: Parts, name: str, compute: Compute) -> HQQLinear:
+    prefix = f"{name}."
+    keys = {key.removeprefix(prefix): key for key in parts.reader.files if key.startswith(prefix)}
+    layer = HQQLinear(
+        None, None, compute_dtype=compute.torch_dtype, device=str(compute.torch_device)
+    )
+    layer.load_state_dict(parts.reader.stored(keys))
+    return layer

@@ -1,0 +1,124 @@
+"""A GGUF file that llama.cpp has loaded."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.evaluations.engines import _requests
+from meltpoint.evaluations.engines._decoding import Decoding
+from meltpoint.evaluations.engines._engine import Engine
+from meltpoint.evaluations.engines._requests import Pass
+from meltpoint.llamacpp import runtime
+from meltpoint.llamacpp.file import value
+from meltpoint.llamacpp.library import llama_cpp
+from meltpoint.llamacpp.session import Context, loaded
+
+
+class LlamaEngine(Engine):
+    """Runs a GGUF file; texts are read one by one, and written side by side."""
+
+    name = "llama.cpp"
+
+    def __init__(self, file: Path, compute: Compute) -> None:
+        super().__init__(compute)
+        self.file = file
+        self._opened = contextlib.ExitStack()
+        self.model = self._opened.enter_context(loaded(file, compute))
+        self.vocabulary, self.load_seconds = self.model.vocabulary, self.model.seconds
+        self.context_length = value(self.model.metadata, "{arch}.context_length")
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """The program and its kernels, which are those of the file's types."""
+        return {"engine": self.name, "kernels": "GGML, weights not repacked"}
+
+    def nll(self, windows: np.ndarray) -> np.ndarray:
+        """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1]."""
+        return runtime.windows_nll(self.model, self.file, windows)
+
+    def logits(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
+        """The logits of all windows one by one: float32 [1, length, vocabulary]."""
+        length = windows.shape[1]
+        runtime.check_tokens(self.model, self.file, windows, length)
+        size = runtime.batch_size(self.model, length)
+        with self.model.context(length, size) as context:
+            for window in windows:
+                context.clear()
+                yield _tensor(context.read(part) for part in runtime.parts(window, size))[None]
+
+    @contextlib.contextmanager
+    def decoding(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        rows: int | None = None,
+        hidden_states: bool = False,
+    ) -> Iterator["LlamaDecoding"]:
+        """Begins to write after some prompts, in a cache for `rows` texts."""
+        if hidden_states:
+            raise MeltpointError(
+                f"{self.file}: llama.cpp gives no hidden states, which this strategy of decoding needs"
+            )
+        rows = max(rows or 0, len(prompts))
+        if (most := llama_cpp().llama_max_parallel_sequences() // 2) < rows:
+            raise MeltpointError(f"llama.cpp writes {most} texts at a time, not {rows}: use fewer")
+        _requests.check_prompts(prompts, max_new_tokens, self.context_length)
+        longest = max(map(len, prompts)) + max_new_tokens
+        for prompt in prompts:
+            runtime.check_tokens(self.model, self.file, np.array(prompt), longest)
+        size = max(rows, min(longest, runtime.LARGEST_BATCH))
+        with self.model.context(rows * longest, size, rows) as context:
+            yield LlamaDecoding(context, prompts)
+
+    def _rows(self, passes: list[Pass]) -> Iterator[tuple[Pass, torch.Tensor]]:
+        longest = max(map(len, passes))
+        size = runtime.batch_size(self.model, longest)
+        with self.model.context(longest, size) as context:
+            for each in passes:
+                tokens, wanted = np.array(each.tokens), np.zeros(len(each), dtype=bool)
+                runtime.check_tokens(self.model, self.file, tokens, len(tokens))
+                wanted[each.positions] = True
+                context.clear()
+                parts = zip(runtime.parts(tokens, size), runtime.parts(wanted, size), strict=True)
+                yield each, _tensor(context.read(x, wanted=y) for x, y in parts)
+
+    def _text_batches(self, lengths: list[int]) -> list[list[int]]:
+        most = llama_cpp().llama_max_parallel_sequences() // 2
+        batches = super()._text_batches(lengths)
+        return [batch[i : i + most] for batch in batches for i in range(0, len(batch), most)]
+
+    def close(self) -> None:
+        """Lets go of the model."""
+        self._opened.close()
+
+
+class LlamaDecoding(Decoding):
+    """Each row is a sequence of llama.cpp's cache, at positions of its own, without padding."""
+
+    def __init__(self, context: Context, prompts: Sequence[Sequence[int]]) -> None:
+        self._context = context
+        context.clear(len(prompts))
+        self.logits = torch.cat([self._read(row, prompt) for row, prompt in enumerate(prompts)])
+
+    def append(self, tokens: Sequence[int]) -> None:
+        """Reads one token more in each row."""
+        self.logits = _tensor([self._context.read_each(tokens)])
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keeps these rows in this order: any may be left out or repeated."""
+        self._context.select(rows)
+        self.logits = self.logits[list(rows)]
+
+    def _read(self, row: int, prompt: Sequence[int]) -> torch.Tensor:
+        parts = runtime.parts(np.array(prompt), self._context.size)
+        return _tensor([self._context.read(part, last_only=True, row=row) for part in parts][-1:])
+
+
+def _tensor(parts) -> torch.Tensor:
+    """Rows of logits, copied, as llama.cpp overwrites them: float32 [tokens, vocabulary]."""
+    return torch.from_numpy(np.concatenate([part.copy() for part in parts]))

@@ -1,0 +1,124 @@
+"""A model of transformers, in memory as a whole."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from meltpoint.compute import Compute
+from meltpoint.evaluations.engines import _requests
+from meltpoint.evaluations.engines._engine import AUTO_TOKENS, Engine
+from meltpoint.evaluations.engines._model_decoding import ModelDecoding
+from meltpoint.evaluations.engines._places import only_these, padded
+from meltpoint.evaluations.engines._requests import Pass
+from meltpoint.progress import track
+
+# Logits of a batch at float32 stay below this many numbers: 64 MiB on a CPU, 1 GiB on a GPU.
+AUTO_LOGITS = {"cpu": 2**24, "cuda": 2**28}
+
+
+class ModelEngine(Engine):
+    """Runs a model with all of its weights in memory.
+
+    `load_seconds` is what it took to load it, `library` whose kernels run, if not transformers' own.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        compute: Compute,
+        load_seconds: float = 0.0,
+        library: str | None = None,
+    ) -> None:
+        super().__init__(compute)
+        self.model, self.load_seconds = model, load_seconds
+        self.name = library or "transformers"
+        self.vocabulary, self.context_length = limits(model)
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """The program, and the classes of the modules that multiply in a decoder's block."""
+        head = self.model.get_output_embeddings()
+        wide = (m for m in self.model.modules() if hasattr(m, "in_features") and m is not head)
+        return {
+            "engine": self.name,
+            "kernels": ", ".join(sorted({type(module).__name__ for module in wide})),
+        }
+
+    def nll(self, windows: np.ndarray) -> np.ndarray:
+        """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1]."""
+        return token_nll(self.model, windows, self.compute)
+
+    @torch.no_grad()
+    def logits(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
+        """The logits of all windows batch by batch: float32 [batch, length, vocabulary]."""
+        for batch in window_batches(windows, self.vocabulary, self.compute):
+            ids = torch.from_numpy(batch).long().to(self.compute.torch_device)
+            yield self.model(input_ids=ids, use_cache=False).logits.float()
+
+    @contextlib.contextmanager
+    def decoding(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        rows: int | None = None,
+        hidden_states: bool = False,
+    ) -> Iterator[ModelDecoding]:
+        """Begins to write after some prompts; `rows` need not be said, the cache grows as it must."""
+        _requests.check_prompts(prompts, max_new_tokens, self.context_length)
+        yield ModelDecoding(self.model, prompts, self.compute.torch_device, hidden_states)
+
+    def _rows(self, passes: list[Pass]) -> Iterator[tuple[Pass, torch.Tensor]]:
+        for batch in pass_batches(passes, self.vocabulary, self.compute):
+            ids, rows, columns = (x.to(self.compute.torch_device) for x in padded(batch))
+            with only_these(self.model, rows, columns):
+                logits = self.model(input_ids=ids, use_cache=False).logits[0].float()
+            yield from zip(batch, logits.split([len(p.positions) for p in batch]), strict=True)
+
+    def close(self) -> None:
+        """Lets go of the model."""
+        del self.model
+
+
+def limits(model: PreTrainedModel) -> tuple[int, int | None]:
+    """The number of a model's tokens, and of its positions (None: any)."""
+    config = model.config.get_text_config()
+    return config.vocab_size, getattr(config, "max_position_embeddings", None)
+
+
+@torch.no_grad()
+def token_nll(model: PreTrainedModel, windows: np.ndarray, compute: Compute) -> np.ndarray:
+    """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1]."""
+    vocabulary = model.config.get_text_config().vocab_size
+    batches = window_batches(windows, vocabulary, compute)
+    return np.concatenate([_batch_nll(model, b, compute) for b in track(batches, "perplexity")])
+
+
+def window_batches(windows: np.ndarray, vocabulary: int, compute: Compute) -> list[np.ndarray]:
+    """The windows in batches whose logits fit."""
+    budget = {device: count // vocabulary for device, count in AUTO_LOGITS.items()}
+    size = compute.batch_size(windows.shape[1], budget)
+    return np.split(windows, range(size, len(windows), size))
+
+
+def _batch_nll(model: PreTrainedModel, windows: np.ndarray, compute: Compute) -> np.ndarray:
+    ids = torch.from_numpy(windows).long().to(compute.torch_device)
+    logits = model(input_ids=ids, use_cache=False).logits
+    rows = [F.cross_entropy(x[:-1].float(), y[1:], reduction="none") for x, y in zip(logits, ids)]  # noqa: B905
+    return torch.stack(rows).cpu().numpy()
+
+
+def pass_batches(passes: list[Pass], vocabulary: int, compute: Compute) -> list[list[Pass]]:
+    """The passes in batches: by their tokens and the logits that are needed, or `compute.batch`."""
+    lengths = [len(each) for each in passes]
+    if compute.batch != "auto":
+        numbers = _requests.batches(lengths, most=compute.batch)
+    else:
+        device = compute.torch_device.type
+        tokens, logits = (table.get(device, table["cpu"]) for table in (AUTO_TOKENS, AUTO_LOGITS))
+        rows = [len(each.positions) for each in passes]
+        numbers = _requests.batches(lengths, tokens, rows=rows, most_rows=logits // vocabulary)
+    return [[passes[i] for i in batch] for batch in numbers]

@@ -1,0 +1,36 @@
+"""Places in texts whose logits count: the head is spared all others."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from transformers import PreTrainedModel
+
+from meltpoint.evaluations.engines._requests import Pass
+
+
+def padded(batch: list[Pass]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Token numbers [passes, length], and the rows and columns of the places that count, int64.
+
+    The padding is on the right, where no token that counts looks.
+    """
+    ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.long)
+    for row, each in enumerate(batch):
+        ids[row, : len(each)] = torch.tensor(each.tokens)
+    rows = [row for row, each in enumerate(batch) for _ in each.positions]
+    columns = [position for each in batch for position in each.positions]
+    return ids, torch.tensor(rows), torch.tensor(columns)
+
+
+@contextlib.contextmanager
+def only_these(model: PreTrainedModel, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
+    """Has the head see the hidden states of these places alone: logits are [1, places, vocabulary]."""
+
+    def choose(_, inputs: tuple) -> tuple:
+        return (inputs[0][rows, columns][None], *inputs[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(choose)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,124 @@
+"""What is read to answer requests for likelihoods, and what is read together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from meltpoint.errors import MeltpointError
+
+Request = tuple[Sequence[int], Sequence[int]]
+
+
+@dataclass
+class Pass:
+    """Tokens that are read once, the positions whose logits count, and the requests answered."""
+
+    tokens: tuple[int, ...]
+    positions: list[int] = field(default_factory=list)
+    requests: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def passes(requests: Sequence[Request], longest: int | None) -> list[Pass]:
+    """What has to be read: of requests one of which begins as the other goes on, only the longer.
+
+    Raises MeltpointError for a request that has no context or continuation, or is too long.
+    """
+    inputs = [_inputs(index, request) for index, request in enumerate(requests)]
+    check_lengths((len(tokens) for tokens in inputs), longest)
+    carriers: dict[tuple[int, ...], Pass] = {}
+    later: Pass | None = None
+    # In this order whatever goes on from a sequence comes right after it.
+    for tokens in sorted(set(inputs), reverse=True):
+        if later is None or later.tokens[: len(tokens)] != tokens:
+            later = Pass(tokens)
+        carriers[tokens] = later
+    for index, (tokens, (context, _)) in enumerate(zip(inputs, requests, strict=True)):
+        carrier = carriers[tokens]
+        carrier.requests.append(index)
+        carrier.positions += range(len(context) - 1, len(tokens))
+    found = list({id(each): each for each in carriers.values()}.values())
+    for each in found:
+        each.positions = sorted(set(each.positions))
+    return found
+
+
+def _inputs(index: int, request: Request) -> tuple[int, ...]:
+    """What the model has to read to predict each token of the continuation."""
+    context, continuation = request
+    if not len(context) or not len(continuation):
+        lacks = "continuation" if len(context) else "context"
+        raise MeltpointError(
+            f"request {index} has no {lacks}: a likelihood is of tokens after at least one other"
+        )
+    return (*context, *continuation[:-1])
+
+
+def check_lengths(lengths, longest: int | None) -> None:
+    """Raises MeltpointError for more tokens than the model can read."""
+    most = max(lengths, default=0)
+    if longest is not None and most > longest:
+        raise MeltpointError(
+            f"a text of {most} tokens does not fit the model's context of {longest}: cut it from the "
+            "left, or ask for fewer new tokens"
+        )
+
+
+def score(logits: torch.Tensor, continuation: Sequence[int]) -> tuple[float, bool]:
+    """The log probability of a continuation, and whether it is the most probable token everywhere.
+
+    `logits` are those of its tokens, float32 [tokens, vocabulary].
+    """
+    targets = torch.tensor(list(continuation), device=logits.device)
+    chosen = logits.log_softmax(dim=-1).gather(1, targets[:, None])
+    greedy = bool((logits.argmax(dim=-1) == targets).all())
+    return float(chosen.double().sum()), greedy
+
+
+def batches(
+    lengths: Sequence[int],
+    tokens: int | None = None,
+    most: int | None = None,
+    rows: Sequence[int] = (),
+    most_rows: int = 0,
+) -> list[list[int]]:
+    """Numbers of texts that are read together, the longest first, each batch padded to its first.
+
+    A batch holds at most so many `tokens` with its padding, or `most` texts; where `rows` says how
+    many logits each text needs, at most `most_rows` of them. A text that is too long alone is a batch
+    all the same.
+    """
+    found: list[list[int]] = []
+    logits = 0
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        needed = rows[index] if rows else 0
+        if found and _has_room(found[-1], lengths, tokens, most) and logits + needed <= most_rows:
+            found[-1].append(index)
+            logits += needed
+        else:
+            found.append([index])
+            logits = needed
+    return found
+
+
+def _has_room(batch: list[int], lengths, tokens: int | None, most: int | None) -> bool:
+    size = len(batch) + 1
+    if most is not None:
+        return size <= most
+    return size * lengths[batch[0]] <= tokens
+
+
+def check_prompts(
+    prompts: Sequence[Sequence[int]], max_new_tokens: int, longest: int | None
+) -> None:
+    """Raises MeltpointError for an empty prompt, or one that leaves no room for the new tokens."""
+    for index, prompt in enumerate(prompts):
+        if not len(prompt):
+            raise MeltpointError(
+                f"prompt {index} is empty: begin it with a beginning-of-text token"
+            )
+    # The last new token is never read.
+    check_lengths((len(prompt) + max_new_tokens - 1 for prompt in prompts), longest)

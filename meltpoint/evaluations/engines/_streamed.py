@@ -1,0 +1,113 @@
+"""A model that runs block by block over all texts, so that it need not fit in memory.
+
+One block's weights are held, the hidden states of all texts, and at the end the final norm and the
+head, which are applied to some rows at a time. What the blocks and the head compute is the model's own
+code: the numbers are those of the whole model but for the order of sums in the head's products.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.evaluations.engines._engine import Engine
+from meltpoint.evaluations.engines._model_engine import AUTO_LOGITS, limits, window_batches
+from meltpoint.evaluations.engines._places import padded
+from meltpoint.evaluations.engines._requests import Pass
+from meltpoint.evaluations.engines._stream import stream
+
+# Texts whose lengths differ by no more than this factor are padded to the longest of them.
+SAME_LENGTH = 1.25
+
+
+class StreamedEngine(Engine):
+    """Runs a checkpoint of which one block is in memory; the files are read anew for each question."""
+
+    name = "transformers"
+    load_seconds = 0.0
+
+    def __init__(self, checkpoint: Path, model: PreTrainedModel, compute: Compute) -> None:
+        super().__init__(compute)
+        self.checkpoint = checkpoint
+        self.vocabulary, self.context_length = limits(model)
+
+    @torch.no_grad()
+    def nll(self, windows: np.ndarray) -> np.ndarray:
+        """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1]."""
+        ids = torch.from_numpy(windows).long()
+        targets = ids[:, 1:].flatten()
+        losses = torch.empty(len(targets))
+        (texts,) = stream(self.checkpoint, [ids], self.compute)
+        texts.read_head()
+        for places in torch.arange(len(targets)).split(self._rows_at_once(ids.shape[1])):
+            rows, columns = places // (ids.shape[1] - 1), places % (ids.shape[1] - 1)
+            logits = texts.logits(rows, columns).float()
+            wanted = targets[places].to(logits.device)
+            losses[places] = F.cross_entropy(logits, wanted, reduction="none").cpu()
+        texts.close()
+        return losses.view(len(ids), -1).numpy()
+
+    @torch.no_grad()
+    def logits(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
+        """The logits of all windows batch by batch: float32 [batch, length, vocabulary]."""
+        ids = torch.from_numpy(windows).long()
+        (texts,) = stream(self.checkpoint, [ids], self.compute)
+        texts.read_head()
+        length, done = ids.shape[1], 0
+        for batch in window_batches(windows, self.vocabulary, self.compute):
+            places = torch.arange(done * length, (done + len(batch)) * length)
+            logits = texts.logits(places // length, places % length)
+            yield logits.float().view(len(batch), length, -1)
+            done += len(batch)
+        texts.close()
+
+    def close(self) -> None:
+        """Does nothing: no weights are held between two questions."""
+
+    def decoding(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        rows: int | None = None,
+        hidden_states: bool = False,
+    ):
+        """Raises MeltpointError: each new token would read the whole checkpoint again."""
+        raise MeltpointError(
+            "a model that is streamed cannot write text, as all weights would be read again for each "
+            "token: set compute.stream to false"
+        )
+
+    def _rows(self, passes: list[Pass]) -> Iterator[tuple[Pass, torch.Tensor]]:
+        groups = alike(passes)
+        places = [padded(group) for group in groups]
+        streams = stream(self.checkpoint, [ids for ids, _, _ in places], self.compute)
+        for group, texts, (_, rows, columns) in zip(groups, streams, places, strict=True):
+            texts.read_head()
+            counts = [len(each.positions) for each in group]
+            parts = zip(group, rows.split(counts), columns.split(counts), strict=True)
+            for each, row, column in parts:
+                yield each, texts.logits(row, column).float()
+            texts.close()
+
+    def _rows_at_once(self, length: int) -> int:
+        """How many logits are computed together."""
+        if self.compute.batch != "auto":
+            return self.compute.batch * length
+        device = self.compute.torch_device.type
+        return max(1, AUTO_LOGITS.get(device, AUTO_LOGITS["cpu"]) // self.vocabulary)
+
+
+def alike(passes: list[Pass]) -> list[list[Pass]]:
+    """The passes in groups of like lengths, the longest first."""
+    groups: list[list[Pass]] = []
+    for each in sorted(passes, key=len, reverse=True):
+        if groups and len(groups[-1][0]) <= SAME_LENGTH * len(each):
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return groups

@@ -1,0 +1,66 @@
+"""The kernels of the library that packed a checkpoint, as its users run it; plain ones in transformers.
+
+Speed is measured so.
+"""
+
+import importlib
+import time
+from pathlib import Path
+
+from meltpoint.checkpoints.formats import holds_gguf, quantization_config
+from meltpoint.compute import Compute
+from meltpoint.lazy_import import torch
+
+kernels = (True,)
+env = "torch"
+streams = False
+sources = (__name__,)
+
+# What `from_pretrained` imports of a format's, by the name of the format.
+LIBRARIES = {
+    "gptq": "gptqmodel",
+    "compressed-tensors": "compressed_tensors",
+    "bitsandbytes": "bitsandbytes",
+    "hqq": "hqq.core.quantize",
+}
+
+
+def opens(checkpoint: Path) -> bool:
+    """Whether the folder holds safetensors."""
+    return not holds_gguf(checkpoint)
+
+
+def open(checkpoint: Path, compute: Compute):
+    """The model as its users load it; what it took to import the library is no part of the load."""
+    from meltpoint.evaluations.engines._model_engine import ModelEngine
+
+    module = LIBRARIES.get(_format(checkpoint))
+    if module:
+        importlib.import_module(module)
+    start = time.perf_counter()
+    model = load(checkpoint, compute)
+    if compute.torch_device.type == "cuda":
+        torch.cuda.synchronize(compute.torch_device)
+    seconds = time.perf_counter() - start
+    return ModelEngine(model, compute, seconds, module.split(".")[0] if module else None)
+
+
+def load(checkpoint: Path, compute: Compute):
+    """The model with the kernels that `from_pretrained` chooses, or hqq's own."""
+    if _format(checkpoint) == "hqq":
+        from meltpoint.evaluations.engines import _hqq
+
+        return _hqq.load(checkpoint, compute)
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        checkpoint,
+        dtype=compute.torch_dtype,
+        device_map={"": compute.torch_device},
+        trust_remote_code=False,
+        local_files_only=True,
+    ).eval()
+
+
+def _format(checkpoint: Path) -> str | None:
+    return (quantization_config(checkpoint) or {}).get("quant_method")

@@ -1,0 +1,29 @@
+"""llama.cpp: a GGUF file, as its users run it."""
+
+from pathlib import Path
+
+from meltpoint.checkpoints.formats import GGUF, holds_gguf
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+
+kernels = (False, True)
+env = "llama"
+streams = False
+sources = (__name__,)
+
+
+def opens(checkpoint: Path) -> bool:
+    """Whether the folder holds a GGUF file."""
+    return holds_gguf(checkpoint)
+
+
+def open(checkpoint: Path, compute: Compute):
+    """The file, loaded by llama.cpp; raises MeltpointError where it should be streamed."""
+    from meltpoint.evaluations.engines._llama_engine import LlamaEngine
+
+    if compute.stream is True:
+        raise MeltpointError(
+            f"compute.stream: true is not possible for {checkpoint / GGUF}, as llama.cpp holds whole "
+            "models in memory: set it to auto"
+        )
+    return LlamaEngine(checkpoint / GGUF, compute)
