@@ -41,6 +41,7 @@ levels = (Bits,)
 bits = (2, 3, 4, 8)
 env = "quantization"
 libraries = ("hqq",)
+needs_regular_shapes = True
 agrees_with_transformers = False
 representative_level = "4bit"
 

@@ -4,10 +4,10 @@ On a forward pass the hidden states are kept at the borders of the blocks. Final
 give the gradient at the last border. Then each block, from the last to the first, is run again with
 gradients on, batch by batch, which gives the gradients of its weights and that at the border before it.
 
-Held are one block's weights, its accumulators, the hidden states at all borders ((blocks + 1) x windows
-x tokens x width, in files where a folder is given) and one gradient of that shape. The cost is about four
-forward passes: one to get there, one to run each block again, and two for the gradients of its inputs
-and of its weights.
+Held are one block's weights, its accumulators, the inputs of all blocks (blocks x windows x tokens x
+width, in files where a folder is given) and one gradient of that shape. The cost is about four forward
+passes: one to get there, one to run each block again, and two for the gradients of its inputs and of
+its weights.
 """
 
 from collections.abc import Iterator, Mapping
@@ -148,7 +148,7 @@ def _last_gradient(walk: Walk) -> tuple[torch.Tensor, torch.Tensor]:
 def _token_losses(
     walk: Walk, last_block: nn.Module, batch: slice, hidden: torch.Tensor
 ) -> torch.Tensor:
-    """Cross-entropy of the windows' next tokens [windows, tokens - 1], from the last block's outputs."""
+    """Cross-entropy of the next tokens [windows, tokens - 1], from the last block's outputs."""
     tokens = walk.windows[batch].to(hidden.device)
     handle = last_block.register_forward_hook(
         lambda module, args, outputs: (hidden,) if isinstance(outputs, tuple) else hidden

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from meltpoint import methods
-from meltpoint.chain import DENSE, Sparsity, spell_chain
+from meltpoint.chain import DENSE, Sparsity, Step, parse_step, spell_chain
 from meltpoint.checkpoints.description import FILE
 from meltpoint.checkpoints.formats import check_unquantised
 from meltpoint.checkpoints.index import count_parameters
@@ -19,6 +19,7 @@ from meltpoint.study import config as schema
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import LocalModel
 from meltpoint.workflow import cost, requirements
+from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs import Recipes
 
 NOTHING = r"(?!)"
@@ -153,19 +154,28 @@ class Plan:
     def parent(self, wildcards) -> str:
         return self._checkpoint(wildcards.model, wildcards.prefix.removesuffix("+") or DENSE)
 
+    def _step(self, wildcards) -> Step:
+        """The step of a compression or of a search."""
+        if hasattr(wildcards, "search"):
+            return parse_step(wildcards.search)
+        return self.study.steps(wildcards.prefix + wildcards.step)[-1]
+
     def _calibration(self, wildcards) -> str | None:
-        step = self.study.steps(wildcards.prefix + wildcards.step)[-1]
+        step = self._step(wildcards)
         method = methods.find(step.method)
-        return method.settings(step).calibration if method.calibrated(step) else None
+        settings = method.settings(step)
+        searches = hasattr(wildcards, "search")
+        calibrated = settings.calibrated if searches else method.calibrated(step)
+        return settings.calibration if calibrated else None
 
     def calibration_windows(self, wildcards) -> list[str]:
-        """The file that a step's calibration is given in, as a list of one or none."""
+        """The file that a job's calibration is given in, as a list of one or none."""
         name = self._calibration(wildcards)
         file = None if name is None else self.recipes.windows_file(name)
         return [] if file is None else [str(file)]
 
     def calibration_files(self, wildcards) -> list[str]:
-        """The corpus's tokens that a step's calibration is drawn from."""
+        """The corpus's tokens that a job's calibration is drawn from."""
         name = self._calibration(wildcards)
         if name is None or self.calibration_windows(wildcards):
             return []
@@ -174,6 +184,38 @@ class Plan:
         if calibration.sampling == "stream":
             return [f"{stem}.npy"]
         return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
+
+    def search_rules(self) -> list[methods.Method]:
+        """The methods that have a search."""
+        return [method for method in methods.registry().values() if method.has_search]
+
+    def search_file(self, method: methods.Method) -> str:
+        """Pattern of the path of a method's searches; one on the base model is below `dense`."""
+        ending = method.facts.search_format
+        return f"{self.results}/cells/{{model}}/{{chain}}/search/{{search}}.{ending}"
+
+    def searches_of(self, method: methods.Method) -> str:
+        """Constraint of a search's name: the method with any settings."""
+        return rf"{method.name}(?:,[^+/:]*)?"
+
+    def search(self, wildcards) -> list[str]:
+        """The search that a step reads, as a list of one or none."""
+        step = self._step(wildcards)
+        method = methods.find(step.method)
+        if not method.has_search:
+            return []
+        chain = wildcards.prefix.removesuffix("+") or DENSE
+        name = str(method.search_step(step))
+        return [self.search_file(method).format(model=wildcards.model, chain=chain, search=name)]
+
+    def search_recipe(self, wildcards) -> str:
+        """The recipe of a search."""
+        return self.recipes.search(wildcards.model, wildcards.chain, self._step(wildcards))
+
+    def resources(self, wildcards) -> JobResources:
+        """What a compression or a search asks of the machine."""
+        method = methods.find(self._step(wildcards).method)
+        return JobResources(self.study, wildcards.model, method.resources)
 
     def corpus_file(self, corpus: str) -> list[str]:
         """A local corpus's file, as a list of one or none."""

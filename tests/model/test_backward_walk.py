@@ -130,7 +130,9 @@ def test_a_method_s_own_accumulator_sees_window_after_window(tmp_path):
             total = first.mean(0) + second.mean(0)
             assert close(gradients.four, total, 1e-5)
             norms = block.accumulators[name]["four"].norms
-            assert norms == pytest.approx([first.mean(0).norm().item(), total.norm().item()], rel=1e-4)
+            assert norms == pytest.approx(
+                [first.mean(0).norm().item(), total.norm().item()], rel=1e-4
+            )
 
 
 def test_the_block_is_loaded_and_nothing_else_stays(tmp_path):
@@ -170,5 +172,7 @@ def test_a_statistic_that_was_not_named_and_gradients_that_overflow_are_one_sent
 
     reader = Reader(base, torch.float32, CPU)
     walking = walk_backwards(reader, windows, Compute(device="cpu"), {"all": Overflowing})
-    with pytest.raises(MeltpointError, match=r"gradients of block 1 are not finite.*compute\.dtype"):
+    with pytest.raises(
+        MeltpointError, match=r"gradients of block 1 are not finite.*compute\.dtype"
+    ):
         next(walking)
