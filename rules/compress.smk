@@ -22,7 +22,7 @@ for method, temporary in plan.compress_rules():
             parent=plan.parent,
             tokens=plan.calibration_files,
             windows=lambda w: ancient(plan.calibration_windows(w)),
-            search=plan.search,
+            search=plan.searches.read_by,
         output:
             plan.checkpoint_output(directory, temp, temporary),
         log:

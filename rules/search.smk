@@ -11,23 +11,23 @@ OUTPUTS:
     cells/{model}/{chain}/search/{search}.json     or .npz, where the search returns arrays
 """
 
-for method in plan.search_rules():
+for method in plan.searches.rules():
 
     rule:
         name:
             f"search_{method.name}"
         input:
-            parent=plan.checkpoint,
+            parent=plan.parent,
             tokens=plan.calibration_files,
             windows=lambda w: ancient(plan.calibration_windows(w)),
         output:
-            plan.search_file(method),
+            plan.searches.file(method),
         log:
             f"{plan.logs}/search/{{model}}/{{chain}}/{{search}}.log",
         benchmark:
             f"{plan.benchmarks}/search/{{model}}/{{chain}}/{{search}}.tsv"
         wildcard_constraints:
-            search=plan.searches_of(method),
+            search=plan.searches.names_of(method),
         conda:
             f"../envs/{method.env}.yaml"
         threads: plan.threads
@@ -36,7 +36,7 @@ for method in plan.search_rules():
             gpu=lambda w: plan.resources(w).gpu,
             runtime=lambda w: plan.resources(w).runtime,
         params:
-            recipe=plan.search_recipe,
+            recipe=plan.searches.recipe,
         message:
             "Searching {wildcards.model}, {wildcards.chain}: {wildcards.search}"
         script:

@@ -12,6 +12,8 @@ from meltpoint.text import human_bytes
 
 # What Python, torch and transformers hold before any weight is loaded.
 BASELINE_BYTES = 700e6
+# Of a job that says nothing else: the model's weights and as much again.
+FACTOR = 2.0
 
 
 def model_bytes(study: Study, model: str) -> float | None:
@@ -33,7 +35,7 @@ def _parameters(study: Study, model: str) -> int | None:
         return None
 
 
-def memory_mb(study: Study, model: str, factor: float = 2.0) -> int:
+def memory_mb(study: Study, model: str, factor: float = FACTOR) -> int:
     """Estimate of a job's memory in MB: what is always held, and a multiple of the model's bytes.
 
     The weights of a model that is not fetched yet are unknown and count as nothing: `summary` says so.
@@ -100,7 +102,7 @@ def _cost(study: Study) -> str:
         )
     if unknown:
         lines.append(
-            f"The disk and memory of {', '.join(unknown)} are unknown until fetched: a scheduler is asked "
-            f"for {human_bytes(BASELINE_BYTES)} alone. Run `snakemake --until fetch_model` first"
+            f"The disk and memory of {', '.join(unknown)} are unknown until fetched: a scheduler is "
+            f"asked for {human_bytes(BASELINE_BYTES)} alone. Run `snakemake --until fetch_model` first"
         )
     return "\n".join(lines)
