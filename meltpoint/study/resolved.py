@@ -17,6 +17,7 @@ from meltpoint.chain import (
     spell_chain,
 )
 from meltpoint.errors import MeltpointError, at
+from meltpoint.evaluations import engines
 from meltpoint.study import output_checks
 from meltpoint.study.config import StudyConfig
 from meltpoint.study.sections import (
@@ -48,6 +49,7 @@ class Study:
             **{name: self._listed(f"chains.{name}", c) for name, c in config.chains.items()},
         }
         self._check_files()
+        self._check_stream()
         output_checks.check(self)
 
     def chains(self, group: str) -> list[str]:
@@ -219,6 +221,23 @@ class Study:
         for name, calibration in self.config.calibrations.items():
             if isinstance(calibration, GivenCalibration):
                 yield f"calibrations.{name}.windows", calibration.windows
+
+    def evaluation_env(self, chain: str) -> str:
+        """Environment in which a chain's checkpoint is evaluated, by the method of its last step."""
+        last = self.steps(chain)[-1:]
+        return methods.find(last[0].method).runtime if last else "torch"
+
+    def _check_stream(self) -> None:
+        """Raises MeltpointError where a chain is to be streamed that its engine runs as a whole."""
+        if self.config.compute.stream is not True:
+            return
+        for _, chain, _ in self.all_cells:
+            engine = engines.planned(self.evaluation_env(chain))
+            if not engine.streams:
+                raise MeltpointError(
+                    f"compute.stream: true is not possible for {chain}, as {engine.label} holds "
+                    "whole models in memory: set it to auto"
+                )
 
     def perplexity(self, evaluation: str) -> bool:
         return isinstance(self.config.evaluations[evaluation], PerplexityEvaluation)

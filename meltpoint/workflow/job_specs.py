@@ -14,6 +14,7 @@ from pathlib import Path
 from meltpoint import methods
 from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
 from meltpoint.data import published
+from meltpoint.evaluations import engines
 from meltpoint.hashing import (
     HashCache,
     canonical_json,
@@ -47,14 +48,12 @@ CODE = {
     "contour": "meltpoint.figures.contour",
     "report": "meltpoint.report.build",
 }
-# Modules that cannot change a number: progress bars, timing, the texts of errors. What llama.cpp runs
-# is told apart by chain (`LLAMA_CODE`), so that it makes no other cell stale.
+# Modules that cannot change a number: progress bars, timing, the texts of errors. What runs a
+# checkpoint is told apart by chain, so that llama.cpp's code makes no other cell stale.
 NEUTRAL = ("meltpoint.errors", "meltpoint.progress", "meltpoint.timing")
 LLAMA = "meltpoint.llamacpp"
 
-LLAMA_CODE = tuple(
-    f"meltpoint.llamacpp.{name}" for name in ("file", "library", "runtime", "session", "size")
-)
+GGUF_SIZE = ("meltpoint.llamacpp.size",)
 
 # Where the template, the styles and the script of a page lie.
 PAGE = Path(study_page.__file__).parent
@@ -167,15 +166,16 @@ class Recipes:
             protocol |= {"dtype": self.config.compute.dtype}
         if declared.kind == "speed":
             protocol |= {key: getattr(self.config.compute, key) for key in ("threads", "device")}
-        if besides := self._besides(chain):
-            facts["besides"] = code(besides)
+        if engine := self._engine(chain, declared.kind):
+            facts["engine"] = code(engine)
         return self._json(declared.kind, self.runtime(chain, evaluation), *inputs, **facts)
 
-    def _besides(self, chain: str) -> tuple[str, ...]:
-        """The modules that compute a cell besides, for some chains."""
-        last = self.study.steps(chain)[-1:]
-        by_llama = any(methods.find(step.method).runtime == "llama" for step in last)
-        return LLAMA_CODE if by_llama else ()
+    def _engine(self, chain: str, kind: str) -> tuple[str, ...]:
+        """The modules of the engine that runs a chain's checkpoint, or of what weighs a GGUF file."""
+        env = self.study.evaluation_env(chain)
+        if kind != "size":
+            return engines.planned(env, kernels=kind == "speed").sources
+        return GGUF_SIZE if env == "llama" else ()
 
     def runtime(self, chain: str, evaluation: str) -> str:
         """The environment that a chain's cell is measured in: speed in that of its last method."""

@@ -11,6 +11,7 @@ from meltpoint.checkpoints.formats import holds_gguf, quantization_config
 from meltpoint.compute import Compute
 from meltpoint.lazy_import import torch
 
+label = "the kernels of a library"
 kernels = (True,)
 env = "torch"
 streams = False

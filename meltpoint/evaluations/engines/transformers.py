@@ -9,6 +9,7 @@ from pathlib import Path
 from meltpoint.checkpoints.formats import holds_gguf
 from meltpoint.compute import Compute
 
+label = "transformers"
 kernels = (False,)
 env = "torch"
 streams = True
