@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig
 
-from meltpoint.checkpoints.io import Writer, write_description
+from meltpoint.checkpoints.io import Writer
 from meltpoint.model import empty_model
+from meltpoint.model.base_models import verify, write_description
 
 
 def make(folder: Path, blocks: int, hidden: int = 1024, intermediate: int = 2816) -> Path:
@@ -25,7 +26,7 @@ def make(folder: Path, blocks: int, hidden: int = 1024, intermediate: int = 2816
     config.save_pretrained(folder)
     model = empty_model.build(folder, torch.float32)
     name, layers = empty_model.decoder_blocks(model)
-    writer, generator = Writer(folder, blocks + 1), torch.Generator().manual_seed(0)
+    writer, generator = Writer(folder), torch.Generator().manual_seed(0)
     names = empty_model.parameters_of(model, model, "")
     shapes = {n: model.get_parameter(n).shape for n in names}
     parts = [[n for n in names if not n.startswith(f"{name}.")]]
@@ -33,8 +34,7 @@ def make(folder: Path, blocks: int, hidden: int = 1024, intermediate: int = 2816
     for part in parts:
         writer.write({n: _random(shapes[n], generator) for n in part})
     writer.finish()
-    sparsity = {"requested": None, "achieved": 0.0}
-    write_description(folder, status="ok", chain="dense", steps=[], parents=[], sparsity=sparsity)
+    write_description(folder, verify(folder))
     return folder
 
 

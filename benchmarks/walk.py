@@ -60,7 +60,7 @@ def whole(step: Step, base: Path, windows: torch.Tensor, compute: Compute) -> fl
     method = methods.find(step.method)
     settings = method.settings(step)
     with tempfile.TemporaryDirectory() as target:
-        reader, writer = _reader(base, compute), Writer(Path(target), 99)
+        reader, writer = _reader(base, compute), Writer(Path(target))
         start = _now(compute)
         walk(reader, writer, method, step.level, settings, windows, compute)
         return _now(compute) - start

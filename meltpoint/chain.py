@@ -4,8 +4,10 @@ A step is ``method@level,key=value,...``; a chain is steps joined by ``+``; the 
 ``dense``. What a method takes is the registry's matter (`meltpoint.methods`), not the grammar's.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from meltpoint.errors import MeltpointError
 
@@ -13,14 +15,31 @@ DENSE = "dense"
 NAME = r"[A-Za-z0-9_.-]+"
 
 
+# The first number of a scheme's name is the bits of a weight: q4_k_m, iq2_xs, w8a8, f16, nf4.
+_SCHEME = re.compile(r"[a-z]+(\d+)\w*")
+_ACTIVATIONS = re.compile(r"w\d+a\d+")
+
+
 @dataclass(frozen=True)
 class Sparsity:
     """The fraction of the weights that is removed, between 0 and 1."""
 
     fraction: float
+    word: ClassVar[str] = "sparsity"
+    nominal_bits: ClassVar[float] = math.nan
 
     def __str__(self) -> str:
         return f"{self.fraction:g}"
+
+    @property
+    def label(self) -> str:
+        """The level as readers know it."""
+        return str(self)
+
+    @property
+    def sort_key(self) -> tuple:
+        """Sparsities come first, the smallest first."""
+        return (0, self.fraction, 0, "")
 
 
 @dataclass(frozen=True)
@@ -29,13 +48,26 @@ class Pattern:
 
     kept: int
     group: int
+    word: ClassVar[str] = "N:M"
+    nominal_bits: ClassVar[float] = math.nan
 
     def __str__(self) -> str:
         return f"{self.kept}of{self.group}"
 
     @property
     def fraction(self) -> float:
+        """The fraction of the weights that is removed."""
         return 1 - self.kept / self.group
+
+    @property
+    def label(self) -> str:
+        """The pattern with its colon."""
+        return f"{self.kept}:{self.group}"
+
+    @property
+    def sort_key(self) -> tuple:
+        """Patterns come after sparsities, by their group."""
+        return (1, self.group, self.kept, "")
 
 
 @dataclass(frozen=True)
@@ -43,9 +75,25 @@ class Bits:
     """A bit width for the weights."""
 
     bits: int
+    word: ClassVar[str] = "bits"
 
     def __str__(self) -> str:
         return f"{self.bits}bit"
+
+    @property
+    def nominal_bits(self) -> float:
+        """The bit width as a float."""
+        return float(self.bits)
+
+    @property
+    def label(self) -> str:
+        """The width as in running text."""
+        return f"{self.bits}-bit"
+
+    @property
+    def sort_key(self) -> tuple:
+        """Bit widths come after patterns, the widest first."""
+        return (2, -self.bits, 0, "")
 
 
 @dataclass(frozen=True)
@@ -53,9 +101,32 @@ class Scheme:
     """A named format, such as GGUF's q4_k_m or w8a8."""
 
     name: str
+    word: ClassVar[str] = "schemes"
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def nominal_bits(self) -> float:
+        """The bits of a weight that the name holds; NaN where it holds none."""
+        match = _SCHEME.fullmatch(self.name)
+        return float(match[1]) if match else math.nan
+
+    @property
+    def quantizes_activations(self) -> bool:
+        """Whether the name holds the bits of activations too, as w8a8 does."""
+        return _ACTIVATIONS.fullmatch(self.name) is not None
+
+    @property
+    def label(self) -> str:
+        """The name in capitals, as GGUF's files are named."""
+        return self.name if math.isnan(self.nominal_bits) else self.name.upper()
+
+    @property
+    def sort_key(self) -> tuple:
+        """Schemes come last, by their bits downwards, then by name."""
+        bits = self.nominal_bits
+        return (3, 0.0 if math.isnan(bits) else -bits, 0, self.name)
 
 
 Level = Sparsity | Pattern | Bits | Scheme

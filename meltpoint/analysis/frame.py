@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from meltpoint.chain import parse_level
-from meltpoint.data.published.perplexities import perplexities
+from meltpoint.data.published.frames import perplexities
 from meltpoint.errors import MeltpointError
 
 COLUMNS = [

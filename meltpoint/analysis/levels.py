@@ -1,60 +1,47 @@
-"""Levels as readers know them: their order, their spelling and how many bits they stand for."""
+"""The levels of a tidy frame: texts as `meltpoint.chain` spells them, joined by `+` for a chain.
+
+What a level's label, order and bits are is known to the level objects of `meltpoint.chain`.
+"""
 
 import math
-import re
 
-PATTERN = re.compile(r"(\d+)of(\d+)")
-BITS = re.compile(r"(\d+)bit")
-# The first number of a scheme are the bits of its weights: q4_k_m, iq2_xs, w8a8, f16.
-SCHEME = re.compile(r"[a-z]+(\d+)\w*")
-# Schemes that quantise activations too are called by the bits of their weights.
-ACTIVATIONS = re.compile(r"w\d+a\d+")
+from meltpoint.chain import Level, Scheme, Sparsity, parse_level
 
 
-def level_key(level: str) -> tuple:
-    """Sorts sparsities upwards, then patterns by group, bits downwards, other schemes by bits.
+def levels_of(text: str) -> list[Level]:
+    """Levels of a chain's steps; none for a chain whose methods have no level.
 
-    Levels of a chain, joined by `+`, come behind, by the first and then the next.
+    "0" is the dense end of a published curve. Raises MeltpointError for a text that is no level.
     """
-    if "+" in level:
-        return (4, *(part for each in level.split("+") for part in level_key(each)))
-    if pattern := PATTERN.fullmatch(level):
-        return (1, int(pattern[2]), int(pattern[1]), "")
-    if bits := BITS.fullmatch(level):
-        return (2, -int(bits[1]), 0, "")
-    try:
-        return (0, float(level), 0, "")
-    except ValueError:
-        digit = re.search(r"\d+", level)
-        return (3, -int(digit[0]) if digit else 0, 0, level)
+    return [Sparsity(0.0) if part == "0" else parse_level(part) for part in text.split("+") if part]
 
 
-def level_label(level: str) -> str:
-    """2of4 as 2:4, 4bit as 4-bit, q4_k_m as Q4_K_M, no level as a dash, others as they are."""
-    if "+" in level:
-        return " + ".join(map(level_label, level.split("+")))
-    if pattern := PATTERN.fullmatch(level):
-        return f"{pattern[1]}:{pattern[2]}"
-    if bits := BITS.fullmatch(level):
-        return f"{bits[1]}-bit"
-    return level.upper() if SCHEME.fullmatch(level) else level or "–"
+def level_key(text: str) -> tuple:
+    """Sort key of a level: sparsities, patterns, bit widths, schemes, then chains of several."""
+    keys = [level.sort_key for level in levels_of(text)]
+    if len(keys) < 2:
+        return keys[0] if keys else (3, 0.0, 0, "")
+    return (4, *(part for key in keys for part in key))
 
 
-def at_bits(level: str, method: str) -> str:
-    """The level, or the bit width that it stands for: of w8a8, and of a method named after its bits."""
-    bits = nominal_bits(level, method)
-    stands = not math.isnan(bits) and (not level or ACTIVATIONS.fullmatch(level))
-    return f"{bits:g}bit" if stands else level
+def level_label(text: str) -> str:
+    """Label of a level for readers (2:4, 4-bit, Q4_K_M); a dash where there is no level."""
+    return " + ".join(level.label for level in levels_of(text)) or "–"
 
 
-def nominal_bits(level: str, method: str) -> float:
-    """The bits of a weight that a level is named after; NaN where it is named after none.
+def nominal_bits(text: str, method: str) -> float:
+    """Bits per weight that a level is named after; NaN where its name holds none.
 
-    Without a level they are those that the method is named after: nf4, int8. Of a chain those of its
-    last step.
+    A method without a level may be named after its bits (nf4, int8). The last step of a chain counts.
     """
-    level, method = level.rpartition("+")[2], method.rpartition("+")[2]
-    found = BITS.fullmatch(level) or SCHEME.fullmatch(level)
-    if not level:
-        found = SCHEME.fullmatch(method)
-    return float(found[1]) if found else float("nan")
+    last = text.rpartition("+")[2]
+    level = levels_of(last)[0] if last else Scheme(method.rpartition("+")[2])
+    return level.nominal_bits
+
+
+def at_bits(text: str, method: str) -> str:
+    """The bit width that a level stands for (w8a8, or a method named after its bits), or the level."""
+    bits = nominal_bits(text, method)
+    levels = levels_of(text)
+    by_activations = len(levels) == 1 and getattr(levels[0], "quantizes_activations", False)
+    return f"{bits:g}bit" if not math.isnan(bits) and (not text or by_activations) else text

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from meltpoint.data.published import FOLDER
-from meltpoint.data.published.faults import fail
-from meltpoint.data.published.read import read
+from meltpoint.data.published.frames import read
 
 HEADS = {"lawbench": "LawBench", "stem": "MMLU STEM", "mmlu_law": "MMLU law"}
 METRICS = tuple(HEADS)

@@ -10,8 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from meltpoint.data.published import FOLDER
-from meltpoint.data.published.faults import fail
-from meltpoint.data.published.read import read
+from meltpoint.data.published.frames import read
 from meltpoint.errors import MeltpointError
 
 # Test sets: the published accuracies are exact fractions of these numbers of questions.

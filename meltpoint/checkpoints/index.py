@@ -6,19 +6,8 @@ from pathlib import Path
 
 from meltpoint.errors import MeltpointError
 
-DESCRIPTION = "meltpoint.json"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-
-
-def describe(folder: Path) -> dict:
-    """What `meltpoint.json` says; raises MeltpointError if it is missing or broken."""
-    try:
-        return json.loads((folder / DESCRIPTION).read_text())
-    except (OSError, ValueError):
-        raise MeltpointError(
-            f"{folder}: {DESCRIPTION} is missing or broken: delete the folder and run again"
-        ) from None
 
 
 def index(folder: Path) -> dict[str, str]:

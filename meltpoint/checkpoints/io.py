@@ -9,36 +9,22 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from meltpoint.checkpoints.description import FILE, WEIGHTS
 from meltpoint.checkpoints.formats import format_of
-from meltpoint.checkpoints.index import DESCRIPTION, INDEX, PICKLES, index
+from meltpoint.checkpoints.index import INDEX, PICKLES, index
 from meltpoint.checkpoints.linears import Quantized
 from meltpoint.errors import MeltpointError
 from meltpoint.files import write_json
-from meltpoint.hashing import hash_file, hash_text
 from meltpoint.timing import timed
 
 # What says how the weights were stored belongs to them.
-NOT_CARRIED_ON = {INDEX, DESCRIPTION, ".snakemake_timestamp", "quantize_config.json"}
-WEIGHTS = (".safetensors", ".gguf")
-
-
-def write_description(folder: Path, libraries: Iterable[str] = (), **facts: object) -> None:
-    """Writes `meltpoint.json`: the facts, the hash of the weights, and the packages' versions.
-
-    `libraries` are those that made the checkpoint besides torch, transformers and safetensors.
-    """
-    shards = sorted(file for file in folder.iterdir() if file.suffix in WEIGHTS)
-    digest = hash_text("\n".join(f"{f.name} {hash_file(f)}" for f in shards))
-    packages = ("torch", "transformers", "safetensors", *libraries)
-    versions = {name: version(name) for name in packages}
-    write_json(folder / DESCRIPTION, {**facts, "hash": digest, "versions": versions})
+NOT_CARRIED_ON = {INDEX, FILE, ".snakemake_timestamp", "quantize_config.json"}
 
 
 class Reader:
@@ -56,7 +42,7 @@ class Reader:
         self._tied: dict[str, list[str]] = {}
 
     def tie(self, names: dict[str, list[str]]) -> None:
-        """Says under which other names a tied parameter may be stored (`skeleton.tied_names`)."""
+        """Says under which other names a tied parameter may be stored (`empty_model.tied_names`)."""
         self._tied = names
 
     @timed("load")
@@ -145,33 +131,48 @@ class Reader:
 
 
 class Writer:
-    """Writes a checkpoint shard by shard, so that only one is held."""
+    """Writes a checkpoint shard by shard, so that only one is held.
 
-    def __init__(self, folder: Path, shards: int) -> None:
-        self.folder, self.shards, self.written = folder, shards, 0
-        self.files: dict[str, str] = {}
-        self.bytes = 0
+    `shapes` are those of the tensors that were written, by name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, int] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.shards = self.bytes = 0
 
     @timed("save")
     def write(self, tensors: dict[str, torch.Tensor]) -> None:
         """The next shard; raises MeltpointError for weights that are not finite."""
-        self.written += 1
-        name = f"model-{self.written:05d}-of-{self.shards:05d}.safetensors"
+        self.shards += 1
         tensors = {key: tensor.contiguous().cpu() for key, tensor in tensors.items()}
         for key, tensor in tensors.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise MeltpointError(
                     f"{key} became NaN or infinite: set compute.dtype to float32 or bfloat16"
                 )
-            self.files[key] = name
+            self.files[key] = self.shards
+            self.shapes[key] = tuple(tensor.shape)
             self.bytes += tensor.nbytes
-        save_file(tensors, self.folder / name, metadata={"format": "pt"})
-        share(self.folder / name)
+        path = self._path(self.shards)
+        save_file(tensors, path, metadata={"format": "pt"})
+        share(path)
 
     def finish(self) -> None:
-        """Writes the index over the shards."""
-        total = {"metadata": {"total_size": self.bytes}, "weight_map": self.files}
-        write_json(self.folder / INDEX, total)
+        """Gives the shards the names that say how many they are, and writes the index over them."""
+        names = {
+            shard: f"model-{shard:05d}-of-{self.shards:05d}.safetensors"
+            for shard in range(1, self.shards + 1)
+        }
+        for shard, name in names.items():
+            self._path(shard).rename(self.folder / name)
+        total = {"total_size": self.bytes}
+        files = {key: names[shard] for key, shard in self.files.items()}
+        write_json(self.folder / INDEX, {"metadata": total, "weight_map": files})
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"model-{shard:05d}.safetensors"
 
 
 def share(path: Path) -> None:
@@ -181,13 +182,18 @@ def share(path: Path) -> None:
     path.chmod(0o666 & ~mask)
 
 
-def copy_companions(source: Path, target: Path, dtype: str) -> None:
-    """Copies config and tokenizer, all that is no weight, and notes the weights' plain dtype."""
+def copy_companions(
+    source: Path, target: Path, dtype: str, changes: dict[str, object] | None = None
+) -> None:
+    """Copies config and tokenizer, all that is no weight, and notes the weights' plain dtype.
+
+    `changes` are keys of the config that have other values in the new checkpoint.
+    """
     copy_missing(source, target)
     config = json.loads((target / "config.json").read_text())
     for key in ("torch_dtype", "quantization_config"):
         config.pop(key, None)
-    write_json(target / "config.json", {**config, "dtype": dtype})
+    write_json(target / "config.json", {**config, **(changes or {}), "dtype": dtype})
 
 
 def copy_missing(source: Path, target: Path) -> None:

@@ -1,7 +1,9 @@
 """What a checkpoint says of its decoder's linears: shape, zeros, and how one can be stored."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
 
 
 @dataclass(frozen=True)
@@ -25,44 +27,106 @@ class Quantized:
         return rows * groups * (self.scale_bits + (0 if self.symmetric else self.bits))
 
 
-class Before:
+class Linear(BaseModel):
+    """A linear of the decoder [rows, columns], or one of the two factors that stand for one.
+
+    The factors of the linear NAME are NAME.0 [rank, columns], which runs first, and NAME.1
+    [rows, rank]. `zeros` are the entries that are zero; `zeros_lost` those of them that the last step
+    filled although their weight stays; `zeros_rounded` those that came of rounding. `stored` says how
+    the weights can be stored if they are on a quantization grid.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shape: tuple[int, int]
+    zeros: int
+    zeros_lost: int = 0
+    zeros_rounded: int = 0
+    stored: Quantized | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+    def stored_bits(self, width: int) -> int:
+        """Bits of all entries with their scales, no zero spared; `width` is that of a plain weight."""
+        if self.stored is None:
+            return self.count * width
+        return self.count * self.stored.bits + self.stored.overhead(*self.shape)
+
+
+class LinearBefore:
     """A linear's weight as a step finds it, with what the checkpoint says of it (`facts`)."""
 
-    def __init__(self, weight, facts: dict) -> None:
+    def __init__(self, weight, facts: Linear | None = None) -> None:
         zeros = count_zeros(weight)
-        self.stored: dict | None = facts.get("stored")
-        self.pruned = zeros - facts.get("zeros_rounded", 0)
+        self.stored = facts.stored if facts else None
+        self.pruned = zeros - (facts.zeros_rounded if facts else 0)
         self._zeros = weight == 0 if zeros else None
         self._weight = weight.clone() if self.stored else None
 
-    def lost(self, weight) -> int:
-        """How many zeros have been filled."""
+    def lost(self, weight, kept: tuple | None = None) -> int:
+        """Number of zeros that the step has filled, among the weights that stay.
+
+        `kept` are the rows and columns that the step left (index tensors; None: all). A weight of
+        another shape without them is a new one: none of the earlier weights stays.
+        """
         if self._zeros is None:
             return 0
-        same = self._zeros.shape == weight.shape
-        return int((self._zeros & (weight != 0)).sum() if same else self._zeros.sum())
+        zeros = select(self._zeros, kept)
+        return int((zeros & (weight != 0)).sum()) if zeros.shape == weight.shape else 0
 
-    def holds(self, weight) -> bool:
-        """Whether the step has changed no weight but to zero."""
-        same = self._weight.shape == weight.shape
-        return same and bool(((weight == self._weight) | (weight == 0)).all())
+    def grid_holds(self, weight, kept: tuple | None = None) -> bool:
+        """Whether the weights are still on their grids: none has changed but to zero.
+
+        Where columns were cut, groups of columns have other members, so only grids of whole rows hold.
+        """
+        if self.stored is None:
+            return False
+        earlier = select(self._weight, kept)
+        if earlier.shape != weight.shape or (kept and kept[1] is not None and self._grouped):
+            return False
+        return bool(((weight == earlier) | (weight == 0)).all())
+
+    @property
+    def _grouped(self) -> bool:
+        return self.stored.group_size not in (-1, self._weight.shape[1])
 
 
-def describe(weight, before: Before, made: Quantized | None) -> dict:
-    """A linear after a step that has `made` it storable so, or has not said anything (None).
+def select(weight, kept: tuple | None):
+    """The kept rows and columns of a matrix; `kept` is a pair of index tensors, None for all."""
+    rows, columns = kept or (None, None)
+    weight = weight if rows is None else weight[rows]
+    return weight if columns is None else weight[:, columns]
 
-    How it could be stored before still holds where no weight has changed but to zero. Of its `zeros`
-    those that quantising alone has made are `zeros_rounded`; a later step counts them as its own.
+
+def describe(
+    weight,
+    before: LinearBefore | None,
+    quantized: Quantized | None,
+    kept: tuple | None = None,
+) -> Linear:
+    """Facts about a linear after a step.
+
+    `quantized` is what the step returned for it, or None. If None, the earlier quantization still
+    holds as long as weights only became zero. `zeros_rounded` counts zeros created by rounding, not by
+    pruning. `before` is None for a linear that the step has put in the place of another; `kept` as
+    for `LinearBefore.lost`.
     """
-    zeros, lost = count_zeros(weight), before.lost(weight)
-    facts = {"shape": list(weight.shape), "zeros": zeros, "zeros_lost": lost}
-    if made is not None:
-        rounded = zeros - (before.pruned - lost)
-        return {**facts, "zeros_rounded": rounded, "stored": asdict(made)}
-    if before.stored and before.holds(weight):
-        return {**facts, "stored": before.stored}
-    return facts
+    before = before or LinearBefore(weight)
+    zeros, lost = count_zeros(weight), before.lost(weight, kept)
+    rounded = zeros - (before.pruned - lost) if quantized is not None else 0
+    stored = quantized or (before.stored if before.grid_holds(weight, kept) else None)
+    return Linear(
+        shape=tuple(weight.shape),
+        zeros=zeros,
+        zeros_lost=lost,
+        zeros_rounded=rounded,
+        stored=stored,
+    )
 
 
 def count_zeros(weight) -> int:
+    """Number of zeros of a tensor."""
     return weight.numel() - int(weight.count_nonzero())

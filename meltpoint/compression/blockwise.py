@@ -4,23 +4,40 @@ Statistics of a block's linears are collected on a pass of the calibration windo
 compresses the block, its weights are written, and a second pass makes the next block's inputs.
 """
 
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from meltpoint.chain import Level, Pattern
 from meltpoint.checkpoints.io import Reader, Writer
-from meltpoint.checkpoints.linears import Before, describe
+from meltpoint.checkpoints.linears import Linear, LinearBefore, describe
+from meltpoint.checkpoints.shapes import BlockShape, Shapes
 from meltpoint.compression.sparsity_allocation import allocate
 from meltpoint.compute import Compute, return_memory, trim_memory
 from meltpoint.errors import NotApplicable
 from meltpoint.methods import Method
 from meltpoint.methods.settings import MethodSettings
-from meltpoint.model import empty_model
+from meltpoint.model import empty_model, shaped
+from meltpoint.model.block_parts import ModelParts
 from meltpoint.model.block_walk import Block, Walk
 from meltpoint.progress import track
+
+
+@dataclass
+class Outcome:
+    """What a walk has written.
+
+    `linears` are facts about the linears by name, `shapes` those of the new checkpoint, `kept` the
+    indices of the blocks that are left; `untied` says that the head became a weight of its own.
+    """
+
+    linears: dict[str, Linear] = field(default_factory=dict)
+    blocks: list[BlockShape] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    shapes: Shapes | None = None
+    untied: bool = False
 
 
 @torch.no_grad()
@@ -32,42 +49,72 @@ def walk(
     settings: MethodSettings,
     windows: torch.Tensor | None,
     compute: Compute,
-    earlier: dict[str, dict] | None = None,
-) -> dict[str, dict]:
+    earlier: dict[str, Linear] | None = None,
+) -> Outcome:
     """Compresses a checkpoint block by block into another.
 
     `windows` are the calibration tokens [windows, tokens], None for a method that looks at none;
-    `earlier` is what an earlier walk said of the checkpoint's linears. Returns the same of the new
-    one's (`meltpoint.checkpoints.linears.describe`). Raises NotApplicable where a pattern does not
-    divide a layer's width.
+    `earlier` are facts about the checkpoint's linears. Each block is written as the step leaves it;
+    embeddings, final norm and head are written after the blocks, as the method's `finish` leaves them
+    if it has one. Raises NotApplicable where a pattern does not divide a layer's width, and where no
+    block is left.
     """
     return_memory()
     walk = Walk(reader, windows, compute)
     check_widths(walk.blocks, level)
     levels = allocate(walk, level, settings)
-    writer.write(reader.read(walk.other_names()))
-    if method.statistics(settings):
+    if method.statistics(settings) or getattr(method.module, "needs_hidden", False):
         walk.embed()
-    layers: dict[str, dict] = {}
+    outcome, memory = Outcome(), {}
     for index in track(range(len(walk.blocks)), f"{method.name}: blocks"):
-        tensors = reader.read(walk.names(index))
-        empty_model.fill(walk.model, tensors)
-        layers |= _compress(walk, index, method, levels[index], settings, earlier or {})
-        writer.write({name: _current(walk.model, name) for name in tensors})
-        if walk.hidden is not None and index + 1 < len(walk.blocks):
-            walk.advance(index)
-        empty_model.empty(walk.model, tensors)
-        del tensors
+        empty_model.fill(walk.model, reader.read(walk.names(index)))
+        facts = _compress(walk, index, method, levels[index], settings, earlier or {}, memory)
+        if facts is not None:
+            _write(walk, index, writer, facts, outcome)
+        empty_model.empty(walk.model, walk.names(index))
         trim_memory()
-    return layers
+    if not outcome.kept:
+        raise NotApplicable(f"{method.name} leaves no block at {level}")
+    _write_rest(walk, writer, outcome, getattr(method.module, "finish", None), memory)
+    return outcome
+
+
+def _write(walk: Walk, index: int, writer: Writer, facts: dict, outcome: Outcome) -> None:
+    """Writes a block under its new number, and makes the next block's inputs."""
+    block, path = walk.blocks[index], f"{walk.name}.{len(outcome.kept)}"
+    outcome.linears |= {f"{path}.{name}": linear for name, linear in facts.items()}
+    outcome.blocks.append(shaped.shape_of(block))
+    outcome.kept.append(index)
+    writer.write({f"{path}.{name}": tensor for name, tensor in block.state_dict().items()})
+    if walk.hidden is not None and index + 1 < len(walk.blocks):
+        walk.advance(index)
+
+
+def _write_rest(walk: Walk, writer: Writer, outcome: Outcome, finish, memory: dict) -> None:
+    """Writes embeddings, final norm and head, which `finish(parts, memory)` may change."""
+    others, norms = walk.others, walk.outer_norms
+    tensors = walk.reader.read(walk.other_names())
+    if finish is not None:
+        empty_model.fill(walk.model, tensors)
+        walk.model.tie_weights()
+        finish(ModelParts(walk.model), memory)
+        parameters = walk.outer_parameters()
+        buffers = {name: tensors[name] for name in tensors if name not in others}
+        others = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
+        tensors = parameters | buffers
+        norms = shaped.outer_norms(walk.model, walk.name)
+        outcome.untied = len(others) > len(walk.others)
+    writer.write(tensors)
+    outcome.shapes = Shapes(blocks=outcome.blocks, others=others, norms=norms)
 
 
 def _compress(
-    walk: Walk, index: int, method: Method, level, settings, earlier: dict
-) -> dict[str, dict]:
-    block, path, made = walk.blocks[index], f"{walk.name}.{index}", {}
+    walk: Walk, index: int, method: Method, level, settings, earlier: dict, memory: dict
+) -> dict[str, Linear] | None:
+    """Facts about the block's linears after the step, by name; None for a block that is dropped."""
+    block, path, quantized = walk.blocks[index], f"{walk.name}.{index}", {}
     before = {
-        name: Before(linear.weight, earlier.get(f"{path}.{name}", {}))
+        name: LinearBefore(linear.weight, earlier.get(f"{path}.{name}"))
         for name, linear in empty_model.linears(block).items()
     }
     if method.needs_dense_outputs(settings):
@@ -78,11 +125,13 @@ def _compress(
         }
         wanted = method.statistics(settings)
         statistics = walk.collect(index, wanted, linears) if wanted else {}
-        view = _view(walk, index, linears)
-        made |= method.module.compress_block(view, statistics, level, settings) or {}
+        view = _view(walk, index, linears, memory)
+        quantized |= method.module.compress_block(view, statistics, level, settings) or {}
+        if view.dropped:
+            return None
     return {
-        f"{path}.{name}": describe(linear.weight, before[name], made.get(name))
-        for name, linear in empty_model.linears(block).items()
+        name: describe(x.weight, before.get(name), quantized.get(name), getattr(x, "kept", None))
+        for name, x in empty_model.linears(block).items()
     }
 
 
@@ -93,7 +142,7 @@ def _parts(walk: Walk, index: int, settings) -> list[list[str]]:
     return [list(empty_model.linears(walk.blocks[index]))]
 
 
-def _view(walk: Walk, index: int, linears: dict[str, nn.Linear]) -> Block:
+def _view(walk: Walk, index: int, linears: dict[str, nn.Linear], memory: dict) -> Block:
     return Block(
         index,
         len(walk.blocks),
@@ -103,12 +152,9 @@ def _view(walk: Walk, index: int, linears: dict[str, nn.Linear]) -> Block:
         partial(walk.forward, index),
         walk.batches,
         walk.dense,
+        walk.replace_hidden,
+        memory,
     )
-
-
-def _current(model: PreTrainedModel, name: str) -> torch.Tensor:
-    owner, _, leaf = name.rpartition(".")
-    return getattr(model.get_submodule(owner), leaf)
 
 
 def check_widths(blocks: nn.ModuleList, level: Level | None) -> None:

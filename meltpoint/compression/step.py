@@ -1,41 +1,34 @@
 """One step of a chain: from a checkpoint to the next."""
 
+import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import AutoConfig
 
 from meltpoint import methods
-from meltpoint.chain import LEVEL_FORMS, Bits, Level, Pattern, Scheme, Sparsity, Step, parse_step
+from meltpoint.chain import LEVEL_FORMS, Bits, Scheme, Step, parse_step
+from meltpoint.checkpoints.axes import reached
+from meltpoint.checkpoints.description import Description, hash_weights, versions
 from meltpoint.checkpoints.formats import holds_gguf
-from meltpoint.checkpoints.index import DESCRIPTION, describe
-from meltpoint.checkpoints.io import (
-    Reader,
-    Writer,
-    copy_companions,
-    copy_missing,
-    write_description,
-)
-from meltpoint.compression.blockwise import walk
+from meltpoint.checkpoints.io import Reader, Writer, copy_companions, copy_missing
+from meltpoint.checkpoints.linears import Linear
+from meltpoint.checkpoints.shapes import Shapes
+from meltpoint.compression import axes
+from meltpoint.compression.blockwise import Outcome, walk
 from meltpoint.compute import Compute
 from meltpoint.data.calibration import draw_from_documents, draw_from_stream
 from meltpoint.data.corpora import check_vocabulary, read_tokens
 from meltpoint.errors import NotApplicable, at
-from meltpoint.files import whole_folder, write_json
+from meltpoint.files import whole_folder
 from meltpoint.methods import Method
+from meltpoint.methods.contract import Context
 from meltpoint.model.decoded import compare, plain
-from meltpoint.model.empty_model import build, decoder_blocks
+from meltpoint.model.empty_model import build
+from meltpoint.model.regular import config_of
 from meltpoint.text import one_of
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a method that does not walk is handed beside its checkpoint, level and settings."""
-
-    windows: torch.Tensor | None
-    compute: Compute
 
 
 def compress(
@@ -47,36 +40,51 @@ def compress(
     documents and their offsets. Where the step does not apply, or the parent's did not, the
     checkpoint is a marker with the reason.
     """
-    origin = describe(parent)
-    step = parse_step(recipe["step"])
+    origin, step = Description.read(parent), parse_step(recipe["step"])
+    method = methods.find(step.method)
     facts = {
         "chain": recipe["chain"],
-        "steps": [*origin["steps"], {"step": recipe["step"], "settings": recipe["settings"]}],
-        "parents": [*origin["parents"], origin.get("hash")],
+        "steps": [*origin.steps, {"step": recipe["step"], "settings": recipe["settings"]}],
+        "parents": [*origin.parents, origin.hash],
+        "seed": recipe["settings"].get("seed"),
+        "requested": axes.requested(
+            method.kind, step.level, method.settings(step), origin.requested
+        ),
     }
-    requested = fraction(step.level, origin["sparsity"]["requested"])
     with whole_folder(target) as folder:
         try:
-            if origin["status"] != "ok":
-                raise NotApplicable(origin["reason"])
+            if origin.status != "ok":
+                raise NotApplicable(origin.reason)
             check_level(step)
-            check_reach(origin["sparsity"], step.level)
-            layers = _write(parent, folder, step, recipe, tokens, compute)
+            axes.check_reach(origin, facts["requested"], method.kind)
+            # The one gate for libraries that build a model from its config.
+            if getattr(method.module, "needs_regular_shapes", not method.walks):
+                origin.require_regular(method.name)
+            linears, shapes = _write(parent, folder, step, recipe, tokens, compute)
         except NotApplicable as reason:
-            _mark(folder, str(reason), facts, requested)
+            _clear(folder)
+            Description(status="not_applicable", reason=str(reason), **facts).write(folder)
         else:
-            sparsity = {"requested": requested, **achieved(layers)}
-            libraries = methods.find(step.method).libraries
-            facts |= {"sparsity": sparsity, "layers": layers}
-            write_description(folder, libraries, status="ok", **facts)
+            dense, itemsize = origin.dense_parameters, compute.torch_dtype.itemsize
+            Description(
+                **facts,
+                hash=hash_weights(folder),
+                versions=versions(method.libraries),
+                **reached(linears, shapes.parameters, dense, itemsize),
+                dense_parameters=dense,
+                shapes=shapes,
+                linears=linears,
+            ).write(folder)
 
 
-def _write(parent: Path, folder: Path, step: Step, recipe: dict, tokens, compute) -> dict:
+def _write(
+    parent: Path, folder: Path, step: Step, recipe: dict, tokens, compute
+) -> tuple[dict[str, Linear], Shapes]:
     method = methods.find(step.method)
     if holds_gguf(parent):
         raise NotApplicable(f"{step.method} cannot read a GGUF file: put gguf last in the chain")
     windows = _windows(parent, step, recipe, tokens, compute) if method.calibrated(step) else None
-    compress_by = _walk if method.walks else _call
+    compress_by = _walk if method.is_blockwise else _call
     return compress_by(method, parent, folder, step, windows, compute)
 
 
@@ -88,39 +96,44 @@ def _windows(parent: Path, step: Step, recipe: dict, tokens: list[Path], compute
     return torch.from_numpy(drawn).long()
 
 
-def _walk(method: Method, parent: Path, folder: Path, step: Step, windows, compute) -> dict:
+def _walk(
+    method: Method, parent: Path, folder: Path, step: Step, windows, compute
+) -> tuple[dict[str, Linear], Shapes]:
     reader = Reader(parent, compute.torch_dtype, compute.torch_device)
-    writer = Writer(folder, len(decoder_blocks(build(parent, compute.torch_dtype))[1]) + 1)
-    earlier = describe(parent).get("layers")
+    writer, origin = Writer(folder), Description.read(parent)
     settings = method.settings(step)
-    layers = walk(reader, writer, method, step.level, settings, windows, compute, earlier)
+    outcome = walk(reader, writer, method, step.level, settings, windows, compute, origin.linears)
     writer.finish()
-    copy_companions(parent, folder, compute.dtype)
-    return layers
+    changes, irregular = _config(parent, origin.shapes, outcome)
+    copy_companions(parent, folder, compute.dtype, changes)
+    return outcome.linears, outcome.shapes.model_copy(update={"irregular": irregular})
 
 
-def _call(method: Method, parent: Path, folder: Path, step: Step, windows, compute) -> dict:
-    """By a library, which gets a plain checkpoint to read."""
+def _config(parent: Path, before: Shapes, outcome: Outcome) -> tuple[dict, str | None]:
+    """Keys of the config that change with the shapes, and what no config can say of them."""
+    if outcome.shapes == before.model_copy(update={"irregular": None}) and not outcome.untied:
+        return {}, before.irregular
+    config = AutoConfig.from_pretrained(parent, trust_remote_code=False, local_files_only=True)
+    stored = json.loads((parent / "config.json").read_text())
+    return config_of(config, stored, outcome.shapes, outcome.kept, outcome.untied)
+
+
+def _call(
+    method: Method, parent: Path, folder: Path, step: Step, windows, compute
+) -> tuple[dict[str, Linear], Shapes]:
+    """By a library, which gets a plain checkpoint to read and leaves shapes as they are."""
     with plain(parent, folder.with_name(f"{folder.name}.plain"), compute) as source:
         context = Context(windows, compute)
-        made = method.module.compress(source, folder, step.level, method.settings(step), context)
+        linears = method.module.compress(source, folder, step.level, method.settings(step), context)
         copy_missing(source, folder)
-    return compare(parent, folder, compute) if made is None else made
+    if linears is None:
+        linears = compare(parent, folder, compute)
+    return linears, Description.read(parent).shapes
 
 
-def _mark(folder: Path, reason: str, facts: dict, requested: float | None) -> None:
+def _clear(folder: Path) -> None:
     for left in folder.iterdir():
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    sparsity = {"requested": requested, "achieved": None}
-    write_json(
-        folder / DESCRIPTION,
-        {"status": "not_applicable", "reason": reason, **facts, "sparsity": sparsity},
-    )
-
-
-def fraction(level: Level | None, before: float | None) -> float | None:
-    """The sparsity that a level asks for; one that is no sparsity leaves what was asked before."""
-    return level.fraction if isinstance(level, Sparsity | Pattern) else before
 
 
 def check_level(step: Step) -> None:
@@ -133,35 +146,6 @@ def check_level(step: Step) -> None:
         raise NotApplicable(f"{step.method} takes {method.widths} bits, not {step.level.bits}")
     if isinstance(step.level, Scheme) and step.level.name not in method.schemes:
         raise NotApplicable(f"{step.method} takes {one_of(method.schemes)}, not {step.level}")
-
-
-def check_reach(sparsity: dict, level: Level | None) -> None:
-    """Raises NotApplicable where the model is sparser already than the level asks for.
-
-    `sparsity` is what `achieved` says of it; zeros that came of rounding are zeros too.
-    """
-    rounded = sparsity.get("rounded", 0)
-    zeros = sparsity["achieved"] + rounded
-    if isinstance(level, Sparsity | Pattern) and zeros > level.fraction + 0.01:
-        by_rounding = f" ({rounded:.3f} by rounding)" if rounded else ""
-        raise NotApplicable(
-            f"the model is {zeros:.3f} sparse already{by_rounding}, more than the "
-            f"{level.fraction:g} that is asked for: in a chain a sparsity is the total after the step"
-        )
-
-
-def achieved(layers: dict[str, dict]) -> dict:
-    """The sparsity of the linears taken together, and how many earlier zeros a step has filled.
-
-    Zeros that quantising has made are not a sparsity that was achieved: `rounded` is their share.
-    """
-    size = sum(int(np.prod(layer["shape"])) for layer in layers.values())
-    zeros, lost, rounded = (
-        sum(layer.get(key, 0) for layer in layers.values())
-        for key in ("zeros", "zeros_lost", "zeros_rounded")
-    )
-    others = {"zeros_lost": lost, "rounded": rounded / size}
-    return {"achieved": (zeros - rounded) / size, **{k: v for k, v in others.items() if v}}
 
 
 def calibration_windows(recipe: dict, tokens: list[Path]) -> np.ndarray:

@@ -1,11 +1,10 @@
 """Corpora: documents from their source, and their tokens."""
 
-import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from meltpoint.data import text_files
 from meltpoint.errors import MeltpointError
 from meltpoint.files import whole_file
 from meltpoint.progress import track
@@ -20,50 +19,17 @@ def documents(corpus: dict, path: Path | None) -> list[str]:
         from meltpoint.demo.text import documents as python_docs
 
         return python_docs(corpus["split"])
-    found = _hub(corpus) if "hub" in corpus else _slice(_local(corpus, path), corpus["documents"])
+    found = _hub(corpus) if "hub" in corpus else _local(corpus, path)
     if not any(text.strip() for text in found):
         raise MeltpointError(f"{corpus.get('hub') or path}: the corpus is empty")
     return found
 
 
 def _local(corpus: dict, path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MeltpointError(f"{path}: the corpus cannot be read as UTF-8 text: {error}") from None
-    try:
-        if path.suffix == ".jsonl":
-            return _texts((json.loads(row) for row in text.split("\n") if row.strip()), corpus)
-        if path.suffix == ".json":
-            return _texts(json.loads(text), corpus)
-    except ValueError as error:
-        raise MeltpointError(f"{path}: no valid {path.suffix}: {error}") from None
-    except (KeyError, TypeError):
-        raise MeltpointError(
-            f"{path}: not every entry has a text under {corpus['field']!r}: set the corpus's `field`"
-        ) from None
-    return _lines(text, corpus["lines"])
-
-
-def _slice(texts: list[str], documents: str | None) -> list[str]:
+    texts, documents = text_files.read(path, corpus), corpus["documents"]
     if documents is None:
         return texts
     return texts[slice(*(int(end) if end else None for end in documents.split(":")))]
-
-
-def _texts(entries: Iterable, corpus: dict) -> list[str]:
-    texts = [entry if isinstance(entry, str) else entry[corpus["field"]] for entry in entries]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError
-    return texts
-
-
-def _lines(text: str, lines: str | None) -> list[str]:
-    if lines is None:
-        return [text]
-    if lines == "strip":
-        return [line.strip() for line in text.split("\n") if line.strip()]
-    return [f"{line}\n" if line.strip() else "" for line in text.removesuffix("\n").split("\n")]
 
 
 def _hub(corpus: dict) -> list[str]:

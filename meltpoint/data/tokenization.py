@@ -24,7 +24,8 @@ def write_stream(corpus: dict, file: Path | None, model: Path, target: Path) -> 
     Raises MeltpointError for a corpus that cannot be read or is empty, for a model without a
     tokenizer, and for a tokenizer whose vocabulary is larger than the model's.
     """
-    if "builtin" not in corpus and "hub" not in corpus and file.suffix == ".npy":
+    # Of all corpora, those that are tokens already have no documents to join.
+    if "join" not in corpus:
         tokens = read_tokens(file, dimensions=1)
     else:
         tokens = stream(documents(corpus, file), corpus["join"], tokenizer_of(model))

@@ -5,22 +5,22 @@ import sys
 import time
 from pathlib import Path
 
-from meltpoint.checkpoints.index import describe
+from meltpoint.checkpoints.description import Description
 from meltpoint.files import write_json
 
 
 def skipped(checkpoint: Path, cell: Path, recipe: dict) -> bool:
     """Writes the cell of a checkpoint that does not apply, and says whether it is one."""
-    description = describe(checkpoint)
-    if description["status"] == "ok":
+    description = Description.read(checkpoint)
+    if description.status == "ok":
         return False
-    write_not_applicable(cell, checkpoint, recipe, description["reason"])
+    write_not_applicable(cell, checkpoint, recipe, description.reason)
     return True
 
 
 def write_not_applicable(cell: Path, checkpoint: Path, recipe: dict, reason: str) -> None:
     """Writes the cell of what cannot be measured, or was not made."""
-    description = describe(checkpoint)
+    description = Description.read(checkpoint)
     write_json(
         cell,
         {
@@ -28,7 +28,7 @@ def write_not_applicable(cell: Path, checkpoint: Path, recipe: dict, reason: str
             "status": "not_applicable",
             "reason": reason,
             **dict.fromkeys(("metric", "unit", "value", "stderr", "difference")),
-            "sparsity": description["sparsity"],
+            "sparsity": sparsity(description),
             "protocol": recipe["protocol"],
             "provenance": provenance(description, recipe),
             "seconds": 0.0,
@@ -39,7 +39,7 @@ def write_not_applicable(cell: Path, checkpoint: Path, recipe: dict, reason: str
 
 def write_cell(cell: Path, checkpoint: Path, recipe: dict, start: float, **result: object) -> None:
     """Writes a measured cell: the result with what it is of, how, and from what."""
-    description = describe(checkpoint)
+    description = Description.read(checkpoint)
     write_json(
         cell,
         {
@@ -47,7 +47,7 @@ def write_cell(cell: Path, checkpoint: Path, recipe: dict, start: float, **resul
             "status": "ok",
             "reason": None,
             **result,
-            "sparsity": description["sparsity"],
+            "sparsity": sparsity(description),
             "protocol": recipe["protocol"],
             "provenance": provenance(description, recipe),
             "seconds": round(time.perf_counter() - start, 3),
@@ -56,15 +56,26 @@ def write_cell(cell: Path, checkpoint: Path, recipe: dict, start: float, **resul
     )
 
 
-def provenance(description: dict, recipe: dict) -> dict:
+def sparsity(description: Description) -> dict:
+    """The zeros that were asked for and reached, those lost, and the fraction that came of rounding."""
+    reached = description.achieved
+    others = {"zeros_lost": description.zeros_lost, "rounded": description.rounded}
+    return {
+        "requested": description.requested.get("zeros"),
+        "achieved": None if reached is None else reached.zeros,
+        **{key: value for key, value in others.items() if value},
+    }
+
+
+def provenance(description: Description, recipe: dict) -> dict:
     """Where a number comes from: checkpoint, settings of each step, code, versions."""
     return {
-        "checkpoint": description.get("hash"),
-        "parents": description.get("parents"),
-        "steps": description.get("steps"),
+        "checkpoint": description.hash,
+        "parents": description.parents,
+        "steps": description.steps,
         "code": recipe["code"],
         "env": recipe["env"],
-        "versions": description.get("versions"),
+        "versions": description.versions,
     }
 
 

@@ -1,15 +1,15 @@
 """What a checkpoint weighs, counted in its files without torch."""
 
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import holds_gguf, quantization_config
-from meltpoint.checkpoints.index import DESCRIPTION, describe, header, index
-from meltpoint.checkpoints.linears import Quantized
+from meltpoint.checkpoints.index import header, index
+from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.stored_tensor import Tensor
 from meltpoint.evaluations.cells import skipped, write_cell
 
@@ -63,8 +63,8 @@ def size(folder: Path) -> dict[str, float]:
 
         return size_of_gguf(folder)
     files = [folder / name for name in sorted(set(index(folder).values()))]
-    said = describe(folder) if (folder / DESCRIPTION).exists() else {}
-    layers, unused = said.get("layers", {}), set(said.get("unused", ()))
+    description = Description.of(folder) or Description()
+    layers, unused = description.linears, set(description.unused)
     packed = layers if quantization_config(folder) is not None else {}
     tensors = [tensor for file in files for tensor in _tensors(file, layers, packed, unused)]
     tensors += _packed(files, packed)
@@ -96,11 +96,11 @@ def _tensors(path: Path, layers: dict, packed: dict, unused: set[str]) -> Iterat
         width, (start, end) = WIDTHS[tensor["dtype"]], tensor["data_offsets"]
         count = (end - start) // width
         nonzeros = _nonzeros(path, data + start, count, width)
-        layer = layers.get(name.removesuffix(".weight"), {})
+        layer = layers.get(name.removesuffix(".weight"))
         yield _count(tensor["shape"], count, nonzeros, 8 * width, layer)
 
 
-def _packed(files: list[Path], layers: dict[str, dict]) -> Iterator[Tensor]:
+def _packed(files: list[Path], layers: dict[str, Linear]) -> Iterator[Tensor]:
     """The linears that a library has packed, each with all that is stored of it."""
     bits = dict.fromkeys(layers, 0)
     for file in files if layers else ():
@@ -109,26 +109,26 @@ def _packed(files: list[Path], layers: dict[str, dict]) -> Iterator[Tensor]:
                 start, end = tensor["data_offsets"]
                 bits[linear] += 8 * (end - start)
     for linear, layer in layers.items():
-        count, code = math.prod(layer["shape"]), layer["stored"]["bits"]
-        pruned = layer["zeros"] - layer.get("zeros_rounded", 0)
+        count, code = layer.count, layer.stored.bits
+        pruned = layer.zeros - layer.zeros_rounded
         scales = bits[linear] - count * code
-        yield Tensor(count, count - layer["zeros"], bits[linear], code, pruned, scales)
+        yield Tensor(count, count - layer.zeros, bits[linear], code, pruned, scales)
 
 
-def _linear_of(name: str, packed: dict[str, dict]) -> str | None:
+def _linear_of(name: str, packed: dict[str, Linear]) -> str | None:
     """The packed linear that a stored tensor belongs to: all but a bias may."""
     parts = name.split(".")
     heads = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
     return None if parts[-1] == "bias" else next((h for h in heads if h in packed), None)
 
 
-def _count(shape: list[int], count: int, nonzeros: int, width: int, layer: dict) -> Tensor:
+def _count(shape: list[int], count: int, nonzeros: int, width: int, layer: Linear | None) -> Tensor:
     bits = count * width
-    if "stored" not in layer:
+    if layer is None or layer.stored is None:
         return Tensor(count, nonzeros, bits, width, count - nonzeros, 0)
-    stored = Quantized(**layer["stored"])
+    stored = layer.stored
     # A zero that came of rounding is a code like any other.
-    pruned = count - nonzeros - layer.get("zeros_rounded", 0)
+    pruned = count - nonzeros - layer.zeros_rounded
     masked = pruned > 0 and not stored.holds_zero
     return Tensor(count, nonzeros, bits, stored.bits, pruned, stored.overhead(*shape), masked)
 

@@ -5,23 +5,23 @@ from pathlib import Path
 import gguf
 import torch
 
-from meltpoint.checkpoints.index import describe as describe_checkpoint
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.io import Reader
-from meltpoint.checkpoints.linears import Before, Quantized, describe
+from meltpoint.checkpoints.linears import Linear, LinearBefore, Quantized, describe
 from meltpoint.llamacpp.architecture import Names, architecture_of, heads_to_permute, unpermute
 from meltpoint.llamacpp.file import read
 from meltpoint.llamacpp.quantize import GROUPS
 from meltpoint.model import empty_model
 
 
-def layers(source: Path, file: Path) -> dict[str, dict]:
-    """The decoder's linears by name, each as `checkpoints.linears.describe` has it."""
+def layers(source: Path, file: Path) -> dict[str, Linear]:
+    """Facts about the decoder's linears after a GGUF file was made of them, by name."""
     model = empty_model.build(source, torch.float32)
     names = Names(model.config, architecture_of(model.config))
     before = Reader(source, torch.float32, torch.device("cpu"))
     before.tie(empty_model.tied_names(model))
     tensors = {tensor.name: tensor for tensor in read(file).tensors}
-    earlier = describe_checkpoint(source).get("layers", {})
+    earlier = Description.read(source).linears
     prefix, blocks = empty_model.decoder_blocks(model)
     found = {}
     for index, block in enumerate(blocks):
@@ -29,7 +29,7 @@ def layers(source: Path, file: Path) -> dict[str, dict]:
             name = f"{prefix}.{index}.{linear}"
             key = f"{name}.weight"
             tensor = tensors[names[key]]
-            state = Before(before.read([key])[key], earlier.get(name, {}))
+            state = LinearBefore(before.read([key])[key], earlier.get(name))
             found[name] = describe(_weight(tensor, key, model.config), state, grid(tensor))
     return found
 

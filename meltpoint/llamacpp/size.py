@@ -5,8 +5,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import GGUF
-from meltpoint.checkpoints.index import DESCRIPTION, describe
+from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.stored_tensor import Tensor
 from meltpoint.llamacpp.file import read, tensor_names, value
 
@@ -35,27 +36,30 @@ def size(folder: Path) -> dict[str, float]:
     }
 
 
-def _layers(folder: Path, reader: gguf.GGUFReader) -> dict[str, dict]:
+def _layers(folder: Path, reader: gguf.GGUFReader) -> dict[str, Linear]:
     """What is known of the decoder's linears, by the names of their tensors in the file."""
-    if not (folder / DESCRIPTION).exists():
+    description = Description.of(folder)
+    if description is None:
         return {}
     architecture, blocks = (
         value(reader, "general.architecture"),
         value(reader, "{arch}.block_count"),
     )
     names = tensor_names(architecture, blocks)
-    layers = describe(folder).get("layers", {}).items()
-    return {names.get_name(f"{name}.weight", (".weight",)): layer for name, layer in layers}
+    return {
+        names.get_name(f"{name}.weight", (".weight",)): linear
+        for name, linear in description.linears.items()
+    }
 
 
-def _count(tensor: gguf.ReaderTensor, layer: dict | None) -> Tensor:
+def _count(tensor: gguf.ReaderTensor, layer: Linear | None) -> Tensor:
     count, stored = int(tensor.n_elements), 8 * int(tensor.n_bytes)
     if layer is None:
         return Tensor(count, count - _zeros(tensor), stored, code=0, pruned=0, scales=stored)
     plain = gguf.GGML_QUANT_SIZES[tensor.tensor_type][0] == 1
-    code = stored // count if plain else layer["stored"]["bits"]
-    pruned = layer["zeros"] - layer.get("zeros_rounded", 0)
-    return Tensor(count, count - layer["zeros"], stored, code, pruned, stored - count * code)
+    code = stored // count if plain else layer.stored.bits
+    pruned = layer.zeros - layer.zeros_rounded
+    return Tensor(count, count - layer.zeros, stored, code, pruned, stored - count * code)
 
 
 def _zeros(tensor: gguf.ReaderTensor) -> int:

@@ -1,131 +1,142 @@
 """The registry: every file of this folder is a method.
 
-A method's file declares, at module level:
-
-``kind``
-    ``unstructured``, ``structured``, ``low-rank``, ``quantization`` or ``finetuning``
-``levels``
-    the kinds of level it takes, from `meltpoint.chain`; empty for a method without levels
-``bits``, ``schemes``
-    for a method that takes bit widths, or named schemes: which
-``env``
-    the environment it runs in, a file of ``envs/`` without its ending
-``Settings``
-    its settings as a pydantic model, with the official code's defaults
-``compress_block(block, statistics, level, settings)``
-    for a method that works block by block (see `meltpoint.compression.blockwise`), with
-    ``statistics``, the accumulators of `meltpoint.model.activation_statistics` that it needs, or a
-    function of the settings that says which; and optionally ``needs_dense_outputs(settings)``, where
-    it compares a block with what the whole dense model gives there. One that quantises returns how
-    each linear can be stored, by name (`meltpoint.checkpoints.linears.Quantized`)
-``compress(source, target, level, settings, context)``
-    for any other: from a plain checkpoint's folder into an empty one, which it leaves as the users of
-    its library expect it. What it has made of each linear is read from there
-    (`meltpoint.checkpoints.formats`), unless it returns that itself
-``libraries``
-    optional: the packages that it needs besides torch and transformers, as `env` pins them
-``runtime``
-    optional: the environment that its checkpoints are evaluated in, `torch` if it is not said
-``calibrated(level, settings)``
-    optional, where whether it looks at text depends on the level too
-
-The docstring of the file gives the formula and the paper; its first line is the row of the docs.
+`meltpoint.methods.contract` says what a method's file declares. The docstring of the file gives the
+formula and the paper; its first line is the row of the docs. Files whose names begin with an
+underscore hold what methods share.
 """
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
 from pydantic import ValidationError
 
-from meltpoint.chain import LEVEL_FORMS, Bits, Level, Scheme, Step, spell
+from meltpoint.chain import Level, Step, spell
 from meltpoint.errors import MeltpointError
-from meltpoint.methods.settings import MethodSettings
+from meltpoint.methods import _level_checks, contract
+from meltpoint.methods.contract import Facts, Resources
+from meltpoint.methods.settings import CalibratedSettings, MethodSettings
 from meltpoint.text import did_you_mean, first_sentence, one_of
 
-KINDS = ("unstructured", "structured", "low-rank", "quantization", "finetuning")
+NOT_METHODS = ("contract", "settings")
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method's file, as the rest of the library sees it."""
+    """A method's file as the rest of the library sees it; `facts` are what it declares."""
 
     name: str
     module: ModuleType
+    facts: Facts
 
     @property
     def kind(self) -> str:
-        return self.module.kind
+        """What it may change: a kind of `meltpoint.methods.contract.Kind`."""
+        return self.facts.kind
 
     @property
     def levels(self) -> tuple[type, ...]:
-        return self.module.levels
+        """Classes of the levels that it takes; none for a method without levels."""
+        return self.facts.levels
 
     @property
     def bits(self) -> tuple[int, ...]:
-        """The bit widths that it takes."""
-        return tuple(getattr(self.module, "bits", ()))
+        """Bit widths that it takes."""
+        return self.facts.bits
 
     @property
     def schemes(self) -> tuple[str, ...]:
-        """The named schemes that it takes."""
-        return tuple(getattr(self.module, "schemes", ()))
+        """Named schemes that it takes."""
+        return self.facts.schemes
 
     @property
     def widths(self) -> str:
-        """The bit widths, in words."""
+        """Bit widths that it takes, as a list in words."""
         return one_of(map(str, self.bits))
 
     @property
     def env(self) -> str:
-        return self.module.env
+        """Environment that it runs in."""
+        return self.facts.env
+
+    @property
+    def evaluation_env(self) -> str:
+        """Environment that its checkpoints are evaluated in."""
+        return self.facts.evaluation_env
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        return tuple(getattr(self.module, "libraries", ()))
+        """Packages that it needs besides torch and transformers."""
+        return self.facts.libraries
 
     @property
-    def runtime(self) -> str:
-        """The environment in which its checkpoints are evaluated."""
-        return getattr(self.module, "runtime", "torch")
-
-    def calibrated(self, step: Step) -> bool:
-        """Whether the step looks at text."""
-        settings = self.settings(step)
-        declared = getattr(self.module, "calibrated", None)
-        if declared is None or type(step.level) not in self.levels:
-            return settings.calibrated and declared is None
-        return declared(step.level, settings)
+    def resources(self) -> Resources:
+        """What a job asks of its machine."""
+        return self.facts.resources
 
     @property
     def settings_class(self) -> type[MethodSettings]:
+        """Class of its settings."""
         return self.module.Settings
 
-    def statistics(self, settings: MethodSettings) -> tuple[str, ...]:
-        """The accumulators that it needs with these settings."""
-        declared = getattr(self.module, "statistics", ())
-        return declared(settings) if callable(declared) else declared
-
-    def needs_dense_outputs(self, settings: MethodSettings) -> bool:
-        declared = getattr(self.module, "needs_dense_outputs", None)
-        return declared is not None and declared(settings)
-
     @property
-    def walks(self) -> bool:
+    def is_blockwise(self) -> bool:
+        """Whether it works block by block on the shared walk."""
         return hasattr(self.module, "compress_block")
 
     @property
+    def has_search(self) -> bool:
+        """Whether a part of it does not depend on the level and is a result of its own."""
+        return hasattr(self.module, "search")
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether it uses gradients of the loss, at least with some settings."""
+        return self.facts.needs_gradients or hasattr(self.module, "gradients")
+
+    @property
     def summary(self) -> str:
+        """First sentence of its docstring: its row in the docs."""
         return first_sentence(self.module.__doc__)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The modules that, with their imports, compute a checkpoint of this method."""
+        """Modules that, with their imports, compute a checkpoint of this method."""
         return (self.module.__name__, "meltpoint.compression.step")
 
+    def statistics(self, settings: MethodSettings) -> tuple[str, ...]:
+        """Names of the accumulators that it needs with these settings."""
+        return self._named("statistics", settings)
+
+    def gradients(self, settings: MethodSettings) -> tuple[str, ...]:
+        """Names of the gradient accumulators that it needs with these settings."""
+        return self._named("gradients", settings)
+
+    def _named(self, declaration: str, settings: MethodSettings) -> tuple[str, ...]:
+        function = self._function(declaration)
+        return getattr(self.facts, declaration) if function is None else function(settings)
+
+    def needs_dense_outputs(self, settings: MethodSettings) -> bool:
+        """Whether it compares a block with what the whole dense model gives there."""
+        function = self._function("needs_dense_outputs")
+        return function is not None and function(settings)
+
+    def calibrated(self, step: Step) -> bool:
+        """Whether the step looks at text."""
+        settings = self.settings(step)
+        function = self._function("calibrated")
+        if function is None or type(step.level) not in self.levels:
+            return settings.calibrated and function is None
+        return function(step.level, settings)
+
+    def _function(self, name: str) -> Callable | None:
+        value = getattr(self.module, name, None)
+        return value if callable(value) else None
+
     def settings(self, step: Step) -> MethodSettings:
-        """The step's settings: its overrides over the defaults.
+        """Settings of a step: its overrides over the defaults.
 
         Raises MeltpointError for a setting that the method does not have, or a value that it
         does not take.
@@ -146,73 +157,48 @@ class Method:
     def canonical(self, step: Step) -> Step:
         """The step in its one spelling: keys sorted, numbers by %g.
 
-        Left out is what is as by default, and what has no effect beside the other settings.
+        Settings at their default, and settings without effect beside the others, are left out.
         """
         settings, default = self.settings(step), self.settings_class()
-        idle = settings.idle()
+        unused = settings.unused_settings()
         overrides = tuple(
             (key, spell(getattr(settings, key)))
             for key, _ in step.overrides
-            if getattr(settings, key) != getattr(default, key) and key not in idle
+            if getattr(settings, key) != getattr(default, key) and key not in unused
         )
         return Step(self.name, step.level, overrides)
+
+    def search_step(self, step: Step) -> Step:
+        """The method without a level and with those settings of the step that its search reads."""
+        keys = {*self.facts.search_settings, *CalibratedSettings.model_fields}
+        overrides = self.canonical(step).overrides
+        return Step(self.name, None, tuple((k, v) for k, v in overrides if k in keys))
 
     def check_level(self, level: Level | None) -> None:
         """Raises MeltpointError for a level that no method of this kind takes."""
         alike = [method for method in registry().values() if method.kind == self.kind]
-        taken = {form for method in alike for form in method.levels}
-        if level is None and self.levels:
-            raise MeltpointError(f"{self.name} needs a level: {_forms(self.levels)}")
-        if level is not None and not self.levels:
-            raise MeltpointError(f"{self.name} takes no level, so not @{level}")
-        if level is not None and type(level) not in taken:
-            raise MeltpointError(
-                f"{self.name}@{level}: no {self.kind} method takes this level; "
-                f"{self.name} takes {_forms(self.levels)}"
-            )
-        if isinstance(level, Bits) and not any(level.bits in method.bits for method in alike):
-            raise MeltpointError(
-                f"{self.name}@{level}: no {self.kind} method takes {level.bits} bits; {self.name} "
-                f"takes {self.widths}"
-            )
-        if isinstance(level, Scheme) and not any(level.name in m.schemes for m in alike):
-            known = self.schemes or [name for method in alike for name in method.schemes]
-            raise MeltpointError(
-                f"{self.name}@{level}: no {self.kind} method takes this scheme"
-                f"{did_you_mean(level.name, known)}"
-            )
-
-
-def _forms(levels: tuple[type, ...]) -> str:
-    return " or ".join(LEVEL_FORMS[form] for form in levels)
+        _level_checks.check_level(self, level, alike)
 
 
 _registry: dict[str, Method] = {}
 
 
 def registry() -> dict[str, Method]:
-    """All methods by name, found as the files of this folder (leading underscores left out)."""
+    """All methods by name, found as the files of this folder."""
     if not _registry:
         names = (info.name for info in pkgutil.iter_modules(__path__))
-        for name in sorted(n for n in names if n != "settings" and not n.startswith("_")):
-            _registry[name] = _load(name)
+        for name in sorted(n for n in names if n not in NOT_METHODS and not n.startswith("_")):
+            _registry[name] = load(importlib.import_module(f"{__name__}.{name}"))
     return _registry
 
 
-def _load(name: str) -> Method:
-    method = Method(name, importlib.import_module(f"{__name__}.{name}"))
-    for attribute in ("kind", "levels", "env", "Settings"):
-        if not hasattr(method.module, attribute):
-            raise MeltpointError(f"methods/{name}.py: a method declares {attribute!r}")
-    if Bits in method.levels and not method.bits:
-        raise MeltpointError(f"methods/{name}.py: a method that takes bit widths declares 'bits'")
-    if Scheme in method.levels and not method.schemes:
-        raise MeltpointError(f"methods/{name}.py: a method that takes schemes declares 'schemes'")
-    if method.kind not in KINDS:
-        raise MeltpointError(f"methods/{name}.py: kind is one of {', '.join(KINDS)}")
-    if not (method.walks or hasattr(method.module, "compress")):
-        raise MeltpointError(f"methods/{name}.py: write compress_block, or compress")
-    return method
+def load(module: ModuleType) -> Method:
+    """The method of a module, named like its file.
+
+    Raises MeltpointError, naming the file, where it does not keep the contract.
+    """
+    name = module.__name__.rpartition(".")[2]
+    return Method(name, module, contract.check(module, f"methods/{name}.py"))
 
 
 def find(name: str) -> Method:

@@ -31,6 +31,7 @@ from meltpoint.methods.settings import CalibratedSettings
 kind = "unstructured"
 levels = (Sparsity, Pattern)
 env = "torch"
+updates_weights = True
 statistics = ("hessian",)
 
 
@@ -56,8 +57,8 @@ class Settings(CalibratedSettings):
             raise ValueError("prune_iterations must be at most iterations")
         return self
 
-    def idle(self) -> set[str]:
-        return super().idle() | ({"schedule"} if self.group == "row" else set())
+    def unused_settings(self) -> set[str]:
+        return super().unused_settings() | ({"schedule"} if self.group == "row" else set())
 
 
 def compress_block(block, statistics, level, settings) -> None:

@@ -33,6 +33,7 @@ from pydantic import AfterValidator, Field
 from meltpoint.chain import Bits
 from meltpoint.errors import NotApplicable
 from meltpoint.methods import _llmcompressor as llmcompressor
+from meltpoint.methods.contract import Resources
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "quantization"
@@ -40,6 +41,10 @@ levels = (Bits,)
 bits = (2, 3, 4, 8)
 env = "quantization"
 libraries = ("llmcompressor", "compressed-tensors")
+resources = Resources(memory=3.0)
+rescales_norms = True
+needs_regular_shapes = True
+representative_level = "4bit"
 
 
 # Linears too are scaled, for those that read their output with nothing between but a ReLU.

@@ -31,6 +31,8 @@ from meltpoint.methods.settings import CalibratedSettings
 kind = "unstructured"
 levels = (Sparsity,)
 env = "torch"
+sparsity_scope = "block"
+full_range_settings = {"sigmoid": "false"}
 statistics = ("norm",)
 counts = LazyModule("meltpoint.methods._besa_counts")
 learning = LazyModule("meltpoint.methods._besa_learning")
@@ -62,7 +64,8 @@ class Settings(CalibratedSettings):
     exact: bool = Field(True, description="give the block exactly the sparsity that is asked for")
 
 
-def needs_dense_outputs(settings) -> bool:
+def needs_dense_outputs(settings: Settings) -> bool:
+    """Whether a block's outputs are compared to those of the dense model."""
     auto = settings.reference == "auto"
     return (REFERENCE[settings.group] if auto else settings.reference) == "dense"
 

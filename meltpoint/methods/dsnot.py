@@ -64,11 +64,12 @@ class Settings(CalibratedSettings):
         False, description="let the lists' pointers run on, as the published code does"
     )
 
-    def idle(self) -> set[str]:
-        return super().idle() | (set() if self.init == "sparsegpt" else {"percdamp"})
+    def unused_settings(self) -> set[str]:
+        return super().unused_settings() | (set() if self.init == "sparsegpt" else {"percdamp"})
 
 
-def statistics(settings) -> tuple[str, ...]:
+def statistics(settings: Settings) -> tuple[str, ...]:
+    """Names of the moments, and with `init=sparsegpt` of the Hessian."""
     hessian = ("hessian",) if settings.init == "sparsegpt" else ()
     return ("norm", "sum", "variance", *hessian)
 

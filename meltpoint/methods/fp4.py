@@ -18,6 +18,8 @@ kind = "quantization"
 levels = ()
 env = "quantization"
 libraries = ("bitsandbytes", "accelerate")
+needs_regular_shapes = True
+agrees_with_transformers = False
 
 
 class Settings(_bitsandbytes.FourBitSettings):

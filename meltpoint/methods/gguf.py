@@ -44,8 +44,9 @@ schemes = (
     "iq1_m",
 )  # fmt: skip
 env = "llama"
-runtime = "llama"
+evaluation_env = "llama"
 libraries = ("gguf", "llama-cpp-python")
+needs_regular_shapes = True
 
 NEED_IMPORTANCE = ("iq2_m", "iq1_m")
 IGNORE_IMPORTANCE = ("f16", "q8_0")
@@ -65,7 +66,7 @@ class Settings(CalibratedSettings):
         "llama.cpp falls back to; false: a model with such widths is not applicable",
     )
 
-    def idle(self) -> set[str]:
+    def unused_settings(self) -> set[str]:
         calibration = set(CalibratedSettings.model_fields)
         return calibration if self.imatrix == "off" else set()
 

@@ -40,6 +40,7 @@ from pydantic import AfterValidator, Field
 
 from meltpoint.chain import Bits
 from meltpoint.lazy_import import torch
+from meltpoint.methods.contract import Resources
 from meltpoint.methods.settings import CalibratedSettings
 from meltpoint.text import one_of
 
@@ -48,6 +49,12 @@ levels = (Bits,)
 bits = (2, 3, 4, 8)
 env = "quantization"
 libraries = ("gptqmodel", "optimum")
+resources = Resources(memory=3.0)
+updates_weights = True
+needs_regular_shapes = True
+agrees_with_transformers = False
+representative_level = "4bit"
+stores_biases_in = "float16"
 
 GROUP_SIZES = (-1, 16, 32, 64, 128, 256, 512, 1024)
 # Of GPTQModel's: two threads take turns with a model's linears, each of which is one's alone, so that
@@ -95,7 +102,7 @@ class Settings(CalibratedSettings):
         """Whether groups are sorted: without groups, or by `desc_act`, there is nothing to sort."""
         return self.act_group_aware and not self.desc_act and self.group_size != -1
 
-    def idle(self) -> set[str]:
+    def unused_settings(self) -> set[str]:
         return {"act_group_aware"} if self.desc_act or self.group_size == -1 else set()
 
 

@@ -41,6 +41,8 @@ levels = (Bits,)
 bits = (2, 3, 4, 8)
 env = "quantization"
 libraries = ("hqq",)
+agrees_with_transformers = False
+representative_level = "4bit"
 
 # Rows of codes that share a byte; ten of 3 bits share an int32, but are filled up.
 PACKED_ROWS = {2: 4, 3: 1, 4: 2, 8: 1}

@@ -25,9 +25,9 @@ class Settings(AllocatedSettings):
     def calibrated(self) -> bool:
         return self.allocation != "uniform"
 
-    def idle(self) -> set[str]:
+    def unused_settings(self) -> set[str]:
         unused = set() if self.calibrated else set(CalibratedSettings.model_fields)
-        return super().idle() | unused
+        return super().unused_settings() | unused
 
 
 def compress_block(block, statistics, level, settings) -> None:

@@ -63,10 +63,10 @@ class Settings(CalibratedSettings):
         0.01, gt=0, description="damping of the Hessian, as a fraction of its mean diagonal"
     )
 
-    def idle(self) -> set[str]:
+    def unused_settings(self) -> set[str]:
         needs = {"importance": self.reallocate, "lsa_blocks": self.lsa}
         needs["percdamp"] = self.reconstruct
-        return super().idle() | {name for name, used in needs.items() if not used}
+        return super().unused_settings() | {name for name, used in needs.items() if not used}
 
 
 def statistics(settings: Settings) -> tuple[str, ...]:

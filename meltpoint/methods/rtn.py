@@ -28,7 +28,7 @@ from meltpoint.methods.settings import MethodSettings
 
 kind = "quantization"
 levels = (Bits,)
-bits = range(2, 9)
+bits = tuple(range(2, 9))
 env = "torch"
 statistics = ()
 

@@ -15,7 +15,7 @@ class MethodSettings(BaseModel):
         """Whether the method looks at text."""
         return False
 
-    def idle(self) -> set[str]:
+    def unused_settings(self) -> set[str]:
         """The settings that have no effect beside the others: a step is spelled without them."""
         return set()
 
@@ -50,5 +50,5 @@ class AllocatedSettings(CalibratedSettings):
         5, gt=0, description="owl: an outlier is so many times the mean of its block's metric"
     )
 
-    def idle(self) -> set[str]:
+    def unused_settings(self) -> set[str]:
         return set() if self.allocation == "owl" else {"lambda_", "outlier_ratio"}

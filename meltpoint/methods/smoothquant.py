@@ -32,6 +32,7 @@ from pydantic import Field
 
 from meltpoint.chain import Scheme
 from meltpoint.methods import _llmcompressor as llmcompressor
+from meltpoint.methods.contract import Resources
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "quantization"
@@ -39,6 +40,11 @@ levels = (Scheme,)
 schemes = ("w8a8",)
 env = "quantization"
 libraries = ("llmcompressor", "compressed-tensors")
+resources = Resources(memory=3.0)
+rescales_norms = True
+needs_regular_shapes = True
+# OPT hands its feed-forward all windows as one, of which compressed-tensors takes one scale.
+disagrees_on = ("opt",)
 
 INT8 = {"num_bits": 8, "type": "int", "symmetric": True}
 W8A8 = {

@@ -28,6 +28,7 @@ from meltpoint.methods.settings import AllocatedSettings
 kind = "unstructured"
 levels = (Sparsity, Pattern)
 env = "torch"
+updates_weights = True
 statistics = ("hessian",)
 CHUNK = 16
 

@@ -7,12 +7,15 @@ import torch
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from meltpoint.checkpoints import axes
+from meltpoint.checkpoints.description import FILE, Description, hash_weights, versions
 from meltpoint.checkpoints.formats import check_unquantised
 from meltpoint.checkpoints.index import index
-from meltpoint.checkpoints.io import Reader, write_description
+from meltpoint.checkpoints.io import Reader
+from meltpoint.checkpoints.linears import Linear, describe
 from meltpoint.errors import MeltpointError, at
 from meltpoint.files import whole_folder, write_json
-from meltpoint.model import empty_model
+from meltpoint.model import empty_model, shaped
 from meltpoint.progress import track
 
 # Weights as safetensors, and all that a tokenizer or a config may consist of; never code.
@@ -28,17 +31,17 @@ def link(source: Path, target: Path, key: str) -> None:
         raise MeltpointError(f"{key}: {source} has no config.json: it is no Hugging Face folder")
     at(key, check_unquantised, source)
     text = at(key, language_config, source)
-    zeros = None if text else at(key, verify, source)
+    linears = None if text else at(key, verify, source)
     with whole_folder(target) as folder:
         for file in sorted(source.iterdir()):
-            if any(file.match(pattern) for pattern in WANTED) and file.name != "meltpoint.json":
+            if any(file.match(pattern) for pattern in WANTED) and file.name != FILE:
                 (folder / file.name).symlink_to(file.resolve())
         if text:
             (folder / "config.json").unlink()
             write_json(folder / "config.json", text)
-            _describe(folder, at(key, verify, folder), unused=unused(folder))
+            write_description(folder, at(key, verify, folder), unused=unused(folder))
         else:
-            _describe(folder, zeros)
+            write_description(folder, linears)
 
 
 def language_config(folder: Path) -> dict | None:
@@ -105,18 +108,28 @@ def train(recipe, target: Path) -> None:
         reached = run(folder, recipe)
         # Times differ from run to run; the same recipe gives the same bytes.
         reached.pop("seconds", None)
-        _describe(folder, verify(folder), reached=reached)
+        write_description(folder, verify(folder), reached=reached)
 
 
-def _describe(folder: Path, zeros: float, **facts: object) -> None:
-    sparsity = {"requested": None, "achieved": zeros}
-    write_description(
-        folder, status="ok", chain="dense", steps=[], parents=[], sparsity=sparsity, **facts
-    )
+def write_description(folder: Path, linears: dict[str, Linear], **facts: object) -> None:
+    """Writes the description of a base checkpoint; `linears` is what `verify` returned for it."""
+    dtype = _stored_dtype(folder)
+    model = empty_model.build(folder, dtype)
+    shapes = shaped.shapes_of(model, *empty_model.decoder_blocks(model))
+    dense = shapes.parameters
+    Description(
+        hash=hash_weights(folder),
+        versions=versions(),
+        **axes.reached(linears, dense, dense, dtype.itemsize),
+        dense_parameters=dense,
+        shapes=shapes,
+        linears=linears,
+        **facts,
+    ).write(folder)
 
 
-def verify(folder: Path) -> float:
-    """Reads every weight once; returns the share of zeros in the decoder's linears.
+def verify(folder: Path) -> dict[str, Linear]:
+    """Reads every weight once; returns facts about the decoder's linears, by name.
 
     Raises MeltpointError where a weight is missing, misshapen, unreadable or not finite.
     """
@@ -129,15 +142,14 @@ def verify(folder: Path) -> float:
     others = [n for n in everything if not n.startswith(f"{name}.")]
     empty_model.fill(model, reader.read(others))
     empty_model.empty(model, others)
-    zeros = size = 0
+    found: dict[str, Linear] = {}
     for i, block in enumerate(track(blocks, "checking the weights")):
         names = empty_model.parameters_of(model, block, f"{name}.{i}")
         empty_model.fill(model, reader.read(names))
-        for linear in empty_model.linears(block).values():
-            zeros += int((linear.weight == 0).sum())
-            size += linear.weight.numel()
+        for linear, module in empty_model.linears(block).items():
+            found[f"{name}.{i}.{linear}"] = describe(module.weight, None, None)
         empty_model.empty(model, names)
-    return zeros / size
+    return found
 
 
 def _read_config(folder: Path) -> dict:

@@ -6,8 +6,9 @@ makes the next block's inputs. One block's weights and one buffer of hidden stat
 [windows, tokens, hidden] are all that is held.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from torch.func import functional_call
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
-from meltpoint.model import empty_model
+from meltpoint.model import empty_model, shaped
 from meltpoint.model.activation_statistics import Collector, Statistics
 
 AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
@@ -27,9 +28,13 @@ class Block:
     """A decoder block with its weights loaded, as a method sees it.
 
     `hidden` are its inputs [windows, tokens, hidden]; `dense_outputs`, of the same shape, what the
-    whole dense model gives there, for a method that needs it. ``forward(batch, weights)`` runs the
-    block on a slice of the windows, with `weights` in the place of those of the linears that it
+    whole dense model gives there, for a method that needs it. ``forward(batch, weights, inputs)`` runs
+    the block on a slice of the windows, with `weights` in the place of those of the linears that it
     names; gradients reach them.
+
+    A method may change `module` in place, its shapes too (`meltpoint.model.surgery`): what it holds
+    afterwards is written. `memory` is the walk's: what a method puts there it finds again at the next
+    block and in its `finish`.
     """
 
     index: int
@@ -40,10 +45,30 @@ class Block:
     forward: Callable[..., torch.Tensor] | None = None
     batches: Callable[[], Iterator[slice]] | None = None
     dense_outputs: torch.Tensor | None = None
+    hidden_replaced: Callable[[torch.Tensor], None] | None = None
+    memory: dict = field(default_factory=dict)
+    dropped: bool = False
+
+    def drop(self) -> None:
+        """Leaves the block out of the new checkpoint: its inputs are the next block's."""
+        self.dropped = True
+
+    def replace_hidden(self, hidden: torch.Tensor) -> None:
+        """Gives the block other inputs [windows, tokens, any width], say rotated ones."""
+        self.hidden = hidden
+        self.hidden_replaced(hidden)
 
     def same_input(self, statistics: dict[str, Statistics]) -> list[list[str]]:
         """The linears' names, grouped by the statistics that they share."""
         return group_by_identity({name: statistics[name] for name in self.linears})
+
+
+class _LastBlock(Exception):
+    """Ends a run of the model that only records how its blocks are called."""
+
+
+def _stop(*_) -> None:
+    raise _LastBlock
 
 
 class Walk:
@@ -58,6 +83,8 @@ class Walk:
         # While the weights are still tied: once they have been filled in they are not.
         everything = empty_model.parameters_of(self.model, self.model, "")
         self._others = [name for name in everything if not name.startswith(f"{self.name}.")]
+        self.others = {name: tuple(t.shape) for name, t in self.outer_parameters().items()}
+        self.outer_norms = shaped.outer_norms(self.model, self.name)
         self.hidden: torch.Tensor | None = None
         self.dense: torch.Tensor | None = None
         self.calls: list[dict[int, tuple[tuple, dict]]] = [{} for _ in self.blocks]
@@ -69,6 +96,15 @@ class Walk:
     def other_names(self) -> list[str]:
         """The parameters outside the blocks: embeddings, final norm, head."""
         return self._others
+
+    def outer_parameters(self) -> dict[str, torch.Tensor]:
+        """The parameters outside the blocks as they are, tied ones under their first name."""
+        names = self.model.named_parameters()
+        return {name: p.data for name, p in names if not name.startswith(f"{self.name}.")}
+
+    def replace_hidden(self, hidden: torch.Tensor) -> None:
+        """Puts other hidden states in the place of the next block's inputs."""
+        self.hidden = hidden
 
     def batches(self) -> Iterator[slice]:
         """The windows in batches of as many as `compute.batch` says."""
@@ -91,17 +127,26 @@ class Walk:
         empty_model.fill(self.model, self.reader.read(names))
         with empty_model.recorders(self.model, self.blocks) as recorders:
             for batch in batches:
-                first = self._record(recorders[0], body, batch)
+                first = self._record(recorders, body, batch)
                 for calls, recorder in zip(self.calls, recorders, strict=True):
                     calls.setdefault(batch.stop - batch.start, recorder.arguments)
                 yield batch, first
         empty_model.empty(self.model, names)
 
-    def _record(self, recorder, body: nn.Module, batch: slice) -> torch.Tensor:
+    def _record(self, recorders: list, body: nn.Module, batch: slice) -> torch.Tensor:
+        """The first block's inputs; the model stops behind the last block.
+
+        What follows could not run: the final norm may have another width than these inputs.
+        """
         entered = []
-        handle = recorder.register_forward_pre_hook(lambda _, args: entered.append(args[0]))
-        body(self.windows[batch].to(self.compute.torch_device), use_cache=False)
-        handle.remove()
+        handles = [
+            recorders[0].register_forward_pre_hook(lambda _, args: entered.append(args[0])),
+            recorders[-1].register_forward_hook(_stop),
+        ]
+        with contextlib.suppress(_LastBlock):
+            body(self.windows[batch].to(self.compute.torch_device), use_cache=False)
+        for handle in handles:
+            handle.remove()
         return entered[0]
 
     def _arguments(self, index: int, size: int) -> tuple[tuple, dict]:
@@ -164,9 +209,16 @@ class Walk:
         return group_by_identity(collector.statistics)
 
     def advance(self, index: int) -> None:
-        """Replaces the hidden states by the block's outputs."""
+        """Replaces the hidden states by the block's outputs, in place where the width stays."""
+        outputs = None
         for batch in self.batches():
-            self.hidden[batch] = self.forward(index, batch)
+            hidden = self.forward(index, batch)
+            if outputs is None:
+                same = hidden.shape[-1] == self.hidden.shape[-1]
+                shape = (*self.hidden.shape[:-1], hidden.shape[-1])
+                outputs = self.hidden if same else hidden.new_empty(shape)
+            outputs[batch] = hidden
+        self.hidden = outputs
 
     def advance_dense(self, index: int) -> None:
         """Takes the dense model's hidden states, kept beside the others, through a dense block."""

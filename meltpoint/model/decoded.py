@@ -9,11 +9,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from meltpoint.checkpoints.description import FILE, Description
 from meltpoint.checkpoints.formats import format_of
-from meltpoint.checkpoints.index import DESCRIPTION
-from meltpoint.checkpoints.index import describe as describe_checkpoint
 from meltpoint.checkpoints.io import Reader, Writer, copy_companions
-from meltpoint.checkpoints.linears import Before, describe
+from meltpoint.checkpoints.linears import Linear, LinearBefore, describe
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.model import empty_model
@@ -40,33 +39,34 @@ def plain(source: Path, place: Path, compute: Compute) -> Iterator[Path]:
 def write_plain(source: Path, target: Path, compute: Compute) -> None:
     """Writes a checkpoint's decoded weights as a plain one, block by block."""
     parts = Parts(source, compute)
-    writer = Writer(target, len(parts.blocks) + 1)
+    writer = Writer(target)
     for names in (parts.others, *parts.blocks):
         writer.write(parts.reader.read(names))
     writer.finish()
     copy_companions(source, target, compute.dtype)
-    shutil.copyfile(source / DESCRIPTION, target / DESCRIPTION)
+    shutil.copyfile(source / FILE, target / FILE)
 
 
-def compare(source: Path, target: Path, compute: Compute) -> dict[str, dict]:
-    """What has become of each of the decoder's linears (`meltpoint.checkpoints.linears.describe`).
+def compare(source: Path, target: Path, compute: Compute) -> dict[str, Linear]:
+    """Facts about each of the decoder's linears after a library's step, by name.
 
     Raises MeltpointError for one that is not quantised.
     """
     before, after = Parts(source, compute), Parts(target, compute)
-    earlier = describe_checkpoint(source).get("layers") or {}
+    earlier = Description.read(source).linears
     return {
-        name: _compare(name, before.reader, after.reader, earlier.get(name, {}))
+        name: _compare(name, before.reader, after.reader, earlier.get(name))
         for name in before.linears
     }
 
 
-def _compare(name: str, before: Reader, after: Reader, earlier: dict) -> dict:
+def _compare(name: str, before: Reader, after: Reader, earlier: Linear | None) -> Linear:
     key = f"{name}.weight"
     packed = after.packed(key)
     if packed is None:
         raise MeltpointError(f"{after.folder}: {name} was left unquantised by the library")
-    return describe(packed[0], Before(before.read([key])[key], earlier), packed[1])
+    state = LinearBefore(before.read([key])[key], earlier)
+    return describe(packed[0], state, packed[1])
 
 
 class Parts:

@@ -7,10 +7,13 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from meltpoint.checkpoints.description import Description
 from meltpoint.errors import MeltpointError
+from meltpoint.model import shaped
+from meltpoint.model.block_parts import linears
 
 transformers_logging.set_verbosity_error()
 
@@ -23,19 +26,30 @@ RETURNS_TUPLE = {"bloom"}
 def build(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     """The model of a checkpoint with parameters on the meta device and its buffers real.
 
-    Raises MeltpointError where the config cannot be read or names an architecture that needs
-    remote code.
+    It has the shapes that the checkpoint's description gives it, where they are not those of its
+    config. Raises MeltpointError where the config cannot be read or names an architecture that needs
+    remote code, and for a description of an older version.
     """
+    description = Description.of(folder)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        attention = {"attn_implementation": "eager"} if config.model_type in EAGER else {}
-        with init_empty_weights(include_buffers=False):
-            model = AutoModelForCausalLM.from_config(
-                config, dtype=dtype, trust_remote_code=False, **attention
-            )
+        model = from_config(config, dtype)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MeltpointError(f"{folder}: no causal language model can be built: {reason}") from None
+    if description and description.shapes and description.shapes.irregular:
+        shaped.apply(model, decoder_blocks(model)[1], description.shapes)
+        model.tie_weights()
+    return model.requires_grad_(False)
+
+
+def from_config(config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+    """The model of a config with parameters on the meta device and its buffers real."""
+    attention = {"attn_implementation": "eager"} if config.model_type in EAGER else {}
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=dtype, trust_remote_code=False, **attention
+        )
     # Under init_empty_weights every assignment makes a new parameter, which unties the embeddings.
     model.tie_weights()
     return model.eval().requires_grad_(False)
@@ -53,7 +67,7 @@ def decoder_blocks(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
         if isinstance(module, nn.ModuleList)
         and len(module) == depth
         and len({type(block) for block in module}) == 1
-        and any(linears(module[0]))
+        and any(linears(block) for block in module)
     ]
     if len(found) != 1:
         raise MeltpointError(
@@ -61,11 +75,6 @@ def decoder_blocks(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
             "layers were found, one was expected: this architecture is not supported"
         )
     return found[0]
-
-
-def linears(block: nn.Module) -> dict[str, nn.Linear]:
-    """A block's linear layers by name, in the order in which they are defined."""
-    return {name: m for name, m in block.named_modules() if isinstance(m, nn.Linear)}
 
 
 def parameters_of(model: nn.Module, module: nn.Module, prefix: str) -> list[str]:

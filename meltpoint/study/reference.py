@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 
 from meltpoint import methods
-from meltpoint.chain import Bits, Pattern, Scheme, Sparsity
+from meltpoint.chain import Bits
 from meltpoint.study.config import StudyConfig
 
 ROOT = Path(__file__).parents[2]
-LEVELS = {Sparsity: "sparsity", Pattern: "N:M", Bits: "bits", Scheme: "schemes"}
 HEADER = (
     "<!-- Written by `python -m meltpoint.study.reference`: edit "
     "meltpoint/study/config.py instead. -->"
@@ -115,8 +114,9 @@ def methods_table(page: str) -> str:
 
 
 def _levels(method: methods.Method) -> str:
-    words = {**LEVELS, Bits: f"{method.widths} bits" if method.bits else ""}
-    return ", ".join(words[level] for level in method.levels) or "none"
+    widths = f"{method.widths} bits" if method.bits else ""
+    words = (widths if level is Bits else level.word for level in method.levels)
+    return ", ".join(words) or "none"
 
 
 def _gist(method: methods.Method) -> str:

@@ -16,6 +16,7 @@ from meltpoint.chain import (
     spell,
     spell_chain,
 )
+from meltpoint.data.text_files import format_of
 from meltpoint.errors import MeltpointError, at
 from meltpoint.evaluations import engines
 from meltpoint.study import output_checks
@@ -208,6 +209,9 @@ class Study:
             if place.is_dir() != folder:
                 found = "a file, a folder is needed" if folder else "a folder, a file is needed"
                 raise MeltpointError(f"{key}: {path} is {found}")
+        for name, corpus in self.config.corpora.items():
+            if isinstance(corpus, LocalCorpus):
+                at(f"corpora.{name}.path", format_of, corpus.path, corpus.format)
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         for name, model in self.config.models.items():
@@ -225,7 +229,7 @@ class Study:
     def evaluation_env(self, chain: str) -> str:
         """Environment in which a chain's checkpoint is evaluated, by the method of its last step."""
         last = self.steps(chain)[-1:]
-        return methods.find(last[0].method).runtime if last else "torch"
+        return methods.find(last[0].method).evaluation_env if last else "torch"
 
     def _check_stream(self) -> None:
         """Raises MeltpointError where a chain is to be streamed that its engine runs as a whole."""

@@ -61,10 +61,17 @@ class HubCorpus(Section):
 
 
 class LocalCorpus(Section):
-    """A text file (one document, or one a line), .jsonl or .json."""
+    """A file of texts: plain text, JSON or JSON lines, a CSV or TSV table, or parquet; also compressed."""
 
     path: Path = Field(description="the file, relative to the study's file")
-    field: str = Field("text", description="the key that holds the text, in .jsonl and .json")
+    format: Literal["text", "json", "csv", "tsv", "parquet"] | None = Field(
+        None,
+        description="how the file is read; unset: by its suffix. `json` is a list, an object of "
+        "records, or JSON lines",
+    )
+    field: str = Field(
+        "text", description="the key or column that holds the text; plain text has none"
+    )
     lines: Literal["keep", "strip"] | None = Field(
         None,
         description="in a text file: unset, it is one document; `strip`, each line is one, without "

@@ -2,11 +2,12 @@
 
 import pandas as pd
 
-from meltpoint.analysis.levels import level_key
+from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.analysis.rows import LABELS, average_over, row_names
 from meltpoint.tables import by_evaluation, by_level
 from meltpoint.tables.entries import Notes
-from meltpoint.tables.markup import Table, to_latex, to_markdown
+from meltpoint.tables.grid import rows_of
+from meltpoint.tables.markup import Table, to_csv, to_latex, to_markdown
 
 __all__ = ["Table", "build", "to_csv", "to_latex", "to_markdown"]
 
@@ -32,8 +33,23 @@ def build(frame: pd.DataFrame, spec, published: pd.DataFrame | None = None) -> T
         cells = average_over(cells, spec.over)
     cells = arrange(row_names(cells, spec.labels), spec.order)
     notes = Notes()
-    labels, heads, rows = LAYOUTS[spec.columns](cells, spec, notes, published)
-    return Table(spec.caption, labels, heads, rows, notes.by_letter, remarks(rows, spec), cells)
+    laid_out, grid = LAYOUTS[spec.columns](with_labels(cells), spec, published)
+    rows = rows_of(laid_out, grid, spec, notes)
+    labels, heads = list(grid.labels), list(grid.heads.values())
+    said = remarks(rows, spec)
+    return Table(spec.caption, labels, heads, rows, notes.by_letter, said, csv_cells(cells))
+
+
+def with_labels(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells with the printed labels of their rows; dense has no settings and no level."""
+    dense = cells["chain"] == "dense"
+    settings = cells["row_settings"].where(cells["row_settings"] != "", "default")
+    return cells.assign(
+        label_model=cells["model"],
+        label_method=cells["row"],
+        label_settings=settings.mask(dense, ""),
+        label_level=cells["level"].map(level_label).mask(dense, ""),
+    )
 
 
 def remarks(rows, spec) -> list[str]:
@@ -59,10 +75,9 @@ def arrange(cells: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     return cells.loc[keys.sort_values(list(keys)).index]
 
 
-def to_csv(table: Table) -> str:
-    """One row per cell, in the table's order, at full precision; a NaN that was measured is nan."""
-    extra = [column for column in ("count",) if column in table.cells]
-    cells = table.cells[[*CSV_COLUMNS, *extra]].copy()
+def csv_cells(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells as a CSV file holds them: at full precision; a NaN that was measured is "nan"."""
+    extra = [column for column in ("count",) if column in cells]
     undefined = (cells["status"] == "ok") & cells["value"].isna()
-    cells["value"] = cells["value"].astype(object).where(~undefined, "nan")
-    return cells.to_csv(index=False, lineterminator="\n")
+    value = cells["value"].astype(object).where(~undefined, "nan")
+    return cells.assign(value=value)[[*CSV_COLUMNS, *extra]]

@@ -2,104 +2,71 @@
 
 import pandas as pd
 
-from meltpoint.analysis.levels import level_label
 from meltpoint.analysis.published_match import beside
 from meltpoint.analysis.quantities import Quantity, perplexities, quantity
-from meltpoint.analysis.rows import LABELS, SHOWN
-from meltpoint.tables.entries import Notes, against, comparable, entry, mark
-from meltpoint.tables.markup import Entry
+from meltpoint.analysis.rows import LABELS
+from meltpoint.tables.entries import against
+from meltpoint.tables.grid import Grid, varying_labels, without_competition
 
 NUMBERS = ("value", "stderr", "difference", "difference_stderr")
-ADDED = ["published", "difference"]
+# The columns that published values add: their keys are no names of evaluations.
+ADDED = {("published",): "published", ("difference",): "difference"}
 
 
-def lay_out(cells: pd.DataFrame, spec, notes: Notes, published: pd.DataFrame | None):
-    """The names of the label columns, the heads of the others, and the rows: dense, then as swept.
+def lay_out(cells: pd.DataFrame, spec, published: pd.DataFrame | None) -> tuple[pd.DataFrame, Grid]:
+    """Cells with the head that each stands under, and their grid: dense, then rows as swept.
 
-    Each column has its own unit, digits and direction of what is best; it is marked per model, dense
-    left out. What is `published` of `spec.beside` stands right of the perplexity, with the difference.
+    Each column has its own unit, digits and direction of what is best; marks are given per model,
+    dense left out. Right of the perplexity comes what is `published` of it, with the difference.
     """
     quantities = {name: quantity(cells[cells["evaluation"] == name]) for name in spec.evaluations}
-    shown = scaled(cells, quantities)
+    cells = in_units(cells, quantities)
     if spec.show == "difference":
-        shown = shown[shown["chain"] != "dense"]
-    compressed = shown[shown["chain"] != "dense"]
-    labels = [x for x in LABELS if x == "method" or len(compressed[SHOWN.get(x, x)].unique()) > 1]
+        cells = cells[cells["chain"] != "dense"]
+    dense = cells["chain"] == "dense"
+    labels = varying_labels(cells[~dense]) | {"level": "label_level"}
+    cells = without_competition(cells, dense).assign(head=cells["evaluation"])
     compares = perplexities(cells)
     heads = heads_of(quantities, compares)
-    compared = compares[0] if published is not None and compares else None
-    if compared:
-        shown = with_published(shown, compared, spec, published)
-        place = spec.evaluations.index(compared) + 1
-        heads[place:place] = ADDED
-    rows = []
-    for _, block in shown.groupby("model", sort=False):
-        rows += block_rows(block, [*labels, "level"], spec, notes, compared)
-    return [*labels, "level"], heads, rows
+    if published is not None and compares:
+        cells = pd.concat([cells, published_cells(cells, compares[0], spec, published)])
+        place = spec.evaluations.index(compares[0]) + 1
+        left, right = list(heads.items())[:place], list(heads.items())[place:]
+        heads = dict([*left, *ADDED.items(), *right])
+    return cells, Grid(labels, heads, [*LABELS, "level"], ["model"], small_once=True)
 
 
-def scaled(cells: pd.DataFrame, quantities: dict[str, Quantity]) -> pd.DataFrame:
+def in_units(cells: pd.DataFrame, quantities: dict[str, Quantity]) -> pd.DataFrame:
     """The cells in the units that are printed."""
     factors = cells["evaluation"].map({name: q.factor for name, q in quantities.items()})
     return cells.assign(**{column: cells[column] / factors for column in NUMBERS})
 
 
-def heads_of(quantities: dict[str, Quantity], compares: list[str]) -> list[str]:
-    """What is measured; which evaluation it is where that is not plain: of a perplexity never."""
-    printed = list(map(str, quantities.values()))
-    return [
-        f"{what}, {name}" if name in compares or printed.count(what) > 1 else what
-        for name, what in zip(quantities, printed, strict=True)
-    ]
+def heads_of(quantities: dict[str, Quantity], compares: list[str]) -> dict[str, str]:
+    """Heads by evaluation: the quantity, and the evaluation's name where two share a quantity.
 
-
-def with_published(cells: pd.DataFrame, name: str, spec, published: pd.DataFrame):
-    """The cells, those of an evaluation with what is published as `theirs`, None for nothing."""
-    theirs = pd.Series(None, index=cells.index, dtype=object)
-    own = cells[cells["evaluation"] == name]
-    for _, method in own.groupby(LABELS, sort=False):
-        found = beside(method, spec, published)
-        theirs[method.index] = [found.get(level) for level in method["level"]]
-    return cells.assign(theirs=theirs)
-
-
-def block_rows(block: pd.DataFrame, labels: list[str], spec, notes: Notes, compared: str | None):
-    """The rows of one model, marked."""
-    rows, values = [], []
-    for _, cells in block.groupby([*LABELS, "level"], sort=False):
-        entries, comparables = row_of(cells, spec, notes, compared)
-        rows.append((names_of(cells.iloc[0], labels), entries))
-        values.append(comparables)
-    if spec.mark:
-        mark(rows, values)
-    return rows
-
-
-def names_of(first: pd.Series, labels: list[str]) -> list[str]:
-    """A row's labels; dense has no settings and no level."""
-    dense = first["chain"] == "dense"
-    words = {"level": "" if dense else level_label(first["level"])}
-    words["settings"] = "" if dense else first["row_settings"] or "default"
-    return [words.get(x, first[SHOWN.get(x, x)]) for x in labels]
-
-
-def row_of(cells: pd.DataFrame, spec, notes: Notes, compared: str | None):
-    """The printed cells of a row, and what competes of each; its achieved sparsity is said once.
-
-    Right of the evaluation that is `compared` stands what is published of it.
+    A perplexity is always named: it depends on the text and the window.
     """
-    by_name = {cell["evaluation"]: cell for cell in cells.to_dict("records")}
-    entries, values = [], []
-    for name in spec.evaluations:
-        cell = by_name.get(name)
-        competes = cell is not None and cell["chain"] != "dense"
-        entries.append(entry(cell, spec, notes))
-        values.append(comparable(cell, spec) if competes else None)
-        if name == compared:
-            theirs = cell["theirs"] if cell is not None else None
-            added = against(cell, theirs, spec.places(name))
-            entries += [Entry("")] * len(ADDED) if theirs is None else added
-            values += [None] * len(ADDED)
-    for repeated in [printed for printed in entries if printed.small][1:]:
-        repeated.small = ""
-    return entries, values
+    printed = list(map(str, quantities.values()))
+    return {
+        name: f"{words}, {name}" if name in compares or printed.count(words) > 1 else words
+        for name, words in zip(quantities, printed, strict=True)
+    }
+
+
+def published_cells(
+    cells: pd.DataFrame, evaluation: str, spec, published: pd.DataFrame
+) -> pd.DataFrame:
+    """For each row the published value of an evaluation and the difference, blank without one."""
+    added = []
+    for names, row in cells.groupby(LABELS, sort=False):
+        own = row[row["evaluation"] == evaluation]
+        values = beside(own, spec, published) if len(own) else {}
+        by_level = {cell["level"]: cell for cell in own.to_dict("records")}
+        for level in row["level"].unique():
+            texts = ("", "")
+            if level in by_level and level in values:
+                texts = against(by_level[level], values[level], spec.places(evaluation))
+            place = dict(zip(LABELS, names, strict=True)) | {"level": level}
+            added += [place | {"head": h, "text": t} for h, t in zip(ADDED, texts, strict=True)]
+    return pd.DataFrame(added)

@@ -4,64 +4,51 @@ import pandas as pd
 
 from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.analysis.published_match import beside
-from meltpoint.analysis.rows import LABELS, SHOWN
-from meltpoint.tables.entries import Notes, against, comparable, entry, mark
-from meltpoint.tables.markup import Entry
+from meltpoint.analysis.rows import LABELS
+from meltpoint.tables.entries import against
+from meltpoint.tables.grid import Grid, varying_labels
+
+DENSE = "dense"
 
 
-def lay_out(cells: pd.DataFrame, spec, notes: Notes, published: pd.DataFrame | None):
-    """The names of the label columns, the heads of the others, and the rows, marked per model.
+def lay_out(cells: pd.DataFrame, spec, published: pd.DataFrame | None) -> tuple[pd.DataFrame, Grid]:
+    """Cells with the head that each stands under, and their grid; marks are given per model.
 
-    Of the `published` cells those that `spec.beside` names stand under the rows that it names, with
-    the difference.
+    Below a row that `spec.beside` names come two more: what was published of it, and the difference.
     """
-    pruned = cells[cells["chain"] != "dense"]
-    levels = sorted(pruned["level"].unique(), key=level_key)
-    labels = [x for x in LABELS if x == "method" or len(pruned[SHOWN.get(x, x)].unique()) > 1]
-    rows = []
-    for _, block in cells.groupby("model", sort=False):
-        rows += block_rows(block, levels, labels, spec, notes, published)
-    heads = [*(["dense"] if shows_dense(cells, spec) else []), *map(level_label, levels)]
-    return labels, heads, rows
+    compressed = cells[cells["chain"] != "dense"]
+    levels = sorted(compressed["level"].unique(), key=level_key)
+    dense = cells[cells["chain"] == "dense"] if spec.show == "value" else cells[:0]
+    lines = []
+    for _, line in compressed.groupby(LABELS, sort=False):
+        lines += [line.assign(head=line["level"], line=0), dense_cell(dense, line)]
+        values = {} if published is None else beside(line, spec, published)
+        if values:
+            lines.append(lines_below(line, levels, values, spec))
+    heads = {DENSE: DENSE} if len(dense) else {}
+    heads |= {level: level_label(level) for level in levels}
+    grid = Grid(varying_labels(compressed), heads, [*LABELS, "line"], ["model"])
+    return pd.concat(lines) if lines else compressed.assign(head="", line=0), grid
 
 
-def shows_dense(cells: pd.DataFrame, spec) -> bool:
-    return spec.show == "value" and bool((cells["chain"] == "dense").any())
+def dense_cell(dense: pd.DataFrame, line: pd.DataFrame) -> pd.DataFrame:
+    """The dense cell of a row's model as the first cell of the row, where it does not compete."""
+    first = line.iloc[0]
+    names = {column: first[column] for column in LABELS}
+    own = dense[dense["model"] == first["model"]]
+    return own.assign(**names, head=DENSE, line=0, better="")
 
 
-def block_rows(
-    block: pd.DataFrame, levels: list[str], labels: list[str], spec, notes: Notes, published
-):
-    """The rows of one model, marked, each with what is published of it."""
-    dense = block[block["chain"] == "dense"]
-    rows, values, below = [], [], []
-    for _, cells in block[block["chain"] != "dense"].groupby(LABELS, sort=False):
-        by_level = {cell["level"]: cell for cell in cells.to_dict("records")}
-        entries = [entry(by_level.get(level), spec, notes) for level in levels]
-        values.append([comparable(by_level.get(level), spec) for level in levels])
-        first = cells.iloc[0]
-        rows.append(([first[SHOWN.get(x, x)] or "default" for x in labels], entries))
-        theirs = beside(cells, spec, published) if published is not None else {}
-        below.append(lines_below(by_level, levels, theirs, labels, spec) if theirs else [])
-    if spec.mark:
-        mark(rows, values)
-    head = [entry(dense.iloc[0].to_dict(), spec, notes)] if shows_dense(block, spec) else []
-    blank = [Entry("")] * len(head)
-    return [
-        line
-        for (names, entries), under in zip(rows, below, strict=True)
-        for line in ((names, [*head, *entries]), *((n, [*blank, *e]) for n, e in under))
-    ]
-
-
-def lines_below(by_level: dict, levels: list[str], theirs: dict, labels: list[str], spec):
-    """Two lines under a row: what is published of it, by level, and ours above it."""
-    digits = spec.places(spec.value)
-    found = [against(by_level.get(x), theirs.get(x), digits) for x in levels]
-    printed, above = map(list, zip(*found, strict=True))
-    place = labels.index("method")
-    first = next(iter(by_level.values()))
-    names = [["" for _ in labels] for _ in range(2)]
+def lines_below(line: pd.DataFrame, levels: list[str], values: dict, spec) -> pd.DataFrame:
+    """Cells of the two rows below a row: what was published of it, by level, and ours above that."""
+    first, digits = line.iloc[0], spec.places(spec.value)
+    by_level = {cell["level"]: cell for cell in line.to_dict("records")}
     method = spec.beside.get(first["row"]) or spec.beside[first["model"]]
-    names[0][place], names[1][place] = f"{method}, published", "difference"
-    return [(names[0], printed), (names[1], above)]
+    names = {column: first[column] for column in LABELS} | {"label_model": "", "label_settings": ""}
+    cells = [{"head": DENSE, "text": "", "line": number} for number in (1, 2)]
+    for level in levels:
+        texts = against(by_level.get(level), values.get(level), digits)
+        cells += [{"head": level, "text": t, "line": n} for n, t in enumerate(texts, 1)]
+    labels = {1: f"{method}, published", 2: "difference"}
+    frame = pd.DataFrame([names | cell for cell in cells])
+    return frame.assign(label_method=frame["line"].map(labels))

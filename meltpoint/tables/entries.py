@@ -36,31 +36,43 @@ def name_of(index: int) -> str:
 def entry(cell: dict | None, spec, notes: Notes) -> Entry:
     """A cell as printed: "-" where there is none, N/A with its reason as a note.
 
-    A frame may say more of a cell: its own `digits`, and a `note`.
+    A frame may say more of a cell: a `note`, a `mark`, its own `digits`, whether its sign is printed
+    (`signed`), or the whole `text`.
     """
-    if cell is None or unknown(cell, spec):
+    if cell is None:
+        return Entry("-")
+    if isinstance(cell.get("text"), str):
+        return annotated(Entry(cell["text"]), cell, notes)
+    if unknown(cell, spec):
         return Entry("-")
     if cell["status"] != "ok":
         return Entry("N/A", notes=[notes.letter(cell["reason"] or "not applicable")])
-    sign = "+" if spec.show == "difference" else ""
+    sign = "+" if spec.show == "difference" or cell.get("signed") is True else ""
     error = cell["stderr" if spec.show == "value" else "difference_stderr"]
     digits = places(cell, spec)
     printed = f"{error:.{digits}f}" if spec.error and abs(error) < float("inf") else ""
     known = spec.achieved and cell["source"] == "measured" and cell["requested"] > 0
     small = f"{cell['achieved']:.3f}" if known else ""
-    letters = [notes.letter(cell["note"])] if cell.get("note") else []
-    return Entry(f"{cell[spec.show]:{sign}.{digits}f}", printed, notes=letters, small=small)
+    text = f"{cell[spec.show]:{sign}.{digits}f}"
+    return annotated(Entry(text, printed, small=small), cell, notes)
 
 
-def against(cell: dict | None, theirs: float | None, digits: int) -> list[Entry]:
-    """What is published of a cell, and ours above it: "-" where there is none, or no number."""
-    if theirs is None:
-        return [Entry("-"), Entry("-")]
-    above = cell["value"] - theirs if cell is not None and cell["status"] == "ok" else np.nan
-    return [
-        Entry(f"{theirs:.{digits}f}"),
-        Entry(f"{above:+.{digits}f}" if np.isfinite(above) else "-"),
-    ]
+def annotated(printed: Entry, cell: dict, notes: Notes) -> Entry:
+    """The entry with the mark and the letter of the note that its cell has, if any."""
+    note, mark = (cell.get(column) for column in ("note", "mark"))
+    printed.mark = mark if isinstance(mark, str) else ""
+    printed.notes = [notes.letter(note)] if isinstance(note, str) and note else []
+    return printed
+
+
+def against(cell: dict | None, published: float | None, digits: int) -> tuple[str, str]:
+    """A published value and how far the cell is above it, as texts; "-" without a number."""
+    if published is None:
+        return "-", "-"
+    above = np.nan
+    if cell is not None and cell["status"] == "ok":
+        above = cell["value"] - published
+    return f"{published:.{digits}f}", f"{above:+.{digits}f}" if np.isfinite(above) else "-"
 
 
 def unknown(cell: dict, spec) -> bool:
@@ -70,16 +82,22 @@ def unknown(cell: dict, spec) -> bool:
 
 
 def places(cell: dict, spec) -> int:
-    """Digits after the point."""
-    return cell.get("digits", spec.places(cell["evaluation"]))
+    """Digits after the point: the cell's own, or those of its evaluation."""
+    own = cell.get("digits")
+    return spec.places(cell["evaluation"]) if own is None or np.isnan(own) else int(own)
 
 
 def comparable(cell: dict | None, spec) -> float | None:
-    """The value as printed, lower for better; None where it does not compete."""
-    if cell is None or cell["status"] != "ok" or not abs(cell[spec.show]) < float("inf"):
+    """The value as printed, lower for better; None where it does not compete.
+
+    A frame may say of a cell which direction is `better`; "" takes it out of the contest.
+    """
+    if cell is None or isinstance(cell.get("text"), str) or cell.get("better") == "":
         return None
-    sign = -1 if cell["metric"] in HIGHER_IS_BETTER else 1
-    return sign * round(cell[spec.show], places(cell, spec))
+    if cell["status"] != "ok" or not abs(cell[spec.show]) < float("inf"):
+        return None
+    higher = cell.get("better") == "higher" or cell["metric"] in HIGHER_IS_BETTER
+    return (-1 if higher else 1) * round(cell[spec.show], places(cell, spec))
 
 
 def mark(rows, values: list[list[float | None]]) -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 
@@ -31,6 +33,16 @@ class Table:
     notes: dict[str, str]
     remarks: list[str]
     cells: pd.DataFrame
+
+
+def to_csv(table: Table) -> str:
+    """The table's cells, one a row, at full precision; booleans in lower case, nothing for missing."""
+    return table.cells.map(in_lower_case).to_csv(index=False, lineterminator="\n")
+
+
+def in_lower_case(value: object) -> object:
+    """true and false as the published tables spell them; any other value as it is."""
+    return str(bool(value)).lower() if isinstance(value, bool | np.bool_) else value
 
 
 def to_markdown(table: Table) -> str:
@@ -144,3 +156,10 @@ def render(printed: Entry, markup: Markup) -> str:
     if printed.small:
         text = markup.small.format(text, printed.small)
     return markup.note.format(text, ",".join(printed.notes)) if printed.notes else text
+
+
+def save(table: Table, stem: Path) -> None:
+    """Writes {stem}.csv, {stem}.md and {stem}.tex."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, write in ((".csv", to_csv), (".md", to_markdown), (".tex", to_latex)):
+        Path(f"{stem}{suffix}").write_text(write(table), encoding="utf-8")

@@ -14,6 +14,7 @@ from pathlib import Path
 from meltpoint import methods
 from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
 from meltpoint.data import published
+from meltpoint.data.text_files import suffix_of
 from meltpoint.evaluations import engines
 from meltpoint.hashing import (
     HashCache,
@@ -106,7 +107,7 @@ class Recipes:
         declared = self.config.corpora[corpus]
         facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
         if (file := self.corpus_file(corpus)) is not None:
-            facts |= {"suffix": file.suffix, "file": self.hashes.file(file)}
+            facts |= {"suffix": suffix_of(file), "file": self.hashes.file(file)}
         if isinstance(declared, BuiltinCorpus):
             from meltpoint.demo.text import version
 
@@ -183,8 +184,8 @@ class Recipes:
         if not steps:
             return "torch"
         last = methods.find(steps[-1].method)
-        by_library = self.config.evaluations[evaluation].kind == "speed" and not last.walks
-        return last.env if by_library else last.runtime
+        by_library = self.config.evaluations[evaluation].kind == "speed" and not last.is_blockwise
+        return last.env if by_library else last.evaluation_env
 
     def _cells(self, part) -> list[str]:
         """The cells that a table or figure shows."""
@@ -223,7 +224,7 @@ class Recipes:
         """The published table that a table or figure puts beside the study's own, and its code."""
         if part.published is None:
             return {}
-        read = code(("meltpoint.data.published.perplexities",))
+        read = code(("meltpoint.data.published.frames",))
         return {"published": hash_file(published.FOLDER / f"{part.published}.csv"), "read": read}
 
     def figure(self, name: str) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from meltpoint import methods
 from meltpoint.chain import DENSE, Sparsity, spell_chain
+from meltpoint.checkpoints.description import FILE
 from meltpoint.checkpoints.formats import check_unquantised
-from meltpoint.checkpoints.index import DESCRIPTION, count_parameters
+from meltpoint.checkpoints.index import count_parameters
 from meltpoint.data import published
 from meltpoint.errors import MeltpointError, at
 from meltpoint.files import from_here
@@ -193,7 +194,7 @@ class Plan:
             if not steps or Path(self._cell(model, chain, evaluation)).exists():
                 continue
             for n, step in enumerate(steps, 1):
-                place = Path(self._checkpoint(model, spell_chain(steps[:n])), DESCRIPTION)
+                place = Path(self._checkpoint(model, spell_chain(steps[:n])), FILE)
                 if not place.exists():
                     yield step.method
             if self.recipes.runtime(chain, evaluation) == methods.find(steps[-1].method).env:

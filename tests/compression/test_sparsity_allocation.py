@@ -6,7 +6,7 @@ import torch
 
 from meltpoint import methods
 from meltpoint.chain import parse_step
-from meltpoint.checkpoints.index import describe
+from meltpoint.checkpoints.description import Description
 from meltpoint.compression.sparsity_allocation import share_out
 from tests.methods.test_contracts import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
@@ -65,7 +65,7 @@ def test_blocks_differ_and_the_model_has_what_was_asked_for(method, base, window
     owl = run(base, tmp_path / "owl", step, windows)
     blocks = sparsities(owl)
     assert max(blocks) - min(blocks) == pytest.approx(0.16, abs=0.02)
-    assert describe(owl)["sparsity"]["achieved"] == pytest.approx(0.5, abs=0.01)
+    assert Description.read(owl).achieved.zeros == pytest.approx(0.5, abs=0.01)
     assert sparsities(run(base, tmp_path / "even", f"{method}@0.5", windows)) == pytest.approx(
         [0.5] * 4, abs=0.01
     )
@@ -108,4 +108,4 @@ def test_true_sequential_prunes_on_what_was_pruned_before(base, windows, tmp_pat
 
 def test_a_variant_that_cannot_reach_its_sparsity_says_so(base, windows, tmp_path):
     target = run(base, tmp_path / "checkpoint", "wanda@0.95,variant=true", windows)
-    assert "at most 0.8 of a row's metric" in describe(target)["reason"]
+    assert "at most 0.8 of a row's metric" in Description.read(target).reason

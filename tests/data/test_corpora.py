@@ -56,7 +56,8 @@ def test_a_slice_of_the_documents(tmp_path):
     ("name", "content", "message"),
     [
         ("a.txt", b" \n\n", "the corpus is empty"),
-        ("a.txt", b"\xff\xfe\x00", "cannot be read as UTF-8"),
+        ("a.txt", b"caf\xe9", "cannot be read as UTF-8"),
+        ("a.txt", b"\xff\xfe\x00", "cannot be read as UTF-16-LE"),
         ("a.json", b"[1,", "no valid .json"),
         (
             "a.jsonl",

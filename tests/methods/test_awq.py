@@ -16,14 +16,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from meltpoint import methods
 from meltpoint.chain import parse_step
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import compressed
-from meltpoint.checkpoints.index import describe, index
-from meltpoint.checkpoints.io import write_description
+from meltpoint.checkpoints.index import index
 from meltpoint.checkpoints.linears import Quantized
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.methods import _llmcompressor
+from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
 from tests.support.tiny_models import random_tokens, save_model
 
@@ -209,9 +210,9 @@ def test_every_linear_is_stored_as_was_asked_for(spelling, made):
     target, step = made("llama", f"{spelling},n_grid=4"), parse_step(spelling)
     settings = methods.find("awq").settings(step)
     expected = Quantized(step.level.bits, settings.group_size, settings.symmetric, 32)
-    layers = describe(target)["layers"]
+    layers = Description.read(target).linears
     assert set(layers) == set(linear_weights(ours(made("llama", "dense"))))
-    assert {Quantized(**layer["stored"]) for layer in layers.values()} == {expected}
+    assert {layer.stored for layer in layers.values()} == {expected}
     theirs = AutoModelForCausalLM.from_pretrained(target).eval()
     assert torch.equal(logits(ours(target)), logits(theirs))
 
@@ -238,7 +239,7 @@ def test_in_half_precision(dtype, made):
     target = made("llama", "awq@4bit,n_grid=4", dtype=dtype)
     kinds = {t.dtype for t in load_file(target / "model.safetensors").values()}
     assert kinds == {getattr(torch, dtype), torch.int32, torch.int64}
-    assert {layer["stored"]["scale_bits"] for layer in describe(target)["layers"].values()} == {16}
+    assert {layer.stored.scale_bits for layer in Description.read(target).linears.values()} == {16}
     theirs = AutoModelForCausalLM.from_pretrained(target).eval()
     assert torch.equal(logits(ours(target, getattr(torch, dtype))), logits(theirs))
 
@@ -250,8 +251,8 @@ def test_zeros_of_a_pruned_model_stay(symmetric, made):
     after = linear_weights(ours(child))
     zeros = {name: weight == 0 for name, weight in linear_weights(ours(parent)).items()}
     assert all((after[name][zero] == 0).all() for name, zero in zeros.items())
-    assert "zeros_lost" not in describe(child)["sparsity"]
-    assert describe(child)["sparsity"]["achieved"] == describe(parent)["sparsity"]["achieved"]
+    assert not Description.read(child).zeros_lost
+    assert Description.read(child).achieved.zeros == Description.read(parent).achieved.zeros
 
 
 def test_same_recipe_same_bytes_and_nothing_left_behind(made, windows, tmp_path):
@@ -339,8 +340,8 @@ def test_the_model_sees_the_windows_and_nothing_else(batch, made, windows, tmp_p
 def test_what_it_cannot_do_is_not_applicable(family, spelling, reason, made):
     target = made(family, spelling)
     assert [f.name for f in target.iterdir()] == ["meltpoint.json"]
-    assert describe(target)["status"] == "not_applicable"
-    assert reason in describe(target)["reason"]
+    assert Description.read(target).status == "not_applicable"
+    assert reason in Description.read(target).reason
 
 
 def test_the_spelling_of_its_settings():
@@ -352,7 +353,7 @@ def test_the_spelling_of_its_settings():
 
 
 def test_linears_left_as_they_were_are_found_out(made):
-    names = list(describe(made("llama", "awq@4bit"))["layers"])
+    names = list(Description.read(made("llama", "awq@4bit")).linears)
     with pytest.raises(MeltpointError, match=f"left {names[0]} unquantised"):
         _llmcompressor.check_stored(made("llama", "dense"), names, 4)
     with pytest.raises(MeltpointError, match="stored 4 bits where 3 were asked for"):
@@ -367,8 +368,7 @@ def trained(place):
     if not origin.exists():
         pytest.skip("the trained models (shared/data) are not here")
     folder = shutil.copytree(origin, place / "trained")
-    sparsity = {"requested": None, "achieved": 0.0}
-    write_description(folder, status="ok", chain="dense", steps=[], parents=[], sparsity=sparsity)
+    write_description(folder, verify(folder))
     stories = json.loads((DATA / "corpora/tinystories/tinystories_1000.json").read_text())
     ids = AutoTokenizer.from_pretrained(folder)(" ".join(map(str, stories[:300])))["input_ids"]
     texts = torch.tensor(ids[: 80 * 128]).view(80, 128)

@@ -8,8 +8,7 @@ import torch
 from torch.nn.functional import linear as apply_linear
 
 from meltpoint.chain import Sparsity
-from meltpoint.checkpoints.index import describe
-from meltpoint.compression.step import achieved
+from meltpoint.checkpoints.description import Description
 from meltpoint.errors import NotApplicable
 from meltpoint.methods import besa
 from meltpoint.methods._besa_counts import reachable, shift_to_total
@@ -207,14 +206,14 @@ def test_whole_blocks(family, spelling, tmp_path):
     np.save(tmp_path / "windows.npy", random_tokens(6, 48).numpy())
     base = save_model(tmp_path / "base", family)
     target = run(base, tmp_path / "target", spelling, tmp_path / "windows.npy", batch=1)
-    layers = describe(target)["layers"]
+    layers = Description.read(target).linears
     fraction = float(spelling[5:].split(",")[0])
     prefixes = {name.rpartition("layers.")[2][0] for name in layers}
     assert prefixes == {"0", "1"}
     for index in prefixes:
         block = {n: layer for n, layer in layers.items() if f"layers.{index}." in n}
-        size = sum(int(np.prod(layer["shape"])) for layer in block.values())
-        assert achieved(block)["achieved"] == int(fraction * size) / size
+        size = sum(layer.count for layer in block.values())
+        assert sum(layer.zeros for layer in block.values()) / size == int(fraction * size) / size
     assert weights(target).keys() == weights(base).keys()
 
 

@@ -14,13 +14,13 @@ from transformers import AutoTokenizer
 
 from meltpoint import methods
 from meltpoint.chain import parse_step
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import bitsandbytes as stored
 from meltpoint.checkpoints.formats import format_of
-from meltpoint.checkpoints.index import describe
-from meltpoint.checkpoints.io import write_description
 from meltpoint.checkpoints.linears import Quantized
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.size import size
+from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
 from tests.methods.test_contracts import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
@@ -175,9 +175,9 @@ def test_what_is_stored_plainly_has_no_parts(made):
 def test_grids(made):
     expected = {"nf4": (4, 64, 32), "nf4,double_quant=true": (4, 64, 8), "int8": (8, -1, 32)}
     for step, (bits, group_size, scale_bits) in expected.items():
-        layers = describe(made("llama", step))["layers"].values()
+        layers = Description.read(made("llama", step)).linears.values()
         grid = Quantized(bits, group_size, symmetric=True, scale_bits=scale_bits)
-        assert {Quantized(**layer["stored"]) for layer in layers} == {grid}
+        assert {layer.stored for layer in layers} == {grid}
 
 
 def test_double_quantization_spares_bits(made):
@@ -354,9 +354,9 @@ def test_zeros_of_a_pruned_model_stay(step, place, tmp_path):
     before = weights(parent)
     for name, parts in linears.items():
         assert (form.decode(parts)[before[f"{name}.weight"] == 0] == 0).all(), name
-    sparsity = describe(child)["sparsity"]
-    assert "zeros_lost" not in sparsity
-    assert sparsity["achieved"] == describe(parent)["sparsity"]["achieved"]
+    description = Description.read(child)
+    assert not description.zeros_lost
+    assert description.achieved.zeros == Description.read(parent).achieved.zeros
 
 
 def test_spellings_that_are_refused():
@@ -387,8 +387,7 @@ def stories(tmp_path_factory):
     folder.mkdir()
     for file in source.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
-    sparsity = {"requested": None, "achieved": 0.0}
-    write_description(folder, status="ok", chain="dense", steps=[], parents=[], sparsity=sparsity)
+    write_description(folder, verify(folder))
     texts = json.loads((DATA / "corpora/tinystories/tinystories_1000.json").read_text())
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer("\n".join(map(str, texts))[:60000])["input_ids"]

@@ -1,7 +1,6 @@
 """What every registered method owes: found from the registry, so a new file is tested too."""
 
 import hashlib
-import json
 import re
 import subprocess
 import sys
@@ -14,8 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from meltpoint import methods
 from meltpoint.chain import Bits, Pattern, Sparsity, parse_level, parse_step
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import format_of
-from meltpoint.checkpoints.index import describe
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
@@ -41,32 +40,30 @@ def spellings(method):
     return [x for x in wide if not x.endswith("bit") or parse_level(x).bits in method.bits]
 
 
-CASES = [
-    (name, level) for name, method in methods.registry().items() for level in spellings(method)
-]
-# BESA learns how a block's sparsity falls to its linears; its smoothed shares reach 0.38 to 0.62.
-SHARED_OUT = {"besa"}
-SETTINGS = {"besa": ",sigmoid=false"}
+METHODS = methods.registry()
+CASES = [(name, level) for name, method in METHODS.items() for level in spellings(method)]
+# These share a block's sparsity out to its linears.
+SHARED_OUT = {n for n, m in METHODS.items() if m.facts.sparsity_scope == "block"}
 # These update the weights that they keep.
-UPDATING = {"admm", "sparsegpt"}
+UPDATING = {n for n, m in METHODS.items() if m.facts.updates_weights}
 PRUNING = [c for c in CASES if methods.find(c[0]).kind == "unstructured"]
 QUANTIZING = [c for c in CASES if methods.find(c[0]).kind == "quantization"]
 # What llama.cpp runs is read by nothing else: tests/methods/test_gguf.py looks into it.
-READABLE = [c for c in QUANTIZING if methods.find(c[0]).runtime == "torch"]
+READABLE = [c for c in QUANTIZING if methods.find(c[0]).evaluation_env == "torch"]
 # One level of each method that a library does, on every architecture; the others on Llama.
-ONCE = {"gptq": "4bit", "hqq": "4bit", "awq": "4bit"}
+ONCE = {n: m.facts.representative_level for n, m in METHODS.items()}
 ON_FAMILIES = [
     (name, level, family)
     for name, level in READABLE
     for family in FAMILIES
-    if family == "llama" or level == ONCE.get(name, level)
+    if family == "llama" or ONCE[name] in ("", level)
 ]
 # These move scales from a linear's input into the norm before it.
-RESCALING = {"awq", "smoothquant"}
+RESCALING = {n for n, m in METHODS.items() if m.facts.rescales_norms}
 TYPICAL = ("0.5", "2of4", "4bit", "w8a8", "")
 # Of these transformers runs kernels that compute in another precision, or none at all: their own tests
 # compare them as far as it goes (tests/methods/test_bitsandbytes.py, test_gptq.py, test_hqq.py).
-OTHER_KERNELS = {"fp4", "gptq", "hqq", "int8", "nf4"}
+OTHER_KERNELS = {n for n, m in METHODS.items() if not m.facts.agrees_with_transformers}
 # Libraries compute with packed weights and in an order of their own.
 KERNELS = {"rtol": 2e-3, "atol": 2e-4}
 
@@ -104,7 +101,9 @@ def wide_bases(folder):
 @pytest.fixture
 def base_of(bases, wide_bases):
     """The base model of a family that a method is tried on."""
-    return lambda method, family: (bases if methods.find(method).walks else wide_bases)[family]
+    return lambda method, family: (bases if methods.find(method).is_blockwise else wide_bases)[
+        family
+    ]
 
 
 def spell(method, level):
@@ -113,8 +112,9 @@ def spell(method, level):
 
 def run(parent, target, spelling, windows, **compute):
     """Compresses by a step as its script does."""
-    step = parse_step(spelling + SETTINGS.get(spelling.split("@")[0], ""))
-    method = methods.find(step.method)
+    method = methods.find(parse_step(spelling).method)
+    more = "".join(f",{key}={value}" for key, value in method.facts.full_range_settings.items())
+    step = parse_step(spelling + more)
     if missing := [name for name in method.libraries if not requirements.installed(name)]:
         pytest.skip(f"{step.method} needs {', '.join(missing)}")
     settings = method.settings(step)
@@ -136,7 +136,7 @@ def compressed(folder, bases, wide_bases, windows):
     def make(family, method, level):
         place = folder / f"{family}-{method}-{level}"
         if place not in made:
-            base = (bases if methods.find(method).walks else wide_bases)[family]
+            base = (bases if methods.find(method).is_blockwise else wide_bases)[family]
             made[place] = run(base, place, spell(method, level), windows)
         return made[place]
 
@@ -195,8 +195,9 @@ def test_sparsity_is_what_was_asked_for(method, level, family, bases, compressed
     assert all(torch.equal(before[name], after[name]) for name in untouched)
     achieved = sum(int((after[n] == 0).sum()) for n in linear_names(target))
     total = sum(after[n].numel() for n in linear_names(target))
-    described = describe(target)["sparsity"]
-    assert described == {"requested": level.fraction, "achieved": achieved / total}
+    description = Description.read(target)
+    assert description.requested == {"zeros": level.fraction}
+    assert description.achieved.zeros == achieved / total
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -209,8 +210,7 @@ def test_it_loads_again(method, level, family, base_of, compressed):
         dense = load(base_of(method, family), torch.float32, torch.device("cpu"))(ids).logits
     assert torch.equal(ours, again)
     assert not torch.equal(ours, dense)
-    # OPT hands its feed-forward all windows as one, of which compressed-tensors takes one scale.
-    if method in OTHER_KERNELS or (method, family) == ("smoothquant", "opt"):
+    if method in OTHER_KERNELS or family in METHODS[method].facts.disagrees_on:
         return
     with torch.no_grad():
         theirs = AutoModelForCausalLM.from_pretrained(target, dtype="float32").eval()(ids).logits
@@ -246,18 +246,18 @@ def test_half_precision(method, level, dtype, bases, windows, tmp_path):
     target = run(bases["llama"], tmp_path / "a", f"{method}@{level}", windows, dtype=dtype)
     assert {str(w.dtype) for w in weights(target).values()} == {f"torch.{dtype}"}
     # In 8 to 11 bits of mantissa weights tie with the threshold, and ties go with it.
-    assert describe(target)["sparsity"]["achieved"] == pytest.approx(0.5, abs=0.005)
+    assert Description.read(target).achieved.zeros == pytest.approx(0.5, abs=0.005)
 
 
 @pytest.mark.parametrize("method", sorted({c[0] for c in PRUNING if "of" in c[1]}))
 def test_a_width_that_no_group_fills_is_not_applicable(method, bases, windows, tmp_path):
     target = run(bases["llama"], tmp_path / "checkpoint", f"{method}@3of7", windows)
     assert [f.name for f in target.iterdir()] == ["meltpoint.json"]
-    description = describe(target)
-    assert description["status"] == "not_applicable"
-    assert "multiples of 7; self_attn.q_proj has 64" in description["reason"]
+    description = Description.read(target)
+    assert description.status == "not_applicable"
+    assert "multiples of 7; self_attn.q_proj has 64" in description.reason
     child = run(target, tmp_path / "child", "wanda@0.5", windows)
-    assert describe(child)["reason"] == description["reason"]
+    assert Description.read(child).reason == description.reason
 
 
 @pytest.mark.parametrize(("method", "level"), [c for c in PRUNING if c[1] in ("0.7", "2of4")])
@@ -267,10 +267,10 @@ def test_zeros_made_earlier_stay_and_count(method, level, bases, windows, tmp_pa
     before, after = weights(parent), weights(child)
     for name in linear_names(parent):
         assert (after[name][before[name] == 0] == 0).all(), name
-    sparsity = describe(child)["sparsity"]
-    assert "zeros_lost" not in sparsity
+    description = Description.read(child)
+    assert not description.zeros_lost
     if level == "0.7":
-        assert sparsity["achieved"] == pytest.approx(0.7, abs=0.02)
+        assert description.achieved.zeros == pytest.approx(0.7, abs=0.02)
 
 
 @pytest.mark.parametrize("level", ["0.7", "2of4"])
@@ -279,7 +279,7 @@ def test_zeros_stay_beyond_a_block_of_columns(level, bases, windows, tmp_path):
     parent = run(bases["llama"], tmp_path / "parent", "magnitude@0.4", windows)
     child = run(parent, tmp_path / "child", f"sparsegpt@{level},blocksize=16", windows)
     before, after = weights(parent), weights(child)
-    assert "zeros_lost" not in describe(child)["sparsity"]
+    assert not Description.read(child).zeros_lost
     assert all((after[n][before[n] == 0] == 0).all() for n in linear_names(parent))
 
 
@@ -287,7 +287,7 @@ def test_zeros_stay_beyond_a_block_of_columns(level, bases, windows, tmp_path):
 def test_a_sparser_model_is_not_applicable(method, bases, windows, tmp_path):
     parent = run(bases["llama"], tmp_path / "parent", "magnitude@0.6", windows)
     child = run(parent, tmp_path / "child", f"{method}@0.3", windows)
-    assert "0.600 sparse already" in describe(child)["reason"]
+    assert "0.600 sparse already" in Description.read(child).reason
 
 
 def most_levels(weight, group_size):
@@ -300,11 +300,11 @@ def most_levels(weight, group_size):
 def test_levels_are_as_many_as_were_asked_for(method, level, family, base_of, compressed):
     target, base = compressed(family, method, level), base_of(method, family)
     before, after = weights(base), weights(target)
-    layers = describe(target)["layers"]
+    layers = Description.read(target).linears
     names = linear_names(base)
     assert [f"{name}.weight" for name in layers] == names
     for name in names:
-        stored = layers[name.removesuffix(".weight")]["stored"]
+        stored = layers[name.removesuffix(".weight")].stored
         if isinstance(parse_level(level or "none"), Bits):
             assert stored["bits"] == parse_level(level).bits
         assert stored["bits"] <= 8
@@ -314,8 +314,8 @@ def test_levels_are_as_many_as_were_asked_for(method, level, family, base_of, co
     others = set(before) - set(names)
     if method in RESCALING:
         others = {name for name in others if before[name].dim() > 1}
-    # GPTQModel stores the biases of its linears in float16.
-    close = {"rtol": 1e-3, "atol": 1e-4} if method == "gptq" else {"rtol": 0, "atol": 0}
+    half = METHODS[method].facts.stores_biases_in == "float16"
+    close = {"rtol": 1e-3, "atol": 1e-4} if half else {"rtol": 0, "atol": 0}
     for name in others:
         torch.testing.assert_close(before[name], after[name], **close)
 
@@ -323,9 +323,9 @@ def test_levels_are_as_many_as_were_asked_for(method, level, family, base_of, co
 @pytest.mark.parametrize(("method", "level"), READABLE)
 def test_size_is_that_of_codes_scales_and_the_rest(method, level, base_of, compressed):
     target, base = compressed("llama", method, level), base_of(method, "llama")
-    layers = describe(target)["layers"].values()
-    linears = sum(layer["shape"][0] * layer["shape"][1] for layer in layers)
-    codes = sum(x["shape"][0] * x["shape"][1] * x["stored"]["bits"] for x in layers)
+    layers = Description.read(target).linears.values()
+    linears = sum(layer.count for layer in layers)
+    codes = sum(x.count * x.stored.bits for x in layers)
     counts, dense = size(target), size(base)
     assert counts["parameters"] == dense["parameters"]
     rest = 32 * (dense["parameters"] - linears)
@@ -351,7 +351,7 @@ def test_overheads_are_those_of_the_format(method, base_of, compressed):
     """To within what belongs to no weight: shapes, tables of codes, the library's notes."""
     level = {"smoothquant": "w8a8", "nf4": "", "int8": ""}.get(method, "4bit")
     target = compressed("llama", method, level)
-    shapes = [layer["shape"] for layer in describe(target)["layers"].values()]
+    shapes = [layer.shape for layer in Description.read(target).linears.values()]
     code = 8 if method in ("int8", "smoothquant") else 4
     linears = sum(rows * columns for rows, columns in shapes)
     expected = sum(code * r * c + OVERHEADS[method](r, max(c, 128)) for r, c in shapes)
@@ -363,18 +363,22 @@ def test_overheads_are_those_of_the_format(method, base_of, compressed):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize(("method", "level"), [c for c in READABLE if methods.find(c[0]).walks])
+@pytest.mark.parametrize(
+    ("method", "level"), [c for c in READABLE if methods.find(c[0]).is_blockwise]
+)
 def test_levels_in_half_precision(method, level, dtype, bases, windows, tmp_path):
     target = run(bases["llama"], tmp_path / "a", f"{method}@{level}", windows, dtype=dtype)
-    found, layers = weights(target), describe(target)["layers"]
+    found, layers = weights(target), Description.read(target).linears
     assert {str(w.dtype) for w in found.values()} == {f"torch.{dtype}"}
     for name, layer in layers.items():
-        group_size = layer["stored"]["group_size"]
+        group_size = layer.stored.group_size
         assert most_levels(found[f"{name}.weight"], group_size) <= 2 ** parse_level(level).bits
 
 
 @pytest.mark.parametrize("pruned", ["magnitude@0.4", "magnitude@2of4"])
-@pytest.mark.parametrize(("method", "level"), [c for c in READABLE if methods.find(c[0]).walks])
+@pytest.mark.parametrize(
+    ("method", "level"), [c for c in READABLE if methods.find(c[0]).is_blockwise]
+)
 def test_zeros_stay_when_quantized_and_others_claim_no_sparsity(
     method, level, pruned, bases, windows, tmp_path
 ):
@@ -385,15 +389,16 @@ def test_zeros_stay_when_quantized_and_others_claim_no_sparsity(
     for name in names:
         assert (after[name][before[name] == 0] == 0).all(), name
     zeros = sum(int((after[n] == 0).sum()) for n in names) / sum(after[n].numel() for n in names)
-    claimed, sparsity = describe(parent)["sparsity"], describe(child)["sparsity"]
-    assert {key: sparsity[key] for key in claimed} == claimed
-    assert "zeros_lost" not in sparsity
-    assert sparsity["achieved"] + sparsity.get("rounded", 0) == pytest.approx(zeros)
+    claimed, description = Description.read(parent), Description.read(child)
+    assert description.requested["zeros"] == claimed.requested["zeros"]
+    assert description.achieved.zeros == claimed.achieved.zeros
+    assert not description.zeros_lost
+    assert description.achieved.zeros + description.rounded == pytest.approx(zeros)
 
 
 @pytest.mark.parametrize(
     ("method", "level"),
-    [c for c in READABLE if not methods.find(c[0]).walks and c[1] in TYPICAL],
+    [c for c in READABLE if not methods.find(c[0]).is_blockwise and c[1] in TYPICAL],
 )
 def test_zeros_that_a_library_fills_are_counted(method, level, wide_bases, windows, tmp_path):
     parent = run(wide_bases["llama"], tmp_path / "parent", "magnitude@0.5", windows)
@@ -402,14 +407,14 @@ def test_zeros_that_a_library_fills_are_counted(method, level, wide_bases, windo
     names = linear_names(parent)
     lost = sum(int(((before[n] == 0) & (after[n] != 0)).sum()) for n in names)
     zeros = sum(int((after[n] == 0).sum()) for n in names) / sum(after[n].numel() for n in names)
-    sparsity = describe(child)["sparsity"]
-    assert sparsity.get("zeros_lost", 0) == lost
-    assert sparsity["achieved"] + sparsity.get("rounded", 0) == pytest.approx(zeros)
+    description = Description.read(child)
+    assert description.zeros_lost == lost
+    assert description.achieved.zeros + description.rounded == pytest.approx(zeros)
 
 
 def quantized(target):
     """The grids that all linears are said to be on."""
-    return {json.dumps(layer.get("stored")) for layer in describe(target)["layers"].values()}
+    return {linear.stored for linear in Description.read(target).linears.values()}
 
 
 @pytest.mark.parametrize(("pruning", "level"), [c for c in PRUNING if c[1] in ("0.7", "2of4")])
@@ -421,7 +426,7 @@ def test_a_grid_holds_while_no_weight_changes_but_to_zero(pruning, level, bases,
 @pytest.mark.parametrize("pruning", ["wanda", "sparsegpt"])
 @pytest.mark.parametrize(
     ("method", "bits"),
-    [c for c in READABLE if not methods.find(c[0]).walks and c[1] in TYPICAL],
+    [c for c in READABLE if not methods.find(c[0]).is_blockwise and c[1] in TYPICAL],
 )
 def test_what_a_library_has_packed_is_pruned_as_it_decodes(
     method, bits, pruning, compressed, windows, tmp_path
@@ -436,9 +441,9 @@ def test_what_is_packed_is_quantised_again_as_it_decodes(
     """From NF4, whose weights are far from the base's: so the step has read those."""
     parent = compressed("llama", "nf4", "")
     child = run(parent, tmp_path / "child", spell(method, level), windows)
-    assert describe(child)["status"] == "ok"
+    assert Description.read(child).status == "ok"
     assert [f.name for f in tmp_path.iterdir()] == ["child"]
-    if methods.find(method).runtime != "torch":
+    if methods.find(method).evaluation_env != "torch":
         return
     dense, before, after = (weights(folder) for folder in (wide_bases["llama"], parent, child))
     name = "model.layers.1.mlp.down_proj.weight"
@@ -453,8 +458,8 @@ def check_that_a_grid_holds(parent, pruning, level, windows, tmp_path):
     )
     assert format_of(child) is None
     assert kept == (pruning not in UPDATING)
-    assert quantized(child) == (quantized(parent) if kept else {"null"})
-    assert "rounded" not in describe(child)["sparsity"]
+    assert quantized(child) == (quantized(parent) if kept else {None})
+    assert not Description.read(child).rounded
 
 
 def test_the_registry_needs_no_torch():

@@ -14,7 +14,7 @@ import gguf
 
 from meltpoint import methods
 from meltpoint.chain import parse_step
-from meltpoint.checkpoints.index import describe
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.linears import Quantized
 from meltpoint.compression.step import check_level
 from meltpoint.compute import Compute
@@ -85,7 +85,7 @@ def test_the_coarsest_scheme(place):
     source = save_model(place / "small", "llama", **{**SIZES, **least})
     target = run(source, place / "iq1_m", "gguf@iq1_m", place / "windows.npy")
     assert size(target)["bits_per_weight"] < 2.5
-    bits = {layer["stored"]["bits"] for layer in describe(target)["layers"].values()}
+    bits = {layer.stored.bits for layer in Description.read(target).linears.values()}
     assert bits == {1, 2}
 
 
@@ -109,11 +109,11 @@ def test_same_recipe_same_bytes(place, tmp_path, step):
 def test_what_is_said_of_a_linear_is_what_its_file_holds(place):
     """Of the 16-bit file: every weight in its own place, but rounded."""
     before = weights(place / "dense")
-    layers = describe(made(place, "gguf@f16"))["layers"]
+    layers = Description.read(made(place, "gguf@f16")).linears
     assert [f"{name}.weight" for name in layers] == linear_names(place / "dense")
     for name, layer in layers.items():
         half = before[f"{name}.weight"].half()
-        assert layer["zeros"] == int((half == 0).sum())
+        assert layer.zeros == int((half == 0).sum())
         assert "stored" not in layer
 
 
@@ -139,16 +139,16 @@ def test_decoded_weights_are_those_that_llama_cpp_runs(place, scheme):
 
 def test_zeros_that_a_type_has_no_level_for_are_lost(place):
     achieved = {
-        scheme: describe(made(place, f"magnitude@0.5+gguf@{scheme}"))["sparsity"]
+        scheme: Description.read(made(place, f"magnitude@0.5+gguf@{scheme}"))
         for scheme in ("f16", "q8_0", "q6_k", "q4_0", "q4_k_m", "iq4_xs")
     }
     for scheme in ("f16", "q8_0", "q6_k", "q4_0"):
-        assert "zeros_lost" not in achieved[scheme]
-        assert achieved[scheme]["achieved"] == pytest.approx(0.5, abs=1e-4)
-    assert achieved["q4_k_m"]["achieved"] < 0.2
-    assert achieved["iq4_xs"]["achieved"] == 0
+        assert not achieved[scheme].zeros_lost
+        assert achieved[scheme].achieved.zeros == pytest.approx(0.5, abs=1e-4)
+    assert achieved["q4_k_m"].achieved.zeros < 0.2
+    assert achieved["iq4_xs"].achieved.zeros == 0
     linears = sum(weights(place / "dense")[n].numel() for n in linear_names(place / "dense"))
-    assert achieved["iq4_xs"]["zeros_lost"] == pytest.approx(linears / 2, rel=1e-4)
+    assert achieved["iq4_xs"].zeros_lost == pytest.approx(linears / 2, rel=1e-4)
 
 
 def test_size_is_counted_in_the_file(place):
@@ -214,7 +214,7 @@ def narrow(tmp_path_factory):
 def test_with_fallback_each_linear_is_said_to_be_what_it_is_stored_as(narrow, tmp_path, scheme):
     windows = narrow.parent / "windows.npy"
     refused = run(narrow, tmp_path / "refused", f"gguf@{scheme}", windows)
-    reason = describe(refused)["reason"]
+    reason = Description.read(refused).reason
     assert reason.startswith(
         f"{scheme} needs input widths that are multiples of 256; model.layers."
     )
@@ -224,7 +224,7 @@ def test_with_fallback_each_linear_is_said_to_be_what_it_is_stored_as(narrow, tm
     linears = [t for t in read(target / "model.gguf").tensors if t.name.startswith("blk.")]
     linears = [t for t in linears if len(t.shape) > 1]
     assert {gguf.GGMLQuantizationType(t.tensor_type).name for t in linears} == FALLBACKS[scheme]
-    found = {layer["stored"]["bits"] for layer in describe(target)["layers"].values()}
+    found = {layer.stored.bits for layer in Description.read(target).linears.values()}
     assert found == {GROUPS[name][0] for name in FALLBACKS[scheme]}
     assert np.isfinite(nll(target)).all()
 
@@ -232,7 +232,7 @@ def test_with_fallback_each_linear_is_said_to_be_what_it_is_stored_as(narrow, tm
 def test_without_a_block_of_32_the_fallback_is_16_bit(tmp_path, place):
     source = save_model(tmp_path / "model", "llama", intermediate_size=48)
     target = run(source, tmp_path / "made", "gguf@q8_0,fallback=true", place / "windows.npy")
-    layers = describe(target)["layers"]
+    layers = Description.read(target).linears
     assert {name.rpartition(".")[2] for name, x in layers.items() if "stored" not in x} == {
         "down_proj"
     }
@@ -348,7 +348,7 @@ def test_a_step_without_a_matrix_is_spelled_without_its_calibration():
 def test_what_llama_cpp_cannot_do_is_not_applicable(place, tmp_path, family, sizes, step, reason):
     source = save_model(tmp_path / "model", family, **sizes)
     target = run(source, tmp_path / "made", step, place / "windows.npy")
-    assert reason in describe(target)["reason"]
+    assert reason in Description.read(target).reason
     assert [f.name for f in target.iterdir()] == ["meltpoint.json"]
 
 
@@ -359,11 +359,11 @@ def test_weights_beyond_float16_are_not_applicable(place, tmp_path):
     save_file(found, source / "model.safetensors", metadata={"format": "pt"})
     target = run(source, tmp_path / "made", "gguf@f16", place / "windows.npy")
     reason = "model.layers.1.mlp.up_proj.weight has weights beyond the range of float16"
-    assert reason in describe(target)["reason"]
+    assert reason in Description.read(target).reason
 
 
 def test_nothing_can_follow(place):
-    assert "put gguf last" in describe(made(place, "gguf@q8_0+magnitude@0.5"))["reason"]
+    assert "put gguf last" in Description.read(made(place, "gguf@q8_0+magnitude@0.5")).reason
 
 
 def test_llama_cpp_says_why_it_cannot_quantise(place, tmp_path):

@@ -15,14 +15,16 @@ from safetensors.torch import load_file
 
 from meltpoint import methods
 from meltpoint.chain import parse_step
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import gptq as layout
-from meltpoint.checkpoints.index import describe
-from meltpoint.checkpoints.io import Reader, write_description
+from meltpoint.checkpoints.io import Reader
+from meltpoint.checkpoints.linears import Quantized
 from meltpoint.compression.step import check_level
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations.engines._model_engine import token_nll
 from meltpoint.evaluations.perplexity import cut, perplexity
+from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
 from tests.methods.test_contracts import run
 from tests.support.tiny_models import random_tokens, save_model
@@ -171,7 +173,7 @@ def test_an_unknown_layout_is_refused():
 def test_weights_are_those_that_the_library_dequantises(made, by_libraries):
     for target in made.values():
         theirs = by_libraries[str(target)]["weights"]
-        assert theirs.keys() == describe(target)["layers"].keys()
+        assert theirs.keys() == Description.read(target).linears.keys()
         for name, weight in theirs.items():
             assert torch.equal(layout.decode(stored(target, name), config(target)).half(), weight)
 
@@ -183,7 +185,7 @@ def test_logits_are_those_of_transformers_and_of_the_library(
     target = made[family, step]
     theirs = by_libraries[str(target)]
     model = load(target, torch.float32, CPU)
-    for name in describe(target)["layers"]:
+    for name in Description.read(target).linears:
         # As their kernels hold it.
         weight = model.get_submodule(name).weight
         weight.data = weight.half().float()
@@ -214,9 +216,8 @@ def test_the_folder_is_what_kernels_expect(family, step, bases, made):
     assert "/" not in json.dumps(saved).replace("https://github.com/modelcloud/gptqmodel", "")
     own = (bases[family] / "generation_config.json").read_bytes()
     assert (target / "generation_config.json").read_bytes() == own
-    grid = {"bits": wanted["bits"], "group_size": settings.group_size}
-    grid |= {"symmetric": settings.symmetric, "scale_bits": 16, "holds_zero": True}
-    assert all(layer["stored"] == grid for layer in describe(target)["layers"].values())
+    grid = Quantized(wanted["bits"], settings.group_size, settings.symmetric)
+    assert all(layer.stored == grid for layer in Description.read(target).linears.values())
 
 
 @pytest.mark.parametrize(("family", "step"), CASES)
@@ -224,7 +225,7 @@ def test_nothing_else_has_changed_but_that_biases_are_float16(family, step, base
     before, after = (
         load_file(f / "model.safetensors") for f in (bases[family], made[family, step])
     )
-    linears = describe(made[family, step])["layers"]
+    linears = Description.read(made[family, step]).linears
     others = [n for n in before if n.removesuffix(".weight") not in linears]
     assert set(others) == {n for n in after if n.rpartition(".")[2] not in layout.PARTS}
     for name in others:
@@ -263,7 +264,7 @@ def test_the_library_sees_the_windows_as_they_are(samples, length, bases, tmp_pa
     model = load(bases["llama"], torch.float32, CPU)
     # Later linears see what earlier ones, quantised, have made of it: at 8 bits next to the same.
     inputs: dict[str, list] = {}
-    for name in describe(target)["layers"]:
+    for name in Description.read(target).linears:
         keep = inputs.setdefault(name, [])
         model.get_submodule(name).register_forward_pre_hook(
             lambda _, x, keep=keep: keep.append(x[0])
@@ -339,13 +340,13 @@ def test_zeros_stay_with_keep_zeros_and_some_are_lost_without(changes, pruned, w
         for keep in (True, False)
     )
     before, after = (Reader(f, torch.float32, CPU) for f in (pruned, kept))
-    for name in describe(kept)["layers"]:
+    for name in Description.read(kept).linears:
         key = [f"{name}.weight"]
         old, new = before.read(key)[key[0]], after.read(key)[key[0]]
         assert (new[old == 0] == 0).all()
-    assert "zeros_lost" not in describe(kept)["sparsity"]
-    assert describe(kept)["sparsity"]["achieved"] == pytest.approx(0.5, abs=0.01)
-    assert describe(plain)["sparsity"]["zeros_lost"] > 0
+    assert not Description.read(kept).zeros_lost
+    assert Description.read(kept).achieved.zeros == pytest.approx(0.5, abs=0.01)
+    assert Description.read(plain).zeros_lost > 0
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -355,10 +356,10 @@ def test_half_precision(step, dtype, pruned, windows, tmp_path):
     dense = load(pruned, torch.float32, CPU).state_dict()
     bits = parse_step(step).level.bits
     for name, weight in load(target, torch.float32, CPU).state_dict().items():
-        if name.removesuffix(".weight") in describe(target)["layers"]:
+        if name.removesuffix(".weight") in Description.read(target).linears:
             # A good part of a step of a normal row's grid, and what its neighbours passed on.
             assert (weight - dense[name]).abs().mean() < 8 * dense[name].std() / 2**bits
-    lost = describe(target)["sparsity"].get("zeros_lost", 0)
+    lost = Description.read(target).zeros_lost
     assert lost == 0 or "keep_zeros=false" in step
 
 
@@ -366,7 +367,7 @@ def test_what_it_cannot_do_is_said_in_one_sentence(bases, windows, tmp_path):
     def reason(base, step):
         target = run(base, tmp_path / "t", step, windows)
         assert [f.name for f in target.iterdir()] == ["meltpoint.json"]
-        return describe(target)["reason"]
+        return Description.read(target).reason
 
     narrow = save_model(tmp_path / "narrow", "llama")
     assert "groups of 128; self_attn.q_proj has 64: set group_size" in reason(narrow, "gptq@4bit")
@@ -404,8 +405,7 @@ def test_better_than_rounding_on_a_trained_model(bits, tmp_path):
         pytest.skip("needs a trained model, ../shared/data/models/tinystories-656K")
     base = tmp_path / "base"
     shutil.copytree(source, base)
-    nothing = {"steps": [], "parents": [], "sparsity": {"requested": None, "achieved": 0.0}}
-    write_description(base, status="ok", chain="dense", **nothing)
+    write_description(base, verify(base))
     tokenizer = tokenizers.Tokenizer.from_file(str(base / "tokenizer.json"))
     stories = json.loads((SHARED / "corpora/tinystories/tinystories_1000.json").read_text())
     stories = [s if isinstance(s, str) else s["text"] for s in stories]

@@ -13,11 +13,11 @@ from transformers import AutoTokenizer
 
 from meltpoint import methods
 from meltpoint.chain import parse_step
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import format_of
 from meltpoint.checkpoints.formats import hqq as stored
-from meltpoint.checkpoints.index import describe
-from meltpoint.checkpoints.io import write_description
 from meltpoint.errors import MeltpointError
+from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
 from tests.methods.test_contracts import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
@@ -189,11 +189,11 @@ def test_zeros_of_a_pruned_model_are_lost_and_counted(level, least, place, tmp_p
     zeros = sum(int((old == 0).sum()) for old, _ in pairs)
     lost = sum(int(((old == 0) & (new != 0)).sum()) for old, new in pairs)
     assert lost > least * zeros
-    sparsity = describe(child)["sparsity"]
-    assert sparsity["requested"] == 0.5
-    assert sparsity["zeros_lost"] == lost
+    description = Description.read(child)
+    assert description.requested["zeros"] == 0.5
+    assert description.zeros_lost == lost
     size = sum(new.numel() for _, new in pairs)
-    assert sparsity["achieved"] == pytest.approx((zeros - lost) / size)
+    assert description.achieved.zeros == pytest.approx((zeros - lost) / size)
 
 
 def test_the_dtype_of_scales_is_not_the_study_s(place, tmp_path):
@@ -203,7 +203,7 @@ def test_the_dtype_of_scales_is_not_the_study_s(place, tmp_path):
     assert found["lm_head.weight"].dtype == torch.bfloat16
     form = format_of(target)
     names = [name.removesuffix(".weight") for name in linear_names(target)]
-    stored_as = {describe(target)["layers"][name]["stored"]["scale_bits"] for name in names}
+    stored_as = {Description.read(target).linears[name].stored.scale_bits for name in names}
     assert stored_as == {32}
     assert form.inputs() is None
 
@@ -231,10 +231,10 @@ def test_widths_that_no_groups_fill_are_not_applicable(step, inner, reason, tmp_
     base = save_model(tmp_path / "base", "llama", hidden_size=36, intermediate_size=inner)
     target = run(base, tmp_path / "target", step, None)
     assert [file.name for file in target.iterdir()] == ["meltpoint.json"]
-    assert describe(target)["status"] == "not_applicable"
-    assert reason in describe(target)["reason"]
+    assert Description.read(target).status == "not_applicable"
+    assert reason in Description.read(target).reason
     fitting = run(base, tmp_path / "fitting", f"{step},group_size=-1", None)
-    assert describe(fitting)["status"] == "ok"
+    assert Description.read(fitting).status == "ok"
 
 
 def test_spellings_that_are_refused():
@@ -269,8 +269,7 @@ def test_a_trained_model_loses_more_with_fewer_bits(tmp_path):
     folder.mkdir()
     for file in source.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
-    sparsity = {"requested": None, "achieved": 0.0}
-    write_description(folder, status="ok", chain="dense", steps=[], parents=[], sparsity=sparsity)
+    write_description(folder, verify(folder))
     texts = json.loads((DATA / "corpora/tinystories/tinystories_1000.json").read_text())
     ids = AutoTokenizer.from_pretrained(folder)("\n".join(texts)[:60000])["input_ids"]
     ids = torch.tensor(ids[: 48 * 256]).view(48, 256)

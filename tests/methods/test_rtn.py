@@ -1,6 +1,5 @@
 """Round-to-nearest: its grids in plain spelling, what they owe, chains with pruning, sizes."""
 
-import json
 import math
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 
 from meltpoint import methods
 from meltpoint.chain import parse_step
-from meltpoint.checkpoints.index import describe
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.linears import Quantized
 from meltpoint.compression.step import check_level, compress
 from meltpoint.compute import Compute
@@ -213,32 +212,45 @@ def test_bytes_are_those_of_the_files_less_what_codes_spare(place):
     assert size(quantized)["parameters"] == size(pruned)["parameters"]
 
 
-def sparsity(place, chain):
-    return describe(made(place, chain))["sparsity"]
+def description(place, chain):
+    return Description.read(made(place, chain))
 
 
 def test_zeros_of_rounding_are_no_sparsity_until_a_pruning_step_counts_them(place):
     # One of the random weights is zero in float16.
-    alone, own = sparsity(place, "rtn@4bit"), pytest.approx(0, abs=1e-5)
-    assert (alone["requested"], alone["achieved"]) == (None, own)
-    assert 0.1 < alone["rounded"] < 0.3
-    after = sparsity(place, "wanda@0.5+rtn@2bit")
-    assert after["requested"] == 0.5
-    assert after["achieved"] == sparsity(place, "wanda@0.5")["achieved"]
-    assert 0 < after["rounded"] < 0.5
+    alone, own = description(place, "rtn@4bit"), pytest.approx(0, abs=1e-5)
+    assert alone.requested == {"bits": 4}
+    assert alone.achieved.zeros == own
+    assert 0.1 < alone.rounded < 0.3
+    after = description(place, "wanda@0.5+rtn@2bit")
+    assert after.requested == {"zeros": 0.5, "bits": 2}
+    assert after.achieved.zeros == description(place, "wanda@0.5").achieved.zeros
+    assert 0 < after.rounded < 0.5
     # 0.5 of the weights are gone, those that rounding had taken among them.
-    pruned = sparsity(place, "rtn@4bit+wanda@0.5")
-    assert pruned == {"requested": 0.5, "achieved": pytest.approx(0.5, abs=0.01)}
-    twice = sparsity(place, "rtn@4bit+rtn@2bit")
-    assert twice["achieved"] == own
-    assert twice["rounded"] > alone["rounded"]
+    pruned = description(place, "rtn@4bit+wanda@0.5")
+    assert pruned.requested == {"bits": 4, "zeros": 0.5}
+    assert pruned.achieved.zeros == pytest.approx(0.5, abs=0.01)
+    assert pruned.rounded == pruned.zeros_lost == 0
+    twice = description(place, "rtn@4bit+rtn@2bit")
+    assert twice.achieved.zeros == own
+    assert twice.rounded > alone.rounded
+
+
+def test_bits_are_codes_and_scales_whatever_is_zero(place):
+    """rtn: 16 bits of scale and a zero point for each row of at most 128 columns."""
+    linears = Description.read(place / "dense").linears.values()
+    for chain, bits in (("rtn@4bit", 4), ("wanda@0.5+rtn@2bit", 2)):
+        overhead = sum(x.shape[0] * math.ceil(x.shape[1] / 128) * (16 + bits) for x in linears)
+        count = sum(x.count for x in linears)
+        assert description(place, chain).achieved.bits == pytest.approx(bits + overhead / count)
+    assert description(place, "wanda@0.5").achieved.bits == 32
 
 
 def test_what_rounding_has_passed_already_cannot_be_pruned_to(place):
-    description = describe(made(place, "rtn@2bit+wanda@0.3"))
-    share = sparsity(place, "rtn@2bit")["rounded"]
-    assert description["status"] == "not_applicable"
-    assert f"{share:.3f} sparse already ({share:.3f} by rounding)" in description["reason"]
+    refused = description(place, "rtn@2bit+wanda@0.3")
+    share = description(place, "rtn@2bit").rounded
+    assert refused.status == "not_applicable"
+    assert f"{share:.3f} sparse already ({share:.3f} by rounding)" in refused.reason
 
 
 def test_a_finer_grid_keeps_a_coarser_one(place):
@@ -247,6 +259,5 @@ def test_a_finer_grid_keeps_a_coarser_one(place):
     before, after = weights(made(place, coarse)), weights(made(place, fine))
     for name in linear_names(place / "dense"):
         torch.testing.assert_close(after[name], before[name], rtol=0.01, atol=1e-4)
-    stored = [layer["stored"] for layer in describe(made(place, fine))["layers"].values()]
-    assert {json.dumps(s) for s in stored} == {json.dumps(stored[0])}
-    assert Quantized(**stored[0]) == Quantized(8, 128, symmetric=False)
+    stored = {linear.stored for linear in description(place, fine).linears.values()}
+    assert stored == {Quantized(8, 128, symmetric=False)}

@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import compressed
-from meltpoint.checkpoints.index import describe
 from meltpoint.checkpoints.linears import Quantized
-from meltpoint.compression.step import Context
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.methods import _llmcompressor, smoothquant
+from meltpoint.methods.contract import Context
 
 pytest.importorskip("llmcompressor", reason="llm-compressor is not installed")
 
@@ -112,11 +112,9 @@ def test_in_half_precision(made):
 
 def test_every_linear_is_int8_and_of_the_others_only_norms_change(made):
     dense, target = made("llama", "dense"), made("llama", STEP)
-    layers = describe(target)["layers"]
+    layers = Description.read(target).linears
     assert set(layers) == set(linear_weights(ours(dense)))
-    assert {Quantized(**layer["stored"]) for layer in layers.values()} == {
-        Quantized(8, -1, True, 32)
-    }
+    assert {layer.stored for layer in layers.values()} == {Quantized(8, -1, True, 32)}
     assert others_changed(dense, target) == NORMS
     bloom = others_changed(made("bloom", "dense"), made("bloom", STEP))
     assert bloom == NORMS | {n.replace("weight", "bias") for n in NORMS}
@@ -143,8 +141,8 @@ def test_zeros_of_a_pruned_model_stay(made):
     after = linear_weights(ours(child))
     zeros = {name: weight == 0 for name, weight in linear_weights(ours(parent)).items()}
     assert all((after[name][zero] == 0).all() for name, zero in zeros.items())
-    assert "zeros_lost" not in describe(child)["sparsity"]
-    assert describe(child)["sparsity"]["achieved"] == describe(parent)["sparsity"]["achieved"]
+    assert not Description.read(child).zeros_lost
+    assert Description.read(child).achieved.zeros == Description.read(parent).achieved.zeros
 
 
 def test_same_recipe_same_bytes(made, windows, tmp_path):
@@ -169,7 +167,7 @@ def test_what_it_does_not_know_is_not_applicable(made, windows, tmp_path, monkey
     target = run(made("opt", "dense"), tmp_path / "opt", STEP, windows)
     assert [f.name for f in target.iterdir()] == ["meltpoint.json"]
     expected = "does not know what SmoothQuant scales in OPTForCausalLM"
-    assert expected in describe(target)["reason"]
+    assert expected in Description.read(target).reason
 
 
 def test_what_the_library_has_wrong_is_found_out(made, windows, tmp_path, monkeypatch):
@@ -177,7 +175,7 @@ def test_what_the_library_has_wrong_is_found_out(made, windows, tmp_path, monkey
     monkeypatch.delitem(_llmcompressor.READ_FROM_NORMS, "Gemma2ForCausalLM")
     target = run(made("gemma2", "dense"), tmp_path / "gemma2", STEP, windows)
     expected = "SmoothQuant scales in Gemma2ForCausalLM changes what the model computes"
-    assert expected in describe(target)["reason"]
+    assert expected in Description.read(target).reason
 
 
 def test_a_library_that_scales_nothing_is_found_out(made, windows, tmp_path):

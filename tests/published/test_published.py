@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from meltpoint.data.published.read import read
+from meltpoint.data.published.frames import read
 from meltpoint.errors import MeltpointError
 from meltpoint.published.phase_transitions import (
     captions,

@@ -15,7 +15,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from meltpoint.checkpoints.io import write_description
+from meltpoint.model.base_models import verify, write_description
 
 VOCABULARY = 96
 COMMON = {
@@ -60,8 +60,7 @@ def save_model(folder: Path, family: str, **changes: object) -> Path:
         if parameter.dim() == 1:
             parameter.data += 0.1 * torch.randn_like(parameter)
     model.save_pretrained(folder)
-    sparsity = {"requested": None, "achieved": 0.0}
-    write_description(folder, status="ok", chain="dense", steps=[], parents=[], sparsity=sparsity)
+    write_description(folder, verify(folder))
     return folder
 
 

@@ -68,7 +68,7 @@ def test_the_one_environment_holds_the_same_versions(file):
 @pytest.mark.parametrize("method", methods.registry().values(), ids=lambda method: method.name)
 def test_what_a_method_needs_is_pinned_in_its_environment(method):
     assert set(method.libraries) <= set(pinned(ROOT / f"envs/{method.env}.yaml"))
-    assert (ROOT / f"envs/{method.runtime}.yaml").exists()
+    assert (ROOT / f"envs/{method.evaluation_env}.yaml").exists()
 
 
 def test_a_missing_library_is_named_with_the_line_that_installs_it(tmp_path):

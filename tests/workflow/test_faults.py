@@ -151,7 +151,7 @@ def test_text_that_is_no_token_is_refused(linked):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("prose.txt", b"\xff\xfe", "cannot be read as UTF-8 text"),
+        ("prose.txt", b"\xff", "cannot be read as UTF-8 text"),
         ("notes.jsonl", b"{", "no valid .jsonl"),
         ("notes.jsonl", b'{"content": "a"}', "text under 'text': set the corpus's `field`"),
         ("notes.jsonl", b"5", "text under 'text': set the corpus's `field`"),

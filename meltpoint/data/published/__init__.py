@@ -1,40 +1,39 @@
-"""Published numbers that a table or figure can put beside a study's own."""
+"""Published numbers that a table or figure can compare a study's own with."""
 
 import csv
 from functools import cache
 from pathlib import Path
 
-from meltpoint.data.published.row_levels import SPELLINGS, place
+from meltpoint.data.published.read import FOLDER, read_rows
+from meltpoint.data.published.rows import MODELS, OwnTableRow, PerplexityRow
 
-FOLDER = Path(__file__).parents[3] / "resources/published"
-NEEDED = {"method", "level", "ppl"}
+__all__ = ["FOLDER", "methods", "models", "names"]
 
 
 @cache
 def names() -> tuple[str, ...]:
-    """The published tables of perplexity by method and level, by their names."""
-    files = sorted(FOLDER.glob("*.csv"))
-    return tuple(f.stem for f in files if f.stem in SPELLINGS or set(columns(f)) >= NEEDED)
+    """Names of the published tables of perplexity by method and level."""
+    return tuple(file.stem for file in sorted(FOLDER.glob("*.csv")) if has_perplexities(file))
 
 
-def columns(path: Path) -> list[str]:
-    with path.open(newline="") as file:
-        return next(csv.reader(file))
+def has_perplexities(file: Path) -> bool:
+    """Whether a CSV file is a table of perplexities: a known one, or a user's with its columns."""
+    if file.stem in MODELS:
+        return issubclass(MODELS[file.stem], PerplexityRow)
+    with file.open(newline="", encoding="utf-8") as opened:
+        header = next(csv.reader(opened), [])
+    return set(OwnTableRow.model_fields) <= set(header)
 
 
 @cache
 def methods(name: str) -> tuple[str, ...]:
-    """The methods of a published table, in its order."""
-    places = (place(name, row) for row in rows(name))
-    return tuple(dict.fromkeys(found[0] for found in places if found))
+    """Methods of a published table, in its order."""
+    steps = (row.step() for row in read_rows(name))
+    return tuple(dict.fromkeys(step[0] for step in steps if step))
 
 
 @cache
 def models(name: str) -> tuple[str, ...]:
-    """The models of a published table that holds several, in its order."""
-    return tuple(dict.fromkeys(row["model"] for row in rows(name) if "model" in row))
-
-
-def rows(name: str) -> list[dict[str, str]]:
-    with (FOLDER / f"{name}.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    """Models of a published table that holds several, in its order; none for one of a single model."""
+    rows = (row.model_dump() for row in read_rows(name))
+    return tuple(dict.fromkeys(row["model"] for row in rows if "model" in row))

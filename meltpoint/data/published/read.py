@@ -1,89 +1,70 @@
-"""A published table as a data frame: every cell checked, what is wrong said by row and column."""
+"""Published tables as checked rows; what is wrong is one sentence that names file, row and column."""
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
-import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
-from meltpoint.data.published import FOLDER
-from meltpoint.data.published.column_types import cell
-from meltpoint.data.published.schema import OTHERS, SCHEMAS, Schema
+from meltpoint.data.published.rows import MODELS, OwnTableRow, Row
 from meltpoint.errors import MeltpointError
 from meltpoint.files import from_here
 
+FOLDER = Path(__file__).parents[3] / "resources/published"
+# The key under which csv.DictReader puts the cells of a row that has more than the header.
+TOO_MANY = "cells beyond the header's"
 
-def read(name: str, folder: Path = FOLDER) -> pd.DataFrame:
-    """The table of a name, its columns in the file's order, each of the kind that its schema says.
 
-    Numbers are floats, with NaN where nothing was published; whole numbers that may be missing are
-    floats too. Levels are spelled as in `meltpoint.chain` ("0.5", "2of4").
-    Raises MeltpointError in one sentence that names the file, the line and the column.
+def read_rows(name: str, folder: Path = FOLDER) -> list[Row]:
+    """Rows of the table of a name, each of its model; a table without a model is a user's own.
+
+    Raises MeltpointError in one sentence that names the file, the row (counted as a text editor does)
+    and the column.
     """
-    path = Path(folder) / f"{name}.csv"
-    schema = SCHEMAS.get(name, OTHERS)
+    path, model = Path(folder) / f"{name}.csv", MODELS.get(name, OwnTableRow)
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(checked(csv.reader(file, strict=True), path, schema))
+            reader = csv.DictReader(file, restkey=TOO_MANY, strict=True)
+            numbered = [(reader.line_num, cells) for cells in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MeltpointError(f"{from_here(path)} cannot be read as a CSV file ({error})") from None
-    if not rows:
+    if not numbered:
         raise MeltpointError(f"{from_here(path)} has no rows below its header")
-    return pd.DataFrame(rows)
+    lines, cells = zip(*numbered, strict=True)
+    for line, row in numbered:
+        if TOO_MANY in row:
+            last = reader.fieldnames[-1]
+            refuse(path, line, last, f"{len(row[TOO_MANY])} more cells follow than the header has")
+    try:
+        rows = TypeAdapter(list[model]).validate_python(cells)
+    except ValidationError as error:
+        refuse_first(error, path, lines)
+    refuse_duplicates(rows, path, lines)
+    return rows
 
 
-def checked(reader, path: Path, schema: Schema) -> Iterator[dict]:
-    """The rows as dictionaries, each cell of its kind, no row named twice."""
-    header = next(reader, [])
-    check_header(header, path, schema)
-    lines: dict[tuple, int] = {}
-    for values in reader:
-        if not values:
-            continue
-        line = reader.line_num
-        if len(values) != len(header):
-            raise MeltpointError(
-                f"{from_here(path)}, row {line}: {len(values)} cells in place of the header's "
-                f"{len(header)}, from column {header[min(len(values), len(header)) - 1]!r} on"
-            )
-        row = row_of(
-            dict(zip(header, values, strict=True)), f"{from_here(path)}, row {line}", schema
-        )
-        key = tuple(row[column] for column in schema.key)
-        if key in lines:
-            raise MeltpointError(duplicate(path, line, lines[key], schema.key, key))
-        lines[key] = line
-        yield row
+def refuse(path: Path, line: int, column: str, problem: str) -> NoReturn:
+    """Raises MeltpointError for a cell; lines count from 1, the header's."""
+    raise MeltpointError(f"{from_here(path)}, row {line}, column {column!r}: {problem}")
 
 
-def check_header(header: list[str], path: Path, schema: Schema) -> None:
-    for column in schema.columns:
-        if column not in header:
-            known = ", ".join(header) or "none"
-            raise MeltpointError(
-                f"{from_here(path)}, row 1: column {column!r} is missing (it has {known})"
-            )
-    for column in header:
-        if header.count(column) > 1:
-            raise MeltpointError(f"{from_here(path)}, row 1: column {column!r} is there twice")
+def refuse_first(error: ValidationError, path: Path, lines: tuple[int, ...]) -> NoReturn:
+    """Raises MeltpointError for the first of pydantic's errors, with the place of its cell."""
+    first = error.errors()[0]
+    row, column = first["loc"][:2]
+    if first["type"] == "missing":
+        refuse(path, 1, column, f"it is missing (the file has {', '.join(first['input'])})")
+    problem = first["msg"].removeprefix("Value error, ")
+    refuse(path, lines[row], column, f"{problem} (it holds {first['input']!r})")
 
 
-def row_of(values: dict[str, str], place: str, schema: Schema) -> dict:
-    """One row, each cell of its kind; columns that the schema does not know stay as they are."""
-    row = {}
-    for column, value in values.items():
-        try:
-            kind = schema.columns.get(column)
-            row[column] = value if kind is None else cell(kind, value)
-        except ValueError as error:
-            raise MeltpointError(f"{place}, column {column!r}: {error}") from None
-    return row
-
-
-def duplicate(path: Path, line: int, first: int, columns: tuple[str, ...], key: tuple) -> str:
-    named = ", ".join(f"{column} {value}" for column, value in zip(columns, key, strict=True))
-    where = " and ".join(repr(column) for column in columns)
-    return (
-        f"{from_here(path)}, row {line}: {named} stands in row {first} already; "
-        f"a row is named once by its columns {where}"
-    )
+def refuse_duplicates(rows: list[Row], path: Path, lines: tuple[int, ...]) -> None:
+    """Raises MeltpointError for a row whose key is that of an earlier one."""
+    first: dict[tuple, int] = {}
+    for line, row in zip(lines, rows, strict=True):
+        key = {column: getattr(row, column) for column in row.key}
+        if (named := tuple(key.values())) in first:
+            words = ", ".join(f"{column} {value}" for column, value in key.items())
+            problem = f"{words} is in row {first[named]} already"
+            refuse(path, line, next(reversed(key)), problem)
+        first[named] = line

@@ -9,7 +9,7 @@ from meltpoint.data.published import FOLDER
 from meltpoint.figures.style import save
 from meltpoint.published.operation_order.figures import draw_changes
 from meltpoint.published.operation_order.tables import changes_tables, effect_table, scores_table
-from meltpoint.tables.printed import save_table
+from meltpoint.tables.markup import save
 
 COLUMNS = [
     *("table", "from_sequence", "to_sequence", "metric", "change_abs", "change_pct"),
@@ -29,7 +29,7 @@ def write(results: Path, folder: Path = FOLDER) -> None:
     effect = effect_table(order_effect(scores))
     tables = {"order_scores": scores_table(scores), "order_effect": effect}
     for name, table in (tables | changes_tables(changes, scores)).items():
-        save_table(table, results / "tables" / name)
+        save(table, results / "tables" / name)
     for name in TABLES:
         stem = results / "figures" / f"order_{name}"
         save(draw_changes(changes, scores, name), [stem.with_suffix(s) for s in (".svg", ".png")])

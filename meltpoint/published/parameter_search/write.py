@@ -12,7 +12,7 @@ from meltpoint.published.parameter_search.dependence import draw_dependence
 from meltpoint.published.parameter_search.figures import ACCURACY, PERPLEXITY, draw_heatmap
 from meltpoint.published.parameter_search.scatter import draw_gradients, draw_tradeoff
 from meltpoint.published.parameter_search.tables import tables
-from meltpoint.tables.printed import save_table
+from meltpoint.tables.markup import save
 
 NOISE = (
     significance.noise_floor,
@@ -39,7 +39,7 @@ def write(results: Path, folder: Path = FOLDER) -> None:
     (results / "search/report.txt").write_text(text_format.to_text(report))
     (results / "search/report.md").write_text(text_format.to_markdown(report))
     for name, table in tables(frame, summary, noise).items():
-        save_table(table, results / "tables" / name)
+        save(table, results / "tables" / name)
     for name, figure in figures(frame, noise).items():
         save(figure, [results / f"figures/{name}{suffix}" for suffix in (".svg", ".png")])
 

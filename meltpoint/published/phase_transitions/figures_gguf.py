@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meltpoint.data.published.read import read
+from meltpoint.data.published.frames import read
 from meltpoint.figures.axes import scale_bits, scale_x, scale_y
 from meltpoint.figures.ladder import draw_ladder
 from meltpoint.figures.style import FAINT, RC, looks

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meltpoint.data.published.read import read
+from meltpoint.data.published.frames import read
 from meltpoint.figures.axes import scale_x
 from meltpoint.figures.style import FAINT, INK, RC
 from meltpoint.figures.tooltips import note

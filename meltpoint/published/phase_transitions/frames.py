@@ -6,7 +6,7 @@ A curve is what `fit_curves` groups by: `method`, and `model` where a table has 
 import pandas as pd
 
 from meltpoint.analysis.frame import tidy
-from meltpoint.data.published.read import read
+from meltpoint.data.published.frames import read
 
 MODEL = "LLaMA-2-7B"
 EVALUATION = "wikitext2"

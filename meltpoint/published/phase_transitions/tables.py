@@ -7,14 +7,14 @@ import pandas as pd
 
 from meltpoint.analysis.frame import tidy
 from meltpoint.analysis.levels import level_label
-from meltpoint.data.published.read import read
+from meltpoint.data.published.frames import read
 from meltpoint.published.phase_transitions import frames, grid
 from meltpoint.published.phase_transitions.captions import REMARKS, TABLES
 from meltpoint.published.phase_transitions.footnotes import DOUBTS, SIZE
 from meltpoint.study.outputs import Table as Section
 from meltpoint.tables import build as tables
 from meltpoint.tables.markup import Table
-from meltpoint.tables.printed import save_table
+from meltpoint.tables.markup import save
 
 DATASETS = {"wikitext2": "WikiText2", "ptb": "PTB"}
 METRICS = {
@@ -129,4 +129,4 @@ BUILDERS: dict[str, Callable[[str], Table]] = {
 def save_all(folder: Path) -> None:
     """Each table as {folder}/{name}.csv, .md and .tex."""
     for name, builder in BUILDERS.items():
-        save_table(builder(name), folder / name)
+        save(builder(name), folder / name)

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from meltpoint.data.published.read import read
+from meltpoint.data.published.frames import read
 from meltpoint.published.phase_transitions import frames
 from meltpoint.published.phase_transitions.discrepancies import NEAR, explain
 from meltpoint.transitions.fit import FORMS, PUBLISHED_FORM, fit_curves

@@ -1,0 +1,66 @@
+"""What a step asks for on each axis, and whether the model has got there already.
+
+An axis is what can be reached: `zeros` and `parameters` are fractions, `bits` is a width. The total
+after the step is meant, on each axis by itself. A structured or low-rank method means its level as its
+official code does, of the model at hand: that is asked for as `level`, which is no axis.
+"""
+
+from meltpoint.chain import Bits, Level, Pattern, Sparsity
+from meltpoint.checkpoints.description import Description
+from meltpoint.errors import NotApplicable
+from meltpoint.methods.settings import MethodSettings
+
+# A level may be missed by the official roundings.
+TOLERANCE = 0.01
+SHAPE_KINDS = ("structured", "low-rank")
+
+
+def requested(
+    kind: str, level: Level | None, settings: MethodSettings, before: dict[str, float]
+) -> dict[str, float]:
+    """What the steps up to this one have asked for, by axis; `before` without this step.
+
+    A quantization that names no bit width takes the place of an earlier one that did.
+    """
+    if kind in SHAPE_KINDS and level is not None:
+        axis = "parameters" if getattr(settings, "of", None) == "parameters" else "level"
+        others = {k: v for k, v in before.items() if k not in ("parameters", "level")}
+        return {**others, axis: level.fraction}
+    if isinstance(level, Sparsity | Pattern):
+        return {**before, "zeros": level.fraction}
+    if kind == "quantization":
+        others = {k: v for k, v in before.items() if k != "bits"}
+        return {**others, "bits": level.bits} if isinstance(level, Bits) else others
+    return before
+
+
+def check_reach(origin: Description, requested: dict[str, float], kind: str) -> None:
+    """Raises NotApplicable where the model has passed what the step asks for, on the step's own axis.
+
+    Zeros that came of rounding are zeros too. Bits are not asked about: a step may widen a grid.
+    """
+    if kind == "unstructured":
+        _check_zeros(origin, requested)
+    elif kind in SHAPE_KINDS:
+        _check_parameters(origin, requested)
+
+
+def _check_zeros(origin: Description, requested: dict[str, float]) -> None:
+    zeros = origin.achieved.zeros + origin.rounded
+    if zeros > requested.get("zeros", 1) + TOLERANCE:
+        by_rounding = f" ({origin.rounded:.3f} by rounding)" if origin.rounded else ""
+        raise NotApplicable(
+            f"the model is {zeros:.3f} sparse already{by_rounding}, more than the "
+            f"{requested['zeros']:g} that is asked for: in a chain a sparsity is the total after the "
+            "step"
+        )
+
+
+def _check_parameters(origin: Description, requested: dict[str, float]) -> None:
+    gone = origin.achieved.parameters
+    if gone > requested.get("parameters", 1) + TOLERANCE:
+        raise NotApplicable(
+            f"{gone:.3f} of the dense decoder's parameters are gone already, more than the "
+            f"{requested['parameters']:g} that is asked for: with of=parameters the total after the "
+            "step is meant"
+        )

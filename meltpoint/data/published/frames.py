@@ -1,0 +1,34 @@
+"""Published tables as pandas data frames."""
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+
+from meltpoint.data.published.read import FOLDER, read_rows
+
+
+def read(name: str, folder: Path = FOLDER) -> pd.DataFrame:
+    """Data frame of a published table, its columns in the file's order.
+
+    Numbers are floats, NaN where nothing was published; whole numbers that may be missing are floats
+    too. Levels are spelled as in `meltpoint.chain` ("0.5", "2of4"). Raises MeltpointError as
+    `read_rows` does.
+    """
+    rows = pd.DataFrame([row.model_dump() for row in read_rows(name, folder)])
+    with (Path(folder) / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return rows[next(csv.reader(file))]
+
+
+def perplexities(name: str) -> pd.DataFrame:
+    """Perplexities of a published table: model ("" where it is of one), method, level, value, stderr.
+
+    Methods are as printed, levels as `meltpoint.chain` spells them, both joined by `+` for a chain.
+    """
+    cells = []
+    for row in read_rows(name):
+        if step := row.step():
+            values = row.model_dump()
+            stderr = values.get("ppl_stderr", float("nan"))
+            cells.append((values.get("model", ""), *step, row.ppl, stderr))
+    return pd.DataFrame(cells, columns=["model", "method", "level", "value", "stderr"])

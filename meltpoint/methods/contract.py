@@ -1,0 +1,304 @@
+"""The contract of a method: what its file declares, which functions it has, and what they are handed.
+
+A file of this folder is a method. It declares the fields of `Facts` at module level, a class
+`Settings`, and one of two functions: `compress_block` (`BlockwiseMethod`) or `compress`
+(`CheckpointMethod`). The functions of `OptionalFunctions` may be added. `check` compares a file with
+this page when the registry loads it.
+
+Snakemake reads the methods where torch need not be installed, so torch's types are named here by
+strings: a method's file imports `Block`, `Statistics` and `Tensor` from here for its annotations.
+"""
+
+import difflib
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from meltpoint.chain import Bits, Level, Pattern, Scheme, Sparsity
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.lazy_import import LazyModule
+from meltpoint.methods.settings import MethodSettings
+from meltpoint.text import did_you_mean, one_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from meltpoint.checkpoints.linears import Quantized
+    from meltpoint.model import activation_statistics, block_walk
+
+Block: TypeAlias = "block_walk.Block"
+Statistics: TypeAlias = "activation_statistics.Statistics"
+Tensor: TypeAlias = "torch.Tensor"
+
+T = TypeVar("T")
+
+Kind = Literal["unstructured", "structured", "low-rank", "quantization", "finetuning"]
+LEVELS = (Sparsity, Pattern, Bits, Scheme)
+
+
+class Declared(BaseModel):
+    """A part of what a file declares: unknown names and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Resources(Declared):
+    """What a job of the method asks of the machine that it runs on."""
+
+    gpu: int = Field(0, ge=0, description="Number of GPUs without which the method cannot run.")
+    memory: float = Field(
+        2.0, gt=0, description="Memory of a job, as a multiple of the model's bytes in the dtype."
+    )
+    minutes: int = Field(
+        240, ge=1, description="Minutes after which a cluster may take a job for stuck."
+    )
+
+
+class Facts(Declared):
+    """What a method's file declares at module level, in lower case."""
+
+    kind: Kind = Field(description="What the method may change.")
+    levels: tuple[type, ...] = Field(description="Classes of `meltpoint.chain` that it takes.")
+    env: str = Field(description="Environment that it runs in: a file of `envs/`, without ending.")
+    bits: tuple[int, ...] = Field((), description="Bit widths that it takes.")
+    schemes: tuple[str, ...] = Field((), description="Named schemes that it takes.")
+    libraries: tuple[str, ...] = Field(
+        (), description="Packages that it needs besides torch and transformers, as `env` pins them."
+    )
+    evaluation_env: str = Field(
+        "torch", description="Environment that its checkpoints are evaluated in."
+    )
+    resources: Resources = Field(Resources(), description="What a job asks of its machine.")
+    statistics: tuple[str, ...] = Field(
+        (), description="Accumulators of `meltpoint.model.activation_statistics` that it needs."
+    )
+    gradients: tuple[str, ...] = Field(
+        (),
+        description="Accumulators of `meltpoint.model.gradient_statistics` that `compress_block` "
+        "finds in `block.gradients`.",
+    )
+    updates_weights: bool = Field(
+        False, description="By default it changes the values of weights that it keeps."
+    )
+    rescales_norms: bool = Field(
+        False, description="It moves scales between norms or biases and the linears after them."
+    )
+    needs_regular_shapes: bool = Field(
+        False, description="It takes no checkpoint whose blocks differ in their shapes."
+    )
+    needs_gradients: bool = Field(
+        False, description="It uses gradients of the loss; implied by `gradients`."
+    )
+    sparsity_scope: Literal["linear", "block", "model"] = Field(
+        "linear", description="Part of the model in which the requested sparsity holds."
+    )
+    full_range_settings: dict[str, str] = Field(
+        {}, description="Settings with which it reaches every level, where the defaults do not."
+    )
+    representative_level: str = Field(
+        "", description="Level that stands for all where a test tries every architecture."
+    )
+    agrees_with_transformers: bool = Field(
+        True,
+        description="transformers loads its checkpoints and computes Meltpoint's logits (to 2e-3).",
+    )
+    disagrees_on: tuple[str, ...] = Field(
+        (), description="Model types on which transformers computes other logits all the same."
+    )
+    stores_biases_in: Literal["", "float16"] = Field(
+        "", description="Dtype to which biases of the linears are rounded; empty: the study's."
+    )
+    search_settings: tuple[str, ...] = Field(
+        (), description="Settings that `search` reads, besides those of the calibration."
+    )
+    search_format: Literal["json", "npz"] = Field(
+        "json", description="File that a search is kept in: npz where it returns arrays."
+    )
+
+    @model_validator(mode="after")
+    def _levels_are_complete(self) -> Self:
+        if unknown := [level for level in self.levels if level not in LEVELS]:
+            known = one_of(level.__name__ for level in LEVELS)
+            raise ValueError(f"levels holds {unknown[0].__name__}, which is not {known}")
+        for level, name in ((Bits, "bits"), (Scheme, "schemes")):
+            if level in self.levels and not getattr(self, name):
+                raise ValueError(f"a method that takes {level.__name__} declares {name!r}")
+        return self
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method is handed besides a checkpoint, its level and its settings.
+
+    `windows` are the calibration's tokens, int64 [windows, tokens], None for a method that looks at
+    none; `validation` are tokens that training may be stopped by, of the same shape. `search` is what
+    the method's `search` returned. `resume` is a folder that is still there when a killed job runs
+    again, and is deleted when the job ends.
+    """
+
+    windows: "Tensor | None"
+    compute: Compute
+    validation: "Tensor | None" = None
+    search: dict[str, Any] | None = None
+    resume: Path | None = None
+
+    def progress(self, items: Iterable[T], description: str) -> Iterable[T]:
+        """Items of a long loop, with a bar while they go by where standard error is a terminal."""
+        from meltpoint.progress import track
+
+        return track(items, description)
+
+
+class MethodFile(Protocol):
+    """What every method's file declares; the rest of `Facts` has defaults."""
+
+    kind: str
+    levels: tuple[type, ...]
+    env: str
+    Settings: type[MethodSettings]
+
+
+class BlockwiseMethod(MethodFile, Protocol):
+    """A method that works block by block on the shared walk (`meltpoint.compression.blockwise`)."""
+
+    def compress_block(
+        self,
+        block: Block,
+        statistics: dict[str, Statistics],
+        level: Level | None,
+        settings: MethodSettings,
+    ) -> "dict[str, Quantized] | None":
+        """Compresses a block in place, by the statistics of its linears' inputs.
+
+        Returns how each linear can be stored, by name, where the method quantizes. Raises
+        NotApplicable, with the reason, for what it cannot do.
+        """
+
+
+class CheckpointMethod(MethodFile, Protocol):
+    """A method that sees the whole model, or is done by a library."""
+
+    def compress(
+        self,
+        source: Path,
+        target: Path,
+        level: Level | None,
+        settings: MethodSettings,
+        context: Context,
+    ) -> dict[str, dict] | None:
+        """Compresses the plain checkpoint in `source` into the empty folder `target`.
+
+        It leaves the folder as the users of its library expect it. What became of each linear is
+        read from there (`meltpoint.checkpoints.formats`), unless the function returns it. Raises
+        NotApplicable, with the reason, for what it cannot do.
+        """
+
+
+class OptionalFunctions(Protocol):
+    """Functions that a method's file may have besides."""
+
+    def statistics(self, settings: MethodSettings) -> tuple[str, ...]:
+        """Names of accumulators, in the place of the declaration, where settings decide."""
+
+    def gradients(self, settings: MethodSettings) -> tuple[str, ...]:
+        """Names of gradient accumulators, where settings decide.
+
+        They are collected over the calibration on a walk backwards through the model as it is before
+        the step (`meltpoint.model.backward_walk`). A method that needs the gradients of all blocks at
+        once calls `backward_walk` itself, in `search` or in `compress`.
+        """
+
+    def needs_dense_outputs(self, settings: MethodSettings) -> bool:
+        """Whether it compares a block with what the whole dense model gives there."""
+
+    def calibrated(self, level: Level, settings: MethodSettings) -> bool:
+        """Whether a step looks at text, where that depends on the level too."""
+
+    def search(self, source: Path, settings: MethodSettings, context: Context) -> dict[str, Any]:
+        """What does not depend on the level: JSON values and arrays by name.
+
+        It is computed once for all levels, kept as a result of its own, and handed to `compress` as
+        `context.search`, to `compress_block` as `block.search`. Settings that are not named in
+        `search_settings` have their defaults here.
+        """
+
+
+FUNCTIONS = {
+    name: list(inspect.signature(function).parameters)[1:]
+    for protocol in (BlockwiseMethod, CheckpointMethod, OptionalFunctions)
+    for name, function in vars(protocol).items()
+    if isinstance(function, FunctionType) and not name.startswith("_")
+}
+
+
+def check(module: ModuleType, file: str) -> Facts:
+    """Facts that a method's file declares.
+
+    Raises MeltpointError, naming the file, for a declaration that is missing, unknown or of another
+    type, and for a function that is missing or has other parameters.
+    """
+    _check_functions(module, file)
+    settings = getattr(module, "Settings", None)
+    if not (isinstance(settings, type) and issubclass(settings, MethodSettings)):
+        raise MeltpointError(f"{file}: a method declares 'Settings', a class of MethodSettings")
+    facts = _facts(module, file)
+    for name in (*facts.search_settings, *facts.full_range_settings):
+        if name not in settings.model_fields:
+            raise MeltpointError(
+                f"{file}: there is no setting {name!r}{did_you_mean(name, settings.model_fields)}"
+            )
+    return facts
+
+
+def _facts(module: ModuleType, file: str) -> Facts:
+    try:
+        return Facts(**_declarations(module))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "extra_forbidden":
+            hint = did_you_mean(name, Facts.model_fields)
+            raise MeltpointError(f"{file}: a method declares no {name!r}{hint}") from None
+        if first["type"] == "missing":
+            raise MeltpointError(f"{file}: a method declares {name!r}") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise MeltpointError(f"{file}: {name}: {reason}" if name else f"{file}: {reason}") from None
+
+
+def _declarations(module: ModuleType) -> dict[str, Any]:
+    """What a file declares: its names in lower case that are no functions, classes or modules."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if name.islower()
+        and not name.startswith("_")
+        and not callable(value)
+        and not isinstance(value, ModuleType | LazyModule)
+    }
+
+
+def _check_functions(module: ModuleType, file: str) -> None:
+    functions = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, FunctionType) and value.__module__ == module.__name__
+    }
+    if len(functions.keys() & {"compress_block", "compress"}) != 1:
+        raise MeltpointError(f"{file}: a method has one function, compress_block or compress")
+    for name, function in functions.items():
+        if near := difflib.get_close_matches(name, FUNCTIONS.keys() - functions.keys(), 1, 0.9):
+            raise MeltpointError(
+                f"{file}: {name}: did you mean {near[0]}? Else rename the function"
+            )
+        parameters = list(inspect.signature(function).parameters)
+        if name in FUNCTIONS and parameters != FUNCTIONS[name]:
+            expected = ", ".join(FUNCTIONS[name])
+            raise MeltpointError(
+                f"{file}: {name} takes ({expected}), not ({', '.join(parameters)})"
+            )

@@ -1,0 +1,251 @@
+"""The parts of a decoder block and of the model around the blocks, by what they are for.
+
+Methods that change shapes work with these instead of an architecture's names. A new architecture is a
+row of `LAYOUTS`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from meltpoint.errors import NotApplicable
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names of the parts in a block. Norms are in front of, or behind, attention and MLP."""
+
+    output: str = "o_proj"
+    mlp: str = "mlp"
+    mlp_inputs: tuple[str, ...] = ("gate_proj", "up_proj")
+    mlp_output: str = "down_proj"
+    attention_norms: tuple[str, str | None] = ("input_layernorm", None)
+    mlp_norms: tuple[str, str | None] = ("post_attention_layernorm", None)
+
+
+PLAIN = Layout()
+SANDWICH = Layout(
+    attention_norms=("input_layernorm", "post_attention_layernorm"),
+    mlp_norms=("pre_feedforward_layernorm", "post_feedforward_layernorm"),
+)
+OPT = Layout(
+    output="out_proj",
+    mlp="",
+    mlp_inputs=("fc1",),
+    mlp_output="fc2",
+    attention_norms=("self_attn_layer_norm", None),
+    mlp_norms=("final_layer_norm", None),
+)
+LAYOUTS = {
+    "LlamaDecoderLayer": PLAIN,
+    "MistralDecoderLayer": PLAIN,
+    "Qwen2DecoderLayer": PLAIN,
+    "Qwen3DecoderLayer": PLAIN,
+    "Gemma2DecoderLayer": SANDWICH,
+    "Gemma3DecoderLayer": SANDWICH,
+    "OPTDecoderLayer": OPT,
+}
+
+
+class Absent(nn.Module):
+    """Takes the place of a part that was removed: its output is zero.
+
+    In the place of attention it still counts the tokens in the cache, with keys of one number each,
+    so that positions of generated tokens stay right whichever block is asked for them.
+    """
+
+    def __init__(self, layer_index: int | None = None) -> None:
+        super().__init__()
+        self.layer_idx = layer_index
+
+    def forward(self, hidden_states, past_key_values=None, **_):
+        """Zeros of the input's shape; with None for attention's weights where it was attention."""
+        if self.layer_idx is None:
+            return hidden_states.new_zeros(hidden_states.shape)
+        if past_key_values is not None:
+            tokens = hidden_states[:, None, :, :1]
+            past_key_values.update(tokens, tokens, self.layer_idx)
+        return hidden_states.new_zeros(hidden_states.shape), None
+
+
+class BlockParts:
+    """The parts of one block; raises NotApplicable for an architecture that is not in `LAYOUTS`."""
+
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
+        name = type(block).__name__
+        if name not in LAYOUTS:
+            raise NotApplicable(
+                f"the parts of a {name} are not known: its shapes cannot be changed"
+            )
+        self.layout = LAYOUTS[name]
+
+    @property
+    def attention(self) -> nn.Module:
+        """The attention module."""
+        return self.block.self_attn
+
+    @property
+    def has_attention(self) -> bool:
+        return not isinstance(self.attention, Absent)
+
+    @property
+    def queries(self) -> nn.Module:
+        return self.attention.q_proj
+
+    @property
+    def keys(self) -> nn.Module:
+        return self.attention.k_proj
+
+    @property
+    def values(self) -> nn.Module:
+        return self.attention.v_proj
+
+    @property
+    def attention_output(self) -> nn.Module:
+        """The linear that leads from the heads back to the residual stream."""
+        return getattr(self.attention, self.layout.output)
+
+    @property
+    def mlp_owner(self) -> nn.Module:
+        """The module whose attributes the MLP's linears are: the MLP, or in OPT the block."""
+        return getattr(self.block, self.layout.mlp) if self.layout.mlp else self.block
+
+    @property
+    def has_mlp(self) -> bool:
+        owner = self.mlp_owner
+        output = owner if self.layout.mlp else getattr(owner, self.layout.mlp_output)
+        return not isinstance(output, Absent)
+
+    @property
+    def mlp_inputs(self) -> list[nn.Module]:
+        """The linears from the residual stream to the MLP's neurons."""
+        return [getattr(self.mlp_owner, name) for name in self.layout.mlp_inputs]
+
+    @property
+    def mlp_output(self) -> nn.Module:
+        """The linear from the MLP's neurons back to the residual stream."""
+        return getattr(self.mlp_owner, self.layout.mlp_output)
+
+    @property
+    def attention_norms(self) -> tuple[nn.Module, nn.Module]:
+        """The norms in front of and behind attention; an identity where there is none."""
+        return self._norms(self.layout.attention_norms)
+
+    @property
+    def mlp_norms(self) -> tuple[nn.Module, nn.Module]:
+        """The norms in front of and behind the MLP; an identity where there is none."""
+        return self._norms(self.layout.mlp_norms)
+
+    @property
+    def norms_lead(self) -> bool:
+        """Whether norms stand in front of attention and MLP, so not as in OPT-350m."""
+        return getattr(self.block, "do_layer_norm_before", True)
+
+    def _norms(self, names: tuple[str, str | None]) -> tuple[nn.Module, nn.Module]:
+        return tuple(getattr(self.block, n) if n else nn.Identity() for n in names)
+
+    def mlp(self, hidden):
+        """The MLP's output on its (normalised) input."""
+        if self.layout.mlp:
+            return getattr(self.block, self.layout.mlp)(hidden)
+        return self.mlp_output(self.block.activation_fn(self.mlp_inputs[0](hidden)))
+
+    @property
+    def head_width(self) -> int:
+        return self.attention.head_dim
+
+    @property
+    def heads(self) -> int:
+        """Number of query heads, counted in the weights."""
+        return rows_of(self.queries) // self.head_width
+
+    @property
+    def kv_heads(self) -> int:
+        """Number of key and value heads, counted in the weights."""
+        return rows_of(self.keys) // self.head_width
+
+    @property
+    def intermediate(self) -> int:
+        """Number of the MLP's neurons."""
+        return columns_of(self.mlp_output)
+
+    @property
+    def width(self) -> int | None:
+        """Width of the hidden states that the block takes; None where all of it was removed."""
+        for name in ("attention_shortcut", "mlp_shortcut"):
+            reader = self.queries if self.has_attention else None
+            if name == "mlp_shortcut":
+                reader = self.mlp_inputs[0] if self.has_mlp else None
+            if (shortcut := getattr(self.block, name, None)) is not None:
+                return shortcut.shape[0]
+            if reader is not None:
+                return columns_of(reader)
+        return None
+
+
+class ModelParts:
+    """The parts around the decoder's blocks, which a method's `finish` may change."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.body = getattr(model.base_model, "decoder", model.base_model)
+
+    @property
+    def embeddings(self) -> nn.Embedding:
+        """The tokens' embeddings."""
+        return self.model.get_input_embeddings()
+
+    @property
+    def positions(self) -> nn.Embedding | None:
+        """Learned embeddings of positions; None where positions are rotary."""
+        return getattr(self.body, "embed_positions", None)
+
+    @property
+    def projections(self) -> tuple[nn.Linear | None, nn.Linear | None]:
+        """The linears between narrow embeddings and the residual stream: into it, and out of it."""
+        return getattr(self.body, "project_in", None), getattr(self.body, "project_out", None)
+
+    @property
+    def norm(self) -> nn.Module | None:
+        """The final norm."""
+        names = ("norm", "final_layer_norm")
+        return next((getattr(self.body, name) for name in names if hasattr(self.body, name)), None)
+
+    @property
+    def head(self) -> nn.Linear:
+        """The linear from the residual stream to the vocabulary."""
+        return self.model.get_output_embeddings()
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head's weight is that of the embeddings."""
+        return self.head.weight is self.embeddings.weight
+
+    def tie(self) -> None:
+        """Makes the embeddings' weight the head's."""
+        self.head._parameters["weight"] = self.embeddings.weight
+        self.head.out_features, self.head.in_features = self.embeddings.weight.shape
+
+
+def linears(block: nn.Module) -> dict[str, nn.Linear]:
+    """A block's linear layers by name, in the order in which they are defined."""
+    return {name: m for name, m in block.named_modules() if isinstance(m, nn.Linear)}
+
+
+def norms(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The normalisation layers of a module, by name."""
+    for name, part in module.named_modules():
+        if isinstance(part, nn.LayerNorm) or type(part).__name__.endswith("RMSNorm"):
+            yield name, part
+
+
+def rows_of(linear: nn.Module) -> int:
+    """Output width of a linear or of the two factors that stand for one."""
+    return (linear[-1] if isinstance(linear, nn.Sequential) else linear).out_features
+
+
+def columns_of(linear: nn.Module) -> int:
+    """Input width of a linear or of the two factors that stand for one."""
+    return (linear[0] if isinstance(linear, nn.Sequential) else linear).in_features

@@ -1,0 +1,150 @@
+"""Shapes of a model: read off what its blocks hold, and given to a model without weights."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from meltpoint.checkpoints.shapes import BlockShape, LinearShape, Norm, Shapes
+from meltpoint.model.block_parts import LAYOUTS, BlockParts, linears, norms
+from meltpoint.model.surgery import (
+    SHORTCUTS,
+    linear_of,
+    remove_attention,
+    remove_mlp,
+    set_parameter,
+    set_shortcuts,
+    sync_heads,
+)
+
+
+def shapes_of(model: nn.Module, path: str, blocks: Iterable[nn.Module]) -> Shapes:
+    """Shapes of a model; `blocks` are the decoder's and `path` their name in the model."""
+    parameters = model.named_parameters()
+    others = {n: tuple(p.shape) for n, p in parameters if not n.startswith(f"{path}.")}
+    return Shapes(
+        blocks=[shape_of(block) for block in blocks],
+        others=others,
+        norms=outer_norms(model, path),
+    )
+
+
+def outer_norms(model: nn.Module, path: str) -> dict[str, Norm]:
+    """The norms outside of the blocks, by name; `path` is the blocks' name in the model."""
+    return {n: norm_of(m) for n, m in norms(model) if not n.startswith(f"{path}.")}
+
+
+def shape_of(block: nn.Module) -> BlockShape:
+    """Shape of a block as it is."""
+    shortcuts = {
+        name.removesuffix("_shortcut"): tuple(matrix.shape)
+        for name in SHORTCUTS
+        if (matrix := getattr(block, name, None)) is not None
+    }
+    facts = {
+        "shortcuts": shortcuts,
+        "norms": {name: norm_of(module) for name, module in norms(block)},
+        "linears": {
+            name: LinearShape(rows=x.out_features, columns=x.in_features, bias=x.bias is not None)
+            for name, x in linears(block).items()
+        },
+        "parameters": sum(parameter.numel() for parameter in block.parameters()),
+    }
+    if type(block).__name__ in LAYOUTS:
+        facts |= _parts_of(BlockParts(block))
+    return BlockShape(**facts)
+
+
+def _parts_of(parts: BlockParts) -> dict[str, int | None]:
+    facts = {"width": parts.width}
+    if parts.has_attention:
+        facts |= {
+            "heads": parts.heads,
+            "kv_heads": parts.kv_heads,
+            "head_width": parts.head_width,
+        }
+    return facts | ({"intermediate": parts.intermediate} if parts.has_mlp else {})
+
+
+def norm_of(module: nn.Module) -> Norm:
+    """Kind, width and epsilon of a normalisation layer."""
+    kind = "rms" if isinstance(module, nn.RMSNorm) else "own"
+    affine = getattr(module, "weight", None) is not None
+    width = module.weight.shape[0] if affine else module.normalized_shape[0]
+    return Norm(kind=kind, width=width, eps=getattr(module, _eps_name(module)), affine=affine)
+
+
+def _eps_name(norm: nn.Module) -> str:
+    return "variance_epsilon" if hasattr(norm, "variance_epsilon") else "eps"
+
+
+def apply(model: nn.Module, blocks: Iterable[nn.Module], shapes: Shapes) -> None:
+    """Gives a model without weights the shapes of a checkpoint; `blocks` are the decoder's."""
+    for block, shape in zip(blocks, shapes.blocks, strict=True):
+        _shape_block(block, shape)
+    for name, shape in shapes.others.items():
+        owner, _, leaf = name.rpartition(".")
+        module = model.get_submodule(owner)
+        parameter = module._parameters.get(leaf)
+        if parameter is not None and parameter.shape != shape:
+            set_parameter(module, leaf, parameter.new_empty(shape))
+    for name, norm in shapes.norms.items():
+        _shape_norm(model, name, norm)
+
+
+def _shape_block(block: nn.Module, shape: BlockShape) -> None:
+    known = type(block).__name__ in LAYOUTS
+    # Norms first: attention and MLP take theirs with them.
+    for name, _ in list(norms(block)):
+        if name in shape.norms:
+            _shape_norm(block, name, shape.norms[name])
+    if known and shape.heads is None:
+        remove_attention(block)
+    if known and shape.intermediate is None:
+        remove_mlp(block)
+    for name, _ in list(norms(block)):
+        if name not in shape.norms:
+            block.set_submodule(name, nn.Identity())
+    for name, linear in linears(block).items():
+        _shape_linear(block, name, linear, shape.linears)
+    if shape.shortcuts:
+        matrices = {name: _meta(block, size) for name, size in shape.shortcuts.items()}
+        set_shortcuts(block, **matrices)
+    if known:
+        sync_heads(block)
+
+
+def _meta(block: nn.Module, shape: tuple[int, ...]) -> torch.Tensor:
+    return next(block.parameters()).new_empty(shape, device="meta")
+
+
+def _shape_linear(
+    block: nn.Module, name: str, linear: nn.Linear, shapes: dict[str, LinearShape]
+) -> None:
+    names = [name] if name in shapes else [f"{name}.0", f"{name}.1"]
+    weight = linear.weight
+    parts = [
+        linear_of(
+            weight.new_empty(shape.rows, shape.columns),
+            weight.new_empty(shape.rows) if shape.bias else None,
+        )
+        for shape in (shapes[key] for key in names if key in shapes)
+    ]
+    if len(parts) == 2:
+        block.set_submodule(name, nn.Sequential(*parts))
+    elif parts:
+        set_parameter(linear, "weight", parts[0].weight)
+        set_parameter(linear, "bias", parts[0].bias)
+
+
+def _shape_norm(module: nn.Module, name: str, facts: Norm) -> None:
+    norm = module.get_submodule(name)
+    if facts.kind == "rms" and not isinstance(norm, nn.RMSNorm):
+        dtype = next(module.parameters()).dtype
+        norm = nn.RMSNorm(facts.width, facts.eps, facts.affine, device="meta", dtype=dtype)
+        module.set_submodule(name, norm.requires_grad_(False))
+        return
+    setattr(norm, _eps_name(norm), facts.eps)
+    for leaf, parameter in list(norm._parameters.items()):
+        if parameter is not None:
+            set_parameter(norm, leaf, parameter.new_empty(facts.width))

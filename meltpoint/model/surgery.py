@@ -1,0 +1,179 @@
+"""Changes to a decoder block's shapes, in place: what methods that change shapes are made of.
+
+A method's `compress_block` changes `block.module` with these functions, or by itself; the walk reads
+off what the block holds afterwards. Index tensors say what is kept, in ascending order.
+"""
+
+from types import MethodType
+
+import torch
+from torch import nn
+
+from meltpoint.errors import NotApplicable
+from meltpoint.model.block_parts import Absent, BlockParts
+
+SHORTCUTS = ("attention_shortcut", "mlp_shortcut")
+# Names that architectures give to the numbers of heads of an attention module.
+QUERY_HEADS = ("num_heads", "num_attention_heads")
+KV_HEADS = ("num_key_value_heads", "num_kv_heads")
+
+
+def set_parameter(module: nn.Module, name: str, tensor: torch.Tensor | None) -> None:
+    """Gives a module a parameter of any shape, and lets its stated sizes follow."""
+    module._parameters[name] = None if tensor is None else nn.Parameter(tensor, requires_grad=False)
+    if name != "weight" or tensor is None:
+        return
+    if isinstance(module, nn.Linear):
+        module.out_features, module.in_features = tensor.shape
+    elif isinstance(module, nn.Embedding):
+        module.num_embeddings, module.embedding_dim = tensor.shape
+    elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        module.normalized_shape = tuple(tensor.shape)
+
+
+def cut(linear: nn.Module, rows=None, columns=None) -> None:
+    """Keeps these rows and columns of a linear, or of the linear that two factors stand for.
+
+    The linear notes what was kept, so that the zeros and grids of earlier steps can be followed.
+    """
+    if isinstance(linear, nn.Sequential):
+        cut(linear[0], columns=columns)
+        cut(linear[1], rows=rows)
+        return
+    weight = linear.weight
+    kept = list(getattr(linear, "kept", (None, None)))
+    for axis, index in enumerate((rows, columns)):
+        if index is not None:
+            index = index.to(weight.device)
+            weight = weight.index_select(axis, index)
+            kept[axis] = index if kept[axis] is None else kept[axis][index]
+    set_parameter(linear, "weight", weight.contiguous())
+    if rows is not None and linear.bias is not None:
+        set_parameter(linear, "bias", linear.bias[rows])
+    linear.kept = tuple(kept)
+
+
+def set_bias(linear: nn.Module, bias: torch.Tensor | None) -> None:
+    """Gives a linear, or the second of two factors, this bias [rows]; None takes it away."""
+    set_parameter(linear[-1] if isinstance(linear, nn.Sequential) else linear, "bias", bias)
+
+
+def factorise(block: nn.Module, name: str, first: torch.Tensor, second: torch.Tensor) -> None:
+    """Replaces the linear `name` by two: x -> second (first x), with the linear's own bias.
+
+    `first` is [rank, columns], `second` [rows, rank].
+    """
+    linear = block.get_submodule(name)
+    parts = linear_of(first), linear_of(second, linear.bias)
+    block.set_submodule(name, nn.Sequential(*parts))
+
+
+def linear_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> nn.Linear:
+    """A linear with this weight [rows, columns] and bias."""
+    linear = nn.Linear(*reversed(weight.shape), bias=bias is not None, device="meta")
+    set_parameter(linear, "weight", weight)
+    set_parameter(linear, "bias", bias)
+    return linear
+
+
+def keep_heads(block: nn.Module, kv_heads: torch.Tensor) -> None:
+    """Keeps these key and value heads, each with its group of query heads."""
+    parts = BlockParts(block)
+    group = parts.heads // parts.kv_heads
+    kv_heads = kv_heads.to(torch.long)
+    heads = (kv_heads[:, None] * group + torch.arange(group, device=kv_heads.device)).flatten()
+    rows, kv_rows = (spread(kept, parts.head_width) for kept in (heads, kv_heads))
+    cut(parts.queries, rows=rows)
+    cut(parts.keys, rows=kv_rows)
+    cut(parts.values, rows=kv_rows)
+    cut(parts.attention_output, columns=rows)
+    sync_heads(block)
+
+
+def spread(heads: torch.Tensor, width: int) -> torch.Tensor:
+    """The channels of heads that are `width` wide."""
+    return (heads[:, None] * width + torch.arange(width, device=heads.device)).flatten()
+
+
+def keep_neurons(block: nn.Module, neurons: torch.Tensor) -> None:
+    """Keeps these neurons of the MLP."""
+    parts = BlockParts(block)
+    for linear in parts.mlp_inputs:
+        cut(linear, rows=neurons)
+    cut(parts.mlp_output, columns=neurons)
+
+
+def remove_attention(block: nn.Module) -> None:
+    """Removes a block's attention and its norms: the residual stream passes by."""
+    parts = BlockParts(block)
+    block.self_attn = Absent(parts.attention.layer_idx)
+    _remove_norms(parts, parts.layout.attention_norms)
+
+
+def remove_mlp(block: nn.Module) -> None:
+    """Removes a block's MLP and its norms: the residual stream passes by."""
+    parts = BlockParts(block)
+    if parts.layout.mlp:
+        setattr(block, parts.layout.mlp, Absent())
+    else:
+        for name in parts.layout.mlp_inputs:
+            setattr(block, name, nn.Identity())
+        setattr(block, parts.layout.mlp_output, Absent())
+    _remove_norms(parts, parts.layout.mlp_norms)
+
+
+def _remove_norms(parts: BlockParts, names: tuple[str, str | None]) -> None:
+    # A norm behind the residual addition still has something to normalise.
+    for name in names if parts.norms_lead else ():
+        if name:
+            setattr(parts.block, name, nn.Identity())
+
+
+def sync_heads(block: nn.Module) -> None:
+    """Lets the head counts that an attention module states follow its weights."""
+    parts = BlockParts(block)
+    if not parts.has_attention:
+        return
+    counts = dict.fromkeys(QUERY_HEADS, parts.heads) | dict.fromkeys(KV_HEADS, parts.kv_heads)
+    counts["num_key_value_groups"] = parts.heads // parts.kv_heads
+    for name, count in counts.items():
+        if hasattr(parts.attention, name):
+            setattr(parts.attention, name, count)
+
+
+def set_shortcuts(block: nn.Module, attention=None, mlp=None) -> None:
+    """Sends the residual stream through matrices before attention's or the MLP's output is added.
+
+    Both are [width before, width after]; None leaves the stream as it is. Raises NotApplicable for a
+    block that normalises after the addition.
+    """
+    if not BlockParts(block).norms_lead:
+        raise NotApplicable(
+            f"a {type(block).__name__} that normalises after the residual addition takes no "
+            "shortcut matrices"
+        )
+    for name, matrix in zip(SHORTCUTS, (attention, mlp), strict=True):
+        parameter = None if matrix is None else nn.Parameter(matrix, requires_grad=False)
+        block.register_parameter(name, parameter)
+    block.forward = MethodType(_forward_with_shortcuts, block)
+
+
+def _forward_with_shortcuts(block: nn.Module, hidden_states: torch.Tensor, **arguments):
+    parts = BlockParts(block)
+    before, after = parts.attention_norms
+    residual = _through(hidden_states, block.attention_shortcut)
+    if parts.has_attention:
+        output, _ = parts.attention(hidden_states=before(hidden_states), **arguments)
+        hidden_states = residual + after(output)
+    else:
+        parts.attention(hidden_states, **arguments)
+        hidden_states = residual
+    residual = _through(hidden_states, block.mlp_shortcut)
+    if not parts.has_mlp:
+        return residual
+    before, after = parts.mlp_norms
+    return residual + after(parts.mlp(before(hidden_states)))
+
+
+def _through(hidden: torch.Tensor, shortcut: torch.Tensor | None) -> torch.Tensor:
+    return hidden if shortcut is None else hidden @ shortcut

@@ -1,0 +1,118 @@
+"""The one builder of printed tables: cells with a row and a head become rows of entries.
+
+Every layout (by level, by evaluation, those of published results) prepares a frame of cells and a
+`Grid`, and leaves the rest to `rows_of`.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from meltpoint.analysis.rows import LABELS
+from meltpoint.tables.entries import Notes, comparable, entry, mark
+from meltpoint.tables.markup import Entry
+
+# What `rows_of` needs of every cell, where a frame does not say it.
+DEFAULTS = {
+    **{"status": "ok", "reason": "", "source": "published", "chain": "", "metric": "", "note": ""},
+    **{"evaluation": "", "better": "", "value": np.nan, "stderr": np.nan, "difference": np.nan},
+    **{"requested": np.nan, "achieved": np.nan},
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows and columns of a table, as columns of its cells.
+
+    labels: the column of the cells that holds a row's label, by the printed name of the labels.
+    heads: the printed heads by the values of the cells' column `head`, from left to right.
+    row: the columns whose values together name a row; unset: those of the labels.
+    block: the columns whose equal values make a block of rows; unset: all rows are one block.
+    best: whether the cells of a "column" compete within their block for the marks, or those of a "row".
+    small_once: whether of a row only the first small print is kept.
+    """
+
+    labels: Mapping[str, str]
+    heads: Mapping[Hashable, str]
+    row: Sequence[str] = ()
+    block: Sequence[str] = ()
+    best: Literal["column", "row"] = "column"
+    small_once: bool = False
+
+
+@dataclass(frozen=True)
+class Printing:
+    """How cells are printed that no study's table describes; they may have `digits` of their own."""
+
+    digits: int = 2
+    show: str = "value"
+    error: bool = True
+    achieved: bool = False
+    mark: bool = True
+
+    def places(self, evaluation: str) -> int:
+        """Digits after the point of an evaluation."""
+        return self.digits
+
+
+def varying_labels(cells: pd.DataFrame) -> dict[str, str]:
+    """Label columns of a study's rows: the method, and the model and settings where these vary."""
+    columns = {name: f"label_{name}" for name in LABELS}
+    return {n: c for n, c in columns.items() if n == "method" or len(cells[c].unique()) > 1}
+
+
+def without_competition(cells: pd.DataFrame, excluded: pd.Series) -> pd.DataFrame:
+    """The cells with the excluded ones left out of the contest for the marks."""
+    better = cells["better"] if "better" in cells else pd.Series(None, cells.index, dtype=object)
+    return cells.assign(better=better.mask(excluded, ""))
+
+
+def cells_of(rows: Iterable[Mapping]) -> pd.DataFrame:
+    """Frame of cells from dictionaries that say only what is special of each.
+
+    A cell has its labels, its `head`, and a `value` or a `text`; it may have `stderr`, `digits`,
+    `signed`, `mark`, `note`, `better` ("lower", "higher"), or `status` and `reason`.
+    """
+    frame = pd.DataFrame(list(rows))
+    missing = {column: value for column, value in DEFAULTS.items() if column not in frame}
+    filled = {column: DEFAULTS[column] for column in DEFAULTS if column in frame}
+    return frame.fillna(filled).assign(**missing)
+
+
+def rows_of(
+    cells: pd.DataFrame, grid: Grid, spec, notes: Notes
+) -> list[tuple[list[str], list[Entry]]]:
+    """Rows in the order of their first cells: labels and entries, with marks and letters of notes.
+
+    spec: a `meltpoint.study.outputs.Table`, or a `Printing`.
+    """
+    keys = list(grid.row or grid.labels.values())
+    blocks = cells.groupby(list(grid.block), sort=False) if grid.block else [((), cells)]
+    rows = []
+    for _, block in blocks:
+        lines, values = [], []
+        for _, line in block.groupby(keys, sort=False, dropna=False):
+            by_head = {cell["head"]: cell for cell in line.to_dict("records")}
+            in_line = [by_head.get(head) for head in grid.heads]
+            labels = [str(line[column].iloc[0]) for column in grid.labels.values()]
+            entries = [entry(cell, spec, notes) for cell in in_line]
+            for repeated in [e for e in entries if e.small][1:] if grid.small_once else []:
+                repeated.small = ""
+            lines.append((labels, entries))
+            values.append([comparable(cell, spec) for cell in in_line])
+        if spec.mark:
+            mark_best(lines, values, grid.best)
+        rows += lines
+    return rows
+
+
+def mark_best(lines: list, values: list[list[float | None]], best: str) -> None:
+    """Marks the best and the second entry of each column, or of each row."""
+    if best == "column":
+        mark(lines, values)
+    else:
+        columns = [([], list(column)) for column in zip(*(e for _, e in lines), strict=True)]
+        mark(columns, list(map(list, zip(*values, strict=True))))
