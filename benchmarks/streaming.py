@@ -22,8 +22,10 @@ def measure(folder: str, stream: str) -> None:
     import torch
 
     from meltpoint.compute import Compute
-    from meltpoint.evaluations.engines import open_engine
-    from meltpoint.evaluations.engines import _streamed  # noqa: F401  (its imports are no part of it)
+    from meltpoint.evaluations.engines import (
+        _streamed,  # noqa: F401  (its imports are no part of it)
+        open_engine,
+    )
 
     compute = Compute(device="cpu", threads=1, stream=stream == "true")
     compute.start()
