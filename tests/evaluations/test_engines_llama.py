@@ -53,7 +53,7 @@ def prompts():
 
 
 def test_it_says_what_it_is(engine):
-    assert engine.provenance["engine"] == engine.name == "llama.cpp"
+    assert engine.provenance == {"engine": "llama.cpp"}
     assert engine.vocabulary == 96
     assert engine.context_length == 64
 

@@ -55,6 +55,7 @@ def both(checkpoint, ask, batch="auto"):
     for stream, kind in ((False, ModelEngine), (True, StreamedEngine)):
         with open_engine(checkpoint, Compute(device="cpu", batch=batch, stream=stream)) as engine:
             assert type(engine) is kind
+            assert engine.provenance == {"engine": "transformers"}
             answers.append(ask(engine))
     return answers
 

@@ -34,7 +34,7 @@ def opens(checkpoint: Path) -> bool:
 
 def open(checkpoint: Path, compute: Compute):
     """The model as its users load it; what it took to import the library is no part of the load."""
-    from meltpoint.evaluations.engines._model_engine import ModelEngine
+    from meltpoint.evaluations.engines._kernels_engine import KernelsEngine
 
     module = LIBRARIES.get(_format(checkpoint))
     if module:
@@ -44,13 +44,13 @@ def open(checkpoint: Path, compute: Compute):
     if compute.torch_device.type == "cuda":
         torch.cuda.synchronize(compute.torch_device)
     seconds = time.perf_counter() - start
-    return ModelEngine(model, compute, seconds, module.split(".")[0] if module else None)
+    return KernelsEngine(model, compute, seconds, module.split(".")[0] if module else None)
 
 
 def load(checkpoint: Path, compute: Compute):
     """The model with the kernels that `from_pretrained` chooses, or hqq's own.
 
-    Where a config cannot say the shapes, our loader builds it; no library packs such a checkpoint.
+    A model whose shapes no config can say is built by its description.
     """
     if _format(checkpoint) == "hqq":
         from meltpoint.evaluations.engines import _hqq
@@ -58,9 +58,9 @@ def load(checkpoint: Path, compute: Compute):
         return _hqq.load(checkpoint, compute)
     description = Description.of(checkpoint)
     if description and description.shapes and description.shapes.irregular:
-        from meltpoint.model.load import load as load_irregular
+        from meltpoint.model.load import load as load_shaped
 
-        return load_irregular(checkpoint, compute.torch_dtype, compute.torch_device)
+        return load_shaped(checkpoint, compute.torch_dtype, compute.torch_device)
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(
