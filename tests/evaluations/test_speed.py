@@ -2,7 +2,6 @@
 
 import json
 import math
-from types import SimpleNamespace
 
 import pytest
 
@@ -93,24 +92,6 @@ def test_hqq_is_timed_with_its_own_linears(tmp_path):
     cell = json.loads((tmp_path / "cell.json").read_text())
     assert cell["protocol"]["kernels"] == "HQQLinear"
     assert cell["value"] > 0
-
-
-def test_a_format_s_library_is_imported_before_the_load_is_timed(model, monkeypatch):
-    clock = [0.0]
-
-    def wait(seconds, result=None):
-        clock[0] += seconds
-        return result
-
-    loaded = speed.load(model, COMPUTE)
-    monkeypatch.setattr(speed, "quantization_config", lambda _: {"quant_method": "bitsandbytes"})
-    importing = SimpleNamespace(import_module=lambda _: wait(100))
-    monkeypatch.setattr(speed, "importlib", importing)
-    monkeypatch.setattr(speed, "load", lambda *_: wait(2, loaded))
-    monkeypatch.setattr(speed, "time_run", lambda *_: (1.0, 1.0))
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
-    assert speed.time_model(model, 16, 4, 3, COMPUTE).load == 2
-    assert clock[0] == 102
 
 
 @pytest.mark.parametrize(
