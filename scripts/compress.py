@@ -3,18 +3,17 @@
 from pathlib import Path
 
 from meltpoint.timing import phase
-from meltpoint.workflow.job import job, source_file
+from meltpoint.workflow.job import calibration_files, job
 
 with job(snakemake) as (spec, compute):
     with phase("import"):
         from meltpoint.compression.step import compress
 
-    given = source_file(snakemake, "calibrations", spec.settings.get("calibration"))
-    files = [given] if given else map(Path, snakemake.input.tokens)
     compress(
         Path(snakemake.input.parent),
         Path(snakemake.output[0]),
         spec,
-        list(files),
+        calibration_files(snakemake, spec.settings),
         compute,
+        Path(snakemake.input.search[0]) if snakemake.input.search else None,
     )

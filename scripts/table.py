@@ -17,7 +17,7 @@ with job(snakemake, computes=False) as (spec, _):
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], spec.steps)
     section, published = Table(**spec.table), None
     if section.published:
-        published = read_published(section.published, perplexities(frame)[0])
+        published = read_published(section.published, perplexities(frame, section.evaluations)[0])
     if section.published and not section.beside:
         frame, published = pd.concat([frame, published]), None
     table = tables.build(frame, section, published)

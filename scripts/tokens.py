@@ -14,4 +14,5 @@ with job(snakemake) as (spec, _):
         source_file(snakemake, "corpora", snakemake.wildcards.corpus),
         Path(snakemake.input.model),
         Path(snakemake.output.tokens),
+        Path(snakemake.output.ends),
     )

@@ -72,6 +72,12 @@ def source_file(snakemake, section: str, name: str | None) -> Path | None:
     return None if path is None else Path(path)
 
 
+def calibration_files(snakemake, settings: dict) -> list[Path]:
+    """Files of a job's calibration: its tokens, or the windows that are given."""
+    given = source_file(snakemake, "calibrations", settings.get("calibration"))
+    return [given] if given else [Path(file) for file in snakemake.input.tokens]
+
+
 def _end(sentence: str) -> None:
     logging.error("%s", sentence)
     print(f"\nError: {sentence}\n", file=sys.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakemake.io import ancient
 
-from meltpoint import methods
+from meltpoint import evaluations, methods
 from meltpoint.chain import DENSE, Sparsity, spell_chain
 from meltpoint.checkpoints.description import FILE
 from meltpoint.checkpoints.formats import check_unquantised
@@ -18,12 +18,13 @@ from meltpoint.files import from_here
 from meltpoint.hashing import HashCache
 from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
-from meltpoint.report.entries import Item
 from meltpoint.study import config as schema
+from meltpoint.study import old_evaluations
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel, TrainedModel
-from meltpoint.workflow import cost, requirements, staleness
-from meltpoint.workflow.job_specs.study import JobSpecs
+from meltpoint.workflow import cost, requirements, searches, staleness
+from meltpoint.workflow.cost import JobResources
+from meltpoint.workflow.job_specs.study import JobSpecs, sources
 
 NOTHING = r"(?!)"
 PUBLISHED = "results/published"
@@ -49,6 +50,7 @@ class Plan:
             )
         self.source = Path(files[0] if files else "config")
         self.config = schema.load(config, self.source.name)
+        self.warnings = old_evaluations.warnings(config, self.source.name)
         folder = from_here(self.source.resolve().parent)
         try:
             self.study = Study(self.config, folder)
@@ -58,14 +60,15 @@ class Plan:
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
         self.job_specs = JobSpecs(self.study, root / "envs", hashes)
         config["compute"] = self.config.compute.model_dump(mode="json")
-        config["sources"] = self._sources()
-        config["captions"] = {item.name: item.caption for item in self._items()}
+        config["sources"] = sources(self.job_specs)
+        items = study_page.items(self.config, self.config.sweeps)
+        config["captions"] = {item.name: item.caption for item in items}
         self.results = f"results/{self.config.study}"
+        self.searches = searches.Searches(self.study, self.job_specs, self.results)
         self.published = PUBLISHED
         self.page = f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
         self.threads = self.config.compute.threads
-        self.warned: set[str] = set()
 
     def _check_models(self) -> None:
         """Reads the headers of local models' weights, before anything runs."""
@@ -74,19 +77,6 @@ class Plan:
                 path = self.study.path(model.path)
                 at(f"models.{name}.path", count_parameters, path)
                 at(f"models.{name}.path", check_unquantised, path)
-
-    def _items(self) -> list[Item]:
-        """What the study's page shows, each with its caption."""
-        return study_page.items(self.config, self.config.sweeps)
-
-    def _sources(self) -> dict[str, dict[str, str]]:
-        """Paths of the study's local corpora and calibrations, by section and name."""
-        corpora = {name: self.job_specs.corpus_file(name) for name in self.config.corpora}
-        given = {name: self.job_specs.windows_file(name) for name in self.config.calibrations}
-        return {
-            section: {name: str(file) for name, file in files.items() if file}
-            for section, files in (("corpora", corpora), ("calibrations", given))
-        }
 
     def names(self, section: str, key: str | None = None) -> str:
         """A wildcard's constraint: the names in a section, those of one kind if `key` is given."""
@@ -107,8 +97,7 @@ class Plan:
         """All of the study, once it is known that all can be made here.
 
         Where Snakemake deploys no conda environments every job runs in its own. Ends the run, with one
-        sentence, where a package is missing: an input function's error would be a page. Says so where
-        the run's triggers are not ours.
+        sentence, where a package is missing: an input function's error would be a page.
         """
         deployment = workflow.deployment_settings.deployment_method
         try:
@@ -117,14 +106,8 @@ class Plan:
         except MeltpointError as error:
             sys.exit(f"Error: {error}")
         if workflow.is_main_process:
-            self._warn(staleness.warning(workflow.rerun_triggers))
+            staleness.warn(frozenset(workflow.rerun_triggers))
         return self.targets()
-
-    def _warn(self, sentence: str) -> None:
-        """Prints a warning, once a run: Snakemake may ask for the targets several times."""
-        if sentence and sentence not in self.warned:
-            print(f"Warning: {sentence}", file=sys.stderr)
-            self.warned.add(sentence)
 
     def shown(self) -> dict[str, list[str]]:
         """What the study's page shows, by kind."""
@@ -185,25 +168,28 @@ class Plan:
         """The constraint of the step: the method at any level, with any settings."""
         return rf"{method.name}(?:[@,][^+/:]*)?"
 
+    def parent(self, wildcards) -> str:
+        """The checkpoint that a compression or a search starts from."""
+        return self._input(wildcards.model, searches.chain_before(wildcards))
+
     def base_model(self, model: str) -> str:
         """Input: a base checkpoint. Of one that is linked, the content alone counts, by its hash."""
         path = f"results/models/{model}"
         return path if isinstance(self.config.models[model], TrainedModel) else ancient(path)
 
-    def parent(self, wildcards) -> str:
-        """Input: the checkpoint that a step is applied to."""
-        return self._input(wildcards.model, wildcards.prefix.removesuffix("+") or DENSE)
-
     def _input(self, model: str, chain: str) -> str:
         return self.base_model(model) if chain == DENSE else self._checkpoint(model, chain)
 
     def _calibration(self, wildcards) -> str | None:
-        step = self.study.steps(wildcards.prefix + wildcards.step)[-1]
+        step = searches.step_of(self.study, wildcards)
         method = methods.find(step.method)
-        return method.settings(step).calibration if method.calibrated(step) else None
+        settings = method.settings(step)
+        is_search = hasattr(wildcards, "search")
+        calibrated = settings.calibrated if is_search else method.calibrated(step)
+        return settings.calibration if calibrated else None
 
     def calibration_files(self, wildcards) -> list[str]:
-        """The corpus's tokens that a step's calibration is drawn from."""
+        """The corpus's tokens that a job's calibration is drawn from."""
         name = self._calibration(wildcards)
         calibration = self.config.calibrations.get(name)
         if not isinstance(calibration, DrawnCalibration):
@@ -212,6 +198,10 @@ class Plan:
         if calibration.sampling == "stream":
             return [f"{stem}.npy"]
         return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
+
+    def resources(self, wildcards) -> JobResources:
+        """What a compression or a search asks of the machine."""
+        return searches.resources(self.study, wildcards)
 
     def check_libraries(self) -> None:
         """Raises MeltpointError where what is still to be made needs a package that is not here."""
@@ -235,43 +225,63 @@ class Plan:
 
     # --- evaluation -----------------------------------------------------------------------------
 
-    def checkpoint(self, wildcards) -> str:
-        """Input: the checkpoint that a cell measures."""
-        return self._input(wildcards.model, wildcards.chain)
+    def evaluation_kinds(self) -> list[evaluations.Evaluation]:
+        """The kinds of evaluation, each of which has a rule."""
+        return list(evaluations.registry().values())
 
-    def evaluation_tokens(self, wildcards) -> str:
-        corpus = self.config.evaluations[wildcards.evaluation].perplexity
-        return f"{self.results}/tokens/{wildcards.model}/{corpus}.npy"
+    def evaluations_of(self, kind: evaluations.Evaluation) -> str:
+        """The constraint of a rule's evaluation: the study's evaluations of its kind."""
+        declared = self.config.evaluations.items()
+        names = [name for name, settings in declared if type(settings) is kind.settings_class]
+        return "|".join(map(re.escape, names)) or NOTHING
+
+    def kept(self, kind: evaluations.Evaluation) -> list[str]:
+        """The files that a kind keeps beside a cell, with the wildcards of its rule."""
+        cell = f"{self.results}/cells/{{model}}/{{chain}}/{{evaluation}}"
+        return [f"{cell}.{ending}" for ending in kind.keeps]
+
+    def evaluation_inputs(self, wildcards) -> dict[str, str | list[str]]:
+        """The files that a measurement reads, by name (`meltpoint.evaluations.contract.Inputs`).
+
+        `dense` is the dense model's cell with what is kept beside it; there is none for dense itself.
+        """
+        settings = self.config.evaluations[wildcards.evaluation]
+        kind = evaluations.kind_of(settings)
+        needs = kind.needs(settings)
+        tokens = f"{self.results}/tokens/{wildcards.model}"
+        files = {"checkpoint": self._input(wildcards.model, wildcards.chain)}
+        if needs.tokens:
+            stem = f"{tokens}/{needs.tokens}"
+            files |= {"tokens": f"{stem}.npy", "token_ends": f"{stem}.ends.npy"}
+        if needs.documents:
+            stem = f"{tokens}/{needs.documents}.documents"
+            files |= {"documents": f"{stem}.npy", "document_offsets": f"{stem}.offsets.npy"}
+        if needs.dense_checkpoint:
+            files["dense_checkpoint"] = self.base_model(wildcards.model)
+        if wildcards.chain != DENSE:
+            cell = self._cell(wildcards.model, DENSE, wildcards.evaluation)
+            kept = [f"{cell.removesuffix('json')}{ending}" for ending in kind.keeps]
+            files["dense"] = [cell, *kept]
+        return files
+
+    def evaluation_threads(self, kind: evaluations.Evaluation, cores: int | None) -> int:
+        """The threads that a job of a kind takes of the machine's cores: all, to be alone there."""
+        return cores if kind.alone and cores else self.threads
 
     def env(self, wildcards) -> str:
         """The environment that a cell is measured in."""
         return f"../envs/{self.job_specs.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
-
-    def dense_cell(self, wildcards) -> list[str]:
-        """The dense model's cell, to which a chain's is compared; none for dense itself."""
-        if wildcards.chain == DENSE:
-            return []
-        return [self._cell(wildcards.model, DENSE, wildcards.evaluation)]
-
-    def dense_nll(self, wildcards) -> list[str]:
-        """The dense model's losses, to which a chain's are compared; none for dense itself."""
-        if wildcards.chain == DENSE:
-            return []
-        cells = f"{self.results}/cells/{wildcards.model}"
-        return [f"{cells}/{DENSE}/{wildcards.evaluation}.nll.npy"]
 
     # --- tables and figures ---------------------------------------------------------------------
 
     def cells_of(self, section: str, name: str) -> list[str]:
         """The cells that a table or figure shows."""
         part = getattr(self.config, section)[name]
-        cells = (cell for name in part.evaluations for cell in self.study.cells(part.of, name))
-        return [self._cell(*cell) for cell in cells]
+        return [self._cell(*cell) for cell in self.study.cells(part.of, *part.evaluations)]
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
         """A sweep's cells of perplexity."""
-        cells = self.study.cells(sweep)
-        return [self._cell(*cell) for cell in cells if self.study.perplexity(cell[2])]
+        return [self._cell(*cell) for cell in self.study.perplexity_cells(sweep)]
 
     def transitions_of(self, figure: str) -> list[str]:
         """The fitted curves that a figure draws."""
@@ -285,9 +295,10 @@ class Plan:
 
     # --- what lies ahead ------------------------------------------------------------------------
 
-    def memory_mb(self, model: str) -> int:
-        return cost.memory_mb(self.study, model)
+    def memory_mb(self, model: str, factor: float = cost.FACTOR) -> int:
+        """An estimate of a job's memory, from how many times the model's bytes it holds."""
+        return cost.memory_mb(self.study, model, factor)
 
     def summary(self) -> str:
-        """What the study is and what it will take, for a person."""
-        return cost.summary(self.study, self.source.name)
+        """What lies ahead, in a few lines: old spellings first."""
+        return "\n".join([*self.warnings, cost.summary(self.study, self.source.name)])

@@ -4,6 +4,7 @@ A module's code is compared without its comments, its docstrings and its layout.
 """
 
 import ast
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -27,15 +28,16 @@ TRIGGERS = ("mtime", "params", "input")
 ROOT = Path(__file__).parents[2]
 
 
-def warning(triggers: Iterable) -> str:
-    """Sentence on a run's triggers that make results stale without need; empty where none does."""
+@cache
+def warn(triggers: frozenset) -> None:
+    """Prints, once a run, a sentence on triggers that make results stale without need."""
     others = sorted({str(trigger) for trigger in triggers} - set(TRIGGERS))
-    if not others:
-        return ""
-    return (
-        f"this run also remakes results for the trigger {' and '.join(others)}, although none would "
-        f"differ: add `rerun-triggers: [{', '.join(TRIGGERS)}]` to its profile"
-    )
+    if others:
+        print(
+            f"Warning: this run also remakes results for the trigger {' and '.join(others)}, although "
+            f"none would differ: add `rerun-triggers: [{', '.join(TRIGGERS)}]` to its profile",
+            file=sys.stderr,
+        )
 
 
 @cache

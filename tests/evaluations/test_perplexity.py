@@ -8,7 +8,8 @@ import torch
 
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
-from meltpoint.evaluations.perplexity import cut, difference, perplexity, token_nll
+from meltpoint.evaluations.engines._model_engine import token_nll
+from meltpoint.evaluations.perplexity import cut, difference, perplexity
 from meltpoint.model.load import load
 from tests.support.tiny_models import random_tokens, save_model
 
@@ -34,13 +35,6 @@ def test_nll_is_that_of_each_predicted_token(tmp_path):
         log_p = model(torch.from_numpy(windows)).logits.double().log_softmax(-1)
     expected = -log_p[:, :-1].gather(2, torch.from_numpy(windows)[:, 1:, None])[..., 0]
     np.testing.assert_allclose(nll, expected, atol=1e-4)
-
-
-def test_the_batch_does_not_matter(tmp_path):
-    model = load(save_model(tmp_path / "m", "llama"), torch.float32, torch.device("cpu"))
-    windows = random_tokens(7, 12).numpy()
-    one, five = (token_nll(model, windows, Compute(device="cpu", batch=b)) for b in (1, 5))
-    np.testing.assert_allclose(one, five, atol=1e-5)
 
 
 def draws(count=400, windows=80):

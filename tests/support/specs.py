@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from meltpoint.workflow.job_specs.documents import CompressSpec, EvaluateSpec
+from meltpoint.workflow.job_specs.documents import CompressSpec
 
 
 def compress_spec(
@@ -18,9 +18,3 @@ def compress_spec(
         dtype=dtype,
         code="code",
     )
-
-
-def evaluate_spec(evaluation: str, protocol: dict[str, Any], chain: str = "dense") -> EvaluateSpec:
-    """Spec of a cell of the model `tiny`."""
-    cell = {"model": "tiny", "chain": chain, "evaluation": evaluation}
-    return EvaluateSpec(cell=cell, protocol=protocol, code="code", env="env")

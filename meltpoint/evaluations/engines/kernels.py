@@ -7,10 +7,12 @@ import importlib
 import time
 from pathlib import Path
 
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import holds_gguf, quantization_config
 from meltpoint.compute import Compute
 from meltpoint.lazy_import import torch
 
+label = "the kernels of a library"
 kernels = (True,)
 env = "torch"
 streams = False
@@ -32,7 +34,7 @@ def opens(checkpoint: Path) -> bool:
 
 def open(checkpoint: Path, compute: Compute):
     """The model as its users load it; what it took to import the library is no part of the load."""
-    from meltpoint.evaluations.engines._model_engine import ModelEngine
+    from meltpoint.evaluations.engines._kernels_engine import KernelsEngine
 
     module = LIBRARIES.get(_format(checkpoint))
     if module:
@@ -42,15 +44,23 @@ def open(checkpoint: Path, compute: Compute):
     if compute.torch_device.type == "cuda":
         torch.cuda.synchronize(compute.torch_device)
     seconds = time.perf_counter() - start
-    return ModelEngine(model, compute, seconds, module.split(".")[0] if module else None)
+    return KernelsEngine(model, compute, seconds, module.split(".")[0] if module else None)
 
 
 def load(checkpoint: Path, compute: Compute):
-    """The model with the kernels that `from_pretrained` chooses, or hqq's own."""
+    """The model with the kernels that `from_pretrained` chooses, or hqq's own.
+
+    A model whose shapes no config can say is built by its description.
+    """
     if _format(checkpoint) == "hqq":
         from meltpoint.evaluations.engines import _hqq
 
         return _hqq.load(checkpoint, compute)
+    description = Description.of(checkpoint)
+    if description and description.shapes and description.shapes.irregular:
+        from meltpoint.model.load import load as load_shaped
+
+        return load_shaped(checkpoint, compute.torch_dtype, compute.torch_device)
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(

@@ -22,8 +22,8 @@ class JobSpec(BaseModel):
     """What one result is made from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    # The name of the kind in the JSON.
-    kind: ClassVar[str]
+    # The name of the class in the JSON.
+    job: ClassVar[str]
     # Fields that are no part of a result's content: they do not count for what is built on it.
     own: ClassVar[frozenset[str]] = frozenset()
 
@@ -33,19 +33,19 @@ class JobSpec(BaseModel):
 
     def json(self) -> str:
         """Canonical JSON of the spec, the one param of its rule."""
-        return canonical_json({"kind": self.kind, **self.model_dump(mode="json")})
+        return canonical_json({"job": self.job, **self.model_dump(mode="json")})
 
     def digest(self) -> str:
         """Hash of what the result holds: of all fields but the class's `own`."""
         facts = self.model_dump(mode="json", exclude=set(self.own))
-        return hash_text(canonical_json({"kind": self.kind, **facts}))[:16]
+        return hash_text(canonical_json({"job": self.job, **facts}))[:16]
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """The spec that `json` has written, as an instance of its kind's class."""
+        """The spec that `json` has written, as an instance of its class."""
         facts = json.loads(text)
-        kind = facts.pop("kind")
-        return next(spec for spec in cls.__subclasses__() if spec.kind == kind)(**facts)
+        job = facts.pop("job")
+        return next(spec for spec in cls.__subclasses__() if spec.job == job)(**facts)
 
 
 def digest(specs: Iterable[JobSpec]) -> str:
@@ -56,7 +56,7 @@ def digest(specs: Iterable[JobSpec]) -> str:
 class TrainSpec(JobSpec):
     """The demo model, trained by the workflow."""
 
-    kind = "train"
+    job = "train"
     settings: dict[str, Any] = Field(description="The training's settings.")
     text: str = Field(description="Hash of the text that it is trained on.")
 
@@ -64,7 +64,7 @@ class TrainSpec(JobSpec):
 class FetchSpec(JobSpec):
     """A model of the hub at a pinned revision."""
 
-    kind = "fetch"
+    job = "fetch"
     hub: str
     revision: str
 
@@ -72,7 +72,7 @@ class FetchSpec(JobSpec):
 class LinkSpec(JobSpec):
     """A local model. Its folder says only where the links lead: what counts is its files' content."""
 
-    kind = "link"
+    job = "link"
     own = frozenset({"folder"})
     folder: str = Field(description="Absolute path of the folder.")
     files: str = Field(description="Hash of the folder's files, by name and content.")
@@ -81,7 +81,7 @@ class LinkSpec(JobSpec):
 class TokensSpec(JobSpec):
     """A corpus's tokens."""
 
-    kind = "tokens"
+    job = "tokens"
     corpus: dict[str, Any] = Field(description="The corpus's declaration without its path.")
     file: str | None = Field(None, description="Hash of a local corpus's file.")
     text: str | None = Field(None, description="Hash of a built-in corpus's text.")
@@ -90,7 +90,7 @@ class TokensSpec(JobSpec):
 class CompressSpec(JobSpec):
     """A chain's checkpoint, made from its prefix's by one step."""
 
-    kind = "compress"
+    job = "compress"
     chain: str
     prefix: str
     step: str = Field(description="The chain's last step in its canonical spelling.")
@@ -98,25 +98,40 @@ class CompressSpec(JobSpec):
     dtype: str = Field(description="In which weights are computed with and stored.")
 
 
+class SearchSpec(JobSpec):
+    """What a method finds on a chain's checkpoint once for all its levels."""
+
+    job = "search"
+    search: str = Field(description="The method with the settings that its search reads.")
+    chain: str
+    settings: dict[str, Any] = Field(description="The search's resolved settings.")
+    dtype: str = Field(description="In which weights are computed with.")
+
+
 class EvaluateSpec(JobSpec):
     """A cell."""
 
-    kind = "evaluate"
+    job = "evaluate"
     cell: dict[str, str] = Field(description="Its model, chain and evaluation.")
-    protocol: dict[str, Any] = Field(description="The evaluation as the study declares it.")
+    kind: str = Field(description="The kind of evaluation.")
+    main: str = Field(description="The name of the main score.")
+    settings: dict[str, Any] = Field(description="The evaluation as the study declares it.")
+    compute: dict[str, Any] = Field(
+        description="What of the study's `compute` changes its numbers."
+    )
 
 
 class TransitionsSpec(JobSpec):
     """The transition points of a sweep."""
 
-    kind = "transitions"
+    job = "transitions"
     steps: dict[str, dict[str, str]] = Field(description="What the tidy frame says of each chain.")
 
 
 class TableSpec(JobSpec):
     """A table."""
 
-    kind = "table"
+    job = "table"
     table: dict[str, Any] = Field(description="The table as the study declares it.")
     steps: dict[str, dict[str, str]] = Field(description="What the tidy frame says of each chain.")
     published: str | None = Field(None, description="Hash of the published table beside it.")
@@ -125,7 +140,7 @@ class TableSpec(JobSpec):
 class FigureSpec(JobSpec):
     """A figure."""
 
-    kind = "figure"
+    job = "figure"
     figure: dict[str, Any] = Field(description="The figure as the study declares it.")
     steps: dict[str, dict[str, str]] = Field(description="What the tidy frame says of each chain.")
     published: str | None = Field(None, description="Hash of the published table beside it.")
@@ -134,13 +149,16 @@ class FigureSpec(JobSpec):
 class PublishedSpec(JobSpec):
     """What is made from published tables."""
 
-    kind = "published"
+    job = "published"
     files: dict[str, str] = Field(description="Hash of each published table, by its name.")
+    texts: Any = Field(
+        None, description="Captions, remarks and footnotes that are printed with it."
+    )
 
 
 class ReportSpec(JobSpec):
     """A page."""
 
-    kind = "report"
+    job = "report"
     page: dict[str, Any] = Field(description="Its title, its lead, its items and their sources.")
     assets: dict[str, str] = Field(description="Hash of the template, the styles and the script.")

@@ -3,8 +3,8 @@
 from functools import cache
 from pathlib import Path
 
-from meltpoint import methods
-from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
+from meltpoint import evaluations, methods
+from meltpoint.chain import DENSE, Step, methods_of, settings_of, spell_chain
 from meltpoint.checkpoints import formats
 from meltpoint.data import published
 from meltpoint.data.text_files import suffix_of
@@ -29,6 +29,7 @@ from meltpoint.workflow.job_specs.documents import (
     LinkSpec,
     PublishedSpec,
     ReportSpec,
+    SearchSpec,
     TableSpec,
     TokensSpec,
     TrainSpec,
@@ -38,7 +39,7 @@ from meltpoint.workflow.job_specs.documents import (
 from meltpoint.workflow.staleness import code_hash
 
 # Only cells of GGUF files depend on its modules.
-LLAMA = "meltpoint.llamacpp"
+LLAMA, LLAMA_ENV = "meltpoint.llamacpp", "llama"
 
 # Where the template, the styles and the script of a page lie.
 PAGE = Path(study_page.__file__).parent
@@ -51,7 +52,7 @@ class JobSpecs:
         self.study, self.config = study, study.config
         self.envs, self.hashes = envs, hashes
         self._env = cache(lambda name: hash_file(envs / f"{name}.yaml")[:16])
-        for name in ("model", "tokens", "compress", "evaluation", "transitions", "table", "figure"):
+        for name in ("model", "tokens", "compress", "search", "evaluation", "transitions", "table"):
             setattr(self, name, cache(getattr(self, name)))
 
     def model(self, name: str) -> JobSpec:
@@ -121,10 +122,9 @@ class JobSpecs:
         settings = self.study.settings(step)
         inputs = [self.checkpoint(model, prefix)]
         if method.calibrated(step):
-            if file := self.windows_file(settings["calibration"]):
-                settings["windows"] = {"file": self.hashes.file(file)}
-            else:
-                inputs.append(self.tokens(model, settings["windows"]["corpus"]))
+            inputs += self._calibration(model, settings)
+        if method.has_search:
+            inputs.append(self.search(model, prefix, method.search_step(step)))
         return CompressSpec(
             chain=chain,
             prefix=prefix,
@@ -142,45 +142,73 @@ class JobSpecs:
         walked = all(methods.find(step.method).is_blockwise for step in steps)
         return () if walked else formats.modules()
 
-    def evaluation(self, model: str, chain: str, evaluation: str) -> EvaluateSpec:
-        """Spec of a cell: its protocol, and the code of the program that measures it."""
-        declared = self.config.evaluations[evaluation]
-        protocol, inputs = declared.model_dump(mode="json"), [self.checkpoint(model, chain)]
-        if declared.kind == "perplexity":
-            inputs.append(self.tokens(model, protocol["perplexity"]))
-        if declared.kind != "size":
-            protocol |= {"dtype": self.config.compute.dtype}
-        if declared.kind == "speed":
-            protocol |= {key: getattr(self.config.compute, key) for key in ("threads", "device")}
-        return EvaluateSpec(
-            cell={"model": model, "chain": chain, "evaluation": evaluation},
-            protocol=protocol,
-            code=self._evaluation_code(declared.kind, chain),
-            env=self._env(self.runtime(chain, evaluation)),
+    def search(self, model: str, chain: str, step: Step) -> SearchSpec:
+        """Spec of a method's search on a chain's checkpoint: the settings that it reads, its code."""
+        method = methods.find(step.method)
+        settings = self.study.search_settings(step)
+        inputs = [self.checkpoint(model, chain)]
+        if "windows" in settings:
+            inputs += self._calibration(model, settings)
+        return SearchSpec(
+            search=str(step),
+            chain=chain,
+            settings=settings,
+            dtype=self.config.compute.dtype,
+            code=code_hash("scripts.search", *method.search_sources, *self._formats(chain)),
+            env=self._env(method.env),
             inputs=digest(inputs),
         )
 
-    def _evaluation_code(self, kind: str, chain: str) -> str:
-        """Hash of the code that measures a chain: the evaluation's, and that of the engine."""
-        last = self.study.steps(chain)[-1:]
-        env = methods.find(last[0].method).evaluation_env if last else "torch"
-        engine = engines.planned(env, kernels=kind == "speed").sources
-        others = () if env == "llama" else (LLAMA,)
-        return code_hash(f"scripts.{kind}", *engine, *self._formats(chain), without=others)
+    def _calibration(self, model: str, settings: dict) -> list[JobSpec]:
+        """Specs of the calibration's tokens; windows that are given as a file go by its hash."""
+        if file := self.windows_file(settings["calibration"]):
+            settings["windows"] = {"file": self.hashes.file(file)}
+            return []
+        return [self.tokens(model, settings["windows"]["corpus"])]
+
+    def evaluation(self, model: str, chain: str, evaluation: str) -> EvaluateSpec:
+        """Spec of a cell: its kind and settings, and what of `compute` changes its numbers."""
+        settings = self.config.evaluations[evaluation]
+        kind = evaluations.kind_of(settings)
+        tokens = (self.tokens(model, corpus) for corpus in kind.corpora(settings))
+        return EvaluateSpec(
+            cell={"model": model, "chain": chain, "evaluation": evaluation},
+            kind=kind.name,
+            main=next(iter(kind.scores(settings))),
+            settings=settings.model_dump(mode="json", exclude={"main"}),
+            compute={key: getattr(self.config.compute, key) for key in kind.compute},
+            code=self._evaluation_code(kind, chain),
+            env=self._env(self.runtime(chain, evaluation)),
+            inputs=digest([self.checkpoint(model, chain), *tokens]),
+        )
+
+    def _evaluation_code(self, kind: evaluations.Evaluation, chain: str) -> str:
+        """Hash of a kind's code, and of the engine that runs a chain's checkpoint for it."""
+        steps = self.study.steps(chain)
+        env = methods.find(steps[-1].method).evaluation_env if steps else "torch"
+        runs = kind.opens_engine or kind.own_kernels
+        engine = engines.planned(env, kind.own_kernels).sources if runs else ()
+        others = () if env == LLAMA_ENV else (LLAMA,)
+        modules = ("scripts.evaluate", *kind.sources, *engine, *self._formats(chain))
+        return code_hash(*modules, without=others)
 
     def runtime(self, chain: str, evaluation: str) -> str:
-        """The environment that a chain's cell is measured in: speed in that of its last method."""
+        """The environment that a chain's cell is measured in.
+
+        It is the evaluation's own, unless the last method has one for what it makes.
+        """
+        kind = evaluations.kind_of(self.config.evaluations[evaluation])
         steps = self.study.steps(chain)
-        if not steps:
-            return "torch"
-        last = methods.find(steps[-1].method)
-        by_library = self.config.evaluations[evaluation].kind == "speed" and not last.is_blockwise
-        return last.env if by_library else last.evaluation_env
+        last = methods.find(steps[-1].method) if steps else None
+        if last is None:
+            return kind.env
+        if kind.own_kernels and not last.is_blockwise:
+            return last.env
+        return kind.env if last.evaluation_env == "torch" else last.evaluation_env
 
     def _cells(self, part) -> list[EvaluateSpec]:
         """Specs of the cells that a table or figure shows."""
-        cells = (cell for name in part.evaluations for cell in self.study.cells(part.of, name))
-        return [self.evaluation(*cell) for cell in cells]
+        return [self.evaluation(*cell) for cell in self.study.cells(part.of, *part.evaluations)]
 
     def steps(self, group: str) -> dict[str, dict]:
         """Per chain of a group: what the tidy frame says of it (method, level, settings, kind)."""
@@ -201,7 +229,7 @@ class JobSpecs:
 
     def transitions(self, sweep: str) -> TransitionsSpec:
         """Spec of a sweep's transition points."""
-        cells = (cell for cell in self.study.cells(sweep) if self.study.perplexity(cell[2]))
+        cells = self.study.perplexity_cells(sweep)
         return TransitionsSpec(
             steps=self.steps(sweep),
             code=code_hash("scripts.transitions"),
@@ -234,10 +262,11 @@ class JobSpecs:
             inputs=digest([*self._cells(figure), *fitted]),
         )
 
-    def published(self, module: str, *tables: str) -> PublishedSpec:
-        """Spec of what a module of ours ("published.order") makes of published tables."""
+    def published(self, module: str, *tables: str, texts: object = None) -> PublishedSpec:
+        """Spec of what a module of ours ("published.order") makes of published tables and texts."""
         return PublishedSpec(
             files={name: hash_file(published.FOLDER / f"{name}.csv") for name in tables},
+            texts=texts,
             code=code_hash(f"meltpoint.{module}"),
             env=self._env("analysis"),
         )
@@ -271,3 +300,13 @@ def _published(part) -> str | None:
     if part.published is None:
         return None
     return hash_file(published.FOLDER / f"{part.published}.csv")
+
+
+def sources(specs: JobSpecs) -> dict[str, dict[str, str]]:
+    """Paths of the study's local corpora and calibrations, by section and name."""
+    corpora = {name: specs.corpus_file(name) for name in specs.config.corpora}
+    given = {name: specs.windows_file(name) for name in specs.config.calibrations}
+    return {
+        section: {name: str(file) for name, file in files.items() if file}
+        for section, files in (("corpora", corpora), ("calibrations", given))
+    }
