@@ -64,7 +64,7 @@ class HubCorpus(Section):
 
 
 class LocalCorpus(Section):
-    """A file of texts: plain text, JSON or JSON lines, a CSV or TSV table, or parquet; also compressed."""
+    """A file of texts: plain, JSON or JSON lines, a CSV or TSV table, parquet; compressed or not."""
 
     path: Path = Field(description="the file, relative to the study's file")
     format: Literal["text", "json", "csv", "tsv", "parquet"] | None = Field(
