@@ -22,7 +22,7 @@ def requested(
 
     A quantization that names no bit width takes the place of an earlier one that did.
     """
-    if kind in SHAPE_KINDS and level is not None:
+    if kind in SHAPE_KINDS and isinstance(level, Sparsity):
         axis = "parameters" if getattr(settings, "of", None) == "parameters" else "level"
         others = {k: v for k, v in before.items() if k not in ("parameters", "level")}
         return {**others, axis: level.fraction}

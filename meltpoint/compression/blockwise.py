@@ -63,7 +63,7 @@ def walk(
     walk = Walk(reader, windows, compute)
     check_widths(walk.blocks, level)
     levels = allocate(walk, level, settings)
-    if method.statistics(settings) or getattr(method.module, "needs_hidden", False):
+    if method.statistics(settings) or settings.calibrated:
         walk.embed()
     outcome, memory = Outcome(), {}
     for index in track(range(len(walk.blocks)), f"{method.name}: blocks"):

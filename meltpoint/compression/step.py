@@ -58,7 +58,7 @@ def compress(
             check_level(step)
             axes.check_reach(origin, facts["requested"], method.kind)
             # The one gate for libraries that build a model from its config.
-            if getattr(method.module, "needs_regular_shapes", not method.walks):
+            if method.facts.needs_regular_shapes:
                 origin.require_regular(method.name)
             linears, shapes = _write(parent, folder, step, recipe, tokens, compute)
         except NotApplicable as reason:

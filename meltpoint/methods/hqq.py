@@ -78,7 +78,7 @@ def compress(source, target, level, settings, context) -> None:
     group_size = None if settings.group_size == -1 else settings.group_size
     config = BaseQuantizeConfig(level.bits, group_size, axis=settings.axis)
     model = Parts(source, context.compute)
-    writer = Writer(target, len(model.blocks) + 1)
+    writer = Writer(target)
     for names in (model.others, *model.blocks):
         tensors = model.reader.read(names)
         for linear in model.linears:

@@ -7,7 +7,7 @@ row of `LAYOUTS`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from meltpoint.errors import NotApplicable
 
@@ -232,6 +232,19 @@ class ModelParts:
 def linears(block: nn.Module) -> dict[str, nn.Linear]:
     """A block's linear layers by name, in the order in which they are defined."""
     return {name: m for name, m in block.named_modules() if isinstance(m, nn.Linear)}
+
+
+def matrices(block: nn.Module) -> dict[str, nn.Linear | nn.Sequential]:
+    """The linears of a block's architecture by name, two factors that stand for one as one."""
+    names = dict.fromkeys(name.removesuffix(".0").removesuffix(".1") for name in linears(block))
+    return {name: block.get_submodule(name) for name in names}
+
+
+def weight_of(linear: nn.Linear | nn.Sequential) -> Tensor:
+    """Weight [rows, columns] of a linear or of the two factors that stand for one."""
+    if isinstance(linear, nn.Sequential):
+        return linear[1].weight @ linear[0].weight
+    return linear.weight
 
 
 def norms(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

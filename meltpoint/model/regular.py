@@ -1,6 +1,7 @@
 """Whether a config alone can say a checkpoint's shapes, and what it must say then."""
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
 from meltpoint.checkpoints.shapes import Shapes
@@ -28,7 +29,7 @@ def config_of(
     wanted = needed | _widths(config, shapes)
     try:
         expected = _shapes_by(config, {**stored, **wanted})
-    except (ValueError, TypeError, ZeroDivisionError, AttributeError, RuntimeError):
+    except (ValueError, TypeError, ZeroDivisionError, RuntimeError, StrictDataclassError):
         return needed, difference(shapes, _shapes_by(config, {**stored, **needed}))
     reason = difference(shapes, expected)
     return (needed if reason else wanted), reason
@@ -93,7 +94,7 @@ def difference(shapes: Shapes, expected: Shapes) -> str | None:
             value, usual = getattr(block, name), getattr(other, name)
             if value != usual:
                 words = name.replace("_", " ")
-                return f"block {index} has {value or 'no'} {words} where {usual} are usual"
+                return f"block {index} has {words} {value}, which in a config would be {usual}"
         if block.linears != other.linears:
             return _linears(index, block.linears, other.linears)
         if block.norms != other.norms:

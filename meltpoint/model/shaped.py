@@ -86,8 +86,8 @@ def apply(model: nn.Module, blocks: Iterable[nn.Module], shapes: Shapes) -> None
         owner, _, leaf = name.rpartition(".")
         module = model.get_submodule(owner)
         parameter = module._parameters.get(leaf)
-        if parameter is not None and parameter.shape != shape:
-            set_parameter(module, leaf, parameter.new_empty(shape))
+        if parameter is None or parameter.shape != shape:
+            set_parameter(module, leaf, next(model.parameters()).new_empty(shape, device="meta"))
     for name, norm in shapes.norms.items():
         _shape_norm(model, name, norm)
 

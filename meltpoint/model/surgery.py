@@ -59,12 +59,13 @@ def set_bias(linear: nn.Module, bias: torch.Tensor | None) -> None:
 
 
 def factorise(block: nn.Module, name: str, first: torch.Tensor, second: torch.Tensor) -> None:
-    """Replaces the linear `name` by two: x -> second (first x), with the linear's own bias.
+    """Replaces the linear `name`, or its factors, by two: x -> second (first x) with its own bias.
 
     `first` is [rank, columns], `second` [rows, rank].
     """
     linear = block.get_submodule(name)
-    parts = linear_of(first), linear_of(second, linear.bias)
+    bias = (linear[-1] if isinstance(linear, nn.Sequential) else linear).bias
+    parts = linear_of(first), linear_of(second, bias)
     block.set_submodule(name, nn.Sequential(*parts))
 
 

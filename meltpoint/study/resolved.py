@@ -18,14 +18,15 @@ from meltpoint.chain import (
 )
 from meltpoint.data.text_files import format_of
 from meltpoint.errors import MeltpointError, at
+from meltpoint.evaluations.contract import PERPLEXITY, ScoreSpec
 from meltpoint.study import output_checks
 from meltpoint.study.config import StudyConfig
+from meltpoint.study.score_names import split_name
 from meltpoint.study.sections import (
     DrawnCalibration,
     GivenCalibration,
     LocalCorpus,
     LocalModel,
-    PerplexityEvaluation,
     TokenCorpus,
 )
 from meltpoint.text import did_you_mean
@@ -59,12 +60,28 @@ class Study:
         """The steps of one of the study's chains, or of a prefix of one."""
         return self._chains.get(chain) or parse_chain(chain)
 
-    def cells(self, group: str, evaluation: str | None = None) -> list[Cell]:
-        """A group's cells (model, chain, evaluation), dense first, of one evaluation or of all."""
+    def cells(self, group: str, *scores: str) -> list[Cell]:
+        """A group's cells (model, chain, evaluation), dense first, that hold some scores, or all cells.
+
+        scores: names as tables and figures have them; a cell is there once.
+        """
         section = self.groups[group]
-        evaluations = section.evaluations if evaluation is None else [evaluation]
+        evaluations = dict.fromkeys(self.score(name)[0] for name in scores or section.evaluations)
         chains = dict.fromkeys([DENSE, *self.chains(group)])
         return list(itertools.product(section.models, chains, evaluations))
+
+    def score(self, name: str) -> tuple[str, ScoreSpec]:
+        """The evaluation and the score that a table, figure or sweep means by a name."""
+        return split_name(name, self.config.evaluations)
+
+    def perplexity(self, name: str) -> bool:
+        """Whether a score, by its name in the study, is a perplexity."""
+        return self.score(name)[1].name == PERPLEXITY
+
+    def perplexity_cells(self, sweep: str) -> list[Cell]:
+        """The cells that hold a sweep's perplexities."""
+        scores = [name for name in self.groups[sweep].evaluations if self.perplexity(name)]
+        return self.cells(sweep, *scores) if scores else []
 
     @cached_property
     def all_cells(self) -> list[Cell]:
@@ -223,6 +240,3 @@ class Study:
         for name, calibration in self.config.calibrations.items():
             if isinstance(calibration, GivenCalibration):
                 yield f"calibrations.{name}.windows", calibration.windows
-
-    def perplexity(self, evaluation: str) -> bool:
-        return isinstance(self.config.evaluations[evaluation], PerplexityEvaluation)

@@ -10,6 +10,8 @@ from meltpoint.text import human_bytes
 
 # What Python, torch and transformers hold before any weight is loaded.
 BASELINE_BYTES = 700e6
+# Of a job that says nothing else: the model's weights and as much again.
+FACTOR = 2.0
 
 
 def model_bytes(study: Study, model: str) -> float | None:
@@ -31,9 +33,9 @@ def _parameters(study: Study, model: str) -> int | None:
         return None
 
 
-def memory_mb(study: Study, model: str) -> int:
-    """An estimate of a job's memory: what is always held, the weights and as much again."""
-    return int((BASELINE_BYTES + 2 * (model_bytes(study, model) or 0)) / 1e6)
+def memory_mb(study: Study, model: str, factor: float = FACTOR) -> int:
+    """An estimate of a job's memory: what is always held, and `factor` times the weights."""
+    return int((BASELINE_BYTES + factor * (model_bytes(study, model) or 0)) / 1e6)
 
 
 def summary(study: Study, source: str) -> str:

@@ -7,6 +7,7 @@ import importlib
 import time
 from pathlib import Path
 
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import holds_gguf, quantization_config
 from meltpoint.compute import Compute
 from meltpoint.lazy_import import torch
@@ -46,11 +47,19 @@ def open(checkpoint: Path, compute: Compute):
 
 
 def load(checkpoint: Path, compute: Compute):
-    """The model with the kernels that `from_pretrained` chooses, or hqq's own."""
+    """The model with the kernels that `from_pretrained` chooses, or hqq's own.
+
+    A model whose shapes no config can say is built by its description.
+    """
     if _format(checkpoint) == "hqq":
         from meltpoint.evaluations.engines import _hqq
 
         return _hqq.load(checkpoint, compute)
+    description = Description.of(checkpoint)
+    if description and description.shapes and description.shapes.irregular:
+        from meltpoint.model.load import load as load_shaped
+
+        return load_shaped(checkpoint, compute.torch_dtype, compute.torch_device)
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(
