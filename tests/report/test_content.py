@@ -10,11 +10,12 @@ from html.parser import HTMLParser
 import pytest
 
 from meltpoint.errors import MeltpointError
+from meltpoint.evaluations.cells import Score
 from meltpoint.published import page
 from meltpoint.report import cell_summary, markdown, svg
 from meltpoint.report.build import build
 from meltpoint.report.html_table import number, read_csv
-from tests.report.pages import CELLS, ITEMS, RAW, REASON, described, write_table
+from tests.report.pages import CELLS, ITEMS, RAW, REASON, cell, described, write_table
 
 
 class Elements(HTMLParser):
@@ -209,9 +210,13 @@ def test_drawing_is_embedded_without_what_would_reach_the_page():
 
 
 def test_facts_without_anything_left_out():
-    names = [entry["name"] for entry in cell_summary.before(facts_of(CELLS[:2]), {})]
+    names = [entry["name"] for entry in cell_summary.before(CELLS[:2], {})]
     assert names == ["models", "evaluations"]
 
 
-def facts_of(cells: list[dict]) -> list[dict]:
-    return [{**cell, "versions": {}} for cell in cells]
+def test_refused_scores_are_counted_and_said():
+    refused = Score(status="refused", reason="all answers are empty", unit="%", better="higher")
+    cells = [CELLS[0], cell("wanda@0.5", refused)]
+    entries = {entry["name"]: entry for entry in [*cell_summary.before(cells, {}), *cell_summary.after(cells)]}
+    assert "1 scores are refused" in str(entries["models"])
+    assert "refused" in str(entries["cells"])
