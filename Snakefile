@@ -9,7 +9,6 @@ from meltpoint.workflow.plan import Plan
 
 min_version("9.14")
 HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
-
 # Not merged: Snakemake would mix a study's keys with the default's. A module has a config already.
 if not workflow.overwrite_configfiles:
 

@@ -63,13 +63,14 @@ def closure(*modules: str, without: tuple[str, ...] = ()) -> tuple[str, ...]:
     ahead = list(modules)
     while ahead:
         name = ahead.pop()
-        if name not in found and not _within(name, left_out):
+        if name not in found and not within(name, left_out):
             found.add(name)
             ahead += _imports_of(name)
     return tuple(sorted(found))
 
 
-def _within(name: str, packages: Iterable[str]) -> bool:
+def within(name: str, packages: Iterable[str]) -> bool:
+    """Whether a module is one of these modules, or in one of these packages."""
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 

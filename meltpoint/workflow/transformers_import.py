@@ -1,9 +1,9 @@
 """transformers without what it imports for others.
 
 At import transformers asks for packages that no job here uses: hqq and torchao for a cache and a
-format, tensors spread over machines, torch's compiler with sympy, and scipy.optimize for the losses of object
-detection. The first two are said to be missing meanwhile. For the others stand-ins are given, which
-import the real thing when it is first used.
+format, tensors spread over machines, torch's compiler with sympy, and scipy.optimize for the losses
+of object detection. The first two are said to be missing meanwhile. For the others stand-ins are
+given, which import the real thing when it is first used.
 """
 
 import contextlib

@@ -8,6 +8,7 @@ import pytest
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
 from meltpoint.evaluations.engines import kernels, open_engine
+from tests.support.specs import compress_spec
 from tests.support.tiny_models import random_tokens, save_model
 
 COMPUTE = Compute(device="cpu")
@@ -27,7 +28,7 @@ def test_a_plain_checkpoint_runs_in_transformers(base):
 
 def test_hqq_runs_its_own_linears_and_all_questions_can_be_asked(base, tmp_path):
     pytest.importorskip("hqq", reason="hqq is not installed")
-    step = {"chain": "hqq@4bit", "step": "hqq@4bit", "settings": {}}
+    step = compress_spec("hqq@4bit", {})
     compress(base, tmp_path / "hqq", step, [], COMPUTE)
     windows = random_tokens(3, 24).numpy()
     with open_engine(tmp_path / "hqq", COMPUTE) as decoded:

@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-from tests.support.measuring import job_spec, measure
 
 from meltpoint import evaluations
 from meltpoint.evaluations.perplexity import (
@@ -13,6 +12,7 @@ from meltpoint.evaluations.perplexity import (
     llama_perplexity,
     second_half,
 )
+from tests.support.measuring import job_spec, measure
 from tests.support.tiny_models import random_tokens, save_model
 from tests.support.tiny_study import VOCABULARY, sentences, train_tokenizer
 

@@ -3,13 +3,14 @@
 import math
 
 import pytest
-from tests.support.measuring import COMPUTE, job_spec, measure
 
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations import speed
 from meltpoint.evaluations.speed import Timing, median, summarise
+from tests.support.measuring import COMPUTE, job_spec, measure
+from tests.support.specs import compress_spec
 from tests.support.tiny_models import save_model
 
 RATES = ("generated_tokens_per_second", "prompt_tokens_per_second")
@@ -89,7 +90,7 @@ def test_more_tokens_than_positions_are_refused(model, tmp_path):
 def test_hqq_is_timed_with_its_own_linears(tmp_path):
     pytest.importorskip("hqq", reason="hqq is not installed")
     base = save_model(tmp_path / "base", "qwen2", hidden_size=256, intermediate_size=512)
-    step = {"chain": "hqq@4bit", "step": "hqq@4bit", "settings": {}}
+    step = compress_spec("hqq@4bit", {})
     compress(base, tmp_path / "hqq", step, [], COMPUTE)
     cell = measure(spec(), tmp_path / "hqq", tmp_path / "cell.json")
     assert cell.protocol["kernels"] == "HQQLinear"

@@ -23,7 +23,8 @@ from meltpoint.compression.step import check_level
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations.engines._model_engine import token_nll
-from meltpoint.evaluations.perplexity import cut, perplexity
+from meltpoint.evaluations.perplexity import perplexity
+from meltpoint.evaluations.windows import cut
 from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
 from tests.support.steps import run

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from meltpoint import methods
+from meltpoint import evaluations, methods
 from meltpoint.chain import Bits, Pattern, Scheme, Sparsity
 from meltpoint.checkpoints import formats
 from meltpoint.hashing import HashCache
@@ -50,7 +50,7 @@ def study(untouched, tmp_path, monkeypatch) -> dict:
     config = tiny_study.study()
     chains = [first_step(method) for method in methods.registry().values()]
     config["chains"]["all"] = {"models": ["tiny"], "chains": chains, "evaluations": ["prose-32"]}
-    config["evaluations"]["fast"] = {"speed": "load_seconds", "prompt": 4, "generated": 2}
+    config["evaluations"]["fast"] = {"speed": "generation", "prompt": 4, "generated": 2}
     config["chains"]["order"]["evaluations"] += ["bits", "fast"]
     del config["tables"]["calibrations"]
     return config
@@ -78,7 +78,7 @@ class Cases:
             "output": outputs,
             "wildcards": wildcards,
             "config": self.config,
-            "plugins": [f"methods/{name}" for name in plugins],
+            "plugins": list(plugins),
         }
 
     def model(self) -> None:
@@ -87,8 +87,8 @@ class Cases:
 
     def tokens(self) -> None:
         for corpus, script, ends in (
-            ("prose", "tokens", {"tokens": ".npy"}),
-            ("fixed", "tokens", {"tokens": ".npy"}),
+            ("prose", "tokens", {"tokens": ".npy", "ends": ".ends.npy"}),
+            ("fixed", "tokens", {"tokens": ".npy", "ends": ".ends.npy"}),
             ("notes", "tokens_of_documents",
              {"tokens": ".documents.npy", "offsets": ".documents.offsets.npy"}),
         ):  # fmt: skip
@@ -103,9 +103,10 @@ class Cases:
         wildcards = {"model": "tiny", "prefix": prefix + plus, "step": step}
         named = SimpleNamespace(**wildcards)
         inputs = {"parent": self.plan.parent(named), "tokens": self.plan.calibration_files(named)}
+        inputs["search"] = self.plan.searches.read_by(named)
         target = f"results/tiny/cells/tiny/{chain}/checkpoint"
         spec = self.plan.job_specs.compress("tiny", chain)
-        plugins = [s.method for s in self.plan.study.steps(chain)]
+        plugins = [f"methods/{step.method}" for step in self.plan.study.steps(chain)]
         self.add(
             f"compress {chain}",
             "compress",
@@ -117,16 +118,17 @@ class Cases:
         )
         return target
 
-    def evaluate(self, chain: str, evaluation: str, checkpoint: str) -> None:
+    def evaluate(self, chain: str, evaluation: str) -> None:
         wildcards = {"model": "tiny", "chain": chain, "evaluation": evaluation}
         spec = self.plan.job_specs.evaluation(*wildcards.values())
         cell = f"results/tiny/cells/tiny/{chain}/{evaluation}"
-        kind = self.plan.config.evaluations[evaluation].kind
-        inputs = {"checkpoint": checkpoint, "tokens": "results/tiny/tokens/tiny/prose.npy"}
-        inputs["dense"] = "results/models/tiny" if kind == "size" else []
-        outputs = {"cell": f"{cell}.json", "nll": f"{cell}.nll.npy"}
-        plugins = [s.method for s in self.plan.study.steps(chain)]
-        self.add(f"{kind} {chain}", kind, spec, inputs, outputs, plugins, **wildcards)
+        kind = evaluations.find(spec.kind)
+        inputs = self.plan.evaluation_inputs(SimpleNamespace(**wildcards))
+        outputs = {"cell": f"{cell}.json"} | {end: f"{cell}.{end}" for end in kind.keeps}
+        plugins = [f"methods/{step.method}" for step in self.plan.study.steps(chain)]
+        plugins += [f"evaluations/{kind.name}"]
+        name = f"{kind.name} {chain}"
+        self.add(name, "evaluate", spec, inputs, outputs, plugins, **wildcards)
 
     def shown(self) -> None:
         specs, files = self.plan.job_specs, self.plan.cells_of("tables", "pruning")
@@ -151,7 +153,7 @@ class Cases:
             "script": str(ROOT / f"scripts/{script}.py"),
             "closure": closure,
             "modules": modules,
-            "plugins": [f"methods/{name}" for name in plugins],
+            "plugins": list(plugins),
         }
 
     def imports(self) -> dict[str, set[str]]:
@@ -173,7 +175,7 @@ def missing(cases: dict[str, dict], imports: dict[str, set[str]]) -> dict[str, s
         name: {
             module
             for module in found - set(cases[name]["closure"].split())
-            if not staleness._within(module, staleness.NEUTRAL)
+            if not staleness.within(module, staleness.NEUTRAL)
         }
         for name, found in imports.items()
     }
@@ -195,10 +197,9 @@ def test_a_job_imports_nothing_that_its_hash_leaves_out(study, monkeypatch):
         if f"compress {chain}" not in cases.cases:
             cases.compress(chain)
     for chain in sweep:
-        place = "models/tiny" if chain == "dense" else f"tiny/cells/tiny/{chain}/checkpoint"
-        cases.evaluate(chain, "prose-32", f"results/{place}")
+        cases.evaluate(chain, "prose-32")
     for evaluation in ("bits", "fast"):
-        cases.evaluate("dense", evaluation, "results/models/tiny")
+        cases.evaluate("dense", evaluation)
     cases.shown()
     imports = cases.imports()
     assert len(imports) == len(cases.cases) > 25
@@ -216,7 +217,7 @@ def specs_of(file: str, tmp_path) -> dict[str, JobSpec]:
     found |= {f"transitions {name}": specs.transitions(name) for name in config.sweeps}
     found["report"] = specs.report([])
     for model, chain, evaluation in study.all_cells:
-        kind, steps = config.evaluations[evaluation].kind, study.steps(chain)
+        kind, steps = specs.evaluation(model, chain, evaluation).kind, study.steps(chain)
         last = steps[-1].method if steps else "dense"
         found[f"{kind} {last}"] = specs.evaluation(model, chain, evaluation)
         if len(steps) == 1:
@@ -245,7 +246,9 @@ def test_what_is_not_run_here_imports_nothing_else_either(closures, monkeypatch)
         script = next(m for m in closure.split() if m.startswith("scripts.")).removeprefix(
             "scripts."
         )
-        cases.imported(name, script, closure, (name.partition(" ")[2],))
+        kind, _, subject = name.partition(" ")
+        plugins = (f"methods/{subject}", f"evaluations/{kind}", f"figures/{subject}")
+        cases.imported(name, script, closure, plugins)
     assert missing(cases.cases, cases.imports()) == {}
 
 
