@@ -113,6 +113,12 @@ class Study:
             settings["windows"] = self.windows(settings)
         return settings
 
+    def search_settings(self, step: Step) -> dict:
+        """Resolved settings of a search; `windows` is there where the method looks at text."""
+        settings = methods.find(step.method).settings(step)
+        resolved = settings.model_dump(mode="json")
+        return {**resolved, "windows": self.windows(resolved)} if settings.calibrated else resolved
+
     def windows(self, settings: dict) -> dict:
         """The calibration that a calibrated method's settings ask for, as a recipe."""
         calibration = self.config.calibrations[settings["calibration"]]

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from meltpoint import evaluations, methods
-from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
+from meltpoint.chain import DENSE, Step, methods_of, settings_of, spell_chain
 from meltpoint.data import published
 from meltpoint.data.text_files import suffix_of
 from meltpoint.evaluations import engines
@@ -133,10 +133,9 @@ class Recipes:
         settings = self.study.settings(step)
         inputs = [self.checkpoint(model, prefix)]
         if method.calibrated(step):
-            if file := self.windows_file(settings["calibration"]):
-                settings["windows"] = {"file": self.hashes.file(file)}
-            else:
-                inputs.append(self.tokens(model, settings["windows"]["corpus"]))
+            inputs += self._calibration(model, settings)
+        if method.has_search:
+            inputs.append(self.search(model, prefix, method.search_step(step)))
         return canonical_json(
             {
                 "chain": chain,
@@ -149,6 +148,32 @@ class Recipes:
                 "env": self._env(method.env),
             }
         )
+
+    def search(self, model: str, chain: str, step: Step) -> str:
+        """A method's search on a chain's checkpoint: the settings that it reads, and its code."""
+        method = methods.find(step.method)
+        settings = self.study.search_settings(step)
+        inputs = [self.checkpoint(model, chain)]
+        if "windows" in settings:
+            inputs += self._calibration(model, settings)
+        return canonical_json(
+            {
+                "search": str(step),
+                "chain": chain,
+                "from": digest(inputs),
+                "settings": settings,
+                "dtype": self.config.compute.dtype,
+                "code": code(method.search_sources),
+                "env": self._env(method.env),
+            }
+        )
+
+    def _calibration(self, model: str, settings: dict) -> list[str]:
+        """The recipes of the calibration's tokens; windows that are given as a file go by its hash."""
+        if file := self.windows_file(settings["calibration"]):
+            settings["windows"] = {"file": self.hashes.file(file)}
+            return []
+        return [self.tokens(model, settings["windows"]["corpus"])]
 
     def evaluation(self, model: str, chain: str, evaluation: str) -> str:
         """A cell: its kind, settings and main score, and what of `compute` changes its numbers."""

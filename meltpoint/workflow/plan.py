@@ -19,7 +19,8 @@ from meltpoint.study import config as schema
 from meltpoint.study import old_evaluations
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import LocalModel
-from meltpoint.workflow import cost, requirements
+from meltpoint.workflow import cost, requirements, searches
+from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs import Recipes
 
 NOTHING = r"(?!)"
@@ -52,6 +53,7 @@ class Plan:
         self.recipes = Recipes(self.study, root / "envs", hashes)
         config["compute"] = self.config.compute.model_dump(mode="json")
         self.results = f"results/{self.config.study}"
+        self.searches = searches.Searches(self.study, self.recipes, self.results)
         self.published = PUBLISHED
         self.page = f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
@@ -153,21 +155,25 @@ class Plan:
         return rf"{method.name}(?:[@,][^+/:]*)?"
 
     def parent(self, wildcards) -> str:
-        return self._checkpoint(wildcards.model, wildcards.prefix.removesuffix("+") or DENSE)
+        """The checkpoint that a compression or a search starts from."""
+        return self._checkpoint(wildcards.model, searches.chain_before(wildcards))
 
     def _calibration(self, wildcards) -> str | None:
-        step = self.study.steps(wildcards.prefix + wildcards.step)[-1]
+        step = searches.step_of(self.study, wildcards)
         method = methods.find(step.method)
-        return method.settings(step).calibration if method.calibrated(step) else None
+        settings = method.settings(step)
+        is_search = hasattr(wildcards, "search")
+        calibrated = settings.calibrated if is_search else method.calibrated(step)
+        return settings.calibration if calibrated else None
 
     def calibration_windows(self, wildcards) -> list[str]:
-        """The file that a step's calibration is given in, as a list of one or none."""
+        """The file that a job's calibration is given in, as a list of one or none."""
         name = self._calibration(wildcards)
         file = None if name is None else self.recipes.windows_file(name)
         return [] if file is None else [str(file)]
 
     def calibration_files(self, wildcards) -> list[str]:
-        """The corpus's tokens that a step's calibration is drawn from."""
+        """The corpus's tokens that a job's calibration is drawn from."""
         name = self._calibration(wildcards)
         if name is None or self.calibration_windows(wildcards):
             return []
@@ -176,6 +182,10 @@ class Plan:
         if calibration.sampling == "stream":
             return [f"{stem}.npy"]
         return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
+
+    def resources(self, wildcards) -> JobResources:
+        """What a compression or a search asks of the machine."""
+        return searches.resources(self.study, wildcards)
 
     def corpus_file(self, corpus: str) -> list[str]:
         """A local corpus's file, as a list of one or none."""

@@ -21,9 +21,9 @@ from meltpoint.evaluations.engines import open_engine
 from meltpoint.evaluations.size import size
 from meltpoint.model import empty_model
 from meltpoint.model.load import load
-from tests.methods.test_contracts import run, spellings, weights
 from tests.support import cut_shapes, factor_shapes
 from tests.support.plugins import register_method
+from tests.support.steps import run, spellings, weights
 from tests.support.tiny_models import random_tokens, save_model
 
 CPU = torch.device("cpu")

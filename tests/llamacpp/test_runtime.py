@@ -16,7 +16,7 @@ from meltpoint.compute import Compute
 from meltpoint.data.tokenization import tokenizer_of
 from meltpoint.demo import tokenizer as demo
 from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.evaluations.engines import _model_engine
+from meltpoint.evaluations.engines._model_engine import token_nll
 from meltpoint.llamacpp import library, runtime, session
 from meltpoint.llamacpp.convert import write_gguf
 from meltpoint.llamacpp.file import read, value
@@ -68,7 +68,7 @@ def difference(source, file, windows):
     """llama.cpp's perplexity less transformers', relative; and the largest difference of a token."""
     ours = runtime.token_nll(file, windows, COMPUTE)
     model = load(source, torch.float32, torch.device("cpu"))
-    theirs = _model_engine.token_nll(model, windows, COMPUTE)
+    theirs = token_nll(model, windows, COMPUTE)
     assert ours.shape == theirs.shape == (len(windows), windows.shape[1] - 1)
     assert ours.dtype == np.float32
     return abs(np.exp(ours.mean() - theirs.mean()) - 1), np.abs(ours - theirs).max()

@@ -22,7 +22,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.size import size
 from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
-from tests.methods.test_contracts import linear_names, run, weights
+from tests.support.steps import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
 
 bnb = pytest.importorskip("bitsandbytes", reason="the library whose checkpoints these are")

@@ -26,7 +26,7 @@ from meltpoint.llamacpp.quantize import GROUPS, quantize
 from meltpoint.llamacpp.runtime import token_nll
 from meltpoint.model.load import load
 from tests.llamacpp.test_runtime import HEAD, LLAMA3
-from tests.methods.test_contracts import linear_names, run, weights
+from tests.support.steps import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
 
 COMPUTE = Compute(device="cpu")

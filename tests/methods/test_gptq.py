@@ -23,10 +23,11 @@ from meltpoint.compression.step import check_level
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations.engines._model_engine import token_nll
-from meltpoint.evaluations.perplexity import cut, perplexity
+from meltpoint.evaluations.perplexity import perplexity
+from meltpoint.evaluations.windows import cut
 from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
-from tests.methods.test_contracts import run
+from tests.support.steps import run
 from tests.support.tiny_models import random_tokens, save_model
 
 pytest.importorskip("gptqmodel", reason="the library that does the work")

@@ -15,7 +15,7 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations.size import size
 from meltpoint.methods import rtn
-from tests.methods.test_contracts import linear_names, weights
+from tests.support.steps import linear_names, weights
 from tests.support.tiny_models import random_tokens, save_model
 
 GRIDS = [(b, g, s) for b in (8, 4, 3, 2) for g in (-1, 16, 40) for s in (False, True)]
