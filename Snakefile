@@ -31,6 +31,7 @@ wildcard_constraints:
 
 include: "rules/models.smk"
 include: "rules/tokens.smk"
+include: "rules/search.smk"
 include: "rules/compress.smk"
 include: "rules/evaluate.smk"
 include: "rules/tables.smk"

@@ -3,6 +3,8 @@
 import contextlib
 import ctypes
 import os
+import resource
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,3 +66,12 @@ def trim_memory() -> None:
     """Hands back what is free but still held, where glibc is the allocator."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def peak_memory() -> int:
+    """Bytes that this process has held at the most so far: the accelerator's if it used one."""
+    torch_here = sys.modules.get("torch")
+    if torch_here and torch_here.cuda.is_available() and torch_here.cuda.max_memory_allocated():
+        return torch_here.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,6 +1,7 @@
 """Modules imported when they are first used.
 
-The registry reads the methods' files where Snakemake runs, and there torch need not be installed.
+The registries read the files of methods and evaluations where Snakemake runs, and there neither torch
+nor numpy need be installed.
 """
 
 import importlib
@@ -16,4 +17,5 @@ class LazyModule:
         return getattr(importlib.import_module(self._name), attribute)
 
 
+numpy = LazyModule("numpy")
 torch = LazyModule("torch")

@@ -1,92 +1,45 @@
 """
-Cells: one number each, with its error, protocol and origin.
+Cells: all scores of an evaluation, one rule per kind, generated from the registry.
 
 REQUIRED INPUTS:
 
     results/models/{model}/ or cells/{model}/{chain}/checkpoint/
-    tokens/{model}/{corpus}.npy
+    tokens/{model}/{corpus}.npy, .ends.npy             for a kind that reads a corpus
+    cells/{model}/dense/{evaluation}.json, .*          for any chain but dense
 
 OUTPUTS:
 
     cells/{model}/{chain}/{evaluation}.json
-    cells/{model}/{chain}/{evaluation}.nll.npy   of perplexity: float32 [windows, window - 1]
+    cells/{model}/{chain}/{evaluation}.*   what the kind keeps for paired statistics, such as .nll.npy
 
-What llama.cpp runs is measured in its environment, and the speed of what a library has quantised in
-that library's; everything else in that of torch.
+A cell is measured in the environment of its kind, or in that of the chain's last method where what it
+makes needs one: llama.cpp's, or for speed the quantization library's.
 """
 
+for kind in plan.evaluation_kinds():
 
-rule perplexity:
-    input:
-        checkpoint=plan.checkpoint,
-        tokens=plan.evaluation_tokens,
-        dense=plan.dense_nll,
-    output:
-        cell=f"{plan.results}/cells/{{model}}/{{chain}}/{{evaluation}}.json",
-        nll=f"{plan.results}/cells/{{model}}/{{chain}}/{{evaluation}}.nll.npy",
-    log:
-        f"{plan.logs}/evaluate/{{model}}/{{chain}}/{{evaluation}}.log",
-    benchmark:
-        f"{plan.benchmarks}/evaluate/{{model}}/{{chain}}/{{evaluation}}.tsv"
-    wildcard_constraints:
-        evaluation=plan.names("evaluations", "perplexity"),
-    conda:
-        plan.env
-    threads: plan.threads
-    resources:
-        mem_mb=lambda w: plan.memory_mb(w.model),
-    params:
-        recipe=lambda w: plan.recipes.evaluation(w.model, w.chain, w.evaluation),
-    message:
-        "Evaluating {wildcards.model}, {wildcards.chain}: {wildcards.evaluation}"
-    script:
-        "../scripts/perplexity.py"
-
-
-rule size:
-    input:
-        checkpoint=plan.checkpoint,
-        dense="results/models/{model}",
-    output:
-        cell=f"{plan.results}/cells/{{model}}/{{chain}}/{{evaluation}}.json",
-    log:
-        f"{plan.logs}/evaluate/{{model}}/{{chain}}/{{evaluation}}.log",
-    benchmark:
-        f"{plan.benchmarks}/evaluate/{{model}}/{{chain}}/{{evaluation}}.tsv"
-    wildcard_constraints:
-        evaluation=plan.names("evaluations", "size"),
-    conda:
-        plan.env
-    threads: plan.threads
-    params:
-        recipe=lambda w: plan.recipes.evaluation(w.model, w.chain, w.evaluation),
-    message:
-        "Weighing {wildcards.model}, {wildcards.chain}: {wildcards.evaluation}"
-    script:
-        "../scripts/size.py"
-
-
-rule speed:
-    input:
-        checkpoint=plan.checkpoint,
-        dense=plan.dense_cell,
-    output:
-        cell=f"{plan.results}/cells/{{model}}/{{chain}}/{{evaluation}}.json",
-    log:
-        f"{plan.logs}/evaluate/{{model}}/{{chain}}/{{evaluation}}.log",
-    benchmark:
-        f"{plan.benchmarks}/evaluate/{{model}}/{{chain}}/{{evaluation}}.tsv"
-    wildcard_constraints:
-        evaluation=plan.names("evaluations", "speed"),
-    conda:
-        plan.env
-    # All of this machine's, although it uses those of the study: so that nothing runs beside it.
-    threads: workflow.resource_settings.cores or plan.threads
-    resources:
-        mem_mb=lambda w: plan.memory_mb(w.model),
-    params:
-        recipe=lambda w: plan.recipes.evaluation(w.model, w.chain, w.evaluation),
-    message:
-        "Timing {wildcards.model}, {wildcards.chain}: {wildcards.evaluation}"
-    script:
-        "../scripts/speed.py"
+    rule:
+        name:
+            f"evaluate_{kind.name}"
+        input:
+            unpack(plan.evaluation_inputs),
+        output:
+            f"{plan.results}/cells/{{model}}/{{chain}}/{{evaluation}}.json",
+            plan.kept(kind),
+        log:
+            f"{plan.logs}/evaluate/{{model}}/{{chain}}/{{evaluation}}.log",
+        benchmark:
+            f"{plan.benchmarks}/evaluate/{{model}}/{{chain}}/{{evaluation}}.tsv"
+        wildcard_constraints:
+            evaluation=plan.evaluations_of(kind),
+        conda:
+            plan.env
+        threads: plan.evaluation_threads(kind, workflow.resource_settings.cores)
+        resources:
+            mem_mb=lambda w, kind=kind: plan.memory_mb(w.model, kind.memory),
+        params:
+            recipe=lambda w: plan.recipes.evaluation(w.model, w.chain, w.evaluation),
+        message:
+            "Evaluating {wildcards.model}, {wildcards.chain}: {wildcards.evaluation}"
+        script:
+            "../scripts/evaluate.py"

@@ -3,7 +3,7 @@ The published results, rebuilt from resources/published alone: `snakemake publis
 
 REQUIRED INPUTS:
 
-    resources/published/mpt_*.csv
+    resources/published/mpt_*.csv, phase_transitions.yaml
 
 OUTPUTS:
 
@@ -14,12 +14,14 @@ OUTPUTS:
 and what published_order.smk, published_search.smk and report.smk make.
 """
 
-from meltpoint.published.phase_transitions import captions as transition_captions
+from meltpoint.published.specs import study as published_study
+
+phase_transitions = published_study("phase_transitions")
 
 
 rule published_transitions:
     input:
-        ancient(plan.published_tables(*transition_captions.CURVES)),
+        ancient(plan.published_tables(*phase_transitions.sources["transitions"])),
     output:
         dense=f"{plan.published}/transitions.csv",
         sparse=f"{plan.published}/transitions_sparse.csv",
@@ -32,7 +34,7 @@ rule published_transitions:
         "../envs/analysis.yaml"
     params:
         recipe=lambda w: plan.recipes.published(
-            "published.phase_transitions.transitions", *transition_captions.CURVES
+            "published.phase_transitions.transitions", *phase_transitions.sources["transitions"]
         ),
     message:
         "Transition points of the published curves"
@@ -42,11 +44,11 @@ rule published_transitions:
 
 rule published_tables:
     input:
-        ancient(plan.published_tables(*transition_captions.TABULATED)),
+        ancient(plan.published_tables(*phase_transitions.sources["tables"])),
     output:
         expand(
             f"{plan.published}/tables/{{table}}.{{suffix}}",
-            table=transition_captions.TABLES,
+            table=phase_transitions.tables,
             suffix=["csv", "md", "tex"],
         ),
     log:
@@ -57,7 +59,9 @@ rule published_tables:
         "../envs/analysis.yaml"
     params:
         recipe=lambda w: plan.recipes.published(
-            "published.phase_transitions.tables", *transition_captions.TABULATED
+            "published.tables",
+            *phase_transitions.sources["tables"],
+            texts=phase_transitions.texts(),
         ),
     message:
         "Published tables 1 to 10"
@@ -67,13 +71,13 @@ rule published_tables:
 
 rule published_figures:
     input:
-        tables=ancient(plan.published_tables(*transition_captions.DRAWN)),
+        tables=ancient(plan.published_tables(*phase_transitions.sources["figures"])),
         dense=rules.published_transitions.output.dense,
         other=rules.published_transitions.output.other,
     output:
         expand(
             f"{plan.published}/figures/{{figure}}.{{suffix}}",
-            figure=transition_captions.FIGURES,
+            figure=phase_transitions.figures,
             suffix=["svg", "png"],
         ),
     log:
@@ -84,7 +88,7 @@ rule published_figures:
         "../envs/analysis.yaml"
     params:
         recipe=lambda w: plan.recipes.published(
-            "published.phase_transitions.figures", *transition_captions.DRAWN
+            "published.phase_transitions.figures", *phase_transitions.sources["figures"]
         ),
     message:
         "Published figures"

@@ -3,7 +3,7 @@ The published order study: its changes recomputed, the effect of order.
 
 REQUIRED INPUTS:
 
-    resources/published/opseq_{scores,published_changes}.csv
+    resources/published/opseq_{scores,published_changes}.csv, operation_order.yaml
 
 OUTPUTS:
 
@@ -12,22 +12,24 @@ OUTPUTS:
     results/published/figures/order_{...}.{svg,png}
 """
 
-from meltpoint.published.operation_order import captions as order_captions
+from meltpoint.published.specs import study as published_study
+
+operation_order = published_study("operation_order")
 
 
 rule published_order:
     input:
-        ancient(plan.published_tables(*order_captions.SOURCES)),
+        ancient(plan.published_tables(*operation_order.sources["changes"])),
     output:
         f"{plan.published}/order/changes.csv",
         expand(
             f"{plan.published}/tables/{{table}}.{{suffix}}",
-            table=order_captions.TITLES,
+            table=operation_order.tables,
             suffix=["csv", "md", "tex"],
         ),
         expand(
             f"{plan.published}/figures/{{figure}}.{{suffix}}",
-            figure=order_captions.CHANGES,
+            figure=operation_order.figures,
             suffix=["svg", "png"],
         ),
     log:
@@ -38,7 +40,9 @@ rule published_order:
         "../envs/analysis.yaml"
     params:
         recipe=lambda w: plan.recipes.published(
-            "published.operation_order.write", *order_captions.SOURCES
+            "published.operation_order.write",
+            *operation_order.sources["changes"],
+            texts=operation_order.texts(),
         ),
     message:
         "The published order study"

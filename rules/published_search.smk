@@ -3,7 +3,7 @@ The published parameter search: its summary made again, and what is more than no
 
 REQUIRED INPUTS:
 
-    resources/published/hgsp_search.csv
+    resources/published/hgsp_search.csv, parameter_search.yaml
 
 OUTPUTS:
 
@@ -12,26 +12,32 @@ OUTPUTS:
     results/published/figures/search_{...}.{svg,png}
 """
 
-from meltpoint.analysis import parameter_search
-from meltpoint.published.parameter_search import captions as search_captions
+from meltpoint.published.specs import study as published_study
+
+parameter_search = published_study("parameter_search")
 
 
 rule published_search:
     input:
-        ancient(plan.published_tables(*search_captions.SOURCES)),
+        ancient(plan.published_tables(*parameter_search.sources["runs"])),
     output:
         f"{plan.published}/search/summary.csv",
-        expand(f"{plan.published}/search/{{model}}_all.csv", model=parameter_search.MODELS),
-        expand(f"{plan.published}/search/{{name}}.json", name=search_captions.JSON),
+        expand(
+            f"{plan.published}/search/{{name}}",
+            name=[
+                *("Llama_all.csv", "Mistral_all.csv", "Qwen_all.csv", "global_best_config.json"),
+                *("method_comparison.json", "cross_model_comparison.json"),
+            ],
+        ),
         expand(f"{plan.published}/search/report.{{suffix}}", suffix=["txt", "md"]),
         expand(
             f"{plan.published}/tables/{{table}}.{{suffix}}",
-            table=search_captions.TABLES,
+            table=parameter_search.tables,
             suffix=["csv", "md", "tex"],
         ),
         expand(
             f"{plan.published}/figures/{{figure}}.{{suffix}}",
-            figure=search_captions.FIGURES,
+            figure=parameter_search.figures,
             suffix=["svg", "png"],
         ),
     log:
@@ -42,7 +48,9 @@ rule published_search:
         "../envs/analysis.yaml"
     params:
         recipe=lambda w: plan.recipes.published(
-            "published.parameter_search.write", *search_captions.SOURCES
+            "published.parameter_search.write",
+            *parameter_search.sources["runs"],
+            texts=parameter_search.texts(),
         ),
     message:
         "The published parameter search"

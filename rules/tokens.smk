@@ -8,6 +8,7 @@ REQUIRED INPUTS:
 OUTPUTS:
 
     tokens/{model}/{corpus}.npy                    the joined corpus, as evaluations and streams read it
+    tokens/{model}/{corpus}.ends.npy               the byte of its text at which each token ends
     tokens/{model}/{corpus}.documents.npy          each document tokenised by itself
     tokens/{model}/{corpus}.documents.offsets.npy  where each of them starts
 """
@@ -19,6 +20,7 @@ rule tokens:
         file=lambda w: ancient(plan.corpus_file(w.corpus)),
     output:
         tokens=f"{plan.results}/tokens/{{model}}/{{corpus}}.npy",
+        ends=f"{plan.results}/tokens/{{model}}/{{corpus}}.ends.npy",
     log:
         f"{plan.logs}/tokens/{{model}}/{{corpus}}.log",
     benchmark:

@@ -15,4 +15,5 @@ with job(snakemake) as (recipe, compute):
         recipe,
         [Path(file) for file in [*snakemake.input.tokens, *snakemake.input.windows]],
         compute,
+        Path(snakemake.input.search[0]) if snakemake.input.search else None,
     )

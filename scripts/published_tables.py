@@ -7,6 +7,7 @@ from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False):
     with phase("import"):
-        from meltpoint.published.phase_transitions import tables
+        from meltpoint.published.specs import study
+        from meltpoint.published.tables import save_tables
 
-    tables.save_all(Path(snakemake.output[0]).parent)
+    save_tables(study("phase_transitions"), Path(snakemake.output[0]).parent)

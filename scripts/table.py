@@ -16,7 +16,9 @@ with job(snakemake, computes=False) as (recipe, _):
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
     spec = Table(**recipe["spec"])
-    published = read_published(spec.published, perplexities(frame)[0]) if spec.published else None
+    published = None
+    if spec.published:
+        published = read_published(spec.published, perplexities(frame, spec.evaluations)[0])
     if spec.published and not spec.beside:
         frame, published = pd.concat([frame, published]), None
     table = tables.build(frame, spec, published)

@@ -14,4 +14,5 @@ with job(snakemake) as (recipe, _):
         Path(snakemake.input.file[0]) if snakemake.input.file else None,
         Path(snakemake.input.model),
         Path(snakemake.output.tokens),
+        Path(snakemake.output.ends),
     )

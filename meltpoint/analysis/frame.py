@@ -1,81 +1,126 @@
-"""Cells as one tidy frame: a row per cell, the columns `COLUMNS`."""
+"""Cells as one tidy frame: a row per score of a cell, the columns `COLUMNS`."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
 
+from meltpoint import evaluations
 from meltpoint.chain import parse_level
 from meltpoint.data.published.frames import perplexities
 from meltpoint.errors import MeltpointError
+from meltpoint.evaluations.cells import Cell, Score
+from meltpoint.evaluations.contract import ScoreSpec
 
 COLUMNS = [
-    *("model", "chain", "method", "level", "settings", "kind", "evaluation", "metric", "unit"),
+    *("model", "chain", "method", "level", "settings", "kind", "evaluation", "score", "main"),
+    *("label", "unit", "label_unit", "better"),
     *("value", "stderr", "difference", "difference_stderr", "requested", "achieved"),
     *("status", "reason", "source"),
 ]
 NUMBERS = ["value", "stderr", "difference", "difference_stderr", "requested", "achieved"]
 NUMBERS_AS_FLOATS = dict.fromkeys(NUMBERS, float)
 DENSE = {"method": "dense", "level": "", "settings": "", "kind": ""}
+# What a perplexity is, as columns: a published number is one where its table says nothing else.
+PERPLEXITY_COLUMNS = {
+    **{"score": "perplexity", "main": True, "better": "lower"},
+    **{"label": "perplexity", "label_unit": "", "unit": ""},
+}
+# The axis of compression whose fractions are in `requested` and `achieved`.
+AXIS = "zeros"
 
 
 def read_cells(paths: Iterable[Path], steps: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    """The cells of JSON files, in their order; `source` is "measured".
+    """The scores of the cells of JSON files, in their order; `source` is "measured".
+
+    A cell that is not applicable has a row for each score that it would have. `main` is True of the
+    score that is meant where an evaluation is named alone. `label`, and `label_unit` behind it, are
+    what axes and heads of columns say.
 
     steps: for each chain its method, level, settings and kind; the dense chain needs none.
     Raises MeltpointError, naming the file, for one that is no cell, or whose chain is unknown.
     """
-    frame = pd.DataFrame([read_cell(Path(path), steps) for path in paths], columns=COLUMNS)
-    return frame.astype(NUMBERS_AS_FLOATS)
+    rows = [row for path in paths for row in rows_of(Path(path), {"dense": DENSE, **steps})]
+    return pd.DataFrame(rows, columns=COLUMNS).astype(NUMBERS_AS_FLOATS)
 
 
-def read_cell(path: Path, steps: Mapping[str, Mapping[str, str]]) -> dict:
-    """One row of the frame."""
-    try:
-        cell = json.loads(path.read_text())
-        return row_of(cell, {"dense": DENSE, **steps}[cell["chain"]])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+def rows_of(path: Path, steps: Mapping[str, Mapping[str, str]]) -> Iterator[dict]:
+    """The frame's rows of one cell."""
+    cell = Cell.read(path)
+    if cell.chain not in steps:
         raise MeltpointError(
-            f"{path} is not a cell that can be read ({type(error).__name__}: {error}); "
-            "delete it and run again."
-        ) from error
-
-
-def row_of(cell: Mapping, step: Mapping[str, str]) -> dict:
-    """The cell's own entries, flat, and what its chain is made of."""
-    same = ("model", "chain", "evaluation", "metric", "unit", "status", "reason")
-    difference = cell["difference"] or {"value": None, "stderr": None}
-    sparsity = cell["sparsity"] or {"requested": None, "achieved": None}
-    return {
-        **{name: cell[name] for name in same},
-        **{name: step[name] for name in DENSE},
-        "value": number(cell["value"]),
-        "stderr": number(cell["stderr"]),
-        "difference": number(difference["value"]),
-        "difference_stderr": number(difference["stderr"]),
-        "requested": number(sparsity["requested"]),
-        "achieved": number(sparsity["achieved"]),
-        "reason": cell["reason"] or "",
+            f"{path} is a cell of the chain {cell.chain}, which is not of this sweep: delete it and "
+            "run again"
+        )
+    shared = {
+        **{name: getattr(cell, name) for name in ("model", "chain", "evaluation")},
+        **{name: steps[cell.chain][name] for name in DENSE},
+        "requested": cell.requested.get(AXIS),
+        "achieved": cell.achieved.get(AXIS),
         "source": "measured",
+    }
+    kind = evaluations.find(cell.kind)
+    for spec in kind.scores(kind.settings_of(cell.protocol)).values():
+        score = cell.scores.get(spec.name)
+        if score is not None or cell.status != "ok":
+            yield {**shared, **columns_of(spec, cell.main), **numbers_of(cell, score)}
+
+
+def columns_of(spec: ScoreSpec, main: str) -> dict:
+    """What a score is, as columns."""
+    return {
+        "score": spec.name,
+        "main": spec.name == main,
+        **{name: getattr(spec, name) for name in ("label", "unit", "label_unit", "better")},
     }
 
 
-def number(value) -> float:
-    """A float of a number, of "nan", "inf", "-inf", or of null (NaN)."""
-    return float("nan") if value is None else float(value)
+def numbers_of(cell: Cell, score: Score | None) -> dict:
+    """A score's numbers as columns, with the reason where it has none."""
+    if score is None:
+        return {"status": cell.status, "reason": cell.reason or ""}
+    difference = score.difference
+    return {
+        "value": score.value,
+        "stderr": score.stderr,
+        "difference": None if difference is None else difference.value,
+        "difference_stderr": None if difference is None else difference.stderr,
+        "status": score.status,
+        "reason": score.reason or "",
+    }
 
 
-def read_published(name: str, evaluation: str) -> pd.DataFrame:
+def scores_named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The rows of the score that a study means by a name.
+
+    `evaluation` means its main score, `evaluation.score` that one; the longest evaluation that fits is
+    taken.
+    """
+    main = frame[(frame["evaluation"] == name) & frame["main"].astype(bool)]
+    if len(main):
+        return main
+    rows = frame[frame["evaluation"].astype(str) + "." + frame["score"].astype(str) == name]
+    lengths = rows["evaluation"].str.len()
+    return rows[lengths == lengths.max()]
+
+
+def read_published(name: str, score_name: str) -> pd.DataFrame:
     """A published table of perplexity as rows of the frame, for the model "published".
+
+    score_name: the perplexity that the numbers are shown with, as the study names it.
 
     `of` is the published model, where the table holds several. What is not published (most errors,
     the achieved sparsity, the kind) is missing. The window that the numbers were measured at is often
     not known; `resources/published/README.md` says what is.
     """
     table = perplexities(name)
-    columns = {"evaluation": evaluation, "stderr": table["stderr"]}
+    evaluation = score_name.removesuffix(".perplexity")
+    columns = {
+        "evaluation": evaluation,
+        "stderr": table["stderr"],
+        "main": evaluation == score_name,
+    }
     return tidy(table["method"], table["level"], table["value"], **columns).assign(
         of=table["model"]
     )
@@ -84,14 +129,14 @@ def read_published(name: str, evaluation: str) -> pd.DataFrame:
 def tidy(method, level, value, **columns) -> pd.DataFrame:
     """Published values as rows of the frame: per value its method, its level as it is spelled.
 
-    columns: others of `COLUMNS`, each a Series or one value for all; the metric is perplexity and
+    columns: others of `COLUMNS`, each a Series or one value for all; the score is perplexity and
     the model "published" where they say nothing else.
     """
     frame = pd.DataFrame({"method": method, "level": level, "value": value})
     frame["chain"] = list(map(chain_of, frame["method"], frame["level"]))
     frame["requested"] = frame["achieved"] = frame["level"].map(fraction_of)
-    fixed = {"model": "published", "metric": "perplexity", "status": "ok", "source": "published"}
-    fixed |= dict.fromkeys(("unit", "settings", "kind", "reason"), "")
+    fixed = {"model": "published", **PERPLEXITY_COLUMNS, "status": "ok", "source": "published"}
+    fixed |= dict.fromkeys(("settings", "kind", "reason"), "")
     return frame.assign(**fixed | columns).reindex(columns=COLUMNS).astype(NUMBERS_AS_FLOATS)
 
 

@@ -1,159 +1,104 @@
-"""The published order study: every change recomputed from the scores, and what order itself changes.
+"""What the order of operations changes, from scores by sequence of operations.
 
-P is pruning, Q quantization, F fine-tuning; a sequence joins them by ">", "dense" is the original.
-Scores are percentages, printed with two decimals.
+A frame of scores has a row for each sequence and metric, with the columns
+
+    sequence   operations joined by ">" in the order in which they were done; "dense" for none
+    metric     name of what was measured
+    score      its value; NaN where the sequence is not applicable
+    stderr     standard error of the score; NaN where it is not known
+    status     "ok" or "not_applicable"
+    reason     why a sequence is not applicable
+
+`scores_of_cells` makes such a frame of a study's own cells.
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import combinations, permutations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from meltpoint.data.published import FOLDER
-from meltpoint.data.published.frames import read
+from meltpoint.chain import parse_chain
 
-HEADS = {"lawbench": "LawBench", "stem": "MMLU STEM", "mmlu_law": "MMLU law"}
-METRICS = tuple(HEADS)
-TABLES = (
-    "sequence_vs_original",
-    "fine_tuning_comparison",
-    "pruning_comparison",
-    "quantization_comparison",
-)
-HALF = 0.005  # Two printed decimals.
-NOT_APPLICABLE = (
-    "not applicable; the source gives no reason: its scripts try to merge a LoRA adapter into 4-bit "
-    "AWQ weights, which cannot be done, and it has no 16-bit model with the same layers"
-)
-# Questions of each MMLU subject (Hendrycks et al. 2021), in the subjects' alphabetical order; a
-# score is the plain mean of its subjects. LawBench's numbers of questions are not published.
-SUBJECTS = {
-    "stem": (
-        *(100, 135, 152, 144, 100, 100, 100, 102, 100, 235),
-        *(145, 378, 310, 203, 100, 270, 151, 216, 112),
-    ),
-    "mmlu_law": (121, 1534),
-}
+COLUMNS = ["sequence", "metric", "score", "stderr", "status", "reason"]
 
 
-def read_study(folder: Path = FOLDER) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The published changes and the scores.
+def scores_of_cells(cells: pd.DataFrame, operations: Mapping[str, str]) -> pd.DataFrame:
+    """Frame of scores of a study's cells of one model (a frame of `meltpoint.analysis.frame`).
 
-    Raises MeltpointError for an applicable sequence without a score, an unknown table, a change of a
-    sequence that has no score.
+    A metric is the name of an evaluation for its main score, and evaluation.score for the others.
+    operations: the operation that each method stands for, such as {"awq": "Q", "lora": "F"}. Chains
+    with any other method are left out.
     """
-    published, scores = read("opseq_published_changes", folder), read("opseq_scores", folder)
-    for metric in METRICS:
-        for line in scores.index[scores["applicable"] & scores[metric].isna()]:
-            fail("opseq_scores", line, metric, "is empty, but the sequence is applicable")
-    for line in published.index[~published["table"].isin(TABLES)]:
-        fail("opseq_published_changes", line, "table", f"is none of {', '.join(TABLES)}")
-    known = long(scores).index
-    for column in ("from_sequence", "to_sequence"):
-        named = pd.MultiIndex.from_frame(published[[column, "metric"]])
-        for line in published.index[~named.isin(known)]:
-            name, metric = named[line]
-            problem = f"{name!r} has no score of {metric!r} in opseq_scores.csv"
-            fail("opseq_published_changes", line, column, problem)
-    return published, scores
+    named = cells["evaluation"] + "." + cells["score"]
+    scores = cells[["value", "stderr", "status", "reason"]].rename(columns={"value": "score"})
+    sequences = [sequence_of(chain, operations) for chain in cells["chain"]]
+    metric = cells["evaluation"].where(cells["main"].astype(bool), named)
+    scores = scores.assign(sequence=sequences, metric=metric)
+    return scores.dropna(subset="sequence")[COLUMNS].reset_index(drop=True)
 
 
-def recompute(published: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """The published changes in their order, each beside the change of the scores.
+def sequence_of(chain: str, operations: Mapping[str, str]) -> str | None:
+    """Sequence of operations of a chain; None where one of its methods stands for no operation."""
+    steps = [operations.get(step.method) for step in parse_chain(chain)]
+    return None if None in steps else ">".join(steps) or "dense"
 
-    `agrees`: some scores that print as these do have a percentage that prints as the published one.
-    `agreement`: "printed" (the printed scores' own percentage), "rounding" or "no"; `note` says what
-    a wrong percentage would fit.
+
+def changes(scores: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """`pairs` (from_sequence, to_sequence, metric) with the change of the score, one row for each.
+
+    Added are score_from, score_to, change_abs, change_pct (in percent of `score_from`) and
+    change_pct_stderr, the errors of both scores taken as independent.
     """
-    first, second = (scores_of(published, scores, end) for end in ("from", "to"))
-    same = (published["from_sequence"] == published["to_sequence"]).to_numpy()
-    low, high = percentages(first, second, same)
-    changes = published[["table", "from_sequence", "to_sequence", "metric"]].copy()
-    changes["change_abs"] = np.round(second - first, 2)
-    changes["change_pct"] = np.round(100 * (second - first) / first, 6)
-    changes["published_change_abs"] = published["change_abs"]
-    changes["published_change_pct"] = printed = published["change_pct"]
-    changes["agrees"] = (low <= printed + HALF) & (printed - HALF <= high)
-    exact = (changes["change_pct"] - printed).abs() <= HALF + 1e-9
-    changes["agreement"] = np.select([exact, changes["agrees"]], ["printed", "rounding"], "no")
-    changes["note"] = [
-        "" if row.agrees else explain(row, scores) for row in changes.itertuples(index=False)
-    ]
-    return changes
+    known = scores.set_index(["sequence", "metric"])[["score", "stderr"]]
+    (first, first_error), (second, second_error) = (
+        known.reindex(pd.MultiIndex.from_frame(pairs[[column, "metric"]])).to_numpy().T
+        for column in ("from_sequence", "to_sequence")
+    )
+    relative = np.hypot(first_error / first, second_error / second)
+    return pairs.assign(
+        score_from=first,
+        score_to=second,
+        change_abs=second - first,
+        change_pct=100 * (second - first) / first,
+        change_pct_stderr=100 * second / first * relative,
+    )
 
 
-def scores_of(published: pd.DataFrame, scores: pd.DataFrame, end: str) -> np.ndarray:
-    """The score that each change starts ("from") or ends ("to") at."""
-    ends = pd.MultiIndex.from_frame(published[[f"{end}_sequence", "metric"]])
-    return long(scores).reindex(ends).to_numpy()
+def order_effect(scores: pd.DataFrame, operations: Sequence[str]) -> pd.DataFrame:
+    """Two orders of the same operations compared: a row for each pair of sequences and metric.
 
-
-def long(scores: pd.DataFrame) -> pd.Series:
-    """The scores that there are, by sequence and metric."""
-    melted = scores.melt("sequence", METRICS, "metric", "score").dropna(subset="score")
-    return melted.set_index(["sequence", "metric"])["score"]
-
-
-def percentages(first, second, same=False) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest percentage that scores which print as these can differ by."""
-    low = 100 * ((second - HALF) / (first + HALF) - 1)
-    high = 100 * ((second + HALF) / (first - HALF) - 1)
-    return np.where(same, 0, low), np.where(same, 0, high)
-
-
-def explain(row, scores: pd.DataFrame) -> str:
-    """What a wrong percentage would fit: another base, or another score."""
-    known = scores.set_index("sequence")[row.metric].dropna()
-    low, high = percentages(known, known[row.to_sequence])
-    for base in known.index[(low <= row.published_change_pct) & (row.published_change_pct <= high)]:
-        return f"is the change from {base}, not from {row.from_sequence}"
-    fitting = known[row.from_sequence] * (1 + row.published_change_pct / 100)
-    return f"would fit a score of {fitting:.2f} instead of {known[row.to_sequence]:.2f}"
-
-
-def stderr(metric: str, score) -> np.ndarray:
-    """Binomial standard error of a score in percent, as if its subjects had one rate; else NaN."""
-    if metric not in SUBJECTS:
-        return np.full(np.shape(score), np.nan)
-    rate, sizes = np.asarray(score) / 100, np.asarray(SUBJECTS[metric])
-    return 100 * np.sqrt(rate * (1 - rate) * (1 / sizes).sum()) / len(sizes)
-
-
-def relative_stderr(metric: str, first, second) -> np.ndarray:
-    """Standard error of a change in percent of `first`, the scores' errors taken as independent."""
-    relative = [stderr(metric, score) / np.asarray(score) for score in (first, second)]
-    return 100 * np.asarray(second) / first * np.hypot(*relative)
-
-
-def order_effect(scores: pd.DataFrame) -> pd.DataFrame:
-    """Orders of the same operations against each other: one row per pair and metric.
-
-    Pairs of two steps, then those of three: where neighbouring operations swap (`swapped`), and the
-    others that were evaluated. `difference` is second less first; `stderr` that of the difference,
-    where the number of questions is known; a pair without scores has its `reason`.
+    operations: the single operations, in the order in which pairs name them. Pairs that differ by a
+    swap of neighbours (`swapped`) come before the others; of these only the applicable ones are
+    kept. `difference` is the second score less the first, `stderr` its standard error with
+    independent errors. A pair with a sequence that is not applicable has its `reason`.
     """
-    known = scores.set_index("sequence")
-    rows = [
-        compare(known, first, second, metric)
-        for first, second in pairs(known)
-        for metric in METRICS
-    ]
-    return pd.DataFrame(rows)
+    table = scores.set_index(["sequence", "metric"])
+    metrics = list(dict.fromkeys(scores["metric"]))
+    known = pairs(scores, operations)
+    return pd.DataFrame([compare(table, *pair, m) for pair in known for m in metrics])
 
 
-def pairs(known: pd.DataFrame) -> list[tuple[str, str]]:
-    """Two-step orders, neighbours' swaps in three steps, the other pairs that were evaluated."""
-    two = [(f"{a}>{b}", f"{b}>{a}") for a, b in (("P", "Q"), ("P", "F"), ("Q", "F"))]
-    three = list(combinations([">".join(order) for order in permutations("PQF")], 2))
-    near = [pair for pair in three if swapped(*pair)]
-    rest = [p for p in three if p not in near and known.loc[list(p), "applicable"].all()]
-    near.sort(key=lambda pair: not known.loc[list(pair), "applicable"].all())
-    return [*two, *near, *rest]
+def pairs(scores: pd.DataFrame, operations: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of sequences of the same operations, those of two operations first."""
+    applicable = scores.groupby("sequence")["status"].agg(lambda status: (status == "ok").all())
+    chosen = []
+    for count in range(2, len(operations) + 1):
+        together = [
+            pair
+            for members in combinations(operations, count)
+            for pair in combinations(map(">".join, permutations(members)), 2)
+            if all(sequence in applicable for sequence in pair)
+        ]
+        near = [pair for pair in together if swapped(*pair)]
+        near.sort(key=lambda pair: not applicable[list(pair)].all())
+        far = [p for p in together if not swapped(*p) and applicable[list(p)].all()]
+        chosen += near + far
+    return chosen
 
 
 def swapped(first: str, second: str) -> str:
-    """The neighbouring operations whose swap makes one order of the other; "" if none does."""
+    """The neighbouring operations whose swap makes one sequence of the other, or ""."""
     a, b = first.split(">"), second.split(">")
     differing = [i for i in range(len(a)) if a[i] != b[i]]
     if len(differing) == 2 and differing[1] == differing[0] + 1:
@@ -161,14 +106,16 @@ def swapped(first: str, second: str) -> str:
     return ""
 
 
-def compare(known: pd.DataFrame, first: str, second: str, metric: str) -> dict:
-    a, b = known.loc[first, metric], known.loc[second, metric]
-    missing = [name for name in (first, second) if not known.loc[name, "applicable"]]
+def compare(scores: pd.DataFrame, first: str, second: str, metric: str) -> dict:
+    """One row of `order_effect`; `scores` has sequence and metric as its index."""
+    a, b = scores.loc[(first, metric)], scores.loc[(second, metric)]
+    failed = next((cell for cell in (a, b) if cell["status"] != "ok"), None)
     return {
         **{"first": first, "second": second, "steps": first.count(">") + 1},
         **{"swapped": swapped(first, second), "metric": metric},
-        **{"score_first": a, "score_second": b, "difference": round(b - a, 2)},
-        "stderr": float(np.hypot(stderr(metric, a), stderr(metric, b))),
-        "status": "not_applicable" if missing else "ok",
-        "reason": NOT_APPLICABLE if missing else "",
+        **{"score_first": a["score"], "score_second": b["score"]},
+        "difference": b["score"] - a["score"],
+        "stderr": float(np.hypot(a["stderr"], b["stderr"])),
+        "status": "ok" if failed is None else "not_applicable",
+        "reason": "" if failed is None else failed["reason"],
     }

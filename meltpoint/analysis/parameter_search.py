@@ -1,104 +1,123 @@
-"""The published parameter search: what its summary says, from the runs.
+"""What a parameter search says: groups, correlations and best runs, from a frame of its runs.
 
-135 runs: 3 models, 3 pruning methods, 5 calibration lengths, 3 numbers of calibration samples.
+The frame has a row for each run, with the columns
+
+    model            name of the model
+    {factor}         level of each factor that was varied, in the columns that `Search.factors` names
+    acc_{task}       accuracy on each task, a fraction; acc_mean is their plain mean
+    ppl              perplexity
+    {measure}        what else was measured of the run, such as ratios of gradients
+
+`Search` says which columns there are; its defaults are the names of the published search.
 """
 
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from meltpoint.data.published import FOLDER
-from meltpoint.data.published.frames import read
-from meltpoint.errors import MeltpointError
+from meltpoint.analysis.significance import Z
 
-# Test sets: the published accuracies are exact fractions of these numbers of questions.
-TASKS = {
-    **{"boolq": 3270, "piqa": 1838, "hellaswag": 10042, "winogrande": 1267},
-    **{"arc_easy": 2376, "arc_challenge": 1172, "openbookqa": 500},
-}
-ACCURACIES = [f"acc_{task}" for task in TASKS]
-MODELS = ("Llama", "Mistral", "Qwen")
-METHODS = ("taylor", "layerwise", "blockwise")
-FACTORS = {
-    "method": "pruning_method",
-    "seq_len": "taylor_seq_len",
-    "num_samples": "taylor_num_samples",
-}
-GRADIENTS = ["grad_mean_ratio", "grad_norm_ratio", "grad_mean_range", "grad_norm_range"]
-MEASURES = [*GRADIENTS, "extreme_pruning_layers", "ppl"]
 STATISTICS = {
     **{"mean": "mean", "std": lambda values: values.std(ddof=0)},
     **{"min": "min", "max": "max", "count": "count"},
 }
 SUMMARY = ["model", "section", "key", "statistic", "value"]
-GRID = ["taylor_seq_len", "taylor_num_samples"]
 
 
-def read_search(folder: Path = FOLDER) -> pd.DataFrame:
-    """The runs.
+@dataclass(frozen=True)
+class Search:
+    """The columns of a search's frame.
 
-    Raises MeltpointError for an unknown or missing model, an unknown method, a mean accuracy that is
-    not the mean of the seven tasks.
+    tasks: number of test questions of each task. factors: the column of each factor by the name that
+    results give it; the first is the method, the others are settings of its calibration. counts:
+    columns of whole numbers that runs are grouped by besides. target: the score that makes a run the
+    best.
     """
-    frame = read("hgsp_search", folder)
-    for column, known in (("model", MODELS), ("pruning_method", METHODS)):
-        for index in frame.index[~frame[column].isin(known)]:
-            problem = f"{frame[column][index]!r} is none of {', '.join(known)}"
-            fail("hgsp_search", index, column, problem)
-    for model in set(MODELS) - set(frame["model"]):
-        raise MeltpointError(f"hgsp_search.csv, column 'model': no row is of {model}")
-    means = frame[ACCURACIES].mean(axis=1)
-    for index in frame.index[(means - frame["acc_mean"]).abs() > 1e-9]:
-        problem = (
-            f"{frame['acc_mean'][index]:.6g} is not the mean of the seven tasks, {means[index]:.6g}"
-        )
-        fail("hgsp_search", index, "acc_mean", problem)
-    return frame
+
+    tasks: Mapping[str, int]
+    factors: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "method": "pruning_method",
+            "seq_len": "taylor_seq_len",
+            "num_samples": "taylor_num_samples",
+        }
+    )
+    gradients: tuple[str, ...] = (
+        *("grad_mean_ratio", "grad_norm_ratio", "grad_mean_range", "grad_norm_range"),
+    )
+    counts: Mapping[str, str] = field(default_factory=lambda: {"extreme": "extreme_pruning_layers"})
+    target: str = "acc_mean"
+    higher_is_better: bool = True
+
+    @property
+    def accuracies(self) -> list[str]:
+        """Columns of the tasks' accuracies."""
+        return [f"acc_{task}" for task in self.tasks]
+
+    @property
+    def method(self) -> str:
+        """Column of the method."""
+        return next(iter(self.factors.values()))
+
+    @property
+    def settings(self) -> list[str]:
+        """Columns of the calibration's settings: together they name a cell of the grid."""
+        return list(self.factors.values())[1:]
+
+    @property
+    def measures(self) -> list[str]:
+        """Columns whose correlation with the target is of interest."""
+        return [*self.gradients, *self.counts.values(), "ppl"]
 
 
-def summarise(frame: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+def summarise(
+    frame: pd.DataFrame, search: Search, draws: int = 2000, seed: int = 0
+) -> pd.DataFrame:
     """The summary in long form: model, section, key, statistic, value.
 
-    Mean, population standard deviation, minimum, maximum and count of the mean accuracy by method,
-    length, samples and number of extreme layers; correlations with it; the row of the best accuracy
-    and that of the lowest perplexity. `draws` and `seed` are those of `correlate`.
+    Mean, population standard deviation, minimum, maximum and count of the target by factor and by
+    count; correlations with it; the row of the best target and that of the lowest perplexity.
+    `draws` and `seed` are those of `correlate`.
     """
-    sections = FACTORS | {"extreme": "extreme_pruning_layers"}
-    parts = [describe_groups(frame, name, column) for name, column in sections.items()]
+    sections = {**search.factors, **search.counts}
+    parts = [describe_groups(frame, search, name, column) for name, column in sections.items()]
     rows = []
     for model, runs in frame.groupby("model", sort=False):
-        for key in MEASURES:
-            found = correlate(runs, key, draws, seed)
+        for key in search.measures:
+            found = correlate(runs, search, key, draws, seed)
             rows += [(model, "correlation", key, name, value) for name, value in found.items()]
-        for section, best in (("best", best_run(runs)), ("lowest_ppl", lowest_ppl(runs))):
-            columns = ["acc_mean", *GRID, *MEASURES, *ACCURACIES]
-            rows += [(model, section, best["pruning_method"], c, float(best[c])) for c in columns]
+        for section, best in (("best", best_run(runs, search)), ("lowest_ppl", lowest_ppl(runs))):
+            columns = [search.target, *search.settings, *search.measures, *search.accuracies]
+            rows += [(model, section, best[search.method], c, float(best[c])) for c in columns]
     return pd.concat([*parts, pd.DataFrame(rows, columns=SUMMARY)], ignore_index=True)
 
 
-def describe_groups(frame: pd.DataFrame, section: str, column: str) -> pd.DataFrame:
-    """Statistics of the mean accuracy of each model's runs with the same value in a column."""
+def describe_groups(frame: pd.DataFrame, search: Search, section: str, column: str) -> pd.DataFrame:
+    """Statistics of the target over each model's runs with the same value in a column."""
     order = {model: place for place, model in enumerate(frame["model"].unique())}
-    sort = column != "pruning_method"
-    groups = frame.groupby(["model", column], sort=sort)["acc_mean"].agg(**STATISTICS)
+    sort = pd.api.types.is_numeric_dtype(frame[column])
+    groups = frame.groupby(["model", column], sort=sort)[search.target].agg(**STATISTICS)
     long = groups.reset_index(names=["model", "key"]).melt(["model", "key"], var_name="statistic")
     long = long.sort_values("model", key=lambda names: names.map(order), kind="stable")
     return long.assign(section=section, key=long["key"].astype(str))[SUMMARY]
 
 
-def correlate(runs: pd.DataFrame, key: str, draws: int = 2000, seed: int = 0) -> dict[str, float]:
-    """Correlations of a measure with the mean accuracy, over the runs of one model.
+def correlate(
+    runs: pd.DataFrame, search: Search, key: str, draws: int = 2000, seed: int = 0
+) -> dict[str, float]:
+    """Correlations of a measure with the target, over the runs of one model.
 
     pearson: over the runs where the measure is finite; pearson_published: over all, which is NaN as
     soon as one is infinite; n_inf: how many are. spearman: over all runs, an infinity being the
-    largest rank, with a 95 % interval. The three methods share a calibration batch, and with it
-    their gradients, so the interval's bootstrap draws cells of the grid and not runs.
+    largest rank, with a 95 % interval. Methods share a calibration batch, and with it their
+    gradients, so the interval's bootstrap draws cells of the grid of settings and not runs.
     """
-    x, y = runs[key].to_numpy(float), runs["acc_mean"].to_numpy(float)
+    x, y = runs[key].to_numpy(float), runs[search.target].to_numpy(float)
     finite = np.isfinite(x)
-    low, high = spearman_interval(runs, key, draws, seed)
+    low, high = spearman_interval(runs, search, key, draws, seed)
     pearson = float(np.corrcoef(x[finite], y[finite])[0, 1])
     return {
         "pearson": pearson,
@@ -110,14 +129,16 @@ def correlate(runs: pd.DataFrame, key: str, draws: int = 2000, seed: int = 0) ->
     }
 
 
-def spearman_interval(runs: pd.DataFrame, key: str, draws: int, seed: int) -> tuple[float, float]:
+def spearman_interval(
+    runs: pd.DataFrame, search: Search, key: str, draws: int, seed: int
+) -> tuple[float, float]:
     """A 95 % percentile interval of the rank correlation, by resampling cells of the grid."""
-    cells = [cell.index for _, cell in runs.groupby(GRID)]
+    cells = [cell.index for _, cell in runs.groupby(search.settings)]
     size = min(map(len, cells))
     places = np.stack([runs.index.get_indexer(cell[:size]) for cell in cells])
     chosen = np.random.default_rng(seed).integers(len(cells), size=(draws, len(cells)))
     drawn = places[chosen].reshape(draws, -1)
-    x, y = (stats.rankdata(runs[c].to_numpy(float)[drawn], axis=1) for c in (key, "acc_mean"))
+    x, y = (stats.rankdata(runs[c].to_numpy(float)[drawn], axis=1) for c in (key, search.target))
     x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (x, y))
     spread = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
     correlations = (x * y).sum(axis=1)[spread > 0] / spread[spread > 0]
@@ -125,9 +146,10 @@ def spearman_interval(runs: pd.DataFrame, key: str, draws: int, seed: int) -> tu
     return float(low), float(high)
 
 
-def best_run(runs: pd.DataFrame) -> pd.Series:
-    """The run of the highest mean accuracy; of equals the first."""
-    return runs.loc[runs["acc_mean"].idxmax()]
+def best_run(runs: pd.DataFrame, search: Search) -> pd.Series:
+    """The run of the best target; of equals the first."""
+    values = runs[search.target]
+    return runs.loc[values.idxmax() if search.higher_is_better else values.idxmin()]
 
 
 def lowest_ppl(runs: pd.DataFrame) -> pd.Series:
@@ -135,60 +157,64 @@ def lowest_ppl(runs: pd.DataFrame) -> pd.Series:
     return runs.loc[runs["ppl"].idxmin()]
 
 
-def parameters(run: pd.Series) -> dict[str, int]:
-    return {name: int(run[name]) for name in GRID}
+def parameters(run: pd.Series, search: Search) -> dict[str, int]:
+    """The settings of a run."""
+    return {name: int(run[name]) for name in search.settings}
 
 
-def global_best(frame: pd.DataFrame) -> dict:
+def global_best(frame: pd.DataFrame, search: Search) -> dict:
     """Per model the published global_best_config: the run of the best accuracy, with its tasks."""
     metrics = ["acc_mean", "ppl", "grad_norm_ratio", "grad_mean_ratio"]
     found = {}
     for model, runs in frame.groupby("model", sort=False):
-        best = best_run(runs)
+        best = best_run(runs, search)
         found[model] = {
-            **{"model": model, "pruning_method": best["pruning_method"]},
-            "params": parameters(best),
+            **{"model": model, "pruning_method": best[search.method]},
+            "params": parameters(best, search),
             "metrics": {
                 **{name: float(best[name]) for name in metrics},
                 "extreme_pruning_layers": int(best["extreme_pruning_layers"]),
             },
-            "tasks": {task: float(best[f"acc_{task}"]) for task in TASKS},
+            "tasks": {task: float(best[f"acc_{task}"]) for task in search.tasks},
         }
     return found
 
 
-def compare_methods(frame: pd.DataFrame) -> dict:
+def compare_methods(frame: pd.DataFrame, search: Search) -> dict:
     """Per model and method: its best run. `best_ppl` is that run's, `lowest_ppl` the least of all."""
     found: dict[str, dict] = {}
-    for (model, method), runs in frame.groupby(["model", "pruning_method"], sort=False):
-        best = best_run(runs)
+    for (model, method), runs in frame.groupby(["model", search.method], sort=False):
+        best = best_run(runs, search)
         found.setdefault(model, {})[method] = {
             **counts(runs),
             "best_acc": float(best["acc_mean"]),
             "best_ppl": float(best["ppl"]),
             "best_grad_norm_ratio": float(best["grad_norm_ratio"]),
-            "best_params": parameters(best),
+            "best_params": parameters(best, search),
             "lowest_ppl": float(runs["ppl"].min()),
-            "lowest_ppl_params": parameters(lowest_ppl(runs)),
+            "lowest_ppl_params": parameters(lowest_ppl(runs), search),
         }
     return found
 
 
-def compare_models(frame: pd.DataFrame) -> list[dict]:
-    """The models by their best accuracy. `best_ppl` is what the source calls so: the perplexity of
-    the run with the best accuracy; `lowest_ppl` is the least that a run of the model has."""
+def compare_models(frame: pd.DataFrame, search: Search) -> list[dict]:
+    """The models by their best accuracy, the published cross_model_comparison.
+
+    `best_ppl` is what the source calls so: the perplexity of the run with the best accuracy;
+    `lowest_ppl` is the least that a run of the model has.
+    """
     found = []
     for model, runs in frame.groupby("model", sort=False):
-        best, least = best_run(runs), lowest_ppl(runs)
-        each = {key: correlate(runs, key) for key in GRADIENTS}
+        best, least = best_run(runs, search), lowest_ppl(runs)
+        each = {key: correlate(runs, search, key) for key in search.gradients}
         found.append(
             {
-                **{"model": model, **counts(runs), "best_method": best["pruning_method"]},
+                **{"model": model, **counts(runs), "best_method": best[search.method]},
                 "best_acc": float(best["acc_mean"]),
                 "best_ppl": float(best["ppl"]),
                 "lowest_ppl": float(least["ppl"]),
-                "lowest_ppl_method": least["pruning_method"],
-                "lowest_ppl_params": parameters(least),
+                "lowest_ppl_method": least[search.method],
+                "lowest_ppl_params": parameters(least, search),
                 "correlations": {key: c["pearson_published"] for key, c in each.items()},
                 "correlations_of_finite": {key: c["pearson"] for key, c in each.items()},
                 "infinite": {key: c["n_inf"] for key, c in each.items()},
@@ -199,4 +225,24 @@ def compare_models(frame: pd.DataFrame) -> list[dict]:
 
 
 def counts(runs: pd.DataFrame) -> dict[str, int]:
+    """Numbers of runs, and of those with an accuracy."""
     return {"total_experiments": len(runs), "valid_experiments": int(runs["acc_mean"].count())}
+
+
+def noise_floor(frame: pd.DataFrame, search: Search) -> pd.DataFrame:
+    """What is known of the noise of one run, by model; `frame` has the target's `stderr`.
+
+    stderr: of the best run's target; close: how many other runs lie within 1.96 standard errors of a
+    difference from it; repeats: standard deviation over the last setting, all else being the same,
+    the nearest thing to a repetition where each setting was run once.
+    """
+    rows = []
+    for model, runs in frame.groupby("model", sort=False):
+        best, target = best_run(runs, search), runs[search.target]
+        behind = (best[search.target] - target) * (1 if search.higher_is_better else -1)
+        close = behind <= Z * np.hypot(runs["stderr"], best["stderr"])
+        alike = target.groupby([runs[column] for column in list(search.factors.values())[:-1]])
+        row = {"model": model, "best": best[search.target], "stderr": best["stderr"]}
+        row |= {"close": int(close.sum()) - 1, "repeats": np.sqrt(alike.var(ddof=1).mean())}
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,22 +1,14 @@
 """What values are of and measured in, as readers want it: perplexity, size (GB), tokens/s."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-# Metrics that their own name does not say well enough, and their unit where it stands apart.
-WORDS = {
-    "bits_per_weight": ("bits per weight", ""),
-    "bytes": ("size", "bytes"),
-    "nonzeros": ("nonzero weights", "weights"),
-    "parameters": ("parameters", "weights"),
-    "perplexity": ("perplexity", ""),
-    "perplexity (llama.cpp)": ("perplexity (llama.cpp)", ""),
-    "prompt_tokens_per_second": ("prompt tokens/s", ""),
-    "generated_tokens_per_second": ("generated tokens/s", ""),
-    "load_seconds": ("load time", "s"),
-}
+from meltpoint.analysis.frame import scores_named
+from meltpoint.evaluations.contract import PERPLEXITY
+
 # Powers of a thousand of what is counted by the million.
 PREFIXES = {
     "bytes": ("bytes", "kB", "MB", "GB", "TB"),
@@ -36,23 +28,17 @@ class Quantity:
         return f"{self.words} ({self.unit})" if self.unit else self.words
 
 
-def perplexities(cells: pd.DataFrame) -> list[str]:
-    """The evaluations that are perplexities, llama.cpp's own too; what has no metric is passed over."""
-    measured = cells["metric"].fillna("").astype(str).str.startswith("perplexity")
-    return list(cells.loc[measured, "evaluation"].unique())
+def perplexities(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """Those of the scores, by their names in the study, that are perplexities, llama.cpp's too."""
+    return [name for name in names if (scores_named(frame, name)["score"] == PERPLEXITY).any()]
 
 
 def quantity(cells: pd.DataFrame) -> Quantity:
-    """That of the cells of one evaluation, in the largest unit that its median reaches.
-
-    A cell that is not applicable has no metric; where none has, the evaluation's name stands for it.
-    """
-    measured = cells[cells["metric"].notna() & (cells["metric"] != "")]
-    if measured.empty:
-        return Quantity(str(cells["evaluation"].iloc[0]) if len(cells) else "", "")
-    metric, unit = measured["metric"].iloc[0], measured["unit"].iloc[0]
-    words, unit = WORDS.get(metric, (metric.replace("_", " "), unit or ""))
-    return _scaled(words, unit, measured["value"])
+    """That of the rows of one score, in the largest unit that its median reaches."""
+    if cells.empty:
+        return Quantity("", "")
+    first = cells.iloc[0]
+    return _scaled(first["label"], first["label_unit"], cells["value"])
 
 
 def _scaled(words: str, unit: str, values: pd.Series) -> Quantity:

@@ -33,21 +33,26 @@ def average_over(cells: pd.DataFrame, key: str) -> pd.DataFrame:
 
     `count` is how many there are; of a single one no deviation is known (NaN). What has not the
     setting stays as it is, its error too. Where some are not applicable the row is, with their
-    reason.
+    reason. Refused values are left out of the mean, and a note says how many.
     """
     settings = cells["settings"].fillna("")
     left = settings.map(lambda text: without(text, key))
     cells = cells.assign(settings=left, swept=left != settings)
-    place = ["model", "method", "settings", "level", "evaluation"]
+    place = ["model", "method", "settings", "level", "evaluation", "score"]
     return pd.DataFrame([_average(group) for _, group in cells.groupby(place, sort=False)])
 
 
 def _average(group: pd.DataFrame) -> pd.Series:
-    failed = group[group["status"] != "ok"]
-    first = (failed if len(failed) else group).iloc[0].copy()
+    absent, refused = (group[group["status"] == x] for x in ("not_applicable", "refused"))
+    values = group[group["status"] == "ok"]
+    first = next(part for part in (absent, values, refused) if len(part)).iloc[0].copy()
     first["count"] = len(group)
-    if len(failed) or not group["swept"].any():
+    if len(absent) or values.empty or not group["swept"].any():
         return first
+    if len(refused):
+        first["count"] = len(values)
+        first["note"] = f"{len(refused)} of {len(group)} refused, and left out of the mean"
+    group = values
     for value, error in (("value", "stderr"), ("difference", "difference_stderr")):
         first[value], first[error] = group[value].mean(), group[value].std(ddof=1)
     first["achieved"] = group["achieved"].mean()

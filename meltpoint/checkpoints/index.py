@@ -6,26 +6,25 @@ from pathlib import Path
 
 from meltpoint.errors import MeltpointError
 
+SINGLE_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 def index(folder: Path) -> dict[str, str]:
-    """Which file holds each tensor of a checkpoint.
+    """Which file holds each tensor of a checkpoint, as transformers reads them.
 
-    Raises MeltpointError where there are no safetensors, or a file that the index names is missing.
+    `model.safetensors` goes before an index over shards. The shards' own headers say what they hold;
+    of a tensor that two of them hold, the last counts. Raises MeltpointError where there are no
+    safetensors, or a file that the index names is missing or truncated.
     """
+    if (folder / SINGLE_FILE).exists():
+        return dict.fromkeys(header(folder / SINGLE_FILE), SINGLE_FILE)
     if (folder / INDEX).exists():
-        try:
-            files = json.loads((folder / INDEX).read_text())["weight_map"]
-        except (ValueError, KeyError, TypeError):
-            raise MeltpointError(f"{folder / INDEX} is broken: fetch or make it again") from None
-        missing = sorted({file for file in files.values() if not (folder / file).exists()})
-        if missing:
+        shards = sorted(set(_weight_map(folder / INDEX).values()))
+        if missing := [file for file in shards if not (folder / file).exists()]:
             raise MeltpointError(f"{folder / missing[0]} is missing, {INDEX} names it")
-        return files
-    if (folder / "model.safetensors").exists():
-        return dict.fromkeys(header(folder / "model.safetensors"), "model.safetensors")
+        return {key: file for file in shards for key in header(folder / file)}
     pickles = [f.name for f in sorted(folder.glob("*")) if f.suffix in PICKLES]
     if pickles:
         raise MeltpointError(
@@ -34,9 +33,20 @@ def index(folder: Path) -> dict[str, str]:
             "model that has safetensors (on the hub often refs/pr/N)"
         )
     raise MeltpointError(
-        f"{folder} holds no model.safetensors: it is no checkpoint, or one of pickles, which are not "
+        f"{folder} holds no {SINGLE_FILE}: it is no checkpoint, or one of pickles, which are not "
         "fetched: use a revision that has safetensors (on the hub often refs/pr/N)"
     )
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    """The shard of each tensor, as an index has it."""
+    try:
+        shards = json.loads(path.read_text())["weight_map"]
+        if not all(isinstance(file, str) for file in shards.values()):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise MeltpointError(f"{path} is broken: fetch or make it again") from None
+    return shards
 
 
 def header(path: Path) -> dict[str, dict]:

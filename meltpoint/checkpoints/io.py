@@ -25,6 +25,8 @@ from meltpoint.timing import timed
 
 # What says how the weights were stored belongs to them.
 NOT_CARRIED_ON = {INDEX, FILE, ".snakemake_timestamp", "quantize_config.json"}
+# The one folder in a checkpoint that belongs to its tokenizer.
+CHAT_TEMPLATES = "additional_chat_templates"
 
 
 class Reader:
@@ -203,3 +205,5 @@ def copy_missing(source: Path, target: Path) -> None:
         carried = file.is_file() and not weights and file.name not in NOT_CARRIED_ON
         if carried and not (target / file.name).exists():
             shutil.copyfile(file, target / file.name)
+    if (source / CHAT_TEMPLATES).is_dir():
+        shutil.copytree(source / CHAT_TEMPLATES, target / CHAT_TEMPLATES, dirs_exist_ok=True)

@@ -1,5 +1,6 @@
 """A tensor as it is stored: the bits of its entries, as they are or with pruned ones left out."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 
@@ -29,3 +30,19 @@ class Tensor:
         """The same, or with a mask of one bit an entry if that is less."""
         mask = self.count - self.pruned * self.code
         return self.packed + (mask if self.masked else min(0, mask))
+
+
+def counts(tensors: Collection[Tensor]) -> dict[str, float]:
+    """Parameters, those that are not zero, and the mean bits of a weight."""
+    return {
+        "parameters": sum(tensor.count for tensor in tensors),
+        "nonzeros": sum(tensor.nonzeros for tensor in tensors),
+        "bits_per_weight": bits_per_weight(tensors),
+    }
+
+
+def bits_per_weight(tensors: Iterable[Tensor]) -> float:
+    """Mean bits of a weight; NaN where there is none."""
+    tensors = list(tensors)
+    weights = sum(tensor.count for tensor in tensors)
+    return sum(tensor.bits for tensor in tensors) / weights if weights else float("nan")

@@ -1,4 +1,4 @@
-"""The texts in what a JSON file holds: a list of records, records by name, a column, or a nested list."""
+"""The texts in a JSON file: a list of records, records by name, a column, or one of those nested."""
 
 from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from transformers import AutoConfig, AutoTokenizer
 
 from meltpoint.data.corpora import (
@@ -18,18 +19,22 @@ from meltpoint.errors import MeltpointError
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
 
 
-def write_stream(corpus: dict, file: Path | None, model: Path, target: Path) -> None:
-    """Writes a corpus as one stream of tokens: int32 [tokens].
+def write_stream(
+    corpus: dict, file: Path | None, model: Path, target: Path, ends_target: Path
+) -> None:
+    """Writes a corpus as one stream of tokens, int32 [tokens], and the byte at which each ends.
 
+    The second, int64 [tokens], is empty where the text is not known: for a corpus of tokens.
     Raises MeltpointError for a corpus that cannot be read or is empty, for a model without a
     tokenizer, and for a tokenizer whose vocabulary is larger than the model's.
     """
     # Of all corpora, those that are tokens already have no documents to join.
     if "join" not in corpus:
-        tokens = read_tokens(file, dimensions=1)
+        tokens, ends = read_tokens(file, dimensions=1), np.empty(0, np.int64)
     else:
-        tokens = stream(documents(corpus, file), corpus["join"], tokenizer_of(model))
+        tokens, ends = stream(documents(corpus, file), corpus["join"], tokenizer_of(model))
     check_vocabulary(tokens, vocabulary_of(model), str(file or target.stem))
+    write_array(ends_target, ends)
     write_array(target, tokens)
 
 

@@ -1,1 +1,200 @@
-"""Measurements of a checkpoint: each makes the value of a cell."""
+"""The registry: every file of this folder that is not one of `SHARED` is a kind of evaluation.
+
+A kind has the name of its file, which is also the key that names it in a study:
+``docs-256: {perplexity: docs-test, window: 256}``. Its file declares, at module level:
+
+``Settings``
+    what a study may say of it: a `meltpoint.evaluations.contract.EvaluationSettings`, with a field
+    of the kind's name for its subject
+``scores``
+    its scores, a tuple of `ScoreSpec`, the main one first; or a function of the settings that
+    returns them
+``example``
+    settings as a study may have them, for the docs
+``measure(engine, inputs, settings)``
+    the measurement of one checkpoint, a `Measurement`. ``engine`` is an open engine
+    (`meltpoint.evaluations.engines`), ``inputs`` are `Inputs`. Raises NotApplicable, with the reason,
+    for what cannot be measured
+``estimate(kept, inputs, settings)``
+    optional: scores made of what is kept beside the cell, ``{name: Estimate}``. It is called for the
+    dense model's files too, and the two are paired unit by unit
+``keeps``
+    optional: the endings of the files that are kept beside the cell, such as ``("nll.npy",)``
+``needs(settings)``
+    optional: what it reads besides the checkpoint, a `Needs`
+``env``
+    optional: the environment that it runs in, a file of ``envs/`` without its ending; ``torch``
+    if it is not said. Where the last method of a chain declares one for evaluations, that one is taken
+``opens_engine``, ``computes``
+    optional: False for a kind that needs no open engine (then ``engine`` is None), or no torch
+``own_kernels``
+    optional: True for a kind that runs a checkpoint with the kernels of the library that made it,
+    and so in the environment of the chain's last method
+``compute``
+    optional: the keys of the study's `compute` section that change its numbers; ``("dtype",)`` if it
+    is not said
+``memory``
+    optional: the memory of a job, as a multiple of the model's bytes; 2 if it is not said
+``alone``
+    optional: True for a kind that needs the machine for itself
+``old_values``
+    optional: values of the kind's key that older studies have, each with the settings that it means
+
+The docstring of the file is its documentation; its first line is the row of the docs.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+from meltpoint.errors import MeltpointError
+from meltpoint.evaluations.contract import EvaluationSettings, Needs, ScoreSpec
+from meltpoint.text import did_you_mean, first_sentence
+
+# Files of this folder that are no kinds.
+SHARED = ("cells", "contract", "engines", "measurement", "windows")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A kind's file, as the rest of the library sees it."""
+
+    name: str
+    module: ModuleType
+
+    def _optional(self, name: str, default):
+        return getattr(self.module, name, default)
+
+    @property
+    def example(self) -> EvaluationSettings:
+        """Settings as a study may have them."""
+        return self.settings_class(**self.module.example)
+
+    @property
+    def settings_class(self) -> type[EvaluationSettings]:
+        return self.module.Settings
+
+    def settings_of(self, protocol: Mapping[str, object]) -> EvaluationSettings:
+        """The settings that a cell's protocol holds."""
+        known = self.settings_class.model_fields
+        return self.settings_class(**{key: protocol[key] for key in known if key in protocol})
+
+    def scores(self, settings: EvaluationSettings) -> dict[str, ScoreSpec]:
+        """Its scores by name, the main one first."""
+        declared = self.module.scores
+        specs = declared(settings) if callable(declared) else declared
+        by_name = {spec.name: spec for spec in specs}
+        if settings.main is None:
+            return by_name
+        if settings.main not in by_name:
+            raise MeltpointError(
+                f"main: {self.name} has no score {settings.main!r}"
+                f"{did_you_mean(settings.main, by_name)}"
+            )
+        return {settings.main: by_name[settings.main], **by_name}
+
+    def needs(self, settings: EvaluationSettings) -> Needs:
+        """What it reads besides the checkpoint."""
+        return self._optional("needs", lambda _: Needs())(settings)
+
+    def corpora(self, settings: EvaluationSettings) -> list[str]:
+        """The corpora of the study that it reads."""
+        needs = self.needs(settings)
+        return [corpus for corpus in (needs.tokens, needs.documents) if corpus is not None]
+
+    @property
+    def keeps(self) -> tuple[str, ...]:
+        """The endings of the files that are kept beside a cell."""
+        return self._optional("keeps", ())
+
+    @property
+    def env(self) -> str:
+        """The environment that it runs in."""
+        return self._optional("env", "torch")
+
+    @property
+    def opens_engine(self) -> bool:
+        """Whether `measure` is handed an open engine."""
+        return self._optional("opens_engine", True)
+
+    @property
+    def computes(self) -> bool:
+        """Whether it needs torch."""
+        return self._optional("computes", True)
+
+    @property
+    def own_kernels(self) -> bool:
+        """Whether it runs a checkpoint with the kernels of the library that made it."""
+        return self._optional("own_kernels", False)
+
+    @property
+    def compute(self) -> tuple[str, ...]:
+        """The keys of a study's `compute` section that change its numbers."""
+        return self._optional("compute", ("dtype",))
+
+    @property
+    def memory(self) -> float:
+        """The memory of a job, as a multiple of the model's bytes."""
+        return self._optional("memory", 2.0)
+
+    @property
+    def alone(self) -> bool:
+        """Whether it needs the machine for itself."""
+        return self._optional("alone", False)
+
+    @property
+    def old_values(self) -> Mapping[str, Mapping[str, object]]:
+        """Values of its key that older studies have, each with the settings that it means."""
+        return self._optional("old_values", {})
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of its documentation."""
+        return first_sentence(self.module.__doc__)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The modules that, with their imports, compute a cell of this kind."""
+        engines = ("meltpoint.evaluations.engines",) if self.opens_engine else ()
+        return (self.module.__name__, "meltpoint.evaluations.measurement", *engines)
+
+
+_registry: dict[str, Evaluation] = {}
+
+
+def registry() -> dict[str, Evaluation]:
+    """All kinds of evaluation by name, found as the files of this folder."""
+    if not _registry:
+        names = (info.name for info in pkgutil.iter_modules(__path__))
+        for name in sorted(n for n in names if n not in SHARED and not n.startswith("_")):
+            _registry[name] = _load(name)
+    return _registry
+
+
+def _load(name: str) -> Evaluation:
+    kind = Evaluation(name, importlib.import_module(f"{__name__}.{name}"))
+    for attribute in ("Settings", "scores", "example", "measure"):
+        if not hasattr(kind.module, attribute):
+            raise MeltpointError(f"evaluations/{name}.py: an evaluation declares {attribute!r}")
+    if not issubclass(kind.settings_class, EvaluationSettings):
+        raise MeltpointError(f"evaluations/{name}.py: Settings is a class of EvaluationSettings")
+    if name not in kind.settings_class.model_fields:
+        raise MeltpointError(
+            f"evaluations/{name}.py: Settings needs a field {name!r}: it names the kind in a study"
+        )
+    return kind
+
+
+def find(name: str) -> Evaluation:
+    """The kind of that name; raises MeltpointError, naming the nearest, if there is none."""
+    kinds = registry()
+    if name not in kinds:
+        raise MeltpointError(f"unknown kind of evaluation {name!r}{did_you_mean(name, kinds)}")
+    return kinds[name]
+
+
+def kind_of(settings: EvaluationSettings) -> Evaluation:
+    """The kind that settings are of."""
+    return find(type(settings).__module__.rpartition(".")[2])

@@ -1,88 +1,126 @@
-"""Cells: one number with its uncertainty, its protocol and its origin, as a JSON file."""
+"""Cells: all scores of one model, chain and evaluation, with their protocol and their origin."""
 
-import resource
-import sys
-import time
+import json
 from pathlib import Path
+from typing import Any, Literal, Self
 
-from meltpoint.checkpoints.description import Description
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from meltpoint.errors import MeltpointError
+from meltpoint.evaluations.contract import Better
 from meltpoint.files import write_json
 
-
-def skipped(checkpoint: Path, cell: Path, recipe: dict) -> bool:
-    """Writes the cell of a checkpoint that does not apply, and says whether it is one."""
-    description = Description.read(checkpoint)
-    if description.status == "ok":
-        return False
-    write_not_applicable(cell, checkpoint, recipe, description.reason)
-    return True
+# NaN and infinities are the strings "nan", "inf" and "-inf" in a file.
+Number = int | float
 
 
-def write_not_applicable(cell: Path, checkpoint: Path, recipe: dict, reason: str) -> None:
-    """Writes the cell of what cannot be measured, or was not made."""
-    description = Description.read(checkpoint)
-    write_json(
-        cell,
-        {
-            **recipe["cell"],
-            "status": "not_applicable",
-            "reason": reason,
-            **dict.fromkeys(("metric", "unit", "value", "stderr", "difference")),
-            "sparsity": sparsity(description),
-            "protocol": recipe["protocol"],
-            "provenance": provenance(description, recipe),
-            "seconds": 0.0,
-            "peak_memory": 0,
-        },
-    )
+class Document(BaseModel):
+    """A part of a cell: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def write_cell(cell: Path, checkpoint: Path, recipe: dict, start: float, **result: object) -> None:
-    """Writes a measured cell: the result with what it is of, how, and from what."""
-    description = Description.read(checkpoint)
-    write_json(
-        cell,
-        {
-            **recipe["cell"],
-            "status": "ok",
-            "reason": None,
-            **result,
-            "sparsity": sparsity(description),
-            "protocol": recipe["protocol"],
-            "provenance": provenance(description, recipe),
-            "seconds": round(time.perf_counter() - start, 3),
-            "peak_memory": peak_memory(),
-        },
-    )
+class Difference(Document):
+    """A score less the dense model's, and the standard error of that."""
+
+    value: Number
+    stderr: Number | None = None
 
 
-def sparsity(description: Description) -> dict:
-    """The zeros that were asked for and reached, those lost, and the fraction that came of rounding."""
-    reached = description.achieved
-    others = {"zeros_lost": description.zeros_lost, "rounded": description.rounded}
-    return {
-        "requested": description.requested.get("zeros"),
-        "achieved": None if reached is None else reached.zeros,
-        **{key: value for key, value in others.items() if value},
-    }
+class Score(Document):
+    """One number of a cell; a refused one has no value, and a reason."""
+
+    status: Literal["ok", "refused"] = "ok"
+    value: Number | None = None
+    stderr: Number | None = None
+    difference: Difference | None = None
+    unit: str
+    better: Better
+    reason: str | None = Field(None, exclude_if=lambda reason: reason is None)
+
+    @model_validator(mode="after")
+    def _has_a_value_or_a_reason(self) -> Self:
+        if self.status == "ok" and self.value is None:
+            raise ValueError("a score whose status is ok has a value")
+        if self.status == "refused" and (self.value is not None or not self.reason):
+            raise ValueError("a score that is refused has a reason and no value")
+        return self
 
 
-def provenance(description: Description, recipe: dict) -> dict:
-    """Where a number comes from: checkpoint, settings of each step, code, versions."""
-    return {
-        "checkpoint": description.hash,
-        "parents": description.parents,
-        "steps": description.steps,
-        "code": recipe["code"],
-        "env": recipe["env"],
-        "versions": description.versions,
-    }
+class Cost(Document):
+    """What a measurement took: seconds, the most bytes that its process held, and where it ran."""
+
+    seconds: float = 0.0
+    peak_memory: int = 0
+    device: str = ""
 
 
-def peak_memory() -> int:
-    """The most memory that this process has held so far, in bytes: the accelerator's if it used one."""
-    torch = sys.modules.get("torch")
-    if torch and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+class Cell(Document):
+    """The result of one evaluation of one checkpoint.
+
+    `requested` and `achieved` hold a fraction or a width for each axis of compression, by name.
+    """
+
+    model: str
+    chain: str
+    evaluation: str
+    kind: str
+    status: Literal["ok", "not_applicable"] = "ok"
+    reason: str | None = None
+    main: str
+    scores: dict[str, Score] = Field(default_factory=dict)
+    requested: dict[str, Number]
+    achieved: dict[str, Number]
+    protocol: dict[str, Any]
+    provenance: dict[str, Any]
+    cost: Cost = Cost()
+
+    @model_validator(mode="after")
+    def _has_scores_or_a_reason(self) -> Self:
+        if self.status == "ok" and self.main not in self.scores:
+            raise ValueError(f"a cell whose status is ok has its main score {self.main!r}")
+        if self.status == "not_applicable" and (self.scores or not self.reason):
+            raise ValueError("a cell that is not applicable has a reason and no scores")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The cell of a JSON file.
+
+        Raises MeltpointError, naming the file, for a cell of an older version and for a broken one.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(content, dict) and "evaluation" in content and "scores" not in content:
+                raise MeltpointError(
+                    f"{path} is a cell of an older version: delete {_study_of(path)} and run again"
+                )
+            return cls.model_validate(content)
+        except (OSError, ValueError) as error:
+            raise MeltpointError(
+                f"{path} is not a cell that can be read ({_reason(error)}): delete it and run again"
+            ) from None
+
+    def write(self, path: Path) -> None:
+        """Writes the cell as JSON, whole or not at all."""
+        write_json(path, self.model_dump())
+
+    @classmethod
+    def not_applicable(cls, reason: str, **facts: Any) -> Self:
+        """A cell of what cannot be measured, or was not made; `facts` are its other fields."""
+        return cls(status="not_applicable", reason=reason, **facts)
+
+
+def _study_of(path: Path) -> str:
+    """The folder of the results that a cell belongs to."""
+    parts = path.parts
+    return str(Path(*parts[: parts.index("cells")])) if "cells" in parts[1:] else "its results"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        return f"{key}: {message}" if key else message
+    return f"{type(error).__name__}: {error}"

@@ -1,126 +1,97 @@
-"""Perplexity over non-overlapping windows, as the pruning literature has it.
+"""Perplexity: how well a model predicts a text, over windows as the pruning literature has them.
 
-The corpus's tokens are cut into windows, the rest dropped; in each window every token but the first
-is predicted; perplexity is exp of the mean over windows of the window's mean negative log
-likelihood.
+The corpus's tokens are cut into windows that do not overlap, the rest dropped; in each window every
+token but the first is predicted. `perplexity` is exp of the mean over windows of the window's mean
+negative log likelihood. `bits_per_byte` is the sum of the same likelihoods in bits over the bytes of
+text that the predicted tokens stand for, so that models with different tokenizers compare.
 """
 
+from __future__ import annotations
+
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
+from pydantic import Field
 
-from meltpoint.compute import Compute
-from meltpoint.data.corpora import check_vocabulary, read_tokens, write_array
-from meltpoint.data.tokenization import first_token, vocabulary_of
-from meltpoint.errors import MeltpointError, NotApplicable, at
-from meltpoint.evaluations.cells import skipped, write_cell, write_not_applicable
-from meltpoint.evaluations.engines import open_engine
+from meltpoint.evaluations.contract import (
+    Estimate,
+    EvaluationSettings,
+    Inputs,
+    Kept,
+    Measurement,
+    Needs,
+    ScoreSpec,
+)
+from meltpoint.evaluations.windows import cut, error_of_mean, read_windows
 from meltpoint.hashing import hash_file
+from meltpoint.lazy_import import numpy as np
+
+NLL = "nll.npy"
+keeps = (NLL,)
+example = {"perplexity": "wikitext2-test", "window": 2048}
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its standard error."""
+class Settings(EvaluationSettings):
+    """Perplexity over the non-overlapping windows of a corpus."""
 
-    value: float
-    stderr: float
-
-
-def measure(
-    checkpoint: Path,
-    tokens: Path,
-    dense_nll: Path | None,
-    cell: Path,
-    nll: Path,
-    recipe: dict,
-    compute: Compute,
-) -> None:
-    """Writes a checkpoint's perplexity cell, and beside it the NLL of every token.
-
-    `dense_nll` is the same file of the dense model, None for that model itself. Raises
-    MeltpointError for tokens that the model has no embedding for, or too few of them.
-    """
-    nothing = np.empty((0, recipe["protocol"]["window"] - 1), dtype=np.float32)
-    if skipped(checkpoint, cell, recipe):
-        write_array(nll, nothing)
-        return
-    try:
-        _measure(checkpoint, tokens, dense_nll, cell, nll, recipe, compute)
-    except NotApplicable as reason:
-        write_not_applicable(cell, checkpoint, recipe, str(reason))
-        write_array(nll, nothing)
-
-
-def _measure(checkpoint: Path, tokens: Path, dense_nll, cell, nll, recipe: dict, compute) -> None:
-    start = time.perf_counter()
-    stream = read_tokens(tokens, dimensions=1)
-    check_vocabulary(stream, vocabulary_of(checkpoint), str(tokens))
-    window, count = recipe["protocol"]["window"], recipe["protocol"]["windows"]
-    windows = at(f"evaluations.{recipe['cell']['evaluation']}", cut, stream, window, count)
-    scoring = SCORINGS[recipe["protocol"]["scoring"]]
-    windows = scoring.begin(windows, checkpoint)
-    with open_engine(checkpoint, compute) as engine:
-        losses = engine.nll(windows)
-    write_array(nll, losses)
-    scored = scoring.scored(losses)
-    result = scoring.estimate(scored)
-    paired = Estimate(0.0, 0.0)
-    if dense_nll:
-        paired = difference(scored, scoring.scored(np.load(dense_nll)))
-    said = {"windows": len(windows), "tokens_hash": hash_file(tokens), "engine": engine.name}
-    protocol = {**recipe["protocol"], **said}
-    write_cell(
-        cell,
-        checkpoint,
-        {**recipe, "protocol": protocol},
-        start,
-        metric=scoring.metric,
-        unit="per token",
-        value=result.value,
-        stderr=result.stderr,
-        difference={"value": paired.value, "stderr": paired.stderr},
+    perplexity: str = Field(description="One of the study's corpora.")
+    window: int = Field(ge=2, description="Number of tokens of a window.")
+    windows: int | None = Field(
+        None, ge=2, description="Number of windows, the first of the corpus. Default: all."
+    )
+    scoring: Literal["all", "llama.cpp"] = Field(
+        "all",
+        description="Tokens that are scored: `all` predicted ones, as the pruning and quantization "
+        "papers have it, or those that `llama.cpp` scores. That program begins each window with the "
+        "beginning-of-text token, scores its second half, and has its own ±. The two are never to be "
+        "compared, so each has a column of its own.",
     )
 
 
-def cut(tokens: np.ndarray, window: int, windows: int | None = None) -> np.ndarray:
-    """Non-overlapping windows, [windows, window]; the rest is dropped.
-
-    Raises MeltpointError where there are not two, which a standard error needs.
-    """
-    count = min(len(tokens) // window, windows or len(tokens))
-    if count < 2:
-        raise MeltpointError(
-            f"the corpus has {len(tokens)} tokens: two windows of {window} are needed at the least: "
-            "use a smaller window, or a longer text"
-        )
-    return tokens[: count * window].reshape(count, window)
-
-
-def begin_with_first_token(windows: np.ndarray, checkpoint: Path) -> np.ndarray:
-    """The windows with the tokenizer's first token in the place of their own, where it has one."""
-    first = first_token(checkpoint)
+def scores(settings: Settings) -> tuple[ScoreSpec, ...]:
+    """The scores, which name llama.cpp where it is its way to score."""
+    by_llama = "" if settings.scoring == "all" else f" ({settings.scoring})"
     return (
-        windows
-        if first is None
-        else np.concatenate([0 * windows[:, :1] + first, windows[:, 1:]], 1)
+        ScoreSpec("perplexity", "per token", "lower", f"perplexity{by_llama}"),
+        ScoreSpec("bits_per_byte", "bits", "lower", f"bits per byte{by_llama}"),
     )
 
 
-def second_half(nll: np.ndarray) -> np.ndarray:
-    """Of [windows, window - 1] the tokens that llama.cpp scores: half a window is before them."""
-    return nll[:, (nll.shape[1] + 1) // 2 :]
+def needs(settings: Settings) -> Needs:
+    """The corpus's tokens."""
+    return Needs(tokens=settings.perplexity)
 
 
-def llama_perplexity(nll: np.ndarray) -> Estimate:
-    """Perplexity and ± as llama.cpp's `llama-perplexity` prints them: over tokens, not windows."""
-    losses = nll.astype(np.float64)
-    value = _exp(losses.mean())
-    with np.errstate(invalid="ignore"):
-        return Estimate(value, value * float(losses.std() / math.sqrt(losses.size - 1)))
+def measure(engine, inputs: Inputs, settings: Settings) -> Measurement:
+    """Negative log likelihoods of the tokens of each window, float32 [windows, window - 1].
+
+    Raises MeltpointError for tokens that the model has no embedding for, or too few of them.
+    """
+    windows = read_windows(inputs, settings.window, settings.windows)
+    windows = SCORINGS[settings.scoring].begin(windows, inputs.checkpoint)
+    protocol = {"windows": len(windows), "tokens_hash": hash_file(inputs.tokens)}
+    return Measurement(kept={NLL: engine.nll(windows)}, protocol={**protocol, **engine.provenance})
+
+
+def estimate(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estimate]:
+    """The scores that follow from the likelihoods of the windows' tokens."""
+    scoring = SCORINGS[settings.scoring]
+    scored = scoring.scored(kept[NLL])
+    ends = np.load(inputs.token_ends)
+    if not len(ends):
+        nothing = "the bytes of the corpus's text are not known: it is given as tokens"
+        return {"perplexity": scoring.estimate(scored), "bits_per_byte": Estimate(refused=nothing)}
+    lengths = byte_lengths(cut(ends, settings.window, settings.windows), scored.shape[1])
+    return {
+        "perplexity": scoring.estimate(scored),
+        "bits_per_byte": bits_per_byte(scored, lengths),
+    }
+
+
+# --- estimates ---------------------------------------------------------------------------------------
 
 
 def perplexity(nll: np.ndarray) -> Estimate:
@@ -131,29 +102,42 @@ def perplexity(nll: np.ndarray) -> Estimate:
     """
     means = nll.astype(np.float64).mean(axis=1)
     value = _exp(means.mean())
-    return Estimate(value, value * _error_of_mean(means))
+    with np.errstate(invalid="ignore"):
+        return Estimate(value, value * error_of_mean(means), units=value * means)
 
 
-def difference(nll: np.ndarray, dense: np.ndarray) -> Estimate:
-    """The difference of two perplexities on the same windows and its paired standard error.
+def llama_perplexity(nll: np.ndarray) -> Estimate:
+    """Perplexity and ± as llama.cpp's `llama-perplexity` prints them: over tokens, not windows."""
+    losses = nll.astype(np.float64)
+    value = _exp(losses.mean())
+    with np.errstate(invalid="ignore"):
+        stderr = value * float(losses.std() / math.sqrt(losses.size - 1))
+        return Estimate(value, stderr, units=value * losses.mean(axis=1))
 
-    By the delta method the error is that of the mean over windows of ``ppl m_w - ppl' m'_w``. Raises
-    MeltpointError where the windows are not the same.
+
+def bits_per_byte(nll: np.ndarray, lengths: np.ndarray) -> Estimate:
+    """Bits per byte of text and its standard error, from [windows, predicted tokens].
+
+    lengths: the bytes of each window's predicted tokens, [windows]. The value is a ratio of two means
+    over windows; its error is that of the mean of ``bits_w - value bytes_w`` over the mean of the bytes
+    (delta method).
     """
-    if nll.shape != dense.shape:
-        raise MeltpointError(
-            f"the windows are {nll.shape[0]} of {nll.shape[1] + 1} tokens, those of the dense model "
-            f"{dense.shape[0]} of {dense.shape[1] + 1}: they cannot be paired"
-        )
-    means, dense_means = (x.astype(np.float64).mean(axis=1) for x in (nll, dense))
-    value, base = _exp(means.mean()), _exp(dense_means.mean())
+    bits = nll.astype(np.float64).sum(axis=1) / math.log(2)
+    mean = lengths.mean()
+    if not mean:
+        return Estimate(refused="the scored tokens stand for no text")
+    value = float(bits.mean() / mean)
     with np.errstate(invalid="ignore"):
-        return Estimate(value - base, _error_of_mean(value * means - base * dense_means))
+        units = (bits - value * lengths) / mean
+        return Estimate(value, error_of_mean(units), units=units)
 
 
-def _error_of_mean(values: np.ndarray) -> float:
-    with np.errstate(invalid="ignore"):
-        return float(values.std(ddof=1) / math.sqrt(len(values)))
+def byte_lengths(ends: np.ndarray, scored: int) -> np.ndarray:
+    """Bytes of the last `scored` tokens of each window, [windows].
+
+    ends: the byte at which each token of a window ends, [windows, window].
+    """
+    return (ends[:, -1] - ends[:, -1 - scored]).astype(np.float64)
 
 
 def _exp(mean: float) -> float:
@@ -161,23 +145,38 @@ def _exp(mean: float) -> float:
         return float(np.exp(mean))
 
 
+# --- scorings ----------------------------------------------------------------------------------------
+
+
+def begin_with_first_token(windows: np.ndarray, checkpoint: Path) -> np.ndarray:
+    """The windows with the tokenizer's first token in the place of their own, where it has one."""
+    from meltpoint.data.tokenization import first_token
+
+    first = first_token(checkpoint)
+    if first is None:
+        return windows
+    return np.concatenate([np.full_like(windows[:, :1], first), windows[:, 1:]], axis=1)
+
+
+def second_half(nll: np.ndarray) -> np.ndarray:
+    """Of [windows, window - 1] the tokens that llama.cpp scores: half a window is before them."""
+    return nll[:, (nll.shape[1] + 1) // 2 :]
+
+
 @dataclass(frozen=True)
 class Scoring:
     """How perplexity is taken from the losses of windows.
 
     `begin` readies the windows of a checkpoint, `scored` picks the losses that count, and `estimate`
-    makes the perplexity of them, which the cell calls `metric`.
+    makes the perplexity of them.
     """
 
-    metric: str
     begin: Callable[[np.ndarray, Path], np.ndarray]
     scored: Callable[[np.ndarray], np.ndarray]
     estimate: Callable[[np.ndarray], Estimate]
 
 
 SCORINGS = {
-    "all": Scoring("perplexity", lambda windows, _: windows, lambda nll: nll, perplexity),
-    "llama.cpp": Scoring(
-        "perplexity (llama.cpp)", begin_with_first_token, second_half, llama_perplexity
-    ),
+    "all": Scoring(lambda windows, _: windows, lambda nll: nll, perplexity),
+    "llama.cpp": Scoring(begin_with_first_token, second_half, llama_perplexity),
 }

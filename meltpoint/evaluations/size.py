@@ -1,62 +1,76 @@
-"""What a checkpoint weighs, counted in its files without torch."""
+"""Size: what a checkpoint weighs, counted in its files without torch.
 
-import time
+`parameters` and `nonzeros` count weights. `bits_per_weight` is what a weight costs on average when each
+tensor is stored in the cheaper of two ways: as it is (a quantised one as its codes, scales and zero
+points), or without its pruned weights and with a mask of one bit a weight.
+`decoder_bits_per_weight` is the same of the decoder's linears alone, as papers quote it. `bytes` are
+those of the weight files on disk, less what weights that are quantised in value alone would spare as
+codes. All are exact counts, so they have no error.
+"""
+
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
+from pydantic import Field
 
 from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import holds_gguf, quantization_config
 from meltpoint.checkpoints.index import header, index
 from meltpoint.checkpoints.linears import Linear
-from meltpoint.checkpoints.stored_tensor import Tensor
-from meltpoint.evaluations.cells import skipped, write_cell
+from meltpoint.checkpoints.stored_tensor import Tensor, bits_per_weight, counts
+from meltpoint.evaluations.contract import (
+    Estimate,
+    EvaluationSettings,
+    Inputs,
+    Measurement,
+    ScoreSpec,
+)
+from meltpoint.lazy_import import numpy as np
 
-UNITS = {
-    "bits_per_weight": "bits",
-    "parameters": "weights",
-    "nonzeros": "weights",
-    "bytes": "bytes",
+example = {"size": "weights"}
+opens_engine = False
+computes = False
+compute = ()
+# It reads a part of a file at a time.
+memory = 0.1
+scores = (
+    ScoreSpec("bits_per_weight", "bits", "lower", "bits per weight"),
+    ScoreSpec("decoder_bits_per_weight", "bits", "lower", "bits per decoder weight"),
+    ScoreSpec("parameters", "weights", "lower", "parameters", "weights"),
+    ScoreSpec("nonzeros", "weights", "lower", "nonzero weights", "weights"),
+    ScoreSpec("bytes", "bytes", "lower", "size", "bytes"),
+)
+old_values = {
+    name: {"size": "weights", "main": name}
+    for name in ("bits_per_weight", "parameters", "nonzeros", "bytes")
 }
 
 # What a number of each width is with its sign bit out of the way: zero if and only if it is a zero.
-MAGNITUDE = {1: np.uint8(0xFF), 2: np.uint16(0x7FFF), 4: np.uint32(0x7FFFFFFF),
-             8: np.uint64(0x7FFFFFFFFFFFFFFF)}  # fmt: skip
+MAGNITUDE = {1: 0xFF, 2: 0x7FFF, 4: 0x7FFFFFFF, 8: 0x7FFFFFFFFFFFFFFF}
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1,
           "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}  # fmt: skip
 CHUNK = 1 << 24
 
 
-def measure(checkpoint: Path, dense: Path, cell: Path, recipe: dict) -> None:
-    """Writes a checkpoint's size cell: exact counts, so without an error."""
-    start = time.perf_counter()
-    if skipped(checkpoint, cell, recipe):
-        return
-    metric = recipe["protocol"]["size"]
-    counts = size(checkpoint)
-    write_cell(
-        cell,
-        checkpoint,
-        recipe,
-        start,
-        metric=metric,
-        unit=UNITS[metric],
-        value=counts[metric],
-        stderr=None,
-        difference={"value": counts[metric] - size(dense)[metric], "stderr": None},
-        counts=counts,
-    )
+class Settings(EvaluationSettings):
+    """What the checkpoint weighs: bits of a weight, numbers of weights, bytes."""
+
+    size: Literal["weights"] = Field(description="What is weighed: the checkpoint's `weights`.")
+
+
+def measure(_engine: None, inputs: Inputs, _settings: Settings) -> Measurement:
+    """Counts of a checkpoint's weights, bits and bytes."""
+    counts = size(inputs.checkpoint)
+    return Measurement({name: Estimate(value) for name, value in counts.items()})
 
 
 def size(folder: Path) -> dict[str, float]:
-    """What a checkpoint weighs.
+    """Counts by the names of `scores`, exact.
 
-    `parameters` and `nonzeros` count weights. `bits_per_weight` is what a weight costs on average when
-    each tensor is stored in the cheaper of two ways: as it is, a quantised one as its codes, scales
-    and zero points, or without its pruned weights and with a mask of one bit a weight. `bytes` are
-    those of the weight files on disk, less what weights that are quantised in value alone would spare
-    as codes. Raises MeltpointError for a checkpoint whose files are missing or truncated.
+    Raises MeltpointError for a checkpoint whose files are missing or truncated.
     """
     if holds_gguf(folder):
         from meltpoint.llamacpp.size import size as size_of_gguf
@@ -66,15 +80,13 @@ def size(folder: Path) -> dict[str, float]:
     description = Description.of(folder) or Description()
     layers, unused = description.linears, set(description.unused)
     packed = layers if quantization_config(folder) is not None else {}
-    tensors = [tensor for file in files for tensor in _tensors(file, layers, packed, unused)]
-    tensors += _packed(files, packed)
+    tensors = dict(item for file in files for item in _tensors(file, layers, packed, unused))
+    tensors |= _packed(files, packed)
     beside = sum(_bytes(header(file), unused) for file in files) if unused else 0
-    parameters = sum(tensor.count for tensor in tensors)
-    spared = sum(tensor.stored - tensor.packed for tensor in tensors)
+    spared = sum(tensor.stored - tensor.packed for tensor in tensors.values())
     return {
-        "parameters": parameters,
-        "nonzeros": sum(tensor.nonzeros for tensor in tensors),
-        "bits_per_weight": sum(tensor.bits for tensor in tensors) / parameters,
+        **counts(tensors.values()),
+        "decoder_bits_per_weight": bits_per_weight(tensors[name] for name in layers),
         "bytes": sum(file.stat().st_size for file in files) - spared // 8 - beside,
     }
 
@@ -85,8 +97,10 @@ def _bytes(tensors: dict[str, dict], names: set[str]) -> int:
     return sum(end - start for start, end in offsets)
 
 
-def _tensors(path: Path, layers: dict, packed: dict, unused: set[str]) -> Iterator[Tensor]:
-    """What is stored plainly in a file, less what the model does not use."""
+def _tensors(
+    path: Path, layers: dict, packed: dict, unused: set[str]
+) -> Iterator[tuple[str, Tensor]]:
+    """What is stored plainly in a file, by name, less what the model does not use."""
     tensors = header(path)
     with path.open("rb") as file:
         data = 8 + int.from_bytes(file.read(8), "little")
@@ -96,11 +110,11 @@ def _tensors(path: Path, layers: dict, packed: dict, unused: set[str]) -> Iterat
         width, (start, end) = WIDTHS[tensor["dtype"]], tensor["data_offsets"]
         count = (end - start) // width
         nonzeros = _nonzeros(path, data + start, count, width)
-        layer = layers.get(name.removesuffix(".weight"))
-        yield _count(tensor["shape"], count, nonzeros, 8 * width, layer)
+        linear = name.removesuffix(".weight")
+        yield linear, _count(tensor["shape"], count, nonzeros, 8 * width, layers.get(linear))
 
 
-def _packed(files: list[Path], layers: dict[str, Linear]) -> Iterator[Tensor]:
+def _packed(files: list[Path], layers: dict[str, Linear]) -> Iterator[tuple[str, Tensor]]:
     """The linears that a library has packed, each with all that is stored of it."""
     bits = dict.fromkeys(layers, 0)
     for file in files if layers else ():
@@ -112,7 +126,7 @@ def _packed(files: list[Path], layers: dict[str, Linear]) -> Iterator[Tensor]:
         count, code = layer.count, layer.stored.bits
         pruned = layer.zeros - layer.zeros_rounded
         scales = bits[linear] - count * code
-        yield Tensor(count, count - layer.zeros, bits[linear], code, pruned, scales)
+        yield linear, Tensor(count, count - layer.zeros, bits[linear], code, pruned, scales)
 
 
 def _linear_of(name: str, packed: dict[str, Linear]) -> str | None:

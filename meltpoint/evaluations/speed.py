@@ -1,11 +1,13 @@
-"""How fast a checkpoint runs, in the program that it is meant for.
+"""Speed: how fast a checkpoint runs, in the program that it is meant for.
 
 A GGUF file is timed in llama.cpp; what a quantization library has packed in transformers with that
 library's kernels, as `from_pretrained` chooses them; all else in transformers. The cell's protocol says
-which (`engine`, `kernels`), with the threads, the device that it ran on and whose peak memory is told:
+which (`engine`, `kernels`), with the threads, the device that it ran on and what the peak memory is of:
 speeds of two engines are not to be compared as if they were of one. One sequence at a time, as a single
 user has it.
 """
+
+from __future__ import annotations
 
 import json
 import statistics
@@ -13,21 +15,36 @@ import time
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
+from typing import Literal
 
-import torch
+from pydantic import Field
 
 from meltpoint.checkpoints.formats import GGUF, holds_gguf
-from meltpoint.compute import Compute
+from meltpoint.compute import Compute, peak_memory
 from meltpoint.errors import MeltpointError
-from meltpoint.evaluations.cells import peak_memory, skipped, write_cell
+from meltpoint.evaluations.contract import (
+    Estimate,
+    EvaluationSettings,
+    Inputs,
+    Measurement,
+    ScoreSpec,
+)
 from meltpoint.evaluations.engines import open_engine
+from meltpoint.lazy_import import torch
 
-UNITS = {
-    "generated_tokens_per_second": "tokens/s",
-    "prompt_tokens_per_second": "tokens/s",
-    "load_seconds": "s",
-    "peak_memory": "bytes",
-}
+example = {"speed": "generation", "prompt": 512, "generated": 128}
+opens_engine = False
+own_kernels = True
+alone = True
+compute = ("dtype", "threads", "device")
+scores = (
+    ScoreSpec("generated_tokens_per_second", "tokens/s", "higher", "generated tokens/s"),
+    ScoreSpec("prompt_tokens_per_second", "tokens/s", "higher", "prompt tokens/s"),
+    ScoreSpec("load_seconds", "s", "lower", "load time", "s"),
+    ScoreSpec("peak_memory", "bytes", "lower", "peak memory", "bytes"),
+)
+old_values = {score.name: {"speed": "generation", "main": score.name} for score in scores}
+
 # Whose the peak memory is: on a CPU everything counts that the process holds, also what it imports.
 PROCESS, ALLOCATED, TAKEN = "process", "allocated by torch", "taken of the device's free memory"
 # Of normal values: the standard error of a median over that of a mean.
@@ -51,73 +68,60 @@ class Timing:
     memory_of: str
 
 
-def measure(
-    checkpoint: Path, dense: Path | None, cell: Path, recipe: dict, compute: Compute
-) -> None:
-    """Writes a checkpoint's speed cell; `dense` is that of the dense model, None for itself.
+class Settings(EvaluationSettings):
+    """How fast a checkpoint runs in the program that it is meant for, one sequence at a time."""
 
-    Raises MeltpointError where prompt and generated tokens do not fit the model's context.
-    """
-    start = time.perf_counter()
-    if skipped(checkpoint, cell, recipe):
-        return
-    protocol = recipe["protocol"]
-    check_context(checkpoint, recipe)
-    size = protocol["prompt"], protocol["generated"], protocol["runs"]
-    time_it = time_gguf if holds_gguf(checkpoint) else time_model
-    timing = time_it(checkpoint, *size, compute)
-    measured = summarise(timing)
-    value, stderr = measured[protocol["speed"]]
-    said = {key: getattr(timing, key) for key in ("engine", "kernels", "device", "memory_of")}
-    write_cell(
-        cell,
-        checkpoint,
-        {**recipe, "protocol": {**protocol, **said}},
-        start,
-        metric=protocol["speed"],
-        unit=UNITS[protocol["speed"]],
-        value=value,
-        stderr=stderr,
-        difference=difference(value, stderr, dense),
-        measured={name: median for name, (median, _) in measured.items()},
+    speed: Literal["generation"] = Field(
+        description="What is timed: `generation` of text after a prompt."
+    )
+    prompt: int = Field(512, ge=1, description="Number of tokens that are read at once.")
+    generated: int = Field(
+        128, ge=1, description="Number of tokens that are then generated one by one."
+    )
+    runs: int = Field(
+        5, ge=2, description="Number of runs after one to warm up. The median of them is taken."
     )
 
 
-def check_context(checkpoint: Path, recipe: dict) -> None:
+def measure(_engine: None, inputs: Inputs, settings: Settings) -> Measurement:
+    """Medians of the runs, with their errors.
+
+    Raises MeltpointError where prompt and generated tokens do not fit the model's context.
+    """
+    check_context(inputs, settings)
+    time_it = time_gguf if holds_gguf(inputs.checkpoint) else time_model
+    size = settings.prompt, settings.generated, settings.runs
+    timing = time_it(inputs.checkpoint, *size, inputs.compute)
+    protocol = {key: getattr(timing, key) for key in ("engine", "kernels", "device", "memory_of")}
+    return Measurement(summarise(timing), protocol=protocol, device=timing.device)
+
+
+def check_context(inputs: Inputs, settings: Settings) -> None:
     """Raises MeltpointError where more tokens are asked for than the model has positions."""
-    config = json.loads((checkpoint / "config.json").read_text())
+    config = json.loads((inputs.checkpoint / "config.json").read_text())
     longest = config.get("max_position_embeddings")
-    wanted = recipe["protocol"]["prompt"] + recipe["protocol"]["generated"]
+    wanted = settings.prompt + settings.generated
     if longest is not None and wanted > longest:
         raise MeltpointError(
-            f"evaluations.{recipe['cell']['evaluation']}: prompt and generated tokens are {wanted}, "
-            f"the model has {longest} positions: ask for fewer"
+            f"{inputs.key}: prompt and generated tokens are {wanted}, the model has {longest} "
+            "positions: ask for fewer"
         )
 
 
-def summarise(timing: Timing) -> dict[str, tuple[float, float | None]]:
-    """Each measurement's median with its standard error, where there is one."""
+def summarise(timing: Timing) -> dict[str, Estimate]:
+    """Scores of a timing: medians with their errors, and what was measured once without."""
     return {
         "generated_tokens_per_second": median(timing.generated),
         "prompt_tokens_per_second": median(timing.prompt),
-        "load_seconds": (timing.load, None),
-        "peak_memory": (timing.memory, None),
+        "load_seconds": Estimate(timing.load),
+        "peak_memory": Estimate(timing.memory),
     }
 
 
-def median(values: list[float]) -> tuple[float, float]:
+def median(values: list[float]) -> Estimate:
     """The median and its standard error, as of normal values."""
     error = MEDIAN_ERROR * statistics.stdev(values) / sqrt(len(values))
-    return statistics.median(values), error
-
-
-def difference(value: float, stderr: float | None, dense: Path | None) -> dict:
-    """The difference to the dense model's cell: nothing is paired."""
-    if dense is None:
-        return {"value": 0.0, "stderr": None if stderr is None else 0.0}
-    base = json.loads(dense.read_text())
-    error = None if stderr is None else sqrt(stderr**2 + base["stderr"] ** 2)
-    return {"value": value - base["value"], "stderr": error}
+    return Estimate(statistics.median(values), error)
 
 
 def time_gguf(checkpoint: Path, prompt: int, generated: int, runs: int, compute) -> Timing:
@@ -131,14 +135,14 @@ def time_gguf(checkpoint: Path, prompt: int, generated: int, runs: int, compute)
     )
 
 
-@torch.no_grad()
 def time_model(checkpoint: Path, prompt: int, generated: int, runs: int, compute) -> Timing:
     """In transformers: the checkpoint as its users load it."""
     with open_engine(checkpoint, compute, kernels=True) as engine:
         model, loading, told = engine.model, engine.load_seconds, engine.provenance
         ids = torch.arange(prompt)[None] % engine.vocabulary
         ids = ids.to(compute.torch_device)
-        pairs = [time_run(model, ids, generated, compute) for _ in range(runs + 1)][1:]
+        with torch.no_grad():
+            pairs = [time_run(model, ids, generated, compute) for _ in range(runs + 1)][1:]
     read, made = (list(rates) for rates in zip(*pairs, strict=True))
     device = compute.torch_device
     memory_of = ALLOCATED if device.type == "cuda" else PROCESS

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from meltpoint.analysis.frame import scores_named
 from meltpoint.analysis.levels import level_label, nominal_bits
 from meltpoint.analysis.quantities import Quantity, quantity
 from meltpoint.chain import Sparsity, Step, parse_chain, row_name
@@ -37,9 +38,9 @@ def draw_contour(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) -
     nominal bits times the weights that are left. What is not applicable or not finite is hatched.
     Raises MeltpointError where fewer than two sparsities and two bit widths are there.
     """
-    what = quantity(frame[frame["evaluation"] == spec.value])
+    what = quantity(scores_named(frame, spec.value))
     cells = prepare(frame, spec)
-    size = NOMINAL if spec.y == "level" else quantity(frame[frame["evaluation"] == spec.y])
+    size = NOMINAL if spec.y == "level" else quantity(scores_named(frame, spec.y))
     pairs = cells.loc[cells["two"], ["model", "prune", "quantize"]].drop_duplicates()
     panels = list(pairs.itertuples(index=False, name=None))
     tables = [surface(cells, *panel, spec, what) for panel in panels]
@@ -65,11 +66,11 @@ def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
 
     `size` is what is along y, NaN for nominal bits.
     """
-    cells = frame[frame["evaluation"] == spec.value].reset_index(drop=True)
+    cells = scores_named(frame, spec.value).reset_index(drop=True)
     steps = pd.DataFrame(map(two_steps, cells["chain"], cells["kind"]), columns=list(STEPS))
     cells = pd.concat([cells, steps], axis=1).dropna(subset="prune")
     cells["two"] = (cells["prune"] != "") & (cells["quantize"] != "")
-    sizes = frame[(frame["evaluation"] == spec.y) & (frame["status"] == "ok")]
+    sizes = scores_named(frame, spec.y).query("status == 'ok'")
     sizes = sizes.set_index(["model", "chain"])["value"] / quantity(sizes).factor
     places = pd.MultiIndex.from_frame(cells[["model", "chain"]])
     return cells.assign(size=sizes.reindex(places).to_numpy(float) if len(sizes) else np.nan)
@@ -129,7 +130,7 @@ def say(cell: dict, spec, what: Quantity) -> str:
     method = spec.labels.get(cell["quantize"], cell["quantize"])
     title = f"sparsity {cell['sparsity']:g}, {method} {scheme}".replace("  ", " ")
     if cell["status"] != "ok":
-        return f"{title}\nnot applicable: {cell['reason']}"
+        return f"{title}\n{cell['status'].replace('_', ' ')}: {cell['reason']}"
     size = "" if np.isnan(cell["size"]) else f"\n{cell['size']:.4g} ({spec.y})"
     return f"{title}\n{what} {reading(cell['value'], cell['stderr'])}{size}"
 

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import offset_copy
 
+from meltpoint.analysis.frame import scores_named
 from meltpoint.analysis.levels import level_label
 from meltpoint.analysis.quantities import Quantity, quantity
 from meltpoint.analysis.rows import row_names
@@ -32,9 +33,9 @@ def draw_curves(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec) -> 
     SVG each point says what it is. Raises MeltpointError where no cell of the evaluation has a
     numeric sparsity.
     """
-    what = quantity(frame[frame["evaluation"] == spec.value])
+    what = quantity(scores_named(frame, spec.value))
     cells = prepare(frame, spec, what)
-    fits = prepare_fits(transitions, spec)
+    fits = prepare_fits(transitions, cells, spec)
     own, beside = split(cells, spec)
     names = list(dict.fromkeys(own.loc[own["chain"] != "dense", "name"]))
     names.sort(key=lambda name: spec.order.index(name) if name in spec.order else len(spec.order))
@@ -55,7 +56,7 @@ def draw_curves(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec) -> 
 
 def prepare(frame: pd.DataFrame, spec, what: Quantity) -> pd.DataFrame:
     """The cells of the evaluation with their place on the x axis; those without one are dropped."""
-    cells = frame[(frame["evaluation"] == spec.value) & (frame["status"] == "ok")]
+    cells = scores_named(frame, spec.value).query("status == 'ok'")
     cells = row_names(cells, spec.labels)
     cells["x"] = pd.to_numeric(cells["level"], errors="coerce")
     if not cells["x"].notna().any():
@@ -73,12 +74,12 @@ def describe_cell(cell: dict, spec, what: Quantity) -> str:
     return f"{title}\n{what} {reading(cell['value'], cell['stderr'])}{sparsity}"
 
 
-def prepare_fits(transitions: pd.DataFrame | None, spec) -> pd.DataFrame:
-    """The fitted curves that the figure asks for; none without `fit`."""
+def prepare_fits(transitions: pd.DataFrame | None, cells: pd.DataFrame, spec) -> pd.DataFrame:
+    """The fitted curves of the figure's cells that it asks for; none without `fit`."""
     if transitions is None or spec.fit is None:
         return pd.DataFrame(columns=["model", "name", "s0"])
     fitted = transitions["form"].fillna("") != ""
-    fits = transitions[fitted & (transitions["evaluation"] == spec.value)]
+    fits = transitions[fitted & transitions["evaluation"].isin(cells["evaluation"])]
     fits = row_names(fits, spec.labels)
     return fits.assign(says=[describe_fit(fit, spec) for fit in fits.to_dict("records")])
 

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from meltpoint.analysis.frame import scores_named
 from meltpoint.analysis.levels import at_bits, level_key, level_label
 from meltpoint.analysis.quantities import quantity
 from meltpoint.analysis.rows import row_names
@@ -43,7 +44,7 @@ def draw_spread(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) ->
     `spec.over` is the setting over which the values spread; what else differs has a colour. The
     dense value is a dashed line. Raises MeltpointError where no cell has the setting.
     """
-    what = quantity(frame[frame["evaluation"] == spec.value])
+    what = quantity(scores_named(frame, spec.value))
     cells = prepare(frame, spec, what.factor)
     pruned = cells[cells["chain"] != "dense"]
     places = list(pruned["place"].unique())
@@ -84,7 +85,7 @@ def prepare(frame: pd.DataFrame, spec, factor: float) -> pd.DataFrame:
     A method without a level that is named after its bits, and w8a8, stand with that bit width; `at`
     is the level as it is.
     """
-    cells = frame[frame["evaluation"] == spec.value].copy()
+    cells = scores_named(frame, spec.value).copy()
     cells["value"] /= factor
     cells["difference_stderr"] /= factor
     cells["at"], cells["level"] = (
@@ -171,10 +172,11 @@ def panel(ax: Axes, cells: pd.DataFrame, places: list[str], look: dict, spec) ->
 
 
 def draw_absent(ax: Axes, x: float, cells: pd.DataFrame) -> None:
-    """N/A below, or above that it is infinite; the pointer shows why. Nothing for what is not there."""
+    """N/A or "refused" below, ∞ or nan above; the pointer shows why. Nothing for what is not there."""
     for cell in cells.head(1).to_dict("records"):
         edge, measured = ax.get_xaxis_transform(), cell["status"] == "ok"
         sign = {np.inf: "∞"}.get(cell["value"], "nan") if measured else "N/A"
+        sign = "refused" if cell["status"] == "refused" else sign
         y = 0.95 if measured else 0.07
         ax.text(x, y, sign, transform=edge, **(BEYOND if measured else ABSENT))
         said = f"{cell['place']}, {cell['hue']}\n{sign if measured else cell['reason']}"

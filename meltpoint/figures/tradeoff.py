@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from meltpoint.analysis.frame import scores_named
 from meltpoint.analysis.levels import level_label, nominal_bits
 from meltpoint.analysis.published_match import pairs
 from meltpoint.analysis.quantities import Quantity, quantity
@@ -38,7 +39,7 @@ def draw_tradeoff(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) 
     star where it is on the axis. Published points are hollow, at the x of the same level here. Raises
     MeltpointError where no cell has a place.
     """
-    what = quantity(frame[frame["evaluation"] == spec.value])
+    what = quantity(scores_named(frame, spec.value))
     cells, along = prepare(frame, spec, what)
     own, beside = split(cells, spec)
     lines = own.loc[own["chain"] != "dense", "name"].unique()
@@ -78,12 +79,11 @@ def prepare(frame: pd.DataFrame, spec, what: Quantity) -> tuple[pd.DataFrame, Qu
 
     What is published has its nominal bits; over an evaluation it has no place yet.
     """
-    cells = row_names(frame[(frame["evaluation"] == spec.value) & (frame["status"] == "ok")],
-                      spec.labels)  # fmt: skip
+    cells = row_names(scores_named(frame, spec.value).query("status == 'ok'"), spec.labels)
     bits = [nominal_bits(*pair) for pair in zip(cells["level"], cells["method"], strict=True)]
     cells["x"], along = pd.Series(bits, index=cells.index), None
     if spec.x != "level":
-        measured = frame[(frame["evaluation"] == spec.x) & (frame["status"] == "ok")]
+        measured = scores_named(frame, spec.x).query("status == 'ok'")
         along = quantity(measured)
         places = measured.set_index(["model", "chain"])["value"] / along.factor
         wanted = pd.MultiIndex.from_frame(cells[["model", "chain"]])

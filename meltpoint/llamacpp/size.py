@@ -8,7 +8,7 @@ import numpy as np
 from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import GGUF
 from meltpoint.checkpoints.linears import Linear
-from meltpoint.checkpoints.stored_tensor import Tensor
+from meltpoint.checkpoints.stored_tensor import Tensor, bits_per_weight, counts
 from meltpoint.llamacpp.file import read, tensor_names, value
 
 # Numbers that are decoded at once to count zeros among them.
@@ -16,7 +16,7 @@ CHUNK = 1 << 24
 
 
 def size(folder: Path) -> dict[str, float]:
-    """Parameters, those that are not zero, bits per weight, and bytes of the file.
+    """Parameters, those that are not zero, bits per weight (of the decoder's linears too), and bytes.
 
     A weight of the decoder's linears costs what `meltpoint.evaluations.size.size` says, of all others
     what is stored. How many of the linears' weights are zero is known from the checkpoint's
@@ -26,12 +26,10 @@ def size(folder: Path) -> dict[str, float]:
     file = folder / GGUF
     reader = read(file)
     layers = _layers(folder, reader)
-    tensors = [_count(tensor, layers.get(tensor.name)) for tensor in reader.tensors]
-    parameters = sum(tensor.count for tensor in tensors)
+    tensors = {t.name: _count(t, layers.get(t.name)) for t in reader.tensors}
     return {
-        "parameters": parameters,
-        "nonzeros": sum(tensor.nonzeros for tensor in tensors),
-        "bits_per_weight": sum(tensor.bits for tensor in tensors) / parameters,
+        **counts(tensors.values()),
+        "decoder_bits_per_weight": bits_per_weight(tensors[name] for name in layers),
         "bytes": file.stat().st_size,
     }
 

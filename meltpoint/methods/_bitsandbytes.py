@@ -22,7 +22,7 @@ def quantize(source: Path, target: Path, compute, **options) -> None:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging
 
-    from meltpoint.checkpoints.io import share
+    from meltpoint.methods._saving import save_model
 
     logging.disable_progress_bar()
     skipped = _other_linears(source, compute.torch_dtype)
@@ -34,9 +34,7 @@ def quantize(source: Path, target: Path, compute, **options) -> None:
         local_files_only=True,
         trust_remote_code=False,
     )
-    model.save_pretrained(target)
-    for file in target.glob("*.safetensors"):
-        share(file)
+    save_model(model, target)
 
 
 def _other_linears(source: Path, dtype) -> list[str]:

@@ -13,6 +13,7 @@ from gptqmodel.looper import gptq_processor, loop_processor
 from gptqmodel.models import loader
 from gptqmodel.models.auto import SUPPORTED_MODELS
 from gptqmodel.utils import logger
+from transformers import GenerationConfig
 
 from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
@@ -63,7 +64,10 @@ def load(source: Path, options: dict, compute: Compute):
     It wants a tokenizer, to which it adds tokens, and which neither quantising nor saving needs here.
     """
     with mock.patch.object(loader, "load_hf_tokenizer", return_value=None):
-        return GPTQModel.load(str(source), QuantizeConfig(**options), dtype=compute.torch_dtype)
+        model = GPTQModel.load(str(source), QuantizeConfig(**options), dtype=compute.torch_dtype)
+    # Saving would refuse one that transformers reads but does not write; the source's file is copied.
+    model.model.generation_config = GenerationConfig()
+    return model
 
 
 def quantize(model, windows: torch.Tensor, keep_zeros: bool) -> None:

@@ -19,9 +19,9 @@ from meltpoint.checkpoints.formats import compressed
 from meltpoint.checkpoints.index import index
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.lazy_import import LazyModule, torch
+from meltpoint.methods._saving import save_model
 from meltpoint.timing import phase, timed
 
-checkpoint = LazyModule("meltpoint.checkpoints.io")
 skeleton = LazyModule("meltpoint.model.empty_model")
 transformers = LazyModule("transformers")
 
@@ -176,11 +176,9 @@ def _check_smoothed(model, smoother, before, sums: dict[str, float], context) ->
 
 @timed("save")
 def _save(model, target: Path) -> None:
-    model.save_pretrained(target)
+    save_model(model, target)
     # The library's own record of the step; ours is meltpoint.json.
     (target / "recipe.yaml").unlink()
-    for file in target.glob("*.safetensors"):
-        checkpoint.share(file)
 
 
 def check_stored(target: Path, names: list[str], bits: int) -> None:

@@ -2,11 +2,10 @@
 
 from dataclasses import asdict
 
-from meltpoint.published.operation_order import captions as operation_order
-from meltpoint.published.parameter_search import captions as parameter_search
-from meltpoint.published.phase_transitions import captions as phase_transitions
+from meltpoint.published.specs import study
 from meltpoint.report.entries import Item
 
+STUDIES = ("phase_transitions", "operation_order", "parameter_search")
 TITLE = "Meltpoint: the published results, rebuilt"
 LEAD = (
     "Tables and figures of three published studies of compressed language models, made again from "
@@ -19,7 +18,7 @@ LEAD = (
 
 def items() -> list[Item]:
     """Every item, in the order of the page."""
-    return [*phase_transitions.items(), *operation_order.items(), *parameter_search.items()]
+    return [item for name in STUDIES for item in study(name).items()]
 
 
 def page() -> dict:

@@ -1,5 +1,8 @@
 """The study: the one source of its schema, its defaults and its reference page."""
 
+from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -11,8 +14,11 @@ from pydantic import (
     model_validator,
 )
 
-from meltpoint.errors import MeltpointError
+from meltpoint import evaluations
+from meltpoint.errors import MeltpointError, at
+from meltpoint.study.old_evaluations import with_new_spellings
 from meltpoint.study.outputs import Figure, Table
+from meltpoint.study.score_names import check_measured, scores_of, split_name
 from meltpoint.study.sections import (
     BuiltinCorpus,
     Chains,
@@ -24,10 +30,7 @@ from meltpoint.study.sections import (
     LocalCorpus,
     LocalModel,
     Name,
-    PerplexityEvaluation,
     Section,
-    SizeEvaluation,
-    SpeedEvaluation,
     Sweep,
     TokenCorpus,
     TrainedModel,
@@ -67,11 +70,11 @@ Calibration = Annotated[
     Annotated[DrawnCalibration, Tag("corpus")] | Annotated[GivenCalibration, Tag("windows")],
     _by_key("corpus", "windows"),
 ]
+# One of the kinds in meltpoint/evaluations/, told apart by the key that has the kind's name.
+KINDS = evaluations.registry()
 Evaluation = Annotated[
-    Annotated[PerplexityEvaluation, Tag("perplexity")]
-    | Annotated[SizeEvaluation, Tag("size")]
-    | Annotated[SpeedEvaluation, Tag("speed")],
-    _by_key("perplexity", "size", "speed"),
+    reduce(or_, (Annotated[kind.settings_class, Tag(name)] for name, kind in KINDS.items())),
+    _by_key(*KINDS),
 ]
 
 
@@ -113,46 +116,62 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _references(self):
-        names = {"corpus": self.corpora, "model": self.models, "evaluation": self.evaluations}
+        names = {"corpus": self.corpora, "model": self.models}
         groups = {**self.sweeps, **self.chains}
         if both := sorted(set(self.sweeps) & set(self.chains)):
             raise ValueError(f"chains.{both[0]}: a sweep has the same name")
         for key, kind, name in self._named():
             if name not in (known := names.get(kind, groups)):
                 raise ValueError(f"{key}: undefined {kind} {name!r}{did_you_mean(name, known)}")
-        for key, section, name in self._drawn(groups):
-            if name not in section.evaluations:
-                raise ValueError(
-                    f"{key} is not evaluated on {name!r}{did_you_mean(name, section.evaluations)}"
-                )
+        self._check_scores()
         return self
+
+    def _check_scores(self) -> None:
+        """Raises ValueError, naming the key, for a score that there is not, or that is not measured."""
+        try:
+            for name, settings in self.evaluations.items():
+                scores_of(name, settings)
+            measured = {
+                name: {
+                    at(key, split_name, each, self.evaluations)[0] for each in section.evaluations
+                }
+                for key, name, section in self._groups()
+            }
+            for key, group, name in self._drawn():
+                check_measured(key, group, name, self.evaluations, measured[group])
+        except MeltpointError as error:
+            raise ValueError(str(error)) from None
+
+    def _groups(self) -> Iterator[tuple[str, str, Sweep | Chains]]:
+        """Every sweep and group of chains: (the key of its evaluations, its name, itself)."""
+        for kind in ("sweeps", "chains"):
+            for name, section in getattr(self, kind).items():
+                yield f"{kind}.{name}.evaluations", name, section
 
     def _named(self):
         """Every place where the study names one of its own parts: (key, kind, name)."""
         for name, calibration in self.calibrations.items():
             if isinstance(calibration, DrawnCalibration):
                 yield f"calibrations.{name}.corpus", "corpus", calibration.corpus
-        for name, evaluation in self.evaluations.items():
-            if isinstance(evaluation, PerplexityEvaluation):
-                yield f"evaluations.{name}.perplexity", "corpus", evaluation.perplexity
+        for name, settings in self.evaluations.items():
+            kind = evaluations.kind_of(settings)
+            for corpus in kind.corpora(settings):
+                yield f"evaluations.{name}.{kind.name}", "corpus", corpus
         for kind in ("sweeps", "chains"):
             for name, section in getattr(self, kind).items():
                 yield from ((f"{kind}.{name}.models", "model", m) for m in section.models)
-                yield from (
-                    (f"{kind}.{name}.evaluations", "evaluation", e) for e in section.evaluations
-                )
         for kind in ("tables", "figures"):
             for name, part in getattr(self, kind).items():
                 yield f"{kind}.{name}.of", "sweep or group of chains", part.of
 
-    def _drawn(self, groups):
-        """Every evaluation that is shown: (where and of what, the sweep or chains, its name)."""
+    def _drawn(self) -> Iterator[tuple[str, str, str]]:
+        """Every score that is shown: (key, the sweep or group of chains, the score's name)."""
         for kind in ("tables", "figures"):
             for name, part in getattr(self, kind).items():
                 for shown in part.evaluations:
                     axes = ("value", *(("x", "y") if kind == "figures" else ()))
                     axis = next((a for a in axes if getattr(part, a) == shown), "value")
-                    yield f"{kind}.{name}.{axis}: {part.of}", groups[part.of], shown
+                    yield f"{kind}.{name}.{axis}", part.of, shown
 
 
 def load(raw: dict, source: str) -> StudyConfig:
@@ -161,7 +180,7 @@ def load(raw: dict, source: str) -> StudyConfig:
     Raises MeltpointError with one sentence that names the first key that is wrong.
     """
     try:
-        return StudyConfig.model_validate(raw)
+        return StudyConfig.model_validate(with_new_spellings(raw))
     except ValidationError as error:
         raise MeltpointError(f"{source}: {_sentence(error.errors()[0])}") from None
 

@@ -94,6 +94,8 @@ def _drawable(key: str, study, figure) -> None:
     """A figure's kind must have something to draw."""
     if figure.fit and figure.of not in study.config.sweeps:
         raise MeltpointError(f"{key}.fit: curves are fitted to sweeps, and {figure.of} is none")
+    if figure.fit and not study.perplexity(figure.value):
+        raise MeltpointError(f"{key}.fit: curves are fitted to perplexities, not to {figure.value}")
     if figure.kind == "curves" and figure.published and published.models(figure.published):
         raise MeltpointError(
             f"{key}.published: {figure.published} holds no sparsities: a tradeoff shows it"

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from meltpoint.data import published
 from meltpoint.figures.panels import ACROSS, TALLEST, WIDEST
-from meltpoint.study.sections import Name, Section
+from meltpoint.study.sections import Name, ScoreName, Section
 from meltpoint.text import did_you_mean
 
 Digits = Annotated[int, Field(ge=0, le=8)]
@@ -23,8 +23,9 @@ class Table(Section):
     """A table over a sweep: CSV, Markdown, LaTeX."""
 
     of: Name = Field(description="a sweep, or a group of chains")
-    value: Name | Annotated[list[Name], Field(min_length=1)] = Field(
-        description="the evaluation; where the columns are evaluations, the list of them"
+    value: ScoreName | Annotated[list[ScoreName], Field(min_length=1)] = Field(
+        description="The score: an `evaluation`, which means its main score, or `evaluation.score`; "
+        "where the columns are evaluations, a list of them."
     )
     rows: Literal["method"] = Field("method", description="what the rows are")
     columns: Literal["level", "evaluation"] = Field(
@@ -36,7 +37,7 @@ class Table(Section):
         "value", description="the value, or its paired difference to dense"
     )
     error: bool = Field(False, description="print ± the standard error")
-    digits: Digits | dict[Name, Digits] = Field(
+    digits: Digits | dict[ScoreName, Digits] = Field(
         2, description="after the point; or by evaluation: `{docs-256: 3, size: 1}` (others: 2)"
     )
     mark: bool = Field(True, description="the best of a column bold, the second underlined")
@@ -118,7 +119,9 @@ class Figure(Section):
     """A figure of an evaluation over a sweep: SVG and PNG."""
 
     of: Name = Field(description="a sweep, or a group of chains")
-    value: Name = Field(description="the evaluation")
+    value: ScoreName = Field(
+        description="The score: an `evaluation`, which means its main score, or `evaluation.score`."
+    )
     kind: Literal["curves", "spread", "tradeoff", "contour"] = Field(
         "curves",
         description="`curves`: perplexity over sparsity; `spread`: how far values spread over a "
@@ -126,12 +129,12 @@ class Figure(Section):
         "over what the model weighs, or another evaluation; `contour`: perplexity over the sparsity "
         "of a pruning step and the bits of a quantization step",
     )
-    x: Name = Field(
+    x: ScoreName = Field(
         "level",
         description="what lies along the axis; of a spread `method`, or a setting; of a tradeoff "
         "`level`, for nominal bits, or an evaluation",
     )
-    y: Name = Field(
+    y: ScoreName = Field(
         "level",
         description="of a contour: what the quantization's bits are, `level`, for nominal ones, or "
         "an evaluation such as bits per weight",

@@ -1,4 +1,4 @@
-"""Generated pages: the study's schema and reference, and the tables of methods.
+"""Generated pages: the study's schema and reference, and the tables of methods and evaluations.
 
 ``python -m meltpoint.study.reference`` writes them, ``--check`` only says which are out of date.
 """
@@ -10,7 +10,9 @@ import re
 import sys
 from pathlib import Path
 
-from meltpoint import methods
+from pydantic import BaseModel
+
+from meltpoint import evaluations, methods
 from meltpoint.chain import Bits
 from meltpoint.study.config import StudyConfig
 
@@ -19,6 +21,11 @@ HEADER = (
     "<!-- Written by `python -m meltpoint.study.reference`: edit "
     "meltpoint/study/config.py instead. -->"
 )
+EVALUATIONS = """\
+An evaluation is a named measurement of each checkpoint. It gives one or more scores, all of which are
+in its cell. Sweeps, tables and figures name `evaluation`, which means its main score (the first, or
+what `main` says), or `evaluation.score`: `wikitext2-2048.bits_per_byte`. How each number comes about is
+in [the protocol](protocol.md); [adding an evaluation](adding-an-evaluation.md) takes one file."""
 
 
 def pages() -> dict[Path, str]:
@@ -29,6 +36,7 @@ def pages() -> dict[Path, str]:
         ROOT / "resources/study.schema.json": json.dumps(schema, indent=1) + "\n",
         ROOT / "docs/config.md": config_page(schema),
         ROOT / "docs/methods.md": methods_page(),
+        ROOT / "docs/evaluations.md": evaluations_page(),
         readme: between(readme.read_text(), "methods", methods_table("docs/methods.md")),
     }
 
@@ -56,7 +64,7 @@ def _section(part: dict, level: str) -> str:
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     rows = [
         f"| `{key}` | {_type(field)} | {_default(key, field, part)} | {field.get('description', '')} |"
-        for key, field in part["properties"].items()
+        for key, field in _needed_first(part)
     ]
     table = "\n".join(
         ["| key | value | default | what it is |", "| --- | --- | --- | --- |", *rows]
@@ -128,17 +136,58 @@ def methods_page() -> str:
     parts = [HEADER.replace("config.py", "methods/"), "# The methods"]
     for name, method in methods.registry().items():
         parts += [f"## {name}", inspect.cleandoc(method.module.__doc__)]
-        properties = method.settings_class.model_json_schema().get("properties", {})
-        rows = [
-            f"| `{key}` | {_type(field)} | {_default(key, field, {})} | {field['description']} |"
-            for key, field in properties.items()
-        ]
-        if rows:
-            head = ["| setting | value | default | what it is |", "| --- | --- | --- | --- |"]
-            parts.append("\n".join([*head, *rows]))
+        if table := settings_table(method.settings_class):
+            parts.append(table)
     return (
         "\n\n".join([*parts, "## allocation", _docstring("compression/sparsity_allocation")]) + "\n"
     )
+
+
+def settings_table(settings: type[BaseModel], head: str = "setting") -> str:
+    """A table of settings with their defaults and descriptions; nothing for none."""
+    schema = settings.model_json_schema()
+    rows = [
+        f"| `{key}` | {_type(field)} | {_default(key, field, schema)} | {field['description']} |"
+        for key, field in _needed_first(schema)
+    ]
+    heads = [f"| {head} | value | default | what it is |", "| --- | --- | --- | --- |"]
+    return "\n".join([*heads, *rows]) if rows else ""
+
+
+def _needed_first(schema: dict) -> list[tuple[str, dict]]:
+    """The properties: those without a default first, `main`, which all evaluations have, last."""
+    needed, properties = schema.get("required", []), schema.get("properties", {})
+    return sorted(properties.items(), key=lambda item: (item[0] not in needed, item[0] == "main"))
+
+
+def evaluations_page() -> str:
+    """Each kind of evaluation with its keys in a study and its scores, from its file."""
+    kinds = evaluations.registry()
+    parts = [HEADER.replace("study/config.py", "evaluations/"), "# The evaluations", EVALUATIONS]
+    rows = [
+        f"| [`{name}`](#{name}) | {kind.summary.split(': ', 1)[-1]} | {_in_a_study(kind)} |"
+        for name, kind in kinds.items()
+    ]
+    head = ["| kind | what it measures | in a study |", "| --- | --- | --- |"]
+    parts.append("\n".join([*head, *rows]))
+    for name, kind in kinds.items():
+        parts += [f"## {name}", inspect.cleandoc(kind.module.__doc__)]
+        parts += [settings_table(kind.settings_class, "key"), scores_table(kind)]
+    return "\n\n".join(parts) + "\n"
+
+
+def scores_table(kind: evaluations.Evaluation) -> str:
+    """The scores of a kind, the main one first."""
+    rows = [
+        f"| `{spec.name}` | {spec.label} | {spec.unit} | {spec.better} |"
+        for spec in kind.scores(kind.example).values()
+    ]
+    head = ["| score | in tables and figures | unit | better |", "| --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows])
+
+
+def _in_a_study(kind: evaluations.Evaluation) -> str:
+    return f"`{{{', '.join(f'{key}: {value}' for key, value in kind.module.example.items())}}}`"
 
 
 def _docstring(module: str) -> str:

@@ -18,14 +18,16 @@ from meltpoint.chain import (
 )
 from meltpoint.data.text_files import format_of
 from meltpoint.errors import MeltpointError, at
+from meltpoint.evaluations import engines, kind_of
+from meltpoint.evaluations.contract import PERPLEXITY, ScoreSpec
 from meltpoint.study import output_checks
 from meltpoint.study.config import StudyConfig
+from meltpoint.study.score_names import split_name
 from meltpoint.study.sections import (
     DrawnCalibration,
     GivenCalibration,
     LocalCorpus,
     LocalModel,
-    PerplexityEvaluation,
     TokenCorpus,
 )
 from meltpoint.text import did_you_mean
@@ -49,6 +51,7 @@ class Study:
             **{name: self._listed(f"chains.{name}", c) for name, c in config.chains.items()},
         }
         self._check_files()
+        self._check_stream()
         output_checks.check(self)
 
     def chains(self, group: str) -> list[str]:
@@ -59,12 +62,28 @@ class Study:
         """The steps of one of the study's chains, or of a prefix of one."""
         return self._chains.get(chain) or parse_chain(chain)
 
-    def cells(self, group: str, evaluation: str | None = None) -> list[Cell]:
-        """A group's cells (model, chain, evaluation), dense first, of one evaluation or of all."""
+    def cells(self, group: str, *scores: str) -> list[Cell]:
+        """A group's cells (model, chain, evaluation), dense first, that hold some scores, or all cells.
+
+        scores: names as tables and figures have them; a cell is there once.
+        """
         section = self.groups[group]
-        evaluations = section.evaluations if evaluation is None else [evaluation]
+        evaluations = dict.fromkeys(self.score(name)[0] for name in scores or section.evaluations)
         chains = dict.fromkeys([DENSE, *self.chains(group)])
         return list(itertools.product(section.models, chains, evaluations))
+
+    def score(self, name: str) -> tuple[str, ScoreSpec]:
+        """The evaluation and the score that a table, figure or sweep means by a name."""
+        return split_name(name, self.config.evaluations)
+
+    def perplexity(self, name: str) -> bool:
+        """Whether a score, by its name in the study, is a perplexity."""
+        return self.score(name)[1].name == PERPLEXITY
+
+    def perplexity_cells(self, sweep: str) -> list[Cell]:
+        """The cells that hold a sweep's perplexities."""
+        scores = [name for name in self.groups[sweep].evaluations if self.perplexity(name)]
+        return self.cells(sweep, *scores) if scores else []
 
     @cached_property
     def all_cells(self) -> list[Cell]:
@@ -93,6 +112,12 @@ class Study:
         if method.calibrated(step):
             settings["windows"] = self.windows(settings)
         return settings
+
+    def search_settings(self, step: Step) -> dict:
+        """Resolved settings of a search; `windows` is there where the method looks at text."""
+        settings = methods.find(step.method).settings(step)
+        resolved = settings.model_dump(mode="json")
+        return {**resolved, "windows": self.windows(resolved)} if settings.calibrated else resolved
 
     def windows(self, settings: dict) -> dict:
         """The calibration that a calibrated method's settings ask for, as a recipe."""
@@ -224,5 +249,17 @@ class Study:
             if isinstance(calibration, GivenCalibration):
                 yield f"calibrations.{name}.windows", calibration.windows
 
-    def perplexity(self, evaluation: str) -> bool:
-        return isinstance(self.config.evaluations[evaluation], PerplexityEvaluation)
+    def _check_stream(self) -> None:
+        """Raises MeltpointError where a chain is to be streamed that its engine runs as a whole."""
+        if self.config.compute.stream is not True:
+            return
+        for _, chain, evaluation in self.all_cells:
+            kind = kind_of(self.config.evaluations[evaluation])
+            steps = self.steps(chain)
+            env = methods.find(steps[-1].method).evaluation_env if steps else "torch"
+            engine = engines.planned(env)
+            if kind.opens_engine and not engine.streams:
+                raise MeltpointError(
+                    f"compute.stream: true is not possible for {chain}, as {engine.label} holds "
+                    "whole models in memory: set it to auto"
+                )

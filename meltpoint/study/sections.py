@@ -1,7 +1,7 @@
 """The sections of a study: what each of its keys may say, with defaults and descriptions."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -11,6 +11,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 Revision = Annotated[
     str, StringConstraints(pattern=r"^([0-9a-f]{40}|refs/(pr/\d+|convert/parquet))$")
 ]
+
+# A score as a study names it: `evaluation`, which means its main one, or `evaluation.score`.
+ScoreName = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Section(BaseModel):
@@ -61,7 +64,7 @@ class HubCorpus(Section):
 
 
 class LocalCorpus(Section):
-    """A file of texts: plain text, JSON or JSON lines, a CSV or TSV table, or parquet; also compressed."""
+    """A file of texts: plain, JSON or JSON lines, a CSV or TSV table, parquet; compressed or not."""
 
     path: Path = Field(description="the file, relative to the study's file")
     format: Literal["text", "json", "csv", "tsv", "parquet"] | None = Field(
@@ -112,45 +115,6 @@ class GivenCalibration(Section):
     windows: Path = Field(description="a .npy file of integers [samples, length]")
 
 
-class PerplexityEvaluation(Section):
-    """Perplexity over the non-overlapping windows of a corpus."""
-
-    kind: ClassVar[str] = "perplexity"
-    perplexity: Name = Field(description="one of the study's corpora")
-    window: int = Field(ge=2, description="tokens of a window")
-    windows: int | None = Field(None, ge=2, description="the first so many only; unset: all")
-    scoring: Literal["all", "llama.cpp"] = Field(
-        "all",
-        description="`all` predicted tokens, as the pruning and quantization papers have it; "
-        "`llama.cpp`: those of the second half of each window, which begins with the "
-        "beginning-of-text token, with that program's ± (a column of its own: never compare the two)",
-    )
-
-
-class SizeEvaluation(Section):
-    """What the checkpoint weighs; all four counts are in the cell, this one is its value."""
-
-    kind: ClassVar[str] = "size"
-    size: Literal["bits_per_weight", "parameters", "nonzeros", "bytes"] = Field(
-        description="which count is the cell's value"
-    )
-
-
-class SpeedEvaluation(Section):
-    """How fast a checkpoint runs in the program it is meant for, one sequence at a time.
-
-    All four measurements are in the cell, this one is its value.
-    """
-
-    kind: ClassVar[str] = "speed"
-    speed: Literal[
-        "generated_tokens_per_second", "prompt_tokens_per_second", "load_seconds", "peak_memory"
-    ] = Field(description="which measurement is the cell's value")
-    prompt: int = Field(512, ge=1, description="tokens that are read at once")
-    generated: int = Field(128, ge=1, description="tokens that are then made one by one")
-    runs: int = Field(5, ge=2, description="after one to warm up: the median is taken")
-
-
 class OfModels(Section):
     """What is done to some of the study's models."""
 
@@ -176,7 +140,11 @@ class Product(Section):
 class Sweep(Product, OfModels):
     """The product of models, methods, levels and settings: one line of config, many cells."""
 
-    evaluations: list[Name] = Field(min_length=1, description="of the study's evaluations")
+    evaluations: list[ScoreName] = Field(
+        min_length=1,
+        description="of the study's evaluations, by name; `evaluation.score` is one as well, and all "
+        "of its scores are measured",
+    )
 
 
 class Stage(Product):
@@ -194,7 +162,11 @@ class Chains(OfModels):
         description="what is done first, then, and so on: a chain for each choice of a step from "
         "each stage, and for each without some of them (`skip`)",
     )
-    evaluations: list[Name] = Field(min_length=1, description="of the study's evaluations")
+    evaluations: list[ScoreName] = Field(
+        min_length=1,
+        description="of the study's evaluations, by name; `evaluation.score` is one as well, and all "
+        "of its scores are measured",
+    )
 
     @model_validator(mode="after")
     def _holds_chains(self) -> Self:

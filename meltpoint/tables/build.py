@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from meltpoint.analysis.frame import scores_named
 from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.analysis.rows import LABELS, average_over, row_names
 from meltpoint.tables import by_evaluation, by_level
@@ -12,7 +13,7 @@ from meltpoint.tables.markup import Table, to_csv, to_latex, to_markdown
 __all__ = ["Table", "build", "to_csv", "to_latex", "to_markdown"]
 
 CSV_COLUMNS = [
-    *(*LABELS, "level", "evaluation", "metric", "unit", "value", "stderr", "difference"),
+    *(*LABELS, "level", "evaluation", "score", "unit", "value", "stderr", "difference"),
     *("difference_stderr", "requested", "achieved", "status", "reason", "source"),
 ]
 LAYOUTS = {"level": by_level.lay_out, "evaluation": by_evaluation.lay_out}
@@ -24,11 +25,12 @@ def build(frame: pd.DataFrame, spec, published: pd.DataFrame | None = None) -> T
     """The table of `spec` (`meltpoint.study.sections.Table`) from a tidy frame.
 
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
-    order behind the dense value, or evaluations. Best and second are marked per model and column,
+    order behind the dense value, or scores. Best and second are marked per model and column,
     after rounding. Of the `published` cells those of the methods, or models, that `spec.beside` names
     stand beside the rows that it names, with the difference.
     """
-    cells = frame[frame["evaluation"].isin(spec.evaluations)].reset_index(drop=True)
+    scores = [scores_named(frame, name).assign(score_name=name) for name in spec.evaluations]
+    cells = pd.concat(scores, ignore_index=True)
     if spec.over:
         cells = average_over(cells, spec.over)
     cells = arrange(row_names(cells, spec.labels), spec.order)

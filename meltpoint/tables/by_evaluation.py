@@ -9,7 +9,7 @@ from meltpoint.tables.entries import against
 from meltpoint.tables.grid import Grid, varying_labels, without_competition
 
 NUMBERS = ("value", "stderr", "difference", "difference_stderr")
-# The columns that published values add: their keys are no names of evaluations.
+# The columns that published values add: their keys are no names of scores.
 ADDED = {("published",): "published", ("difference",): "difference"}
 
 
@@ -19,14 +19,14 @@ def lay_out(cells: pd.DataFrame, spec, published: pd.DataFrame | None) -> tuple[
     Each column has its own unit, digits and direction of what is best; marks are given per model,
     dense left out. Right of the perplexity comes what is `published` of it, with the difference.
     """
-    quantities = {name: quantity(cells[cells["evaluation"] == name]) for name in spec.evaluations}
+    quantities = {name: quantity(cells[cells["score_name"] == name]) for name in spec.evaluations}
     cells = in_units(cells, quantities)
     if spec.show == "difference":
         cells = cells[cells["chain"] != "dense"]
     dense = cells["chain"] == "dense"
     labels = varying_labels(cells[~dense]) | {"level": "label_level"}
-    cells = without_competition(cells, dense).assign(head=cells["evaluation"])
-    compares = perplexities(cells)
+    cells = without_competition(cells, dense).assign(head=cells["score_name"])
+    compares = perplexities(cells, spec.evaluations)
     heads = heads_of(quantities, compares)
     if published is not None and compares:
         cells = pd.concat([cells, published_cells(cells, compares[0], spec, published)])
@@ -38,12 +38,12 @@ def lay_out(cells: pd.DataFrame, spec, published: pd.DataFrame | None) -> tuple[
 
 def in_units(cells: pd.DataFrame, quantities: dict[str, Quantity]) -> pd.DataFrame:
     """The cells in the units that are printed."""
-    factors = cells["evaluation"].map({name: q.factor for name, q in quantities.items()})
+    factors = cells["score_name"].map({name: q.factor for name, q in quantities.items()})
     return cells.assign(**{column: cells[column] / factors for column in NUMBERS})
 
 
 def heads_of(quantities: dict[str, Quantity], compares: list[str]) -> dict[str, str]:
-    """Heads by evaluation: the quantity, and the evaluation's name where two share a quantity.
+    """Heads by the name of the score: the quantity, and that name where two share a quantity.
 
     A perplexity is always named: it depends on the text and the window.
     """
@@ -54,19 +54,17 @@ def heads_of(quantities: dict[str, Quantity], compares: list[str]) -> dict[str, 
     }
 
 
-def published_cells(
-    cells: pd.DataFrame, evaluation: str, spec, published: pd.DataFrame
-) -> pd.DataFrame:
-    """For each row the published value of an evaluation and the difference, blank without one."""
+def published_cells(cells: pd.DataFrame, name: str, spec, published: pd.DataFrame) -> pd.DataFrame:
+    """For each row the published value of a score and the difference, blank without one."""
     added = []
     for names, row in cells.groupby(LABELS, sort=False):
-        own = row[row["evaluation"] == evaluation]
+        own = row[row["score_name"] == name]
         values = beside(own, spec, published) if len(own) else {}
         by_level = {cell["level"]: cell for cell in own.to_dict("records")}
         for level in row["level"].unique():
             texts = ("", "")
             if level in by_level and level in values:
-                texts = against(by_level[level], values[level], spec.places(evaluation))
+                texts = against(by_level[level], values[level], spec.places(name))
             place = dict(zip(LABELS, names, strict=True)) | {"level": level}
             added += [place | {"head": h, "text": t} for h, t in zip(ADDED, texts, strict=True)]
     return pd.DataFrame(added)

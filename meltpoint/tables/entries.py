@@ -6,11 +6,6 @@ import numpy as np
 
 from meltpoint.tables.markup import Entry
 
-HIGHER_IS_BETTER = {
-    *("accuracy", "acc", "acc_norm", "exact_match", "score"),
-    *("prompt_tokens_per_second", "generated_tokens_per_second"),
-}
-
 
 class Notes:
     """Footnotes, each given a letter once."""
@@ -34,7 +29,7 @@ def name_of(index: int) -> str:
 
 
 def entry(cell: dict | None, spec, notes: Notes) -> Entry:
-    """A cell as printed: "-" where there is none, N/A with its reason as a note.
+    """A cell as printed: "-" where there is none, N/A or "refused" with the reason as a note.
 
     A frame may say more of a cell: a `note`, a `mark`, its own `digits`, whether its sign is printed
     (`signed`), or the whole `text`.
@@ -45,6 +40,8 @@ def entry(cell: dict | None, spec, notes: Notes) -> Entry:
         return annotated(Entry(cell["text"]), cell, notes)
     if unknown(cell, spec):
         return Entry("-")
+    if cell["status"] == "refused":
+        return Entry("refused", notes=[notes.letter(cell["reason"])])
     if cell["status"] != "ok":
         return Entry("N/A", notes=[notes.letter(cell["reason"] or "not applicable")])
     sign = "+" if spec.show == "difference" or cell.get("signed") is True else ""
@@ -82,9 +79,9 @@ def unknown(cell: dict, spec) -> bool:
 
 
 def places(cell: dict, spec) -> int:
-    """Digits after the point: the cell's own, or those of its evaluation."""
+    """Digits after the point: the cell's own, or those of its score."""
     own = cell.get("digits")
-    return spec.places(cell["evaluation"]) if own is None or np.isnan(own) else int(own)
+    return spec.places(cell["score_name"]) if own is None or np.isnan(own) else int(own)
 
 
 def comparable(cell: dict | None, spec) -> float | None:
@@ -96,8 +93,7 @@ def comparable(cell: dict | None, spec) -> float | None:
         return None
     if cell["status"] != "ok" or not abs(cell[spec.show]) < float("inf"):
         return None
-    higher = cell.get("better") == "higher" or cell["metric"] in HIGHER_IS_BETTER
-    return (-1 if higher else 1) * round(cell[spec.show], places(cell, spec))
+    return (-1 if cell["better"] == "higher" else 1) * round(cell[spec.show], places(cell, spec))
 
 
 def mark(rows, values: list[list[float | None]]) -> None:

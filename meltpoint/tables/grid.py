@@ -17,8 +17,8 @@ from meltpoint.tables.markup import Entry
 
 # What `rows_of` needs of every cell, where a frame does not say it.
 DEFAULTS = {
-    **{"status": "ok", "reason": "", "source": "published", "chain": "", "metric": "", "note": ""},
-    **{"evaluation": "", "better": "", "value": np.nan, "stderr": np.nan, "difference": np.nan},
+    **{"status": "ok", "reason": "", "source": "published", "chain": "", "note": ""},
+    **{"score_name": "", "better": "", "value": np.nan, "stderr": np.nan, "difference": np.nan},
     **{"requested": np.nan, "achieved": np.nan},
 }
 
@@ -53,8 +53,8 @@ class Printing:
     achieved: bool = False
     mark: bool = True
 
-    def places(self, evaluation: str) -> int:
-        """Digits after the point of an evaluation."""
+    def places(self, score_name: str) -> int:
+        """Digits after the point of a score."""
         return self.digits
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from meltpoint.analysis.quantities import perplexities
+from meltpoint.evaluations.contract import PERPLEXITY
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,16 @@ class Points:
 
 
 def sweeps(frame: pd.DataFrame) -> pd.DataFrame:
-    """The cells of a perplexity at a numeric sparsity; one that is not applicable has no metric."""
+    """The perplexities at a numeric sparsity, those that are not applicable or refused too."""
     numeric = pd.to_numeric(frame["level"], errors="coerce").notna()
-    return frame[
-        numeric & frame["evaluation"].isin(perplexities(frame)) & (frame["chain"] != "dense")
-    ]
+    return frame[numeric & (frame["score"] == PERPLEXITY) & (frame["chain"] != "dense")]
 
 
 def dense_of(frame: pd.DataFrame, cells: pd.DataFrame) -> float | None:
     """The dense perplexity of the model and evaluation of the cells, if it is known."""
     like = cells.iloc[0]
-    same = (frame["model"] == like["model"]) & (frame["evaluation"] == like["evaluation"])
+    keys = ("model", "evaluation", "score")
+    same = np.logical_and.reduce([frame[key] == like[key] for key in keys])
     values = frame.loc[same & (frame["chain"] == "dense"), "value"]
     return float(values.iloc[0]) if len(values) and np.isfinite(values.iloc[0]) else None
 
@@ -40,7 +39,8 @@ def points_of(cells: pd.DataFrame, dense: float | None = None) -> Points:
     cells = cells.assign(s=cells["level"].astype(float)).sort_values("s")
     usable = np.isfinite(cells["value"]) & (cells["value"] > 0) & (cells["status"] == "ok")
     kept, left = cells[usable], cells[~usable]
-    why = left["value"].map("{:g}".format).where(left["status"] == "ok", "not applicable")
+    why = left["value"].map("{:g}".format)
+    why = why.where(left["status"] == "ok", left["status"].str.replace("_", " "))
     return Points(
         kept["s"].to_numpy(),
         np.log(kept["value"].to_numpy(float)),

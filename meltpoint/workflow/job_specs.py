@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from meltpoint import methods
-from meltpoint.chain import DENSE, methods_of, settings_of, spell_chain
+from meltpoint import evaluations, methods
+from meltpoint.chain import DENSE, Step, methods_of, settings_of, spell_chain
 from meltpoint.data import published
 from meltpoint.data.text_files import suffix_of
+from meltpoint.evaluations import engines
 from meltpoint.hashing import (
     HashCache,
     canonical_json,
@@ -37,9 +38,6 @@ from meltpoint.study.sections import (
 CODE = {
     "train": "meltpoint.demo.train",
     "tokens": "meltpoint.data.tokenization",
-    "perplexity": "meltpoint.evaluations.perplexity",
-    "size": "meltpoint.evaluations.size",
-    "speed": "meltpoint.evaluations.speed",
     "transitions": "meltpoint.transitions.fit",
     "table": "meltpoint.tables.build",
     "curves": "meltpoint.figures.curves",
@@ -48,14 +46,10 @@ CODE = {
     "contour": "meltpoint.figures.contour",
     "report": "meltpoint.report.build",
 }
-# Modules that cannot change a number: progress bars, timing, the texts of errors. What llama.cpp runs
-# is told apart by chain (`LLAMA_CODE`), so that it makes no other cell stale.
+# Modules that cannot change a number: progress bars, timing, the texts of errors. The modules of
+# llama.cpp count where a chain is evaluated in its environment, so that they make no other cell stale.
 NEUTRAL = ("meltpoint.errors", "meltpoint.progress", "meltpoint.timing")
-LLAMA = "meltpoint.llamacpp"
-
-LLAMA_CODE = tuple(
-    f"meltpoint.llamacpp.{name}" for name in ("file", "library", "runtime", "session", "size")
-)
+LLAMA, LLAMA_ENV = "meltpoint.llamacpp", "llama"
 
 # Where the template, the styles and the script of a page lie.
 PAGE = Path(study_page.__file__).parent
@@ -139,10 +133,9 @@ class Recipes:
         settings = self.study.settings(step)
         inputs = [self.checkpoint(model, prefix)]
         if method.calibrated(step):
-            if file := self.windows_file(settings["calibration"]):
-                settings["windows"] = {"file": self.hashes.file(file)}
-            else:
-                inputs.append(self.tokens(model, settings["windows"]["corpus"]))
+            inputs += self._calibration(model, settings)
+        if method.has_search:
+            inputs.append(self.search(model, prefix, method.search_step(step)))
         return canonical_json(
             {
                 "chain": chain,
@@ -156,41 +149,74 @@ class Recipes:
             }
         )
 
-    def evaluation(self, model: str, chain: str, evaluation: str) -> str:
-        """A cell: its protocol."""
-        declared = self.config.evaluations[evaluation]
-        protocol, inputs = declared.model_dump(mode="json"), [self.checkpoint(model, chain)]
-        cell = {"model": model, "chain": chain, "evaluation": evaluation}
-        facts = {"cell": cell, "protocol": protocol}
-        if declared.kind == "perplexity":
-            inputs.append(self.tokens(model, protocol["perplexity"]))
-        if declared.kind != "size":
-            protocol |= {"dtype": self.config.compute.dtype}
-        if declared.kind == "speed":
-            protocol |= {key: getattr(self.config.compute, key) for key in ("threads", "device")}
-        if besides := self._besides(chain):
-            facts["besides"] = code(besides)
-        return self._json(declared.kind, self.runtime(chain, evaluation), *inputs, **facts)
+    def search(self, model: str, chain: str, step: Step) -> str:
+        """A method's search on a chain's checkpoint: the settings that it reads, and its code."""
+        method = methods.find(step.method)
+        settings = self.study.search_settings(step)
+        inputs = [self.checkpoint(model, chain)]
+        if "windows" in settings:
+            inputs += self._calibration(model, settings)
+        return canonical_json(
+            {
+                "search": str(step),
+                "chain": chain,
+                "from": digest(inputs),
+                "settings": settings,
+                "dtype": self.config.compute.dtype,
+                "code": code(method.search_sources),
+                "env": self._env(method.env),
+            }
+        )
 
-    def _besides(self, chain: str) -> tuple[str, ...]:
-        """The modules that compute a cell besides, for some chains."""
-        last = self.study.steps(chain)[-1:]
-        by_llama = any(methods.find(step.method).evaluation_env == "llama" for step in last)
-        return LLAMA_CODE if by_llama else ()
+    def _calibration(self, model: str, settings: dict) -> list[str]:
+        """The recipes of the calibration's tokens; windows that are given as a file go by its hash."""
+        if file := self.windows_file(settings["calibration"]):
+            settings["windows"] = {"file": self.hashes.file(file)}
+            return []
+        return [self.tokens(model, settings["windows"]["corpus"])]
+
+    def evaluation(self, model: str, chain: str, evaluation: str) -> str:
+        """A cell: its kind, settings and main score, and what of `compute` changes its numbers."""
+        settings = self.config.evaluations[evaluation]
+        kind = evaluations.kind_of(settings)
+        tokens = (self.tokens(model, corpus) for corpus in kind.corpora(settings))
+        facts = {
+            "cell": {"model": model, "chain": chain, "evaluation": evaluation},
+            "kind": kind.name,
+            "main": next(iter(kind.scores(settings))),
+            "settings": settings.model_dump(mode="json", exclude={"main"}),
+            "compute": {key: getattr(self.config.compute, key) for key in kind.compute},
+            "code": self._code_of_evaluation(kind, chain),
+            "env": self._env(self.runtime(chain, evaluation)),
+            "from": digest([self.checkpoint(model, chain), *tokens]),
+        }
+        return canonical_json(facts)
+
+    def _code_of_evaluation(self, kind: evaluations.Evaluation, chain: str) -> str:
+        """The hash of a kind's code, and of the engine that runs a chain's checkpoint for it."""
+        steps = self.study.steps(chain)
+        env = methods.find(steps[-1].method).evaluation_env if steps else "torch"
+        runs = kind.opens_engine or kind.own_kernels
+        engine = engines.planned(env, kind.own_kernels).sources if runs else ()
+        return code((*kind.sources, *engine), () if env == LLAMA_ENV else (LLAMA,))
 
     def runtime(self, chain: str, evaluation: str) -> str:
-        """The environment that a chain's cell is measured in: speed in that of its last method."""
+        """The environment that a chain's cell is measured in.
+
+        It is the evaluation's own, unless the last method has one for what it makes.
+        """
+        kind = evaluations.kind_of(self.config.evaluations[evaluation])
         steps = self.study.steps(chain)
-        if not steps:
-            return "torch"
-        last = methods.find(steps[-1].method)
-        by_library = self.config.evaluations[evaluation].kind == "speed" and not last.is_blockwise
-        return last.env if by_library else last.evaluation_env
+        last = methods.find(steps[-1].method) if steps else None
+        if last is None:
+            return kind.env
+        if kind.own_kernels and not last.is_blockwise:
+            return last.env
+        return kind.env if last.evaluation_env == "torch" else last.evaluation_env
 
     def _cells(self, part) -> list[str]:
         """The cells that a table or figure shows."""
-        cells = (cell for name in part.evaluations for cell in self.study.cells(part.of, name))
-        return [self.evaluation(*cell) for cell in cells]
+        return [self.evaluation(*cell) for cell in self.study.cells(part.of, *part.evaluations)]
 
     def steps(self, group: str) -> dict[str, dict]:
         """Per chain of a group: what the tidy frame says of it (method, level, settings, kind)."""
@@ -210,8 +236,7 @@ class Recipes:
         }
 
     def transitions(self, sweep: str) -> str:
-        cells = (cell for cell in self.study.cells(sweep) if self.study.perplexity(cell[2]))
-        inputs = [self.evaluation(*cell) for cell in cells]
+        inputs = [self.evaluation(*cell) for cell in self.study.perplexity_cells(sweep)]
         return self._json("transitions", "analysis", *inputs, steps=self.steps(sweep))
 
     def table(self, name: str) -> str:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from meltpoint import methods
+from meltpoint import evaluations, methods
 from meltpoint.chain import DENSE, Sparsity, spell_chain
 from meltpoint.checkpoints.description import FILE
 from meltpoint.checkpoints.formats import check_unquantised
@@ -16,9 +16,11 @@ from meltpoint.files import from_here
 from meltpoint.hashing import HashCache
 from meltpoint.published import page as published_page
 from meltpoint.study import config as schema
+from meltpoint.study import old_evaluations
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import LocalModel
-from meltpoint.workflow import cost, requirements
+from meltpoint.workflow import cost, requirements, searches
+from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs import Recipes
 
 NOTHING = r"(?!)"
@@ -40,6 +42,7 @@ class Plan:
             )
         self.source = Path(files[0]) if files else root / "config.yaml"
         self.config = schema.load(config, self.source.name)
+        self.warnings = old_evaluations.warnings(config, self.source.name)
         folder = from_here(self.source.resolve().parent)
         try:
             self.study = Study(self.config, folder)
@@ -50,6 +53,7 @@ class Plan:
         self.recipes = Recipes(self.study, root / "envs", hashes)
         config["compute"] = self.config.compute.model_dump(mode="json")
         self.results = f"results/{self.config.study}"
+        self.searches = searches.Searches(self.study, self.recipes, self.results)
         self.published = PUBLISHED
         self.page = f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
@@ -151,21 +155,25 @@ class Plan:
         return rf"{method.name}(?:[@,][^+/:]*)?"
 
     def parent(self, wildcards) -> str:
-        return self._checkpoint(wildcards.model, wildcards.prefix.removesuffix("+") or DENSE)
+        """The checkpoint that a compression or a search starts from."""
+        return self._checkpoint(wildcards.model, searches.chain_before(wildcards))
 
     def _calibration(self, wildcards) -> str | None:
-        step = self.study.steps(wildcards.prefix + wildcards.step)[-1]
+        step = searches.step_of(self.study, wildcards)
         method = methods.find(step.method)
-        return method.settings(step).calibration if method.calibrated(step) else None
+        settings = method.settings(step)
+        is_search = hasattr(wildcards, "search")
+        calibrated = settings.calibrated if is_search else method.calibrated(step)
+        return settings.calibration if calibrated else None
 
     def calibration_windows(self, wildcards) -> list[str]:
-        """The file that a step's calibration is given in, as a list of one or none."""
+        """The file that a job's calibration is given in, as a list of one or none."""
         name = self._calibration(wildcards)
         file = None if name is None else self.recipes.windows_file(name)
         return [] if file is None else [str(file)]
 
     def calibration_files(self, wildcards) -> list[str]:
-        """The corpus's tokens that a step's calibration is drawn from."""
+        """The corpus's tokens that a job's calibration is drawn from."""
         name = self._calibration(wildcards)
         if name is None or self.calibration_windows(wildcards):
             return []
@@ -174,6 +182,10 @@ class Plan:
         if calibration.sampling == "stream":
             return [f"{stem}.npy"]
         return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
+
+    def resources(self, wildcards) -> JobResources:
+        """What a compression or a search asks of the machine."""
+        return searches.resources(self.study, wildcards)
 
     def corpus_file(self, corpus: str) -> list[str]:
         """A local corpus's file, as a list of one or none."""
@@ -202,42 +214,63 @@ class Plan:
 
     # --- evaluation -----------------------------------------------------------------------------
 
-    def checkpoint(self, wildcards) -> str:
-        return self._checkpoint(wildcards.model, wildcards.chain)
+    def evaluation_kinds(self) -> list[evaluations.Evaluation]:
+        """The kinds of evaluation, each of which has a rule."""
+        return list(evaluations.registry().values())
 
-    def evaluation_tokens(self, wildcards) -> str:
-        corpus = self.config.evaluations[wildcards.evaluation].perplexity
-        return f"{self.results}/tokens/{wildcards.model}/{corpus}.npy"
+    def evaluations_of(self, kind: evaluations.Evaluation) -> str:
+        """The constraint of a rule's evaluation: the study's evaluations of its kind."""
+        declared = self.config.evaluations.items()
+        names = [name for name, settings in declared if type(settings) is kind.settings_class]
+        return "|".join(map(re.escape, names)) or NOTHING
+
+    def kept(self, kind: evaluations.Evaluation) -> list[str]:
+        """The files that a kind keeps beside a cell, with the wildcards of its rule."""
+        cell = f"{self.results}/cells/{{model}}/{{chain}}/{{evaluation}}"
+        return [f"{cell}.{ending}" for ending in kind.keeps]
+
+    def evaluation_inputs(self, wildcards) -> dict[str, str | list[str]]:
+        """The files that a measurement reads, by name (`meltpoint.evaluations.contract.Inputs`).
+
+        `dense` is the dense model's cell with what is kept beside it; there is none for dense itself.
+        """
+        settings = self.config.evaluations[wildcards.evaluation]
+        kind = evaluations.kind_of(settings)
+        needs = kind.needs(settings)
+        tokens = f"{self.results}/tokens/{wildcards.model}"
+        files = {"checkpoint": self._checkpoint(wildcards.model, wildcards.chain)}
+        if needs.tokens:
+            stem = f"{tokens}/{needs.tokens}"
+            files |= {"tokens": f"{stem}.npy", "token_ends": f"{stem}.ends.npy"}
+        if needs.documents:
+            stem = f"{tokens}/{needs.documents}.documents"
+            files |= {"documents": f"{stem}.npy", "document_offsets": f"{stem}.offsets.npy"}
+        if needs.dense_checkpoint:
+            files["dense_checkpoint"] = self._checkpoint(wildcards.model, DENSE)
+        if wildcards.chain != DENSE:
+            cell = self._cell(wildcards.model, DENSE, wildcards.evaluation)
+            kept = [f"{cell.removesuffix('json')}{ending}" for ending in kind.keeps]
+            files["dense"] = [cell, *kept]
+        return files
+
+    def evaluation_threads(self, kind: evaluations.Evaluation, cores: int | None) -> int:
+        """The threads that a job of a kind takes of the machine's cores: all, to be alone there."""
+        return cores if kind.alone and cores else self.threads
 
     def env(self, wildcards) -> str:
         """The environment that a cell is measured in."""
         return f"../envs/{self.recipes.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
-
-    def dense_cell(self, wildcards) -> list[str]:
-        """The dense model's cell, to which a chain's is compared; none for dense itself."""
-        if wildcards.chain == DENSE:
-            return []
-        return [self._cell(wildcards.model, DENSE, wildcards.evaluation)]
-
-    def dense_nll(self, wildcards) -> list[str]:
-        """The dense model's losses, to which a chain's are compared; none for dense itself."""
-        if wildcards.chain == DENSE:
-            return []
-        cells = f"{self.results}/cells/{wildcards.model}"
-        return [f"{cells}/{DENSE}/{wildcards.evaluation}.nll.npy"]
 
     # --- tables and figures ---------------------------------------------------------------------
 
     def cells_of(self, section: str, name: str) -> list[str]:
         """The cells that a table or figure shows."""
         part = getattr(self.config, section)[name]
-        cells = (cell for name in part.evaluations for cell in self.study.cells(part.of, name))
-        return [self._cell(*cell) for cell in cells]
+        return [self._cell(*cell) for cell in self.study.cells(part.of, *part.evaluations)]
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
         """A sweep's cells of perplexity."""
-        cells = self.study.cells(sweep)
-        return [self._cell(*cell) for cell in cells if self.study.perplexity(cell[2])]
+        return [self._cell(*cell) for cell in self.study.perplexity_cells(sweep)]
 
     def transitions_of(self, figure: str) -> list[str]:
         """The fitted curves that a figure draws."""
@@ -251,8 +284,10 @@ class Plan:
 
     # --- what lies ahead ------------------------------------------------------------------------
 
-    def memory_mb(self, model: str) -> int:
-        return cost.memory_mb(self.study, model)
+    def memory_mb(self, model: str, factor: float = cost.FACTOR) -> int:
+        """An estimate of a job's memory, from how many times the model's bytes it holds."""
+        return cost.memory_mb(self.study, model, factor)
 
     def summary(self) -> str:
-        return cost.summary(self.study, self.source.name)
+        """What lies ahead, in a few lines: old spellings first."""
+        return "\n".join([*self.warnings, cost.summary(self.study, self.source.name)])

@@ -22,7 +22,9 @@ from meltpoint.checkpoints.linears import Quantized
 from meltpoint.compression.step import check_level
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.evaluations.perplexity import cut, perplexity, token_nll
+from meltpoint.evaluations.engines._model_engine import token_nll
+from meltpoint.evaluations.perplexity import perplexity
+from meltpoint.evaluations.windows import cut
 from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
 from tests.support.steps import run

@@ -8,23 +8,26 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from pydantic import ValidationError
 
 from meltpoint.data.published.frames import read
 from meltpoint.errors import MeltpointError
 from meltpoint.published.phase_transitions import (
-    captions,
     discrepancies,
     figures,
     figures_contour,
     frames,
     transitions,
 )
-from meltpoint.published.phase_transitions.footnotes import DOUBTS
-from meltpoint.published.phase_transitions.tables import BUILDERS
+from meltpoint.published.specs import StudySpec
+from meltpoint.published.specs import study as spec_of
+from meltpoint.published.tables import published_table
 from meltpoint.study.config import load
 from meltpoint.tables.markup import to_latex, to_markdown
 
 ROOT = Path(__file__).parents[2]
+SPEC = spec_of("phase_transitions")
+FOOTNOTES = {name: texts.notes for name, texts in SPEC.tables.items()}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def sparse(dense):
 
 @pytest.fixture(scope="module")
 def tables():
-    return {name: build(name) for name, build in BUILDERS.items()}
+    return {name: published_table(texts) for name, texts in SPEC.tables.items()}
 
 
 def cell(table, *keys):
@@ -136,25 +139,25 @@ def test_every_published_cell_is_in_its_table(tables):
 
 
 @pytest.mark.parametrize(
-    ("name", "key"), [(name, key) for name, doubts in DOUBTS.items() for key in doubts]
+    ("name", "key"), [(name, key) for name, notes in FOOTNOTES.items() for key in notes]
 )
-def test_each_doubt_is_a_footnote_of_a_cell_that_exists(tables, name, key):
+def test_each_footnote_is_of_a_cell_that_exists(tables, name, key):
     table = tables[name]
     found = cell(table, *key)
     assert found.text != "-"
-    assert DOUBTS[name][key] in [table.notes[letter] for letter in found.notes]
+    assert FOOTNOTES[name][key] in [table.notes[letter] for letter in found.notes]
 
 
-def test_doubts_say_what_the_data_say():
+def test_footnotes_say_what_the_data_say():
     drawn = frames.figure_points().set_index(["method", "level"])["value"]
     printed = pd.concat([frames.by_level(2), frames.by_level(3).query("method == 'SparseGPT_owl'")])
     printed = printed.set_index(["method", "level"])["value"]
     both = pd.concat([drawn, printed], axis=1, keys=["drawn", "printed"]).dropna()
     differ = both[~np.isclose(both["drawn"], both["printed"])]
-    doubted = [*DOUBTS["table02_unstructured"], *DOUBTS["table03_unstructured_ptb"]]
+    doubted = [*FOOTNOTES["table02_unstructured"], *FOOTNOTES["table03_unstructured_ptb"]]
     assert set(differ.index) <= set(doubted)
     for value in drawn["SparseGPT_owl"][["0.5", "0.6", "0.7", "0.8"]]:
-        assert f"{value:.4f}" in DOUBTS["table03_unstructured_ptb"]["SparseGPT_owl", "0.5"]
+        assert f"{value:.4f}" in FOOTNOTES["table03_unstructured_ptb"]["SparseGPT_owl", "0.5"]
 
 
 def test_each_format_says_the_same(tables):
@@ -168,8 +171,7 @@ def test_each_format_says_the_same(tables):
 
 def test_every_figure_is_declared_and_drawn(dense):
     other = transitions.other_curves(draws=20)
-    assert list(figures.DRAWINGS) == list(captions.FIGURES)
-    assert list(BUILDERS) == list(captions.TABLES)
+    assert list(figures.DRAWINGS) == list(SPEC.figures)
     for name, draw in figures.DRAWINGS.items():
         figure = draw({"dense": dense, "other": other})
         assert isinstance(figure, Figure), name
@@ -203,10 +205,10 @@ def test_a_study_cannot_take_the_folder_of_others(name):
 
 
 def test_items_name_what_the_rules_make():
-    files = {str(file) for item in captions.items() for file in item.files}
-    made = {f"tables/{name}.csv" for name in captions.TABLES}
-    made |= {f"figures/{name}.svg" for name in captions.FIGURES}
-    assert files == made | {f"{name}.csv" for name in captions.TRANSITIONS}
+    files = {str(file) for item in SPEC.items() for file in item.files}
+    made = {f"tables/{name}.csv" for name in SPEC.tables}
+    made |= {f"figures/{name}.svg" for name in SPEC.figures}
+    assert files == made | {f"{name}.csv" for name in SPEC.files}
 
 
 def test_the_workflow_knows_the_target(tmp_path):
@@ -216,3 +218,12 @@ def test_the_workflow_knows_the_target(tmp_path):
     assert done.returncode == 0, done.stderr
     for rule in ("published_transitions", "published_tables", "published_figures"):
         assert rule in done.stdout + done.stderr
+
+
+def test_an_unknown_key_or_phrase_of_the_texts_is_refused():
+    texts = SPEC.model_dump(mode="json")
+    with pytest.raises(ValidationError, match="captoin"):
+        StudySpec.model_validate(texts | {"captoin": "x"})
+    wrong = texts | {"files": {"x": {"title": "x", "caption": "{no_phrase}"}}}
+    with pytest.raises(KeyError, match="no_phrase"):
+        StudySpec.model_validate(wrong)

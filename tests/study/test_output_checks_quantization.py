@@ -282,3 +282,26 @@ def test_a_figure_is_made_of_the_cells_of_its_axes(figure, tmp_path):
     cells = recipes(made, tmp_path)._cells(part)
     assert len(cells) == axes * len(made.cells(part.of, "ppl"))
     assert all(f'"evaluation":"{name}"' in "".join(cells) for name in part.evaluations)
+
+
+# --- how jobs compute ------------------------------------------------------------------------------
+
+
+def test_llama_cpp_cannot_stream():
+    raw = {
+        "study": "s",
+        "models": {"m": {"train": {}}},
+        "corpora": {"t": {"builtin": "python-docs", "split": "test"}},
+        "evaluations": {"ppl": {"perplexity": "t", "window": 8}},
+        "chains": {
+            "c": {"models": ["m"], "chains": ["magnitude@0.5"], "evaluations": ["ppl"]},
+        },
+        "compute": {"stream": True},
+    }
+    Study(config.load(raw, "s.yaml"), ROOT)
+    raw["chains"]["c"]["chains"].append("magnitude@0.5+gguf@q8_0")
+    message = r"^compute\.stream: true is not possible for magnitude@0\.5\+gguf@q8_0, as llama\.cpp"
+    with pytest.raises(MeltpointError, match=message):
+        Study(config.load(raw, "s.yaml"), ROOT)
+    raw["compute"]["stream"] = "auto"
+    Study(config.load(raw, "s.yaml"), ROOT)

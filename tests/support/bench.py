@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
+from meltpoint import evaluations
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
 from meltpoint.data.tokenization import write_documents, write_stream
-from meltpoint.evaluations import perplexity, size
+from meltpoint.evaluations.contract import Inputs
+from meltpoint.evaluations.engines import open_engine
+from meltpoint.evaluations.measurement import evaluate
 from meltpoint.model.base_models import link
 from meltpoint.workflow.plan import Plan
 from tests.support import tiny_study
@@ -43,7 +46,8 @@ class Bench:
     def tokens(self, corpus: str) -> Path:
         recipe, file = self._corpus(corpus)
         target = Path(f"results/tiny/tokens/tiny/{corpus}.npy")
-        write_stream(recipe, file, Path("results/models/tiny"), target)
+        ends = target.with_suffix(".ends.npy")
+        write_stream(recipe, file, Path("results/models/tiny"), target, ends)
         return target
 
     def documents(self, corpus: str) -> list[Path]:
@@ -71,21 +75,21 @@ class Bench:
     def checkpoint(self, chain: str) -> Path:
         return Path(f"results/tiny/cells/tiny/{chain}/checkpoint")
 
-    def perplexity(self, chain: str, evaluation: str) -> Path:
-        """Measures a chain without comparing it to the dense model."""
+    def evaluate(self, chain: str, evaluation: str) -> Path:
+        """Measures a chain; the dense model must have been measured before."""
         plan = self.plan
+        kind = evaluations.kind_of(plan.config.evaluations[evaluation])
         wildcards = SimpleNamespace(model="tiny", chain=chain, evaluation=evaluation)
-        recipe = json.loads(plan.recipes.evaluation("tiny", chain, evaluation))
-        checkpoint, tokens = Path(plan.checkpoint(wildcards)), plan.evaluation_tokens(wildcards)
+        job_spec = json.loads(plan.recipes.evaluation("tiny", chain, evaluation))
+        files = plan.evaluation_inputs(wildcards)
         cell = Path(f"results/tiny/cells/tiny/{chain}/{evaluation}.json")
-        nll = cell.with_suffix(".nll.npy")
-        perplexity.measure(checkpoint, Path(tokens), None, cell, nll, recipe, COMPUTE)
-        return cell
-
-    def size(self, chain: str) -> Path:
-        recipe = json.loads(self.plan.recipes.evaluation("tiny", chain, "bits"))
-        cell = Path(f"results/tiny/cells/tiny/{chain}/bits.json")
-        size.measure(self.checkpoint(chain), Path("results/models/tiny"), cell, recipe)
+        evaluate(
+            job_spec,
+            Inputs.of(files, COMPUTE, f"evaluations.{evaluation}"),
+            [Path(file) for file in files.get("dense", [])],
+            [cell, *(cell.with_suffix(f".{ending}") for ending in kind.keeps)],
+            open_engine if kind.opens_engine else None,
+        )
         return cell
 
     def results(self) -> set[str]:

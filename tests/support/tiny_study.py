@@ -28,7 +28,7 @@ calibrations:
 evaluations:
   prose-32: {perplexity: prose, window: 32}
   fixed-32: {perplexity: fixed, window: 32}
-  bits: {size: bits_per_weight}
+  bits: {size: weights}
 sweeps:
   pruning:
     models: [tiny]

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from meltpoint.analysis.parameter_search import FACTORS
 from meltpoint.figures.style import MARKERS, PALETTE, RC
 from meltpoint.figures.tooltips import note
+from meltpoint.published.parameter_search.read import SEARCH
 from meltpoint.published.parameter_search.scatter import WIDTH, draw_stderr
 
 AXES = {
@@ -19,14 +19,14 @@ AXES = {
 }
 
 
-def draw_dependence(found: pd.DataFrame, stderr: float) -> Figure:
-    """Partial dependence by factor: a line per model with its interval; one run's noise beside it."""
-    models = found["model"].unique()
+def draw_dependence(dependence: pd.DataFrame, stderr: float) -> Figure:
+    """Partial dependence by factor: a line per model with its interval, and the noise of one run."""
+    models = dependence["model"].unique()
     with mpl.rc_context(RC):
         figure = Figure((WIDTH, 2.7), layout="constrained")
-        axes = figure.subplots(1, len(FACTORS), sharey=True)
-        for ax, factor in zip(axes, FACTORS, strict=True):
-            own = found[found["factor"] == factor]
+        axes = figure.subplots(1, len(SEARCH.factors), sharey=True)
+        for ax, factor in zip(axes, SEARCH.factors, strict=True):
+            own = dependence[dependence["factor"] == factor]
             for place, model in enumerate(models):
                 offset = 0.08 * (place - (len(models) - 1) / 2)
                 draw_line(ax, own[own["model"] == model], PALETTE[place], MARKERS[place], offset)
@@ -45,6 +45,7 @@ def draw_dependence(found: pd.DataFrame, stderr: float) -> Figure:
 
 
 def draw_line(ax: Axes, own: pd.DataFrame, color: str, marker: str, offset: float) -> None:
+    """The means of one model and factor with their intervals, joined where levels are ordered."""
     x, mean = np.arange(len(own)) + offset, 100 * own["mean"]
     error = [mean - 100 * own["low"], 100 * own["high"] - mean]
     ordered = own["factor"].iloc[0] != "method"

@@ -9,14 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from meltpoint.analysis.parameter_search import GRADIENTS, GRID, best_run
-from meltpoint.analysis.significance import accuracy_stderr
+from meltpoint.analysis.parameter_search import best_run
+from meltpoint.figures.heatmap import TICKS, plain
 from meltpoint.figures.style import INK, MARKERS, PALETTE, RC
 from meltpoint.figures.tooltips import note
-from meltpoint.published.parameter_search.figures import TICKS, plain
-from meltpoint.published.parameter_search.tables import SPELLED
+from meltpoint.published.parameter_search.read import SEARCH
+from meltpoint.published.specs import StudySpec
 
 WIDTH = 7.0
+METHOD, (LENGTH, SAMPLES) = SEARCH.method, SEARCH.settings
 POINT = {"markersize": 4.2, "markeredgecolor": INK, "markeredgewidth": 0.4, "linestyle": "none"}
 STAR = {"marker": "*", "markersize": 10, "markeredgecolor": INK, "markeredgewidth": 0.6}
 LIGHTEST = 0.75
@@ -30,12 +31,10 @@ def shades(color: str, count: int) -> list[np.ndarray]:
 
 def styles(frame: pd.DataFrame) -> dict[tuple, dict]:
     """Colour and marker of each method and length: a hue per method, darker for longer."""
-    lengths = sorted(frame[GRID[0]].unique())
+    lengths = sorted(frame[LENGTH].unique())
     return {
         (method, length): {"color": color, "marker": marker}
-        for base, marker, method in zip(
-            PALETTE, MARKERS, frame["pruning_method"].unique(), strict=False
-        )
+        for base, marker, method in zip(PALETTE, MARKERS, frame[METHOD].unique(), strict=False)
         for length, color in zip(lengths, shades(base, len(lengths)), strict=True)
     }
 
@@ -44,15 +43,14 @@ def draw_tradeoff(frame: pd.DataFrame) -> Figure:
     """Accuracy over perplexity, a panel per model; the best accuracy is a star."""
     models = frame["model"].unique()
     look = styles(frame)
-    frame = frame.assign(stderr=accuracy_stderr(frame))
     with mpl.rc_context(RC):
         figure = Figure((WIDTH, 2.8), layout="constrained")
         axes = figure.subplots(1, len(models), sharey=True)
         for ax, model in zip(axes, models, strict=True):
             runs = frame[frame["model"] == model]
             draw_runs(ax, runs, "ppl", look)
-            best = best_run(runs)
-            color = look[best["pruning_method"], best[GRID[0]]]["color"]
+            best = best_run(runs, SEARCH)
+            color = look[best[METHOD], best[LENGTH]]["color"]
             ax.plot(best["ppl"], 100 * best["acc_mean"], color=color, **STAR, zorder=6)
             scale_perplexity(ax, runs["ppl"])
             ax.set_title(model)
@@ -64,19 +62,21 @@ def draw_tradeoff(frame: pd.DataFrame) -> Figure:
 
 def draw_runs(ax: Axes, runs: pd.DataFrame, column: str, look: dict) -> None:
     """The runs of a model where the column is finite, in the look of their method and length."""
-    for key, own in runs[np.isfinite(runs[column])].groupby(["pruning_method", GRID[0]]):
+    for key, own in runs[np.isfinite(runs[column])].groupby([METHOD, LENGTH]):
         ax.plot(own[column], 100 * own["acc_mean"], **look[key], **POINT, zorder=4)
         note(ax, own[column], 100 * own["acc_mean"], [text_of(r) for r in own.to_dict("records")])
 
 
 def text_of(run: dict) -> str:
+    """Tooltip of a run: its settings, accuracy and perplexity."""
     return (
-        f"{run['model']}, {run['pruning_method']}, length {run[GRID[0]]}, {run[GRID[1]]} samples\n"
+        f"{run['model']}, {run[METHOD]}, length {run[LENGTH]}, {run[SAMPLES]} samples\n"
         f"accuracy {100 * run['acc_mean']:.2f} %, perplexity {run['ppl']:.2f}"
     )
 
 
 def scale_perplexity(ax: Axes, values: pd.Series) -> None:
+    """A logarithmic x axis with ticks at round perplexities."""
     ax.set_xscale("log")
     ax.set_xlabel("perplexity")
     ax.set_xticks([tick for tick in TICKS if values.min() <= tick * 1.05 and tick <= values.max()])
@@ -95,10 +95,10 @@ def draw_stderr(ax: Axes, stderr: float) -> None:
 
 def legend(figure: Figure, frame: pd.DataFrame, look: dict, star: bool = False) -> None:
     """Methods by colour and marker, then lengths by shade."""
-    lengths = sorted(frame[GRID[0]].unique())
+    lengths = sorted(frame[LENGTH].unique())
     handles = [
         Line2D([], [], label=method, **look[method, lengths[-1]], **POINT)
-        for method in frame["pruning_method"].unique()
+        for method in frame[METHOD].unique()
     ]
     handles += [
         Line2D([], [], color=color, marker="o", label=f"{'' if i else 'length '}{length}", **POINT)
@@ -112,24 +112,24 @@ def legend(figure: Figure, frame: pd.DataFrame, look: dict, star: bool = False) 
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **spacing)
 
 
-def draw_gradients(frame: pd.DataFrame) -> Figure:
+def draw_gradients(spec: StudySpec, frame: pd.DataFrame) -> Figure:
     """Accuracy over the gradient measures, models by measures; infinite ones at the right edge."""
     models = frame["model"].unique()
     look = styles(frame)
     with mpl.rc_context(RC):
         figure = Figure((WIDTH, 1.45 * len(models) + 0.7), layout="constrained")
-        axes = figure.subplots(len(models), len(GRADIENTS), sharex="col", sharey="row")
+        axes = figure.subplots(len(models), len(SEARCH.gradients), sharex="col", sharey="row")
         for row, model in zip(axes, models, strict=True):
             runs = frame[frame["model"] == model]
-            for ax, measure in zip(row, GRADIENTS, strict=True):
+            for ax, measure in zip(row, SEARCH.gradients, strict=True):
                 draw_runs(ax, runs, measure, look)
                 ax.set_xscale("log")
             row[0].set_ylabel(f"{model}\nmean accuracy (%)")
-        for ax, measure in zip(axes[-1], GRADIENTS, strict=True):
-            ax.set_xlabel(SPELLED[measure])
+        for ax, measure in zip(axes[-1], SEARCH.gradients, strict=True):
+            ax.set_xlabel(spec.words[measure])
             scale_gradient(ax, frame[measure])
         for row, model in zip(axes, models, strict=True):
-            for ax, measure in zip(row, GRADIENTS, strict=True):
+            for ax, measure in zip(row, SEARCH.gradients, strict=True):
                 draw_infinite(ax, frame[frame["model"] == model], measure, look)
         legend(figure, frame, look)
     return figure
@@ -153,7 +153,7 @@ def draw_infinite(ax: Axes, runs: pd.DataFrame, measure: str, look: dict) -> Non
     if own.empty:
         return
     edge = ax.get_yaxis_transform()
-    for key, part in own.groupby(["pruning_method", GRID[0]]):
+    for key, part in own.groupby([METHOD, LENGTH]):
         y = 100 * part["acc_mean"]
         ax.plot(
             np.ones(len(part)), y, transform=edge, clip_on=False, **look[key], **POINT, zorder=5

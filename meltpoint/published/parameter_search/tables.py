@@ -3,105 +3,80 @@
 import numpy as np
 import pandas as pd
 
-from meltpoint.analysis.parameter_search import GRID, TASKS, best_run, lowest_ppl
-from meltpoint.analysis.significance import LARGER, SMALL, VARIES
-from meltpoint.published.parameter_search.captions import TABLES
-from meltpoint.tables.markup import Entry, Table
-
-SPELLED = {
-    **{"boolq": "BoolQ", "piqa": "PIQA", "hellaswag": "HellaSwag", "winogrande": "WinoGrande"},
-    **{"arc_easy": "ARC-e", "arc_challenge": "ARC-c", "openbookqa": "OBQA"},
-    **{"method": "method", "seq_len": "length", "num_samples": "samples"},
-    **{"grad_mean_ratio": "ratio of gradient means", "grad_norm_ratio": "ratio of gradient norms"},
-    **{"grad_mean_range": "range of gradient means", "grad_norm_range": "range of gradient norms"},
-    **{"extreme_pruning_layers": "extreme layers", "ppl": "perplexity"},
-}
-INFINITE = (
-    "{} of the 45 runs have an infinite value (a 16-bit norm above 65504 overflows): the source prints "
-    "nan; here Pearson's r is over the finite ones"
-)
-REMARKS = {
-    "search_extreme": ["sd is the population standard deviation."],
-    "search_groups": ["sd is the population standard deviation."],
-    "search_best": [
-        "The source's cross-model table calls the perplexity of the most accurate run the best one."
-    ],
-    "search_correlations": [
-        "Spearman's rho is over all runs, an infinity being the largest; its 95 % interval draws the "
-        "cells of length and samples, which the three methods share together with their gradients.",
-        "Gradients depend on length and samples alone (but for small differences at length 256), so a "
-        "correlation with them cannot be told from one with the length.",
-    ],
-    "search_comparisons": [
-        "p: exact sign flips over the cells, Holm's correction for the pairs of a factor in a model. "
-        "Floor: 1.96 standard errors of a difference of two runs from the test questions alone, an "
-        "upper bound, since all runs answer the same questions.",
-        f"Verdict: {LARGER}: corrected p below 0.05, and above the floor; {SMALL}: the first alone; "
-        f"{VARIES}: above the floor alone; none: neither.",
-        "Each setting was run once. Runs that differ in the number of samples alone are nearly "
-        "repetitions, so the cells are less independent than the p values take them to be.",
-    ],
-    "search_dependence": [
-        "Intervals: 95 %, from the residuals of the additive model, interactions among them."
-    ],
-    "search_variance": [
-        "Shares of the factors, then of their pairs; the remainder is what only all three explain, and "
-        "the noise of single runs."
-    ],
-}
+from meltpoint.analysis.parameter_search import best_run, lowest_ppl
+from meltpoint.analysis.significance import LARGER
+from meltpoint.published.parameter_search.read import SEARCH
+from meltpoint.published.specs import StudySpec
+from meltpoint.published.tables import printed
+from meltpoint.tables.grid import Grid, cells_of
+from meltpoint.tables.markup import Table
 
 
-def tables(frame: pd.DataFrame, summary: pd.DataFrame, noise: dict) -> dict[str, Table]:
-    """All tables by name; `noise` holds what `search_noise` found, by its functions' names."""
-    groups = summary[summary["section"].isin(["method", "seq_len", "num_samples"])]
-    extreme = summary[summary["section"] == "extreme"]
+def tables(
+    spec: StudySpec, runs: pd.DataFrame, summary: pd.DataFrame, noise: dict[str, pd.DataFrame]
+) -> dict[str, Table]:
+    """All tables by name; `noise` holds the results of `meltpoint.analysis.significance` by name."""
+    factors = summary[summary["section"].isin(SEARCH.factors)]
+    extreme = summary[summary["section"].isin(SEARCH.counts)]
     return {
-        "search_best": best_table(frame),
-        "search_groups": groups_table("search_groups", groups),
-        "search_extreme": groups_table("search_extreme", extreme),
-        "search_correlations": correlations_table(summary),
-        "search_comparisons": comparisons_table(noise["compare_levels"]),
-        "search_dependence": dependence_table(noise["partial_dependence"]),
-        "search_variance": variance_table(noise["explained"]),
+        "search_best": best_table(spec, runs),
+        "search_groups": groups_table(spec, "search_groups", factors),
+        "search_extreme": groups_table(spec, "search_extreme", extreme),
+        "search_correlations": correlations_table(spec, summary),
+        "search_comparisons": comparisons_table(spec, noise["compare_levels"]),
+        "search_dependence": dependence_table(spec, noise["partial_dependence"]),
+        "search_variance": variance_table(spec, noise["explained"]),
     }
 
 
-def table(name: str, labels, heads, rows, cells, notes=None) -> Table:
-    return Table(TABLES[name][1], labels, heads, rows, notes or {}, REMARKS[name], cells)
+def table(
+    spec: StudySpec, name: str, labels: list[str], heads: list[str], rows: list, csv: pd.DataFrame
+) -> Table:
+    """A table of rows: their labels by name, and a cell for each head (or more of them, in order)."""
+    cells = [
+        names | {"head": head} | cell
+        for names, line in rows
+        for head, cell in zip(heads, line, strict=True)
+    ]
+    grid = Grid({label: label for label in labels}, {head: head for head in heads})
+    return printed(spec.tables[name], cells_of(cells), grid, csv)
 
 
-def best_table(frame: pd.DataFrame) -> Table:
+def percent(value: float, mark: bool = False) -> dict:
+    """A cell that holds a fraction in percent."""
+    return {"value": 100 * value, "mark": "best" if mark else ""}
+
+
+def best_table(spec: StudySpec, runs: pd.DataFrame) -> Table:
     """Two rows per model: the best accuracy, the lowest perplexity."""
     rows, cells = [], []
-    for model, runs in frame.groupby("model", sort=False):
-        for kind, run in (("accuracy", best_run(runs)), ("perplexity", lowest_ppl(runs))):
-            setting = [run["pruning_method"], *(str(run[name]) for name in GRID)]
-            accuracies = [run[f"acc_{task}"] for task in TASKS]
-            entries = [Entry(f"{run['ppl']:.2f}"), *map(percent, [run["acc_mean"], *accuracies])]
-            entries[kind == "accuracy"].mark = "best"
-            rows.append(([model, kind, *setting], entries))
+    for model, own in runs.groupby("model", sort=False):
+        for kind, run in (("accuracy", best_run(own, SEARCH)), ("perplexity", lowest_ppl(own))):
+            length, samples = (run[name] for name in SEARCH.settings)
+            names = {"model": model, "best": kind, "method": run[SEARCH.method]}
+            ppl = {"value": run["ppl"], "mark": "best" if kind == "perplexity" else ""}
+            accuracies = [percent(run[column]) for column in SEARCH.accuracies]
+            line = [ppl, percent(run["acc_mean"], kind == "accuracy"), *accuracies]
+            rows.append((names | {"length": length, "samples": samples}, line))
             cells.append({"model": model, "best": kind} | run.drop("model").to_dict())
     labels = ["model", "best", "method", "length", "samples"]
-    heads = ["perplexity", "accuracy", *(SPELLED[task] for task in TASKS)]
-    return table("search_best", labels, heads, rows, pd.DataFrame(cells))
+    heads = ["perplexity", "accuracy", *(spec.words[task] for task in SEARCH.tasks)]
+    return table(spec, "search_best", labels, heads, rows, pd.DataFrame(cells))
 
 
-def percent(value: float) -> Entry:
-    return Entry(f"{100 * value:.2f}")
-
-
-def groups_table(name: str, summary: pd.DataFrame) -> Table:
+def groups_table(spec: StudySpec, name: str, summary: pd.DataFrame) -> Table:
     """Statistics of accuracy, a row per group; the best mean of a factor is marked."""
     wide = widen(summary)
     best = wide.groupby(["model", "section"])["mean"].transform("max")
     rows = []
     for group, top in zip(wide.to_dict("records"), best, strict=True):
-        entries = [percent(group[statistic]) for statistic in ("mean", "std", "min", "max")]
-        entries[0].mark = "best" if group["mean"] == top and name == "search_groups" else ""
-        labels = [group["model"], SPELLED.get(group["section"], "layers"), group["key"]]
-        rows.append((labels, [*entries, Entry(f"{group['count']:.0f}")]))
+        marked = group["mean"] == top and name == "search_groups"
+        line = [percent(group["mean"], marked), *(percent(group[x]) for x in ("std", "min", "max"))]
+        factor = spec.words.get(group["section"], "layers")
+        names = {"model": group["model"], "factor": factor, "level": group["key"]}
+        rows.append((names, [*line, {"value": group["count"], "digits": 0}]))
     heads = ["mean", "sd", "min", "max", "runs"]
-    return table(name, ["model", "factor", "level"], heads, rows, wide)
+    return table(spec, name, ["model", "factor", "level"], heads, rows, wide)
 
 
 def widen(summary: pd.DataFrame) -> pd.DataFrame:
@@ -115,73 +90,70 @@ def widen(summary: pd.DataFrame) -> pd.DataFrame:
     return wide.sort_values("model", key=lambda m: m.map(models.index), kind="stable")
 
 
-def correlations_table(summary: pd.DataFrame) -> Table:
+def correlations_table(spec: StudySpec, summary: pd.DataFrame) -> Table:
+    """Correlations of each measure with accuracy; infinite values are noted."""
     wide = widen(summary[summary["section"] == "correlation"]).drop(columns="section")
-    notes = {letter: INFINITE.format(int(n)) for letter, n in lettered(wide["n_inf"])}
-    by_number = {int(n): letter for letter, n in lettered(wide["n_inf"])}
     rows = []
     for row in wide.to_dict("records"):
-        interval = f"{row['spearman_low']:+.2f} to {row['spearman_high']:+.2f}"
-        letter = [by_number[int(row["n_inf"])]] if row["n_inf"] else []
-        entries = [
-            Entry(f"{row['pearson_published']:+.4f}".replace("+nan", "nan"), notes=letter),
-            Entry(f"{row['pearson']:+.4f}"),
-            Entry(f"{row['n_finite']:.0f}"),
-            Entry(f"{row['spearman']:+.4f}"),
-            Entry(interval),
+        infinite = spec.phrases["infinite"].format(int(row["n_inf"])) if row["n_inf"] else ""
+        published = f"{row['pearson_published']:+.4f}".replace("+nan", "nan")
+        line = [
+            {"text": published, "note": infinite},
+            {"text": f"{row['pearson']:+.4f}"},
+            {"text": f"{row['n_finite']:.0f}"},
+            {"text": f"{row['spearman']:+.4f}"},
+            {"text": f"{row['spearman_low']:+.2f} to {row['spearman_high']:+.2f}"},
         ]
-        rows.append(([row["model"], SPELLED[row["key"]]], entries))
+        rows.append(({"model": row["model"], "measure": spec.words[row["key"]]}, line))
     heads = ["r, as published", "r", "finite runs", "rho", "95 % interval"]
-    printed = wide["pearson_published"].astype(object).fillna("nan")
-    cells = wide.assign(pearson_published=printed)
-    return table("search_correlations", ["model", "measure"], heads, rows, cells, notes)
+    undefined = wide["pearson_published"].astype(object).fillna("nan")
+    csv = wide.assign(pearson_published=undefined)
+    return table(spec, "search_correlations", ["model", "measure"], heads, rows, csv)
 
 
-def lettered(numbers: pd.Series) -> list[tuple[str, float]]:
-    return list(zip("abcdef", numbers[numbers > 0].unique(), strict=False))
-
-
-def comparisons_table(found: pd.DataFrame) -> Table:
+def comparisons_table(spec: StudySpec, compared: pd.DataFrame) -> Table:
+    """Differences between levels, in points of percent; bold where larger than their noise."""
     rows = []
-    for row in found.to_dict("records"):
+    for row in compared.to_dict("records"):
+        difference = percent(row["difference"], row["verdict"] == LARGER) | {"signed": True}
+        interval = f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
+        floor, p = percent(row["floor"]), {"text": f"{row['p_holm']:.4f}"}
         pair = f"{row['second']} - {row['first']}"
-        points = {name: 100 * row[name] for name in ("difference", "low", "high", "floor")}
-        mark = "best" if row["verdict"] == LARGER else ""
-        entries = [
-            Entry(f"{points['difference']:+.2f}", mark=mark),
-            Entry(f"{points['low']:+.2f} to {points['high']:+.2f}"),
-            Entry(f"{points['floor']:.2f}"),
-            Entry(f"{row['p_holm']:.4f}"),
-            Entry(row["verdict"]),
-        ]
-        rows.append(([row["model"], SPELLED[row["factor"]], pair], entries))
+        names = {"model": row["model"], "factor": spec.words[row["factor"]], "pair": pair}
+        rows.append((names, [difference, {"text": interval}, floor, p, {"text": row["verdict"]}]))
     heads = ["difference", "95 % interval", "floor", "p", "verdict"]
-    return table("search_comparisons", ["model", "factor", "pair"], heads, rows, found)
+    return table(spec, "search_comparisons", ["model", "factor", "pair"], heads, rows, compared)
 
 
-def dependence_table(found: pd.DataFrame) -> Table:
-    rows = [
-        (
-            [row["model"], SPELLED[row["factor"]], row["level"]],
-            [percent(row["mean"]), Entry(f"{100 * row['low']:.2f} to {100 * row['high']:.2f}")],
-        )
-        for row in found.to_dict("records")
-    ]
+def dependence_table(spec: StudySpec, dependence: pd.DataFrame) -> Table:
+    """Mean accuracy at each level of each factor, with its interval."""
+    rows = []
+    for row in dependence.to_dict("records"):
+        interval = {"text": f"{100 * row['low']:.2f} to {100 * row['high']:.2f}"}
+        factor = spec.words[row["factor"]]
+        names = {"model": row["model"], "factor": factor, "level": row["level"]}
+        rows.append((names, [percent(row["mean"]), interval]))
     labels, heads = ["model", "factor", "level"], ["mean", "95 % interval"]
-    return table("search_dependence", labels, heads, rows, found)
+    return table(spec, "search_dependence", labels, heads, rows, dependence)
 
 
-def variance_table(found: pd.DataFrame) -> Table:
-    wide = found.pivot_table(index="model", columns="term", values="share")
-    wide = wide.reindex(index=found["model"].unique(), columns=found["term"].unique())
-    heads = [spell_term(term) for term in wide]
+def variance_table(spec: StudySpec, shares: pd.DataFrame) -> Table:
+    """Shares of the variance, a column per term."""
+    wide = by_term(shares)
+    heads = [term_label(spec, term) for term in wide]
     rows = [
-        ([model], [Entry(f"{100 * share:.1f} %") for share in np.clip(shares, 0, None)])
-        for model, shares in zip(wide.index, wide.to_numpy(), strict=True)
+        ({"model": model}, [{"text": f"{100 * share:.1f} %"} for share in np.clip(line, 0, None)])
+        for model, line in zip(wide.index, wide.to_numpy(), strict=True)
     ]
-    return table("search_variance", ["model"], heads, rows, found)
+    return table(spec, "search_variance", ["model"], heads, rows, shares)
 
 
-def spell_term(term: str) -> str:
+def by_term(shares: pd.DataFrame) -> pd.DataFrame:
+    """Shares of the variance, a row per model and a column per term, in their order."""
+    wide = shares.pivot_table(index="model", columns="term", values="share")
+    return wide.reindex(index=shares["model"].unique(), columns=shares["term"].unique())
+
+
+def term_label(spec: StudySpec, term: str) -> str:
     """A factor or a pair of factors as readers know them."""
-    return " x ".join(SPELLED.get(part, part) for part in term.split(" x "))
+    return " x ".join(spec.words.get(part, part) for part in term.split(" x "))

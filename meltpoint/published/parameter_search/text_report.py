@@ -4,17 +4,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from meltpoint.analysis.parameter_search import (
-    GRID,
-    MEASURES,
-    TASKS,
-    best_run,
-    correlate,
-    lowest_ppl,
-)
+from meltpoint.analysis.parameter_search import best_run, compare_models, correlate, lowest_ppl
 from meltpoint.analysis.significance import LARGER
-from meltpoint.published.parameter_search.tables import SPELLED, spell_term, widen
+from meltpoint.published.parameter_search.read import SEARCH
+from meltpoint.published.parameter_search.tables import by_term, term_label, widen
 from meltpoint.published.parameter_search.text_format import Section
+from meltpoint.published.specs import StudySpec
 
 STRONG, MEDIUM = 0.7, 0.5
 GROUPS = {
@@ -26,16 +21,17 @@ GROUPS = {
 
 
 def sections(
-    frame: pd.DataFrame, summary: pd.DataFrame, models: list, noise: dict
+    spec: StudySpec, frame: pd.DataFrame, summary: pd.DataFrame, noise: dict[str, pd.DataFrame]
 ) -> list[Section]:
-    """The whole report; `models` as `compare_models` ranks them, `noise` by functions' names."""
+    """The whole report; `noise` holds the results of the analyses by name."""
     found = [Section("Parameter search: taylor, layerwise and blockwise", 1, opening(frame))]
     for model, runs in frame.groupby("model", sort=False):
-        found += model_sections(model, runs, summary[summary["model"] == model])
-    return [*found, *across(frame, models), *beyond(noise)]
+        found += model_sections(spec, model, runs, summary[summary["model"] == model])
+    return [*found, across(spec, frame), *beyond(spec, noise)]
 
 
 def opening(frame: pd.DataFrame) -> str:
+    """What was run."""
     return (
         f"{len(frame)} runs of {frame['model'].nunique()} models, each pruned by 20 % without "
         "fine-tuning. Accuracies are means of seven zero-shot tasks, as fractions; sd is the "
@@ -43,17 +39,23 @@ def opening(frame: pd.DataFrame) -> str:
     )
 
 
-def model_sections(model: str, runs: pd.DataFrame, summary: pd.DataFrame) -> Iterator[Section]:
+def model_sections(
+    spec: StudySpec, model: str, runs: pd.DataFrame, summary: pd.DataFrame
+) -> Iterator[Section]:
+    """Groups, correlations and best runs of one model."""
     yield Section(model, 2)
     for section, title in GROUPS.items():
         yield Section(title, table=statistics(summary[summary["section"] == section]))
-    table, text = correlations(runs)
+    table, text = correlations(spec, runs)
     yield Section("Pearson correlations with accuracy", text=text, table=table)
     yield Section("Perplexity against accuracy", text=against_perplexity(runs))
-    yield Section("Best configuration", text=best_text(runs), table=task_table(best_run(runs)))
+    yield Section(
+        "Best configuration", text=best_text(runs), table=task_table(spec, best_run(runs, SEARCH))
+    )
 
 
 def statistics(summary: pd.DataFrame) -> pd.DataFrame:
+    """Statistics of accuracy by group, as texts."""
     wide = widen(summary)
     table = pd.DataFrame({"": wide["key"]})
     for name, head in {"mean": "mean", "std": "sd", "min": "min", "max": "max"}.items():
@@ -61,13 +63,13 @@ def statistics(summary: pd.DataFrame) -> pd.DataFrame:
     return table.assign(runs=wide["count"].map("{:.0f}".format))
 
 
-def correlations(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Pearson and Spearman per measure, and what is to be said of infinities."""
-    measures = [key for key in MEASURES if key != "ppl"]
-    found = {key: correlate(runs, key) for key in measures}
+def correlations(spec: StudySpec, runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Correlations per measure, and a sentence on infinite values."""
+    measures = [key for key in SEARCH.measures if key != "ppl"]
+    found = {key: correlate(runs, SEARCH, key) for key in measures}
     table = pd.DataFrame(
         {
-            "measure": [SPELLED[key] for key in found],
+            "measure": [spec.words[key] for key in found],
             "r": [f"{c['pearson']:+.4f}" for c in found.values()],
             "finite runs": [str(c["n_finite"]) for c in found.values()],
             "rank correlation": [
@@ -76,7 +78,7 @@ def correlations(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
             ],
         }
     )
-    infinite = {SPELLED[key]: c["n_inf"] for key, c in found.items() if c["n_inf"]}
+    infinite = {spec.words[key]: c["n_inf"] for key, c in found.items() if c["n_inf"]}
     if not infinite:
         return table, ""
     named = " and ".join(f"{count} of {name}" for name, count in infinite.items())
@@ -88,7 +90,8 @@ def correlations(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def against_perplexity(runs: pd.DataFrame) -> str:
-    found = correlate(runs, "ppl")
+    """Correlation of perplexity with accuracy, in words."""
+    found = correlate(runs, SEARCH, "ppl")
     r, rho = found["pearson"], found["spearman"]
     strength = "strong" if abs(r) > STRONG else "medium" if abs(r) > MEDIUM else "weak"
     return (
@@ -98,7 +101,8 @@ def against_perplexity(runs: pd.DataFrame) -> str:
 
 
 def best_text(runs: pd.DataFrame) -> str:
-    best, least = best_run(runs), lowest_ppl(runs)
+    """The run of the best accuracy, and that of the lowest perplexity."""
+    best, least = best_run(runs, SEARCH), lowest_ppl(runs)
     return (
         f"{setting(best)}: accuracy {best['acc_mean']:.4f} at perplexity {best['ppl']:.2f}, "
         f"{best['extreme_pruning_layers']} extreme layers. The lowest perplexity, {least['ppl']:.2f}, "
@@ -107,16 +111,19 @@ def best_text(runs: pd.DataFrame) -> str:
 
 
 def setting(run: pd.Series) -> str:
-    length, samples = (run[name] for name in GRID)
-    return f"{run['pruning_method']}, length {length}, {samples} samples"
+    """A run's method and settings in words."""
+    length, samples = (run[name] for name in SEARCH.settings)
+    return f"{run[SEARCH.method]}, length {length}, {samples} samples"
 
 
-def task_table(run: pd.Series) -> pd.DataFrame:
-    return pd.DataFrame({SPELLED[task]: [f"{run[f'acc_{task}']:.4f}"] for task in TASKS})
+def task_table(spec: StudySpec, run: pd.Series) -> pd.DataFrame:
+    """A run's accuracies on the tasks."""
+    return pd.DataFrame({spec.words[task]: [f"{run[f'acc_{task}']:.4f}"] for task in SEARCH.tasks})
 
 
-def across(frame: pd.DataFrame, models: list[dict]) -> list[Section]:
+def across(spec: StudySpec, frame: pd.DataFrame) -> Section:
     """The models ranked by their best accuracy."""
+    models = compare_models(frame, SEARCH)
     rows = [
         {
             **{"rank": str(place), "model": model["model"], "method": model["best_method"]},
@@ -127,43 +134,23 @@ def across(frame: pd.DataFrame, models: list[dict]) -> list[Section]:
         }
         for place, model in enumerate(models, 1)
     ]
-    text = (
-        "The source calls the perplexity of the most accurate run the best one; the lowest stands "
-        "beside it."
-    )
-    return [Section("Across the models", 2, text, pd.DataFrame(rows))]
+    return Section("Across the models", 2, spec.phrases["across"], pd.DataFrame(rows))
 
 
-def beyond(noise: dict) -> Iterator[Section]:
+def beyond(spec: StudySpec, noise: dict[str, pd.DataFrame]) -> Iterator[Section]:
     """What the published summary does not ask: which of all this is more than noise."""
+    tables = {
+        ("The noise of one run", "noise"): noise_table(noise["noise_floor"]),
+        ("Differences", "differences"): difference_table(spec, noise["compare_levels"]),
+        ("Where the variance comes from", "variance"): variance_table(spec, noise["explained"]),
+    }
     yield Section("Beyond the published summary", 2)
-    yield Section("The noise of one run", text=NOISE, table=noise_table(noise["noise_floor"]))
-    compared = noise["compare_levels"]
-    yield Section("Differences", text=DIFFERENCES, table=difference_table(compared))
-    shares = variance_table(noise["explained"])
-    yield Section("Where the variance comes from", text=VARIANCE, table=shares)
-
-
-NOISE = (
-    "Each setting was run once. Standard error: of the best run's accuracy, from the numbers of test "
-    "questions. Close: other runs within 1.96 standard errors of a difference from the best one, from "
-    "which the test sets cannot tell it. Repeats: standard deviation over the numbers of samples where "
-    "method and length are the same, the nearest thing to a repetition."
-)
-DIFFERENCES = (
-    "Pairs of levels over the cells of the grid that agree in all else, in points of percent: those "
-    "that are larger than their noise (sign flips with Holm's correction below 0.05, and a difference "
-    "above 1.96 standard errors from the test questions), with 95 % bootstrap intervals. All pairs "
-    "stand in tables/search_comparisons. Cells that differ in the number of samples alone are nearly "
-    "repetitions, so the p values take them for more independent than they are."
-)
-VARIANCE = (
-    "Shares of the variance of accuracy within each model. Where a pair of factors has a large share, "
-    "the partial dependence on one of them alone says less than it seems to."
-)
+    for (title, phrase), table in tables.items():
+        yield Section(title, text=spec.phrases[phrase], table=table)
 
 
 def noise_table(found: pd.DataFrame) -> pd.DataFrame:
+    """The noise of one run by model, as texts."""
     return pd.DataFrame(
         {
             "model": found["model"],
@@ -175,12 +162,13 @@ def noise_table(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def difference_table(found: pd.DataFrame) -> pd.DataFrame:
+def difference_table(spec: StudySpec, found: pd.DataFrame) -> pd.DataFrame:
+    """The differences that are larger than their noise, as texts."""
     rows = found[found["verdict"] == LARGER].to_dict("records")
     return pd.DataFrame(
         {
             "model": row["model"],
-            "factor": SPELLED[row["factor"]],
+            "factor": spec.words[row["factor"]],
             "pair": f"{row['second']} - {row['first']}",
             "difference": f"{100 * row['difference']:+.2f}",
             "95 % interval": f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}",
@@ -190,8 +178,7 @@ def difference_table(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def variance_table(found: pd.DataFrame) -> pd.DataFrame:
-    wide = found.pivot_table(index="model", columns="term", values="share")
-    wide = wide.reindex(index=found["model"].unique(), columns=found["term"].unique())
-    printed = wide.map(lambda share: f"{100 * abs(share):.1f} %")
-    return printed.rename(columns=spell_term).reset_index()
+def variance_table(spec: StudySpec, shares: pd.DataFrame) -> pd.DataFrame:
+    """Shares of the variance by model and term, as texts."""
+    printed = by_term(shares).map(lambda share: f"{100 * abs(share):.1f} %")
+    return printed.rename(columns=lambda term: term_label(spec, term)).reset_index()

@@ -2,61 +2,59 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from meltpoint.analysis import parameter_search, significance
 from meltpoint.data.published import FOLDER
-from meltpoint.figures.style import save
+from meltpoint.figures.style import save as save_figure
 from meltpoint.files import write_json
 from meltpoint.published.parameter_search import text_format, text_report
-from meltpoint.published.parameter_search.captions import JSON
-from meltpoint.published.parameter_search.dependence import draw_dependence
-from meltpoint.published.parameter_search.figures import ACCURACY, PERPLEXITY, draw_heatmap
-from meltpoint.published.parameter_search.scatter import draw_gradients, draw_tradeoff
+from meltpoint.published.parameter_search.figures import figures
+from meltpoint.published.parameter_search.read import SEARCH, read_search, with_stderr
 from meltpoint.published.parameter_search.tables import tables
+from meltpoint.published.specs import study
 from meltpoint.tables.markup import save
 
-NOISE = (
-    significance.noise_floor,
-    significance.compare_levels,
-    significance.partial_dependence,
-    significance.explained,
-)
+JSON = {
+    "global_best_config": parameter_search.global_best,
+    "method_comparison": parameter_search.compare_methods,
+    "cross_model_comparison": parameter_search.compare_models,
+}
 
 
 def write(results: Path, folder: Path = FOLDER) -> None:
-    """Write search/*, tables/search_* and figures/search_* below `results`.
+    """Writes search/*, tables/search_* and figures/search_* below `results`.
 
     Raises MeltpointError, naming file, row and column, for a table of `folder` that is malformed.
     """
-    frame = parameter_search.read_search(folder)
-    noise = {find.__name__: find(frame) for find in NOISE}
-    summary = parameter_search.summarise(frame)
-    models = parameter_search.compare_models(frame)
-    found = (parameter_search.global_best(frame), parameter_search.compare_methods(frame), models)
-    for name, value in zip(JSON, found, strict=True):
-        write_json(results / f"search/{name}.json", value)
-    write_csv(frame, summary, results / "search")
-    report = text_report.sections(frame, summary, models, noise)
+    spec, source = study("parameter_search"), read_search(folder)
+    runs = with_stderr(source)
+    noise, summary = noise_of(runs), parameter_search.summarise(source, SEARCH)
+    for name, analyse in JSON.items():
+        write_json(results / f"search/{name}.json", analyse(source, SEARCH))
+    write_csv(source, summary, results / "search")
+    report = text_report.sections(spec, source, summary, noise)
     (results / "search/report.txt").write_text(text_format.to_text(report))
     (results / "search/report.md").write_text(text_format.to_markdown(report))
-    for name, table in tables(frame, summary, noise).items():
+    for name, table in tables(spec, source, summary, noise).items():
         save(table, results / "tables" / name)
-    for name, figure in figures(frame, noise).items():
-        save(figure, [results / f"figures/{name}{suffix}" for suffix in (".svg", ".png")])
+    for name, figure in figures(spec, runs, noise).items():
+        save_figure(figure, [results / f"figures/{name}{suffix}" for suffix in (".svg", ".png")])
 
 
-def write_csv(frame, summary, folder: Path) -> None:
+def noise_of(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What is more than noise in the runs, by the names of the analyses; runs: with their `stderr`."""
+    found = {"noise_floor": parameter_search.noise_floor(runs, SEARCH)}
+    analyses = (
+        significance.compare_levels,
+        significance.partial_dependence,
+        significance.explained,
+    )
+    return found | {f.__name__: f(runs, SEARCH.factors, SEARCH.target) for f in analyses}
+
+
+def write_csv(runs: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> None:
     """The summary, and each model's runs as the source has them; nan and inf are spelled so."""
     summary.to_csv(folder / "summary.csv", index=False, na_rep="nan", lineterminator="\n")
-    for model, runs in frame.groupby("model", sort=False):
-        runs.to_csv(folder / f"{model}_all.csv", index=False, na_rep="nan", lineterminator="\n")
-
-
-def figures(frame, noise: dict) -> dict:
-    stderr = noise["noise_floor"]["stderr"].max()
-    return {
-        "search_heatmap_accuracy": draw_heatmap(frame, ACCURACY),
-        "search_heatmap_perplexity": draw_heatmap(frame, PERPLEXITY),
-        "search_tradeoff": draw_tradeoff(frame),
-        "search_dependence": draw_dependence(noise["partial_dependence"], stderr),
-        "search_gradients": draw_gradients(frame),
-    }
+    for model, own in runs.groupby("model", sort=False):
+        own.to_csv(folder / f"{model}_all.csv", index=False, na_rep="nan", lineterminator="\n")

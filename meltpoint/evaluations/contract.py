@@ -1,0 +1,125 @@
+"""The contract of an evaluation: what its file declares, what it is handed, and what it returns.
+
+A file of this folder is a kind of evaluation; `meltpoint.evaluations` lists what it declares. Nothing
+here needs torch or numpy, as a study reads the kinds where neither is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from meltpoint.compute import Compute
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Better = Literal["lower", "higher"]
+# The score that transition points are fitted to, and that published perplexities are compared with.
+PERPLEXITY = "perplexity"
+# What is kept beside a cell, by the ending of its file: "nll.npy".
+Kept: TypeAlias = "Mapping[str, np.ndarray]"
+
+
+@dataclass(frozen=True)
+class ScoreSpec:
+    """What a score is: its name in cells and studies, its unit, and which values are better.
+
+    `label` names it in the heads of tables and on axes. `label_unit` is the unit that is printed
+    behind the label, for a label that does not say it.
+    """
+
+    name: str
+    unit: str
+    better: Better
+    label: str
+    label_unit: str = ""
+
+
+class EvaluationSettings(BaseModel):
+    """What a study may say of an evaluation; the key that has the kind's name holds its subject."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        model_title_generator=lambda cls: f"{cls.__module__.rpartition('.')[2]} evaluation",
+    )
+
+    main: str | None = Field(
+        None,
+        description="The score that is meant where a table, figure or sweep names the evaluation "
+        "alone. Default: the first score of its kind.",
+    )
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an evaluation reads besides the checkpoint.
+
+    `tokens` is the corpus that it reads as one stream of tokens, `documents` the one that it reads as
+    documents tokenised one by one. `dense_checkpoint` says that it reads the dense model too. The
+    dense model's cell, and what is kept beside it, come by themselves: differences are made of them.
+    """
+
+    tokens: str | None = None
+    documents: str | None = None
+    dense_checkpoint: bool = False
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files that `measure` may read: those that the kind needs, None for all others.
+
+    `tokens` is int32 [tokens], `token_ends` int64 [tokens], the byte of the corpus's text at which each
+    token ends (empty where there is no text). `documents` are tokens and `document_offsets` where each
+    document starts. `key` names the evaluation in the sentence of an error.
+    """
+
+    checkpoint: Path
+    compute: Compute
+    key: str
+    tokens: Path | None = None
+    token_ends: Path | None = None
+    documents: Path | None = None
+    document_offsets: Path | None = None
+    dense_checkpoint: Path | None = None
+
+    @classmethod
+    def of(cls, files: Mapping[str, str], compute: Compute, key: str) -> Inputs:
+        """The inputs of a job from its files by name; other files are passed over."""
+        known = [name for name in cls.__dataclass_fields__ if name in files]
+        return cls(compute=compute, key=key, **{name: Path(files[name]) for name in known})
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score's value and its standard error, None for an exact number.
+
+    `units` is float64 [units]: per window, document or question a number whose mean has the error of
+    the score, by which a checkpoint is paired with the dense model. Where `refused` gives a reason the
+    score has no value.
+    """
+
+    value: float = float("nan")
+    stderr: float | None = None
+    units: np.ndarray | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What `measure` returns.
+
+    `scores` by name, besides those that `estimate` makes of what is `kept`; `protocol` is what only the
+    measurement knows of its protocol, such as the engine; `device` is where it ran, where that is not
+    the study's device.
+    """
+
+    scores: Mapping[str, Estimate] = field(default_factory=dict)
+    kept: Kept = field(default_factory=dict)
+    protocol: Mapping[str, object] = field(default_factory=dict)
+    device: str | None = None

@@ -1,0 +1,202 @@
+"""One measurement of one checkpoint: what all kinds of evaluation have in common.
+
+A kind's file measures. Here a checkpoint that does not apply is passed over, scores are compared with
+the dense model's, and the cell is written with its protocol, its provenance and its cost.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from meltpoint import evaluations
+from meltpoint.checkpoints.description import Description
+from meltpoint.compute import Compute, peak_memory
+from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.evaluations.cells import Cell, Cost, Difference, Score
+from meltpoint.evaluations.contract import Estimate, Inputs, Kept, Measurement
+from meltpoint.evaluations.windows import error_of_mean
+from meltpoint.files import whole_file
+
+
+def evaluate(
+    job_spec: dict,
+    inputs: Inputs,
+    dense: list[Path],
+    outputs: list[Path],
+    open_engine: Callable | None = None,
+) -> None:
+    """Measures a checkpoint and writes its cell, and what is kept beside it.
+
+    job_spec: the kind, its settings, and what the cell is of. dense: the dense model's cell and what is
+    kept beside that, none for the dense model itself. outputs: the cell and what is kept beside it, in
+    the order of the kind's `keeps`. open_engine: opens a checkpoint, for a kind that needs it. Raises
+    MeltpointError for inputs that cannot be measured.
+    """
+    start = time.perf_counter()
+    kind = evaluations.find(job_spec["kind"])
+    settings = kind.settings_class(**job_spec["settings"])
+    description = Description.read(inputs.checkpoint)
+    facts = facts_of(job_spec, description)
+    kept: Kept = {}
+    try:
+        if description.status != "ok":
+            raise NotApplicable(description.reason)
+        with contextlib.closing(LazyEngine(open_engine, inputs)) as engine:
+            measured = kind.module.measure(engine if open_engine else None, inputs, settings)
+        kept = measured.kept
+        estimates = {**measured.scores, **_estimate(kind, kept, inputs, settings)}
+        differences = compare(kind, settings, inputs, estimates, kept, dense)
+    except NotApplicable as reason:
+        cell = Cell.not_applicable(str(reason), **facts)
+    else:
+        specs = kind.scores(settings)
+        scores = {
+            name: score_of(spec, estimates[name], differences.get(name))
+            for name, spec in specs.items()
+        }
+        facts["protocol"] |= measured.protocol
+        cost = cost_of(start, inputs.compute, kind, measured)
+        cell = Cell(**facts, scores=scores, cost=cost)
+    for path, ending in zip(outputs[1:], kind.keeps, strict=True):
+        write_array(path, kept.get(ending, np.empty(0, np.float32)))
+    cell.write(outputs[0])
+
+
+def facts_of(job_spec: dict, description: Description) -> dict:
+    """The fields of a cell that do not depend on what is measured."""
+    return {
+        **job_spec["cell"],
+        "kind": job_spec["kind"],
+        "main": job_spec["main"],
+        "requested": description.requested,
+        "achieved": {} if description.achieved is None else description.achieved.model_dump(),
+        "protocol": {**job_spec["settings"], **job_spec["compute"]},
+        "provenance": {
+            "checkpoint": description.hash,
+            "parents": description.parents,
+            "steps": description.steps,
+            **zeros_of(description),
+            "code": job_spec["code"],
+            "env": job_spec["env"],
+            "versions": description.versions,
+        },
+    }
+
+
+def zeros_of(description: Description) -> dict[str, float]:
+    """Zeros that the last step has filled, and the fraction that came of rounding, if there are any."""
+    zeros = {"zeros_lost": description.zeros_lost, "rounded": description.rounded}
+    return {key: value for key, value in zeros.items() if value}
+
+
+def score_of(spec, estimate: Estimate, difference: Difference | None) -> Score:
+    """A cell's score from its declaration and its estimate."""
+    declared = {"unit": spec.unit, "better": spec.better}
+    if estimate.refused is not None:
+        return Score(status="refused", reason=estimate.refused, **declared)
+    return Score(value=estimate.value, stderr=estimate.stderr, difference=difference, **declared)
+
+
+def cost_of(start: float, compute: Compute, kind, measured: Measurement) -> Cost:
+    """What the measurement has taken since `start`."""
+    device = measured.device or (str(compute.torch_device) if kind.computes else "cpu")
+    seconds = round(time.perf_counter() - start, 3)
+    return Cost(seconds=seconds, peak_memory=peak_memory(), device=device)
+
+
+# --- comparison with the dense model ---------------------------------------------------------------
+
+
+def compare(
+    kind, settings, inputs: Inputs, estimates: Mapping[str, Estimate], kept: Kept, dense: list[Path]
+) -> dict[str, Difference]:
+    """Differences of a checkpoint's scores to the dense model's, by name.
+
+    A score of units on both sides is paired unit by unit; of others the errors are taken as
+    independent. There is none for a score that either side lacks.
+    """
+    if not dense:
+        return {name: _nothing(estimate) for name, estimate in estimates.items()}
+    base = _scores_of(dense[0])
+    base_kept = {key: np.load(path) for key, path in zip(kind.keeps, dense[1:], strict=True)}
+    if base:
+        check_same_units(kept, base_kept)
+        base |= _estimate(kind, base_kept, inputs, settings)
+    return {
+        name: difference(estimate, base[name])
+        for name, estimate in estimates.items()
+        if estimate.refused is None and name in base and base[name].refused is None
+    }
+
+
+def difference(estimate: Estimate, base: Estimate) -> Difference:
+    """A score less the dense model's.
+
+    With units u and u' on both sides the error is that of the mean of u - u', else that of two
+    independent numbers; a number without an error has a difference without one.
+    """
+    value = estimate.value - base.value
+    if estimate.units is not None and base.units is not None:
+        return Difference(value=value, stderr=error_of_mean(estimate.units - base.units))
+    if estimate.stderr is None or base.stderr is None:
+        return Difference(value=value)
+    return Difference(value=value, stderr=math.hypot(estimate.stderr, base.stderr))
+
+
+def check_same_units(kept: Kept, base: Kept) -> None:
+    """Raises MeltpointError where what is kept of the dense model is of other units."""
+    for key, array in kept.items():
+        if array.shape != base[key].shape:
+            raise MeltpointError(
+                f"{key} is {list(array.shape)} of this model and {list(base[key].shape)} of the "
+                "dense one: they cannot be paired; delete the dense model's cell and run again"
+            )
+
+
+def _nothing(estimate: Estimate) -> Difference | None:
+    """The difference of the dense model to itself."""
+    if estimate.refused is not None:
+        return None
+    return Difference(value=0.0, stderr=None if estimate.stderr is None else 0.0)
+
+
+def _scores_of(cell: Path) -> dict[str, Estimate]:
+    """The scores of a cell that are not refused."""
+    scores = Cell.read(cell).scores.items()
+    return {k: Estimate(score.value, score.stderr) for k, score in scores if score.status == "ok"}
+
+
+def _estimate(kind, kept: Kept, inputs: Inputs, settings) -> dict[str, Estimate]:
+    function = getattr(kind.module, "estimate", None)
+    return {} if function is None else function(kept, inputs, settings)
+
+
+# --- files and engines -------------------------------------------------------------------------------
+
+
+class LazyEngine:
+    """An engine that is opened when it is first used: inputs are checked before weights are read."""
+
+    def __init__(self, open_engine: Callable | None, inputs: Inputs) -> None:
+        self._open, self._inputs = open_engine, inputs
+        self._stack, self._engine = contextlib.ExitStack(), None
+
+    def __getattr__(self, name: str):
+        if self._engine is None:
+            opened = self._open(self._inputs.checkpoint, self._inputs.compute)
+            self._engine = self._stack.enter_context(opened)
+        return getattr(self._engine, name)
+
+    def close(self) -> None:
+        """Lets go of the engine, if it was opened."""
+        self._stack.close()
+
+
+def write_array(target: Path, array: np.ndarray) -> None:
+    """Writes a .npy file, whole or not at all."""
+    with whole_file(target) as partial, partial.open("wb") as file:
+        np.save(file, array)

@@ -1,0 +1,42 @@
+"""A corpus's tokens as windows that do not overlap, and the error of a mean over them."""
+
+from __future__ import annotations
+
+import math
+
+from meltpoint.errors import MeltpointError, at
+from meltpoint.evaluations.contract import Inputs
+from meltpoint.lazy_import import numpy as np
+
+
+def read_windows(inputs: Inputs, window: int, windows: int | None = None) -> np.ndarray:
+    """The windows of the evaluation's corpus, int32 [windows, window].
+
+    Raises MeltpointError for tokens that the model has no embedding for, or too few of them.
+    """
+    from meltpoint.data.corpora import check_vocabulary, read_tokens
+    from meltpoint.data.tokenization import vocabulary_of
+
+    stream = read_tokens(inputs.tokens, dimensions=1)
+    check_vocabulary(stream, vocabulary_of(inputs.checkpoint), str(inputs.tokens))
+    return at(inputs.key, cut, stream, window, windows)
+
+
+def cut(tokens: np.ndarray, window: int, windows: int | None = None) -> np.ndarray:
+    """Non-overlapping windows, [windows, window]; the rest is dropped.
+
+    Raises MeltpointError where there are not two, which a standard error needs.
+    """
+    count = min(len(tokens) // window, windows or len(tokens))
+    if count < 2:
+        raise MeltpointError(
+            f"the corpus has {len(tokens)} tokens: two windows of {window} are needed at the least: "
+            "use a smaller window, or a longer text"
+        )
+    return tokens[: count * window].reshape(count, window)
+
+
+def error_of_mean(values: np.ndarray) -> float:
+    """The standard error of a mean; NaN where a value is not finite."""
+    with np.errstate(invalid="ignore"):
+        return float(values.std(ddof=1) / math.sqrt(len(values)))

@@ -1,0 +1,21 @@
+"""Saving a model that a quantization library holds as a model of transformers."""
+
+from pathlib import Path
+
+
+def save_model(model, target: Path) -> None:
+    """Saves config and weights; the source's generation config is carried on as it is (`copy_missing`).
+
+    transformers refuses to write a generation config that it reads, such as Vicuna's temperature
+    without sampling.
+    """
+    from transformers import GenerationConfig
+    from transformers.utils import GENERATION_CONFIG_NAME
+
+    from meltpoint.checkpoints.io import share
+
+    model.generation_config = GenerationConfig()
+    model.save_pretrained(target)
+    (target / GENERATION_CONFIG_NAME).unlink(missing_ok=True)
+    for file in target.glob("*.safetensors"):
+        share(file)

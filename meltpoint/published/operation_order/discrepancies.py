@@ -1,0 +1,54 @@
+"""The published changes of scores, each checked against the change that the printed scores give."""
+
+import numpy as np
+import pandas as pd
+
+from meltpoint.analysis.operation_order import changes
+from meltpoint.published.operation_order.read import OrderStudy
+
+HALF = 0.005  # Half of the last of two printed decimals.
+KEYS = ["table", "from_sequence", "to_sequence", "metric"]
+
+
+def check_changes(study: OrderStudy) -> pd.DataFrame:
+    """The published changes in their order, each with the change of the scores.
+
+    `agrees`: some scores that print as these do have a percentage that prints as the published one.
+    `agreement`: "printed" (the printed scores' own percentage), "rounding" or "no"; `note` says what
+    a wrong percentage would fit.
+    """
+    published, printed = study.published, study.published["change_pct"]
+    own = changes(study.scores, published[KEYS])
+    same = (published["from_sequence"] == published["to_sequence"]).to_numpy()
+    low, high = percentages(own["score_from"], own["score_to"], same)
+    agrees = (low <= printed + HALF) & (printed - HALF <= high)
+    percent = np.round(own["change_pct"], 6)
+    exact = (percent - printed).abs() <= HALF + 1e-9
+    checked = published[KEYS].assign(
+        change_abs=np.round(own["change_abs"], 2),
+        change_pct=percent,
+        published_change_abs=published["change_abs"],
+        published_change_pct=printed,
+        agrees=agrees,
+        agreement=np.select([exact, agrees], ["printed", "rounding"], "no"),
+    )
+    scores = study.sequences.set_index("sequence")
+    notes = ["" if row.agrees else explain(row, scores[row.metric]) for row in checked.itertuples()]
+    return checked.assign(note=notes)
+
+
+def percentages(first, second, same=False) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest percentage that scores which print as these can differ by."""
+    low = 100 * ((second - HALF) / (first + HALF) - 1)
+    high = 100 * ((second + HALF) / (first - HALF) - 1)
+    return np.where(same, 0, low), np.where(same, 0, high)
+
+
+def explain(row, scores: pd.Series) -> str:
+    """What a wrong percentage would fit: another base, or another score. `scores` by sequence."""
+    known = scores.dropna()
+    low, high = percentages(known, known[row.to_sequence])
+    for base in known.index[(low <= row.published_change_pct) & (row.published_change_pct <= high)]:
+        return f"is the change from {base}, not from {row.from_sequence}"
+    fitting = known[row.from_sequence] * (1 + row.published_change_pct / 100)
+    return f"would fit a score of {fitting:.2f} instead of {known[row.to_sequence]:.2f}"

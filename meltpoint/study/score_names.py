@@ -1,0 +1,56 @@
+"""Names of scores in a study: `evaluation`, which means its main score, or `evaluation.score`."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from meltpoint import evaluations
+from meltpoint.errors import MeltpointError, at
+from meltpoint.evaluations.contract import EvaluationSettings, ScoreSpec
+from meltpoint.text import did_you_mean
+
+
+def split_name(name: str, declared: Mapping[str, EvaluationSettings]) -> tuple[str, ScoreSpec]:
+    """The evaluation and the score that a name means, among the study's evaluations.
+
+    The names of both may hold dots: the longest evaluation that fits is taken. Raises MeltpointError,
+    with the nearest name, where there is no such evaluation, or it has no such score.
+    """
+    evaluation = evaluation_of(name, declared)
+    if evaluation is None:
+        raise MeltpointError(f"undefined evaluation {name!r}{did_you_mean(name, declared)}")
+    scores = scores_of(evaluation, declared[evaluation])
+    score = name[len(evaluation) + 1 :] or next(iter(scores))
+    if score not in scores:
+        known = [f"{evaluation}.{each}" for each in scores]
+        raise MeltpointError(
+            f"{evaluation!r} has no score {score!r}{did_you_mean(f'{evaluation}.{score}', known)}"
+        )
+    return evaluation, scores[score]
+
+
+def evaluation_of(name: str, declared: Iterable[str]) -> str | None:
+    """The longest of the evaluations' names that is the name's beginning; None where none is."""
+    fitting = (each for each in declared if name == each or name.startswith(f"{each}."))
+    return max(fitting, key=len, default=None)
+
+
+def check_measured(
+    key: str,
+    group: str,
+    name: str,
+    declared: Mapping[str, EvaluationSettings],
+    measured: Collection[str],
+) -> None:
+    """Raises MeltpointError, naming the key, for a score that a sweep or group has not measured."""
+    if evaluation_of(name, declared) not in measured:
+        raise MeltpointError(
+            f"{key}: {group} is not evaluated on {name!r}{did_you_mean(name, measured)}"
+        )
+    at(key, split_name, name, declared)
+
+
+def scores_of(evaluation: str, settings: EvaluationSettings) -> dict[str, ScoreSpec]:
+    """The scores of one of the study's evaluations, the main one first.
+
+    Raises MeltpointError, naming the key, where its settings ask for a main score that it has not.
+    """
+    return at(f"evaluations.{evaluation}", evaluations.kind_of(settings).scores, settings)

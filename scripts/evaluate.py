@@ -1,0 +1,28 @@
+"""Measure a checkpoint by one of the study's evaluations."""
+
+import json
+from pathlib import Path
+
+from meltpoint import evaluations
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
+
+kind = evaluations.find(json.loads(snakemake.params.recipe)["kind"])
+
+with job(snakemake, computes=kind.computes) as (recipe, compute):
+    with phase("import"):
+        from meltpoint.evaluations.contract import Inputs
+        from meltpoint.evaluations.measurement import evaluate
+
+        open_engine = None
+        if kind.opens_engine:
+            from meltpoint.evaluations.engines import open_engine
+
+    key = f"evaluations.{recipe['cell']['evaluation']}"
+    evaluate(
+        recipe,
+        Inputs.of(dict(snakemake.input.items()), compute, key),
+        [Path(file) for file in snakemake.input.get("dense", [])],
+        [Path(file) for file in snakemake.output],
+        open_engine,
+    )
