@@ -1,4 +1,4 @@
-"""Base checkpoints: linked from a hub's cache or a local folder, or trained."""
+"""Base checkpoints that are linked from a hub's cache or a local folder."""
 
 import logging
 from pathlib import Path
@@ -130,17 +130,6 @@ def snapshot(repository: str, revision: str, key: str) -> Path:
             f"{name} is not in the cache and cannot be fetched "
             f"({str(error).strip().splitlines()[0]}): go online once, or use `path:`"
         ) from None
-
-
-def train(recipe, target: Path) -> None:
-    """Trains the demo; `recipe` is a `meltpoint.demo.training_settings.Recipe`."""
-    from meltpoint.demo.train import train as run
-
-    with whole_folder(target) as folder:
-        reached = run(folder, recipe)
-        # Times differ from run to run; the same recipe gives the same bytes.
-        reached.pop("seconds", None)
-        write_description(folder, verify(folder), reached=reached)
 
 
 def write_description(folder: Path, linears: dict[str, Linear], **facts: object) -> None:
