@@ -9,7 +9,7 @@ from meltpoint.checkpoints.index import index
 from meltpoint.errors import MeltpointError
 
 # What configs call the number of positions; a family has one of them.
-KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_sequence_length")
+KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_target_positions")
 # A stored table of learned positions, as OPT, GPT-2 and BERT name theirs.
 TABLE = re.compile(r"(^|\.)(wpe|pos\w*_emb\w*|emb\w*_pos\w*)(\.weight)?$")
 # Families whose table is computed, so that no file holds it, and ends with the config's positions.

@@ -207,10 +207,9 @@ class Plan:
 
     def check_libraries(self) -> None:
         """Raises MeltpointError where what is still to be made needs a package that is not here."""
-        for method in map(methods.find, sorted(set(self._methods_ahead()))):
-            requirements.check(
-                method.name, method.libraries, self.job_specs.envs / f"{method.env}.yaml"
-            )
+        ahead = map(methods.find, sorted(set(self._methods_ahead())))
+        envs = self.job_specs.envs
+        requirements.check((m.name, m.libraries, envs / f"{m.env}.yaml") for m in ahead)
 
     def _methods_ahead(self) -> Iterator[str]:
         """The methods whose packages are needed for the checkpoints and cells that are not there."""
