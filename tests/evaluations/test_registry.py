@@ -134,3 +134,13 @@ def test_what_a_file_does_not_say_has_a_default(monkeypatch):
 def test_an_unknown_kind_is_refused_with_the_nearest():
     with pytest.raises(MeltpointError, match="unknown kind of evaluation 'sizes': did you mean"):
         evaluations.find("sizes")
+
+
+def test_what_is_needed_is_found_among_the_tokens():
+    assert Needs().token_files("t") == {}
+    assert Needs(tokens="a", documents="b").token_files("t") == {
+        **{"tokens": "t/a.npy", "token_ends": "t/a.ends.npy"},
+        **{"documents": "t/b.documents.npy", "document_offsets": "t/b.documents.offsets.npy"},
+    }
+    perplexity = evaluations.find("perplexity")
+    assert perplexity.files_beside("cells/m/dense/a.b.json") == ["cells/m/dense/a.b.nll.npy"]

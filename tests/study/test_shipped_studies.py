@@ -1,6 +1,5 @@
 """Every table and figure of every study of the project, drawn from made-up cells."""
 
-import json
 import re
 import runpy
 from pathlib import Path
