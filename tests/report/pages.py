@@ -41,9 +41,7 @@ def cell(chain: str, score: Score | None, reason: str | None = None, **changes) 
 def perplexity(value: float) -> Score:
     """A score as perplexity has it."""
     difference = {"value": 1.5, "stderr": 0.01}
-    return Score(
-        value=value, stderr=0.25, difference=difference, unit="per token", better="lower"
-    )
+    return Score(value=value, stderr=0.25, difference=difference, unit="per token", better="lower")
 
 
 CELLS = [
