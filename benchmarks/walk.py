@@ -25,7 +25,7 @@ from benchmarks.random_llama import make
 from meltpoint import methods
 from meltpoint.chain import Step, parse_step
 from meltpoint.checkpoints.io import Reader, Writer
-from meltpoint.compression.blockwise import walk
+from meltpoint.compression.blockwise import Job, walk
 from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
 from meltpoint.model import empty_model
@@ -62,7 +62,7 @@ def whole(step: Step, base: Path, windows: torch.Tensor, compute: Compute) -> fl
     with tempfile.TemporaryDirectory() as target:
         reader, writer = _reader(base, compute), Writer(Path(target))
         start = _now(compute)
-        walk(reader, writer, method, step.level, settings, windows, compute)
+        walk(reader, writer, Job(method, settings), step.level, windows, compute)
         return _now(compute) - start
 
 

@@ -6,6 +6,7 @@ REQUIRED INPUTS:
     results/models/{model}/                    for a chain's first step
     cells/{model}/{prefix}/checkpoint/         for any other: the chain less its last step
     tokens/{model}/{corpus}.npy                for a calibrated method
+    cells/{model}/{prefix}/search/             for a method that has a search
 
 OUTPUTS:
 
@@ -20,7 +21,7 @@ for method, temporary in plan.compress_rules():
         input:
             parent=plan.parent,
             tokens=plan.calibration_files,
-            windows=lambda w: ancient(plan.calibration_windows(w)),
+            search=plan.searches.read_by,
         output:
             plan.checkpoint_output(directory, temp, temporary),
         log:
@@ -34,9 +35,11 @@ for method, temporary in plan.compress_rules():
             f"../envs/{method.env}.yaml"
         threads: plan.threads
         resources:
-            mem_mb=lambda w: plan.memory_mb(w.model),
+            mem_mb=lambda w: plan.resources(w).mem_mb,
+            gpu=lambda w: plan.resources(w).gpu,
+            runtime=lambda w: plan.resources(w).runtime,
         params:
-            recipe=lambda w: plan.recipes.compress(w.model, w.prefix + w.step),
+            job_spec=lambda w: plan.job_specs.compress(w.model, w.prefix + w.step).json(),
         message:
             "Compressing {wildcards.model}: {wildcards.prefix}{wildcards.step}"
         script:

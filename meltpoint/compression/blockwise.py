@@ -6,6 +6,7 @@ compresses the block, its weights are written, and a second pass makes the next 
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from meltpoint.chain import Level, Pattern
 from meltpoint.checkpoints.io import Reader, Writer
 from meltpoint.checkpoints.linears import Linear, LinearBefore, describe
 from meltpoint.checkpoints.shapes import BlockShape, Shapes
+from meltpoint.compression.block_gradients import BlockGradients
 from meltpoint.compression.sparsity_allocation import allocate
 from meltpoint.compute import Compute, return_memory, trim_memory
 from meltpoint.errors import NotApplicable
@@ -23,6 +25,24 @@ from meltpoint.model import empty_model, shaped
 from meltpoint.model.block_parts import ModelParts
 from meltpoint.model.block_walk import Block, Walk
 from meltpoint.progress import track
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a walk does to each block, and what it knows beforehand.
+
+    `earlier` are facts about the checkpoint's linears, `search` is what the method's search found,
+    `gradients` are those of the loss. `parameters` are the numbers of the decoder's parameters, of the
+    dense model and before the step. `memory` is the method's own, from block to block.
+    """
+
+    method: Method
+    settings: MethodSettings
+    earlier: dict[str, Linear] = field(default_factory=dict)
+    search: dict[str, Any] | None = None
+    gradients: BlockGradients | None = None
+    parameters: tuple[int, int] | None = None
+    memory: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -44,38 +64,35 @@ class Outcome:
 def walk(
     reader: Reader,
     writer: Writer,
-    method: Method,
+    job: Job,
     level: Level | None,
-    settings: MethodSettings,
     windows: torch.Tensor | None,
     compute: Compute,
-    earlier: dict[str, Linear] | None = None,
 ) -> Outcome:
     """Compresses a checkpoint block by block into another.
 
-    `windows` are the calibration tokens [windows, tokens], None for a method that looks at none;
-    `earlier` are facts about the checkpoint's linears. Each block is written as the step leaves it;
-    embeddings, final norm and head are written after the blocks, as the method's `finish` leaves them
-    if it has one. Raises NotApplicable where a pattern does not divide a layer's width, and where no
-    block is left.
+    `windows` are the calibration tokens [windows, tokens], None for a method that looks at none. Each
+    block is written as the step leaves it; embeddings, final norm and head are written after the
+    blocks, as the method's `finish` leaves them if it has one. Raises NotApplicable where a pattern
+    does not divide a layer's width, and where no block is left.
     """
     return_memory()
-    walk = Walk(reader, windows, compute)
+    walk, method, settings = Walk(reader, windows, compute), job.method, job.settings
     check_widths(walk.blocks, level)
     levels = allocate(walk, level, settings)
     if method.statistics(settings) or settings.calibrated:
         walk.embed()
-    outcome, memory = Outcome(), {}
+    outcome = Outcome()
     for index in track(range(len(walk.blocks)), f"{method.name}: blocks"):
         empty_model.fill(walk.model, reader.read(walk.names(index)))
-        facts = _compress(walk, index, method, levels[index], settings, earlier or {}, memory)
+        facts = _compress(walk, index, job, levels[index])
         if facts is not None:
             _write(walk, index, writer, facts, outcome)
         empty_model.empty(walk.model, walk.names(index))
         trim_memory()
     if not outcome.kept:
         raise NotApplicable(f"{method.name} leaves no block at {level}")
-    _write_rest(walk, writer, outcome, getattr(method.module, "finish", None), memory)
+    _write_rest(walk, writer, outcome, getattr(method.module, "finish", None), job.memory)
     return outcome
 
 
@@ -108,13 +125,12 @@ def _write_rest(walk: Walk, writer: Writer, outcome: Outcome, finish, memory: di
     outcome.shapes = Shapes(blocks=outcome.blocks, others=others, norms=norms)
 
 
-def _compress(
-    walk: Walk, index: int, method: Method, level, settings, earlier: dict, memory: dict
-) -> dict[str, Linear] | None:
+def _compress(walk: Walk, index: int, job: Job, level: Level | None) -> dict[str, Linear] | None:
     """Facts about the block's linears after the step, by name; None for a block that is dropped."""
     block, path, quantized = walk.blocks[index], f"{walk.name}.{index}", {}
+    method, settings = job.method, job.settings
     before = {
-        name: LinearBefore(linear.weight, earlier.get(f"{path}.{name}"))
+        name: LinearBefore(linear.weight, job.earlier.get(f"{path}.{name}"))
         for name, linear in empty_model.linears(block).items()
     }
     if method.needs_dense_outputs(settings):
@@ -125,7 +141,7 @@ def _compress(
         }
         wanted = method.statistics(settings)
         statistics = walk.collect(index, wanted, linears) if wanted else {}
-        view = _view(walk, index, linears, memory)
+        view = _view(walk, index, linears, job)
         quantized |= method.module.compress_block(view, statistics, level, settings) or {}
         if view.dropped:
             return None
@@ -142,7 +158,7 @@ def _parts(walk: Walk, index: int, settings) -> list[list[str]]:
     return [list(empty_model.linears(walk.blocks[index]))]
 
 
-def _view(walk: Walk, index: int, linears: dict[str, nn.Linear], memory: dict) -> Block:
+def _view(walk: Walk, index: int, linears: dict[str, nn.Linear], job: Job) -> Block:
     return Block(
         index,
         len(walk.blocks),
@@ -153,7 +169,10 @@ def _view(walk: Walk, index: int, linears: dict[str, nn.Linear], memory: dict) -
         walk.batches,
         walk.dense,
         walk.replace_hidden,
-        memory,
+        job.memory,
+        parameters=job.parameters,
+        search=job.search,
+        gradients=job.gradients.read(index) if job.gradients else {},
     )
 
 

@@ -3,64 +3,82 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any, Protocol
 
-import numpy as np
-import torch
 from transformers import AutoConfig
 
 from meltpoint import methods
 from meltpoint.chain import LEVEL_FORMS, Bits, Scheme, Step, parse_step
 from meltpoint.checkpoints.axes import reached
 from meltpoint.checkpoints.description import Description, hash_weights, versions
-from meltpoint.checkpoints.formats import holds_gguf
 from meltpoint.checkpoints.io import Reader, Writer, copy_companions, copy_missing
 from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.shapes import Shapes
 from meltpoint.compression import axes
-from meltpoint.compression.blockwise import Outcome, walk
+from meltpoint.compression.block_gradients import block_gradients
+from meltpoint.compression.blockwise import Job, Outcome, walk
+from meltpoint.compression.calibration_windows import read_windows
+from meltpoint.compression.resume import resume_folder
+from meltpoint.compression.search import check_readable, read_result
 from meltpoint.compute import Compute
-from meltpoint.data.calibration import draw_from_documents, draw_from_stream
-from meltpoint.data.corpora import check_vocabulary, read_tokens
-from meltpoint.errors import NotApplicable, at
+from meltpoint.errors import NotApplicable
 from meltpoint.files import whole_folder
 from meltpoint.methods import Method
 from meltpoint.methods.contract import Context
 from meltpoint.model.decoded import compare, plain
-from meltpoint.model.empty_model import build
 from meltpoint.model.regular import config_of
 from meltpoint.text import one_of
 
 
+class StepSpec(Protocol):
+    """What `compress` reads of its job's spec."""
+
+    chain: str
+    step: str
+    settings: dict[str, Any]
+
+    def json(self) -> str:
+        """Canonical JSON of the whole spec."""
+
+
 def compress(
-    parent: Path, target: Path, recipe: dict, tokens: list[Path], compute: Compute
+    parent: Path,
+    target: Path,
+    spec: StepSpec,
+    tokens: list[Path],
+    compute: Compute,
+    search: Path | None = None,
 ) -> None:
-    """Makes the checkpoint `target` from `parent` by the recipe's step.
+    """Makes the checkpoint `target` from `parent` by the spec's step.
 
     `tokens` are the files that the calibration is read from: none, the windows or the stream, or the
-    documents and their offsets. Where the step does not apply, or the parent's did not, the
-    checkpoint is a marker with the reason.
+    documents and their offsets. `search` is the result of the method's search, if it has one. Where
+    the step does not apply, or the parent's did not, the checkpoint is a marker with the reason.
     """
-    origin, step = Description.read(parent), parse_step(recipe["step"])
+    origin, step = Description.read(parent), parse_step(spec.step)
     method = methods.find(step.method)
     facts = {
-        "chain": recipe["chain"],
-        "steps": [*origin.steps, {"step": recipe["step"], "settings": recipe["settings"]}],
+        "chain": spec.chain,
+        "steps": [*origin.steps, {"step": spec.step, "settings": spec.settings}],
         "parents": [*origin.parents, origin.hash],
-        "seed": recipe["settings"].get("seed"),
+        "seed": spec.settings.get("seed"),
         "requested": axes.requested(
             method.kind, step.level, method.settings(step), origin.requested
         ),
     }
-    with whole_folder(target) as folder:
+    with resume_folder(target, spec.json()) as resume, whole_folder(target) as folder:
         try:
-            if origin.status != "ok":
-                raise NotApplicable(origin.reason)
-            check_level(step)
-            axes.check_reach(origin, facts["requested"], method.kind)
-            # The one gate for libraries that build a model from its config.
-            if method.facts.needs_regular_shapes:
-                origin.require_regular(method.name)
-            linears, shapes = _write(parent, folder, step, recipe, tokens, compute)
+            if origin.status == "ok":
+                check_level(step)
+                axes.check_reach(origin, facts["requested"], method.kind)
+            check_readable(parent, method)
+            windows = None
+            if method.calibrated(step):
+                windows = read_windows(parent, spec.settings, tokens, compute)
+            found = read_result(search) if search else None
+            context = Context(windows, compute, search=found, resume=resume)
+            compress_by = _walk if method.is_blockwise else _call
+            linears, shapes = compress_by(method, parent, folder, step, context)
         except NotApplicable as reason:
             _clear(folder)
             Description(status="not_applicable", reason=str(reason), **facts).write(folder)
@@ -77,32 +95,18 @@ def compress(
             ).write(folder)
 
 
-def _write(
-    parent: Path, folder: Path, step: Step, recipe: dict, tokens, compute
-) -> tuple[dict[str, Linear], Shapes]:
-    method = methods.find(step.method)
-    if holds_gguf(parent):
-        raise NotApplicable(f"{step.method} cannot read a GGUF file: put gguf last in the chain")
-    windows = _windows(parent, step, recipe, tokens, compute) if method.calibrated(step) else None
-    compress_by = _walk if method.is_blockwise else _call
-    return compress_by(method, parent, folder, step, windows, compute)
-
-
-def _windows(parent: Path, step: Step, recipe: dict, tokens: list[Path], compute) -> torch.Tensor:
-    key = f"calibrations.{recipe['settings']['calibration']}"
-    drawn = at(key, calibration_windows, recipe["settings"]["windows"], tokens)
-    vocabulary = build(parent, compute.torch_dtype).config.get_text_config().vocab_size
-    at(key, check_vocabulary, drawn, vocabulary, str(tokens[0]))
-    return torch.from_numpy(drawn).long()
-
-
 def _walk(
-    method: Method, parent: Path, folder: Path, step: Step, windows, compute
+    method: Method, parent: Path, folder: Path, step: Step, context: Context
 ) -> tuple[dict[str, Linear], Shapes]:
+    compute, settings = context.compute, method.settings(step)
     reader = Reader(parent, compute.torch_dtype, compute.torch_device)
     writer, origin = Writer(folder), Description.read(parent)
-    settings = method.settings(step)
-    outcome = walk(reader, writer, method, step.level, settings, windows, compute, origin.linears)
+    scratch = folder.with_name(f"{folder.name}.gradients")
+    names = method.gradients(settings)
+    with block_gradients(reader, context.windows, compute, names, scratch) as gradients:
+        parameters = origin.dense_parameters, origin.shapes.parameters
+        job = Job(method, settings, origin.linears, context.search, gradients, parameters)
+        outcome = walk(reader, writer, job, step.level, context.windows, compute)
     writer.finish()
     changes, irregular = _config(parent, origin.shapes, outcome)
     copy_companions(parent, folder, compute.dtype, changes)
@@ -119,11 +123,11 @@ def _config(parent: Path, before: Shapes, outcome: Outcome) -> tuple[dict, str |
 
 
 def _call(
-    method: Method, parent: Path, folder: Path, step: Step, windows, compute
+    method: Method, parent: Path, folder: Path, step: Step, context: Context
 ) -> tuple[dict[str, Linear], Shapes]:
     """By a library, which gets a plain checkpoint to read and leaves shapes as they are."""
+    compute = context.compute
     with plain(parent, folder.with_name(f"{folder.name}.plain"), compute) as source:
-        context = Context(windows, compute)
         linears = method.module.compress(source, folder, step.level, method.settings(step), context)
         copy_missing(source, folder)
     if linears is None:
@@ -146,13 +150,3 @@ def check_level(step: Step) -> None:
         raise NotApplicable(f"{step.method} takes {method.widths} bits, not {step.level.bits}")
     if isinstance(step.level, Scheme) and step.level.name not in method.schemes:
         raise NotApplicable(f"{step.method} takes {one_of(method.schemes)}, not {step.level}")
-
-
-def calibration_windows(recipe: dict, tokens: list[Path]) -> np.ndarray:
-    """The calibration's tokens, int32 [samples, length], given or drawn."""
-    if "corpus" not in recipe:
-        return read_tokens(tokens[0], dimensions=2)
-    size = {key: recipe[key] for key in ("samples", "length", "seed")}
-    if recipe["sampling"] == "stream":
-        return draw_from_stream(read_tokens(tokens[0], dimensions=1), **size)
-    return draw_from_documents(np.load(tokens[0]), np.load(tokens[1]), **size)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from meltpoint.chain import Level, Step, spell
 from meltpoint.errors import MeltpointError
-from meltpoint.methods import _level_checks, contract
+from meltpoint.methods import _contract_checks, _level_checks
 from meltpoint.methods.contract import Facts, Resources
 from meltpoint.methods.settings import CalibratedSettings, MethodSettings
 from meltpoint.text import did_you_mean, first_sentence, one_of
@@ -105,6 +105,11 @@ class Method:
     def sources(self) -> tuple[str, ...]:
         """Modules that, with their imports, compute a checkpoint of this method."""
         return (self.module.__name__, "meltpoint.compression.step")
+
+    @property
+    def search_sources(self) -> tuple[str, ...]:
+        """Modules that, with their imports, compute a result of this method's search."""
+        return (self.module.__name__, "meltpoint.compression.search")
 
     def statistics(self, settings: MethodSettings) -> tuple[str, ...]:
         """Names of the accumulators that it needs with these settings."""
@@ -198,7 +203,7 @@ def load(module: ModuleType) -> Method:
     Raises MeltpointError, naming the file, where it does not keep the contract.
     """
     name = module.__name__.rpartition(".")[2]
-    return Method(name, module, contract.check(module, f"methods/{name}.py"))
+    return Method(name, module, _contract_checks.check(module, f"methods/{name}.py"))
 
 
 def find(name: str) -> Method:

@@ -17,15 +17,14 @@ The official code prunes 2:4 whatever N:M it is asked for: published numbers of 
 Boža, "Fast and Effective Weight Update for Pruned Large Language Models", TMLR 2024.
 """
 
-import math
-from itertools import combinations
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from meltpoint.chain import Pattern, Sparsity
 from meltpoint.lazy_import import torch
-from meltpoint.methods._masks import kth_smallest, smallest_of_rows
+from meltpoint.methods import _admm_masks
+from meltpoint.methods.contract import Block, Statistics, Tensor
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "unstructured"
@@ -61,7 +60,9 @@ class Settings(CalibratedSettings):
         return super().unused_settings() | ({"schedule"} if self.group == "row" else set())
 
 
-def compress_block(block, statistics, level, settings) -> None:
+def compress_block(
+    block: Block, statistics: dict[str, Statistics], level: Sparsity | Pattern, settings: Settings
+) -> None:
     """Prunes and updates the block's linears in place; those of one input share the inverse."""
     for names in block.same_input(statistics):
         inputs = statistics[names[0]]
@@ -71,7 +72,7 @@ def compress_block(block, statistics, level, settings) -> None:
             weight.copy_(prune(weight, norm, gram, inverse, level, settings))
 
 
-def factors(gram, settings):
+def factors(gram: Tensor, settings: Settings) -> tuple[Tensor, Tensor, Tensor]:
     """The inputs' norms [C], the normalised and damped G, and ``(G + rho I)^-1``, both [C, C].
 
     Normalised by its diagonal G is no worse conditioned than before; a mask may hang on a weight in
@@ -86,7 +87,14 @@ def factors(gram, settings):
     return norm, gram, torch.inverse(shifted)
 
 
-def prune(weight, norm, gram, inverse, level, settings):
+def prune(
+    weight: Tensor,
+    norm: Tensor,
+    gram: Tensor,
+    inverse: Tensor,
+    level: Sparsity | Pattern,
+    settings: Settings,
+) -> Tensor:
     """The pruned weight [rows, C], in float32; the iterations have it transposed, [C, rows]."""
     weight = (weight.float() * norm).T.contiguous()
     gone = weight == 0
@@ -96,48 +104,9 @@ def prune(weight, norm, gram, inverse, level, settings):
     for iteration in range(settings.iterations):
         torch.add(weight, dual, out=split)
         if iteration < settings.prune_iterations:
-            kept = choose(split.abs(), gone, level, settings, iteration)
+            kept = _admm_masks.choose(split.abs(), gone, level, settings, iteration)
         split.mul_(kept)
         dual += weight.sub_(split)
         split.sub_(dual).mul_(settings.rho).add_(target)
         torch.mm(inverse, split, out=weight)
     return (weight + dual).masked_fill_(~kept, 0).T / norm
-
-
-def choose(metric, gone, level, settings, iteration: int):
-    """The mask [C, rows] of the weights to keep; of those already gone (None: none), none."""
-    if gone is None:
-        return _largest(metric, level, settings, iteration)
-    return _largest(metric.masked_fill_(gone, 0), level, settings, iteration).masked_fill_(gone, 0)
-
-
-def _largest(metric, level, settings, iteration):
-    share = 1 - (1 - (iteration + 1) / settings.prune_iterations) ** 3
-    if isinstance(level, Pattern):
-        protected = largest_of_groups(metric, level)
-        return protected | (metric > threshold(metric, share, ~protected))
-    if settings.group == "row":
-        return ~smallest_of_rows(metric.T, int(len(metric) * level.fraction * share)).T
-    constant = settings.schedule == "constant"
-    return metric > threshold(metric, level.fraction * (1 if constant else share))
-
-
-def largest_of_groups(metric, pattern):
-    """True for the `pattern.kept` largest of every `pattern.group` consecutive entries of a column.
-
-    By counting what each loses against, which is many times faster than to sort so few.
-    """
-    groups = metric.unflatten(0, (-1, pattern.group))
-    losses = torch.zeros(groups.shape, dtype=torch.int16, device=metric.device)
-    for first, second in combinations(range(pattern.group), 2):
-        wins = groups[:, first] >= groups[:, second]
-        losses[:, second] += wins
-        losses[:, first] += ~wins
-    return (losses < pattern.kept).flatten(0, 1)
-
-
-def threshold(values, fraction: float, among=None):
-    """The largest of the floor(n fraction) smallest of n entries, or of those in the mask `among`."""
-    count = values.numel() if among is None else int(among.count_nonzero())
-    rank = int(count * fraction)
-    return kth_smallest(values, rank, among) if rank else -math.inf

@@ -33,7 +33,7 @@ from pydantic import AfterValidator, Field
 from meltpoint.chain import Bits
 from meltpoint.errors import NotApplicable
 from meltpoint.methods import _llmcompressor as llmcompressor
-from meltpoint.methods.contract import Resources
+from meltpoint.methods.contract import Context, Resources
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "quantization"
@@ -72,7 +72,7 @@ class Settings(CalibratedSettings):
     n_grid: int = Field(20, ge=4, description="scales tried for each set of linears")
 
 
-def compress(source: Path, target: Path, level: Bits, settings: Settings, context) -> None:
+def compress(source: Path, target: Path, level: Bits, settings: Settings, context: Context) -> None:
     """Writes the quantised checkpoint; raises NotApplicable where the model does not suit."""
     model = llmcompressor.load(source, context)
     check_widths(llmcompressor.linears(model), settings.group_size)

@@ -19,14 +19,18 @@ Parameter-Efficient Sparsity Allocation", ICLR 2024.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from meltpoint.chain import Sparsity
 from meltpoint.errors import NotApplicable
 from meltpoint.lazy_import import LazyModule
+from meltpoint.methods.contract import Block, Statistics, Tensor
 from meltpoint.methods.settings import CalibratedSettings
+
+if TYPE_CHECKING:
+    from meltpoint.methods import _besa_learning
 
 kind = "unstructured"
 levels = (Sparsity,)
@@ -70,7 +74,9 @@ def needs_dense_outputs(settings: Settings) -> bool:
     return (REFERENCE[settings.group] if auto else settings.reference) == "dense"
 
 
-def compress_block(block, statistics, level, settings) -> None:
+def compress_block(
+    block: Block, statistics: dict[str, Statistics], level: Sparsity, settings: Settings
+) -> None:
     """Learns the block's sparsities and zeroes its weights accordingly, in place.
 
     Raises NotApplicable for a sparsity that the settings cannot reach.
@@ -84,14 +90,16 @@ def compress_block(block, statistics, level, settings) -> None:
         ranking.weight.masked_fill_(ranking.removed(number), 0)
 
 
-def batches(windows: int, settings) -> Iterator[slice]:
+def batches(windows: int, settings: Settings) -> Iterator[slice]:
     """The windows of each step, in their order, epoch after epoch."""
     for _ in range(settings.epochs):
         for start in range(0, windows, settings.batch):
             yield slice(start, min(start + settings.batch, windows))
 
 
-def make_learner(block, statistics, settings):
+def make_learner(
+    block: Block, statistics: dict[str, Statistics], settings: Settings
+) -> "_besa_learning.Learner":
     """The block's learner before its first step: all candidates have equal shares."""
     rankings, candidates = {}, masks.candidates(settings.step)
     for name, linear in block.linears.items():
@@ -102,7 +110,13 @@ def make_learner(block, statistics, settings):
     return learning.Learner(rankings, candidates, settings.group == "row", settings.sigmoid, d_coef)
 
 
-def learn_step(learner, block, batch: slice, level, settings):
+def learn_step(
+    learner: "_besa_learning.Learner",
+    block: Block,
+    batch: slice,
+    level: Sparsity,
+    settings: Settings,
+) -> Tensor:
     """One step of the learner on a batch of windows; returns its loss."""
     dense = needs_dense_outputs(settings)
     reference = block.dense_outputs[batch] if dense else block.forward(batch)
@@ -111,7 +125,9 @@ def learn_step(learner, block, batch: slice, level, settings):
     )
 
 
-def final_counts(learner, level, settings) -> dict:
+def final_counts(
+    learner: "_besa_learning.Learner", level: Sparsity, settings: Settings
+) -> dict[str, Tensor]:
     """How many weights each row of each linear loses: {name: [rows, 1] or [1, 1]}."""
     alphas = learner.alphas()
     if settings.exact:
@@ -119,7 +135,7 @@ def final_counts(learner, level, settings) -> dict:
     return {name: learner.counts(name, alpha) for name, alpha in alphas.items()}
 
 
-def _check_reach(fraction: float, settings) -> None:
+def _check_reach(fraction: float, settings: Settings) -> None:
     low, high = counts.reachable(masks.candidates(settings.step))
     if settings.sigmoid and not low <= fraction <= high:
         raise NotApplicable(

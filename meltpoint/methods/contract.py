@@ -2,35 +2,32 @@
 
 A file of this folder is a method. It declares the fields of `Facts` at module level, a class
 `Settings`, and one of two functions: `compress_block` (`BlockwiseMethod`) or `compress`
-(`CheckpointMethod`). The functions of `OptionalFunctions` may be added. `check` compares a file with
-this page when the registry loads it.
+(`CheckpointMethod`). The functions of `OptionalFunctions` may be added. The registry compares a file
+with this page when it loads it.
 
 Snakemake reads the methods where torch need not be installed, so torch's types are named here by
 strings: a method's file imports `Block`, `Statistics` and `Tensor` from here for its annotations.
 """
 
-import difflib
 import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from meltpoint.chain import Bits, Level, Pattern, Scheme, Sparsity
 from meltpoint.compute import Compute
-from meltpoint.errors import MeltpointError
-from meltpoint.lazy_import import LazyModule
 from meltpoint.methods.settings import MethodSettings
-from meltpoint.text import did_you_mean, one_of
+from meltpoint.text import one_of
 
 if TYPE_CHECKING:
     import torch
 
     from meltpoint.checkpoints.linears import Quantized
-    from meltpoint.model import activation_statistics, block_walk
+    from meltpoint.model import activation_statistics, block_parts, block_walk
 
 Block: TypeAlias = "block_walk.Block"
 Statistics: TypeAlias = "activation_statistics.Statistics"
@@ -220,6 +217,12 @@ class OptionalFunctions(Protocol):
     def calibrated(self, level: Level, settings: MethodSettings) -> bool:
         """Whether a step looks at text, where that depends on the level too."""
 
+    def finish(self, parts: "block_parts.ModelParts", memory: dict[str, Any]) -> None:
+        """Changes embeddings, final norm and head in place, after the last block.
+
+        `memory` holds what `compress_block` has left in `block.memory`.
+        """
+
     def search(self, source: Path, settings: MethodSettings, context: Context) -> dict[str, Any]:
         """What does not depend on the level: JSON values and arrays by name.
 
@@ -235,70 +238,3 @@ FUNCTIONS = {
     for name, function in vars(protocol).items()
     if isinstance(function, FunctionType) and not name.startswith("_")
 }
-
-
-def check(module: ModuleType, file: str) -> Facts:
-    """Facts that a method's file declares.
-
-    Raises MeltpointError, naming the file, for a declaration that is missing, unknown or of another
-    type, and for a function that is missing or has other parameters.
-    """
-    _check_functions(module, file)
-    settings = getattr(module, "Settings", None)
-    if not (isinstance(settings, type) and issubclass(settings, MethodSettings)):
-        raise MeltpointError(f"{file}: a method declares 'Settings', a class of MethodSettings")
-    facts = _facts(module, file)
-    for name in (*facts.search_settings, *facts.full_range_settings):
-        if name not in settings.model_fields:
-            raise MeltpointError(
-                f"{file}: there is no setting {name!r}{did_you_mean(name, settings.model_fields)}"
-            )
-    return facts
-
-
-def _facts(module: ModuleType, file: str) -> Facts:
-    try:
-        return Facts(**_declarations(module))
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        if first["type"] == "extra_forbidden":
-            hint = did_you_mean(name, Facts.model_fields)
-            raise MeltpointError(f"{file}: a method declares no {name!r}{hint}") from None
-        if first["type"] == "missing":
-            raise MeltpointError(f"{file}: a method declares {name!r}") from None
-        reason = first["msg"].removeprefix("Value error, ")
-        raise MeltpointError(f"{file}: {name}: {reason}" if name else f"{file}: {reason}") from None
-
-
-def _declarations(module: ModuleType) -> dict[str, Any]:
-    """What a file declares: its names in lower case that are no functions, classes or modules."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if name.islower()
-        and not name.startswith("_")
-        and not callable(value)
-        and not isinstance(value, ModuleType | LazyModule)
-    }
-
-
-def _check_functions(module: ModuleType, file: str) -> None:
-    functions = {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, FunctionType) and value.__module__ == module.__name__
-    }
-    if len(functions.keys() & {"compress_block", "compress"}) != 1:
-        raise MeltpointError(f"{file}: a method has one function, compress_block or compress")
-    for name, function in functions.items():
-        if near := difflib.get_close_matches(name, FUNCTIONS.keys() - functions.keys(), 1, 0.9):
-            raise MeltpointError(
-                f"{file}: {name}: did you mean {near[0]}? Else rename the function"
-            )
-        parameters = list(inspect.signature(function).parameters)
-        if name in FUNCTIONS and parameters != FUNCTIONS[name]:
-            expected = ", ".join(FUNCTIONS[name])
-            raise MeltpointError(
-                f"{file}: {name} takes ({expected}), not ({', '.join(parameters)})"
-            )

@@ -30,8 +30,9 @@ from meltpoint.chain import Level, Pattern, Sparsity
 from meltpoint.lazy_import import torch
 from meltpoint.methods import _dsnot_exchange, _dsnot_overrun
 from meltpoint.methods._masks import smallest_of_groups, smallest_of_rows
+from meltpoint.methods._sparsegpt_columns import inverse_factor
+from meltpoint.methods.contract import Block, Statistics, Tensor
 from meltpoint.methods.settings import CalibratedSettings
-from meltpoint.methods.sparsegpt import inverse_factor
 
 kind = "unstructured"
 levels = (Sparsity, Pattern)
@@ -74,7 +75,9 @@ def statistics(settings: Settings) -> tuple[str, ...]:
     return ("norm", "sum", "variance", *hessian)
 
 
-def compress_block(block, statistics, level, settings) -> None:
+def compress_block(
+    block: Block, statistics: dict[str, Statistics], level: Sparsity | Pattern, settings: Settings
+) -> None:
     """Zeroes the removed weights of each of the block's linears, in place.
 
     Raises NotApplicable where, with `overrun`, a pointer leaves a row altogether.
@@ -98,7 +101,7 @@ def _is_skipped(name: str, skip: str) -> bool:
     return skip == ("attn" if attention else "mlp")
 
 
-def _scale(moments, settings):
+def _scale(moments: Statistics, settings: Settings) -> "Tensor | int":
     """What multiplies a weight's magnitude in the metric of the first mask: [C], or 1."""
     if settings.init == "magnitude":
         return 1
@@ -109,7 +112,7 @@ def _scale(moments, settings):
     return pivots.masked_fill(hessian.diagonal() == 0, INFINITY).reciprocal()
 
 
-def _metric(weight, scale, init: str):
+def _metric(weight: Tensor, scale: "Tensor | int", init: str) -> Tensor:
     metric = weight.abs().float() * scale
     if init == "sparsegpt":
         metric.square_()
@@ -117,13 +120,19 @@ def _metric(weight, scale, init: str):
     return metric.masked_fill_(weight == 0, -1)
 
 
-def _first_mask(metric, level: Level):
+def _first_mask(metric: Tensor, level: Level) -> Tensor:
     if isinstance(level, Pattern):
         return smallest_of_groups(metric, level)
     return smallest_of_rows(metric, int(metric.shape[1] * level.fraction))
 
 
-def _reselected(weights, moments, scale, level, settings):
+def _reselected(
+    weights: list[Tensor],
+    moments: Statistics,
+    scale: "Tensor | int",
+    level: Level,
+    settings: Settings,
+) -> Tensor:
     """The mask of matrices that see the same input, their rows one after the other."""
     metric = torch.cat([_metric(weight, scale, settings.init) for weight in weights])
     wanda = metric

@@ -12,7 +12,10 @@ Dettmers, Pagnoni, Holtzman and Zettlemoyer, "QLoRA: Efficient Finetuning of Qua
 2023.
 """
 
+from pathlib import Path
+
 from meltpoint.methods import _bitsandbytes
+from meltpoint.methods.contract import Context
 
 kind = "quantization"
 levels = ()
@@ -26,6 +29,6 @@ class Settings(_bitsandbytes.FourBitSettings):
     """The scales."""
 
 
-def compress(source, target, level, settings, context) -> None:
+def compress(source: Path, target: Path, level: None, settings: Settings, context: Context) -> None:
     """Leaves the checkpoint as transformers saves and loads it."""
     _bitsandbytes.quantize_to_4_bits(source, target, "fp4", settings, context)

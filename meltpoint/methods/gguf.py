@@ -35,6 +35,7 @@ from pydantic import Field
 from meltpoint.chain import Scheme
 from meltpoint.checkpoints.formats import GGUF
 from meltpoint.errors import NotApplicable
+from meltpoint.methods.contract import Context
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "quantization"
@@ -78,7 +79,9 @@ def calibrated(level: Scheme, settings: Settings) -> bool:
     return settings.imatrix == "on" and level.name not in IGNORE_IMPORTANCE
 
 
-def compress(source: Path, target: Path, level: Scheme, settings: Settings, context) -> dict:
+def compress(
+    source: Path, target: Path, level: Scheme, settings: Settings, context: Context
+) -> dict:
     """Leaves `model.gguf`; returns what it makes of each linear.
 
     Raises NotApplicable for a model that llama.cpp would not run as it is, without `fallback` for

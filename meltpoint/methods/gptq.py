@@ -39,8 +39,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from meltpoint.chain import Bits
+from meltpoint.compute import Compute
 from meltpoint.lazy_import import torch
-from meltpoint.methods.contract import Resources
+from meltpoint.methods.contract import Context, Resources
 from meltpoint.methods.settings import CalibratedSettings
 from meltpoint.text import one_of
 
@@ -106,7 +107,7 @@ class Settings(CalibratedSettings):
         return {"act_group_aware"} if self.desc_act or self.group_size == -1 else set()
 
 
-def compress(source: Path, target: Path, level: Bits, settings: Settings, context) -> None:
+def compress(source: Path, target: Path, level: Bits, settings: Settings, context: Context) -> None:
     """Quantises the checkpoint by GPTQModel; raises NotApplicable for what the library cannot do."""
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
@@ -122,7 +123,7 @@ def compress(source: Path, target: Path, level: Bits, settings: Settings, contex
     library.tidy(target)
 
 
-def options(bits: int, settings: Settings, compute) -> dict:
+def options(bits: int, settings: Settings, compute: Compute) -> dict:
     """The settings as GPTQModel names them."""
     return {
         "bits": bits,

@@ -27,13 +27,16 @@ Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning Models",
 """
 
 import json
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from meltpoint.chain import Bits
+from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
 from meltpoint.lazy_import import torch
+from meltpoint.methods.contract import Context, Tensor
 from meltpoint.methods.settings import MethodSettings
 
 kind = "quantization"
@@ -41,6 +44,7 @@ levels = (Bits,)
 bits = (2, 3, 4, 8)
 env = "quantization"
 libraries = ("hqq",)
+needs_regular_shapes = True
 agrees_with_transformers = False
 representative_level = "4bit"
 
@@ -68,7 +72,7 @@ class Settings(MethodSettings):
     )
 
 
-def compress(source, target, level, settings, context) -> None:
+def compress(source: Path, target: Path, level: Bits, settings: Settings, context: Context) -> None:
     """Leaves the state dicts of hqq's linears, and all else as it is, block by block."""
     from hqq.core.quantize import BaseQuantizeConfig
 
@@ -91,7 +95,7 @@ def compress(source, target, level, settings, context) -> None:
     name_format(target, config)
 
 
-def check_size(linear: str, shape, bits: int, settings: Settings) -> None:
+def check_size(linear: str, shape: tuple[int, int], bits: int, settings: Settings) -> None:
     """Raises NotApplicable for a weight that hqq cannot cut into groups, or cannot pack."""
     rows, columns = shape
     size = settings.group_size
@@ -111,7 +115,9 @@ def check_size(linear: str, shape, bits: int, settings: Settings) -> None:
         )
 
 
-def packed(linear: str, weight, config: dict, settings: Settings, compute) -> dict:
+def packed(
+    linear: str, weight: Tensor, config: dict, settings: Settings, compute: Compute
+) -> dict[str, Tensor]:
     """The tensors of the quantised linear by their keys."""
     from hqq.core.quantize import HQQLinear
 
@@ -125,7 +131,7 @@ def packed(linear: str, weight, config: dict, settings: Settings, compute) -> di
     return {f"{linear}.{key}": tensor.detach() for key, tensor in layer.state_dict().items()}
 
 
-def name_format(folder, config: dict) -> None:
+def name_format(folder: Path, config: dict) -> None:
     """Notes in the folder's config.json how its weights are stored, in transformers' words."""
     from meltpoint.files import write_json
 

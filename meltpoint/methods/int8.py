@@ -20,9 +20,12 @@ Dettmers, Lewis, Belkada and Zettlemoyer, "LLM.int8(): 8-bit Matrix Multiplicati
 Scale", NeurIPS 2022.
 """
 
+from pathlib import Path
+
 from pydantic import Field
 
 from meltpoint.methods import _bitsandbytes
+from meltpoint.methods.contract import Context
 from meltpoint.methods.settings import MethodSettings
 
 kind = "quantization"
@@ -41,7 +44,7 @@ class Settings(MethodSettings):
     )
 
 
-def compress(source, target, level, settings, context) -> None:
+def compress(source: Path, target: Path, level: None, settings: Settings, context: Context) -> None:
     """Leaves the checkpoint as transformers saves and loads it."""
     _bitsandbytes.quantize(
         source,

@@ -10,6 +10,7 @@ NeurIPS 2015; layer-wise as in the code of Sun et al. (Wanda, ICLR 2024).
 
 from meltpoint.chain import Pattern, Sparsity
 from meltpoint.methods._masks import at_most_threshold, smallest_of_groups
+from meltpoint.methods.contract import Block, Statistics
 from meltpoint.methods.settings import AllocatedSettings, CalibratedSettings
 
 kind = "unstructured"
@@ -30,7 +31,9 @@ class Settings(AllocatedSettings):
         return super().unused_settings() | unused
 
 
-def compress_block(block, statistics, level, settings) -> None:
+def compress_block(
+    block: Block, statistics: dict[str, Statistics], level: Sparsity | Pattern, settings: Settings
+) -> None:
     """Zeroes the smallest weights of each of the block's linears, in place."""
     for linear in block.linears.values():
         metric = linear.weight.abs()

@@ -25,12 +25,11 @@ from pydantic import Field
 
 from meltpoint.chain import Pattern, Sparsity
 from meltpoint.errors import MeltpointError
-from meltpoint.lazy_import import LazyModule, torch
-from meltpoint.methods._masks import at_most_threshold, smallest_of_groups, smallest_of_rows
+from meltpoint.methods import _ria_channels as channels
+from meltpoint.methods._masks import smallest_of_groups
+from meltpoint.methods.contract import Block, Statistics, Tensor
 from meltpoint.methods.settings import CalibratedSettings
 from meltpoint.methods.sparsegpt import update
-
-optimize = LazyModule("scipy.optimize")
 
 kind = "unstructured"
 levels = (Sparsity, Pattern)
@@ -70,11 +69,13 @@ class Settings(CalibratedSettings):
 
 
 def statistics(settings: Settings) -> tuple[str, ...]:
-    """The norms, and for the reconstruction the Hessians."""
+    """Names of the norms, and for the reconstruction of the Hessians."""
     return ("norm", "hessian") if settings.reconstruct else ("norm",)
 
 
-def compress_block(block, statistics, level, settings) -> None:
+def compress_block(
+    block: Block, statistics: dict[str, Statistics], level: Sparsity | Pattern, settings: Settings
+) -> None:
     """Prunes the block's linears in place, and updates their weights where that is asked for."""
     for names in block.same_input(statistics):
         inputs = statistics[names[0]]
@@ -89,13 +90,13 @@ def compress_block(block, statistics, level, settings) -> None:
             weight.copy_(new)
 
 
-def choose(weight, norm, level, settings):
-    """The mask of the weights to remove [rows, C]; `norm` is [C]."""
+def choose(weight: Tensor, norm: Tensor, level: Sparsity | Pattern, settings: Settings) -> Tensor:
+    """Mask of the weights to remove, bool [rows, C]; `norm` is [C]."""
     metric = relative_importance(weight).mul_(norm.sqrt() ** settings.alpha)
     gone = weight == 0
     if not isinstance(level, Pattern):
-        return _smallest(metric.masked_fill_(gone, -1), level.fraction, settings.group)
-    order = arrange(metric, level, settings)
+        return channels.smallest(metric.masked_fill_(gone, -1), level.fraction, settings.group)
+    order = channels.arrange(metric, level, settings)
     metric.masked_fill_(gone, -1)
     if order is None:
         return smallest_of_groups(metric, level)
@@ -103,7 +104,7 @@ def choose(weight, norm, level, settings):
     return gone
 
 
-def relative_importance(weight):
+def relative_importance(weight: Tensor) -> Tensor:
     """Each weight's share of its column plus its share of its row, [rows, C] in float32."""
     magnitude = weight.abs().float()
     columns, rows = magnitude.sum(dim=0), magnitude.sum(dim=1, keepdim=True)
@@ -111,60 +112,9 @@ def relative_importance(weight):
     return share.add_(magnitude.div_(rows.masked_fill_(rows == 0, 1)))
 
 
-def _smallest(metric, fraction, group):
-    if group == "row":
-        return smallest_of_rows(metric, int(metric.shape[1] * fraction))
-    return at_most_threshold(metric, fraction)
-
-
-def arrange(metric, pattern, settings):
-    """The order [C] that the channels are to be grouped in, None where it is their own."""
-    if not (settings.reallocate or settings.lsa):
-        return None
-    order = torch.arange(metric.shape[1], device=metric.device)
-    if settings.reallocate:
-        order = deal_out(_importance(metric, pattern, settings), pattern.group)
-    if settings.lsa:
-        order = assign(metric, order, pattern, settings.lsa_blocks)
-    return order
-
-
-def _importance(metric, pattern, settings):
-    if settings.importance == "sum":
-        return metric.sum(dim=0)
-    return -_smallest(metric, pattern.fraction, settings.group).sum(dim=0)
-
-
-def deal_out(importance, group: int):
-    """Channels in ascending importance, cut into `group` chunks: one of each chunk to a group.
-
-    Every other chunk is taken backwards, so that the groups' sums come out alike.
-    """
-    chunks = importance.sort(stable=True).indices.view(group, -1)
-    chunks[1::2] = chunks[1::2].flip(1)
-    return chunks.T.flatten()
-
-
-def assign(metric, order, pattern, blocks: int = 1):
-    """The order, bettered slot by slot so that the groups' largest weights have a larger sum.
-
-    With a group's other channels fixed, a row keeps the larger of the candidate and the N-th
-    largest of the others, besides what it keeps anyhow. ``2 max(a, b) = a + b + |a - b|``, and the
-    sums of a and of b are the same for every assignment: what counts is the distance.
-    """
-    order = order.clone().view(-1, pattern.group)
-    for slot in range(pattern.group):
-        others = [other for other in range(pattern.group) if other != slot]
-        for groups in order.tensor_split(blocks):
-            bar = metric[:, groups[:, others]].kthvalue(pattern.group - pattern.kept, dim=2).values
-            candidates = metric[:, groups[:, slot]]
-            distance = torch.cdist(bar.T.contiguous(), candidates.T.contiguous(), p=1)
-            _, best = optimize.linear_sum_assignment(distance.cpu().numpy(), maximize=True)
-            groups[:, slot] = groups[torch.from_numpy(best).to(groups.device), slot]
-    return order.flatten()
-
-
-def reconstruct(weights, hessian, removed, percdamp: float) -> list:
+def reconstruct(
+    weights: list[Tensor], hessian: Tensor, removed: list[Tensor], percdamp: float
+) -> list[Tensor]:
     """SparseGPT's updates of linears of one input with these masks, damped more if they fail."""
     try:
         return update(weights, hessian, removed, percdamp)

@@ -24,6 +24,7 @@ from pydantic import AfterValidator, Field
 from meltpoint.chain import Bits
 from meltpoint.checkpoints.linears import Quantized
 from meltpoint.lazy_import import torch
+from meltpoint.methods.contract import Block, Statistics, Tensor
 from meltpoint.methods.settings import MethodSettings
 
 kind = "quantization"
@@ -45,7 +46,9 @@ class Settings(MethodSettings):
     symmetric: bool = Field(False, description="the grid's middle is zero: no zero points")
 
 
-def compress_block(block, statistics, level, settings) -> dict[str, Quantized]:
+def compress_block(
+    block: Block, statistics: dict[str, Statistics], level: Bits, settings: Settings
+) -> dict[str, Quantized]:
     """Rounds the weights of each of the block's linears, in place; says how each can be stored."""
     for linear in block.linears.values():
         rounded = quantize(linear.weight, level.bits, settings.group_size, settings.symmetric)
@@ -54,7 +57,7 @@ def compress_block(block, statistics, level, settings) -> dict[str, Quantized]:
     return dict.fromkeys(block.linears, stored)
 
 
-def quantize(weight, bits: int, group_size: int, symmetric: bool):
+def quantize(weight: Tensor, bits: int, group_size: int, symmetric: bool) -> Tensor:
     """The weight [rows, columns] with each entry on its group's grid, in float32."""
     columns = weight.shape[1]
     size = columns if group_size == -1 else min(group_size, columns)
@@ -66,7 +69,7 @@ def quantize(weight, bits: int, group_size: int, symmetric: bool):
     return codes.sub_(zero).mul_(scale).flatten(1)[:, :columns]
 
 
-def grids(groups, bits: int, symmetric: bool):
+def grids(groups: Tensor, bits: int, symmetric: bool) -> tuple[Tensor, Tensor]:
     """Scale and zero point of each group of [rows, groups, size], both [rows, groups, 1]."""
     low, high = (end.clone() for end in groups.aminmax(dim=2, keepdim=True))
     low, high = low.clamp_(max=0), high.clamp_(min=0)

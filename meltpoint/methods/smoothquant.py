@@ -32,7 +32,7 @@ from pydantic import Field
 
 from meltpoint.chain import Scheme
 from meltpoint.methods import _llmcompressor as llmcompressor
-from meltpoint.methods.contract import Resources
+from meltpoint.methods.contract import Context, Resources
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "quantization"
@@ -64,7 +64,9 @@ class Settings(CalibratedSettings):
     )
 
 
-def compress(source: Path, target: Path, level: Scheme, settings: Settings, context) -> None:
+def compress(
+    source: Path, target: Path, level: Scheme, settings: Settings, context: Context
+) -> None:
     """Writes the quantised checkpoint; raises NotApplicable where the model does not suit."""
     model = llmcompressor.load(source, context)
     llmcompressor.start()

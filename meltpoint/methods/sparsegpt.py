@@ -20,9 +20,10 @@ ICML 2023.
 from pydantic import Field
 
 from meltpoint.chain import Pattern, Sparsity
-from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.errors import NotApplicable
 from meltpoint.lazy_import import torch
-from meltpoint.methods._masks import at_most_threshold, smallest_of_groups
+from meltpoint.methods._sparsegpt_columns import inverse_factor, solve
+from meltpoint.methods.contract import Block, Statistics, Tensor
 from meltpoint.methods.settings import AllocatedSettings
 
 kind = "unstructured"
@@ -30,7 +31,6 @@ levels = (Sparsity, Pattern)
 env = "torch"
 updates_weights = True
 statistics = ("hessian",)
-CHUNK = 16
 
 
 class Settings(AllocatedSettings):
@@ -45,7 +45,9 @@ class Settings(AllocatedSettings):
     )
 
 
-def compress_block(block, statistics, level, settings) -> None:
+def compress_block(
+    block: Block, statistics: dict[str, Statistics], level: Sparsity | Pattern, settings: Settings
+) -> None:
     """Prunes and updates the block's linears in place, those of one input together.
 
     Raises NotApplicable where a pattern's groups do not fill a block of columns.
@@ -63,7 +65,9 @@ def compress_block(block, statistics, level, settings) -> None:
             linear.weight.copy_(weight)
 
 
-def prune(weights, hessian, level, settings) -> list:
+def prune(
+    weights: list[Tensor], hessian: Tensor, level: Sparsity | Pattern, settings: Settings
+) -> list[Tensor]:
     """The pruned weights of linears that see the same input.
 
     `weights` are matrices [rows, C], `hessian` is [C, C]. The matrices' rows go through the column
@@ -73,10 +77,16 @@ def prune(weights, hessian, level, settings) -> list:
     # Known before the first update: a block's error reaches the zeros of the columns after it.
     gone = columns == 0
     factor = inverse_factor(hessian, settings.percdamp)
-    return _solve(columns, factor, gone, [len(w) for w in weights], level, settings.blocksize)
+    return solve(columns, factor, gone, [len(w) for w in weights], level, settings.blocksize)
 
 
-def update(weights, hessian, removed, percdamp: float, blocksize: int = 128) -> list:
+def update(
+    weights: list[Tensor],
+    hessian: Tensor,
+    removed: list[Tensor],
+    percdamp: float,
+    blocksize: int = 128,
+) -> list[Tensor]:
     """The weights without those that are `removed`, the others updated to make up for them.
 
     As `prune`, but for the masks [rows, C], which are given.
@@ -84,79 +94,11 @@ def update(weights, hessian, removed, percdamp: float, blocksize: int = 128) -> 
     columns = _columns(weights, hessian)
     gone = torch.cat(removed).T | (columns == 0)
     factor = inverse_factor(hessian, percdamp)
-    return _solve(columns, factor, gone, [len(w) for w in weights], None, blocksize)
+    return solve(columns, factor, gone, [len(w) for w in weights], None, blocksize)
 
 
-def _columns(weights, hessian):
+def _columns(weights: list[Tensor], hessian: Tensor) -> Tensor:
     """The weights of linears of one input, transposed, so that a column of them is contiguous."""
     columns = torch.cat([w.float() for w in weights]).T.contiguous()
     columns[hessian.diagonal() == 0] = 0
     return columns
-
-
-def _solve(columns, factor, gone, splits, level, blocksize) -> list:
-    for start in range(0, len(columns), blocksize):
-        block = slice(start, min(start + blocksize, len(columns)))
-        error = _prune_block(columns[block], factor[block, block], gone[block], splits, level)
-        columns[block.stop :].addmm_(factor[block, block.stop :].T, error, alpha=-1)
-    return [weight.T for weight in columns.split(splits, dim=1)]
-
-
-def inverse_factor(hessian, percdamp: float):
-    """U, upper triangular, with ``U^T U`` the inverse of the damped Hessian ([C, C], float32)."""
-    damped = hessian.clone()
-    diagonal = damped.diagonal()
-    diagonal[diagonal == 0] = 1
-    diagonal += percdamp * diagonal.mean()
-    try:
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-        return torch.linalg.cholesky(inverse, upper=True)
-    except torch.linalg.LinAlgError:
-        raise MeltpointError(
-            f"a Hessian is not positive definite with percdamp={percdamp:g}: raise percdamp, or "
-            "give more calibration windows"
-        ) from None
-
-
-def _prune_block(weight, factor, gone, splits, level):
-    """Prunes a block of columns [b, rows] in place; returns their error for the columns after it.
-
-    Without a level only what is `gone` is removed.
-    Within the block the columns go in chunks: one by one inside a chunk, and a chunk's error reaches
-    the rest of the block in one product. The sums are those of a plain column loop.
-    """
-    diagonal = factor.diagonal()[:, None]
-    pattern = isinstance(level, Pattern)
-    chosen = isinstance(level, Sparsity)
-    removed = _below(weight, diagonal, gone, splits, level.fraction) if chosen else gone
-    size = CHUNK * level.group if pattern else CHUNK
-    error = torch.empty_like(weight)
-    for start in range(0, len(weight), size):
-        chunk = slice(start, min(start + size, len(weight)))
-        step = level if pattern else None
-        _prune_chunk(weight[chunk], factor[chunk, chunk], removed[chunk], error[chunk], step)
-        weight[chunk.stop :].addmm_(factor[chunk, chunk.stop :].T, error[chunk], alpha=-1)
-    weight.masked_fill_(removed, 0)
-    return error
-
-
-def _prune_chunk(weight, factor, removed, error, pattern) -> None:
-    """The column loop; with a `pattern` each group's mask is chosen when the loop comes to it."""
-    diagonal = factor.diagonal()
-    for i, pivot in enumerate(diagonal.tolist()):
-        if pattern and i % pattern.group == 0:
-            group = slice(i, i + pattern.group)
-            score = _score(weight[group], diagonal[group, None], removed[group])
-            removed[group] |= smallest_of_groups(score.T, pattern).T
-        torch.mul(weight[i], removed[i], out=error[i]).div_(pivot)
-        weight[i:].addr_(factor[i, i:], error[i], alpha=-1)
-
-
-def _score(weight, diagonal, gone):
-    """The metric, with what is already gone below everything else."""
-    return (weight / diagonal).square_().masked_fill_(gone, -1)
-
-
-def _below(weight, diagonal, gone, splits, fraction):
-    scores = _score(weight, diagonal, gone).split(splits, dim=1)
-    return gone | torch.cat([at_most_threshold(score, fraction) for score in scores], dim=1)

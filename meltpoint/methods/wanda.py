@@ -17,17 +17,15 @@ ICLR 2024.
 from pydantic import Field
 
 from meltpoint.chain import Pattern, Sparsity
-from meltpoint.errors import NotApplicable
 from meltpoint.methods._masks import smallest_of_groups, smallest_of_rows
+from meltpoint.methods._wanda_variant import smallest_share_of_rows
+from meltpoint.methods.contract import Block, Statistics, Tensor
 from meltpoint.methods.settings import AllocatedSettings
 
 kind = "unstructured"
 levels = (Sparsity, Pattern)
 env = "torch"
 statistics = ("norm",)
-# The official search: its bounds, and how near is near enough, of a sparsity and of an alpha.
-HIGHEST_SHARE, NEAR = 0.8, 1e-3
-REACHED = 0.01
 
 
 class Settings(AllocatedSettings):
@@ -38,45 +36,18 @@ class Settings(AllocatedSettings):
     )
 
 
-def compress_block(block, statistics, level, settings) -> None:
+def compress_block(
+    block: Block, statistics: dict[str, Statistics], level: Sparsity | Pattern, settings: Settings
+) -> None:
     """Zeroes the weights of smallest metric of each of the block's linears, in place."""
     for name, linear in block.linears.items():
         metric = linear.weight.abs().float().mul_(statistics[name].norm.sqrt())
         linear.weight.masked_fill_(_removed(metric, level, settings), 0)
 
 
-def _removed(metric, level, settings):
+def _removed(metric: Tensor, level: Sparsity | Pattern, settings: Settings) -> Tensor:
     if isinstance(level, Pattern):
         return smallest_of_groups(metric, level)
     if settings.variant:
         return smallest_share_of_rows(metric, level.fraction)
     return smallest_of_rows(metric, int(metric.shape[1] * level.fraction))
-
-
-def smallest_share_of_rows(metric, fraction: float):
-    """Per row the smallest entries that hold at most a share of its sum; that share by bisection.
-
-    `metric` is [rows, columns]. Raises NotApplicable where no share up to 0.8 gives the fraction.
-    """
-    ascending = metric.sort(dim=1).values
-    mass = ascending.cumsum(dim=1)
-    low, share, high = 0.0, HIGHEST_SHARE / 2, HIGHEST_SHARE
-    while True:
-        removed = _below_share(metric, ascending, mass, share)
-        sparsity = removed.float().mean().item()
-        if abs(sparsity - fraction) <= NEAR or high - low < NEAR:
-            break
-        low, high = (low, share) if sparsity > fraction else (share, high)
-        share = (low + high) / 2
-    if abs(sparsity - fraction) > REACHED:
-        raise NotApplicable(
-            f"wanda's variant removes at most {HIGHEST_SHARE} of a row's metric, which gives a "
-            f"sparsity of {sparsity:.3f} here, not {fraction:g}"
-        )
-    return removed
-
-
-def _below_share(metric, ascending, mass, share):
-    count = (mass <= share * metric.sum(dim=1, keepdim=True)).sum(dim=1, keepdim=True)
-    threshold = ascending.gather(1, (count - 1).clamp(min=0))
-    return (metric <= threshold) & (count > 0)

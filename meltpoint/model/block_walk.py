@@ -9,6 +9,7 @@ makes the next block's inputs. One block's weights and one buffer of hidden stat
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.model import empty_model, shaped
 from meltpoint.model.activation_statistics import Collector, Statistics
+from meltpoint.model.gradient_statistics import GradientStatistics
 
 AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
 
@@ -34,7 +36,9 @@ class Block:
 
     A method may change `module` in place, its shapes too (`meltpoint.model.surgery`): what it holds
     afterwards is written. `memory` is the walk's: what a method puts there it finds again at the next
-    block and in its `finish`.
+    block and in its `finish`. `parameters` are the numbers of the whole decoder's parameters, first of
+    the dense model, then before the step. `search` is what the method's search found, `gradients` are
+    those that it names in `gradients`, by the linears' names.
     """
 
     index: int
@@ -48,6 +52,9 @@ class Block:
     hidden_replaced: Callable[[torch.Tensor], None] | None = None
     memory: dict = field(default_factory=dict)
     dropped: bool = False
+    parameters: tuple[int, int] | None = None
+    search: dict[str, Any] | None = None
+    gradients: dict[str, GradientStatistics] = field(default_factory=dict)
 
     def drop(self) -> None:
         """Leaves the block out of the new checkpoint: its inputs are the next block's."""

@@ -1,9 +1,11 @@
 """What a study will take, before anything runs: disk, and the memory of a job."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from meltpoint.checkpoints.index import count_parameters
 from meltpoint.errors import MeltpointError
+from meltpoint.methods.contract import Resources
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import LocalModel, TrainedModel
 from meltpoint.text import human_bytes
@@ -34,8 +36,35 @@ def _parameters(study: Study, model: str) -> int | None:
 
 
 def memory_mb(study: Study, model: str, factor: float = FACTOR) -> int:
-    """An estimate of a job's memory: what is always held, and `factor` times the weights."""
+    """Estimate of a job's memory in MB: what is always held, and a multiple of the model's bytes.
+
+    The weights of a model that is not fetched yet are unknown and count as nothing: `summary` says so.
+    """
     return int((BASELINE_BYTES + factor * (model_bytes(study, model) or 0)) / 1e6)
+
+
+@dataclass(frozen=True)
+class JobResources:
+    """What a job asks of the machine, in Snakemake's units: MB, GPUs, minutes."""
+
+    study: Study
+    model: str
+    declared: Resources
+
+    @property
+    def mem_mb(self) -> int:
+        """Memory in MB."""
+        return memory_mb(self.study, self.model, self.declared.memory)
+
+    @property
+    def gpu(self) -> int:
+        """Number of GPUs: one where the study computes on one, or as many as the method needs."""
+        return max(self.declared.gpu, int(self.study.config.compute.device.startswith("cuda")))
+
+    @property
+    def runtime(self) -> int:
+        """Minutes after which a cluster may end the job."""
+        return self.declared.minutes
 
 
 def summary(study: Study, source: str) -> str:
@@ -63,10 +92,17 @@ def _cost(study: Study) -> str:
     ]
     sizes = {model: model_bytes(study, model) for model in config.models}
     disk = sum(sizes[model] or 0 for model, _ in kept)
-    memory = max(memory_mb(study, model) for model in sizes) * 1e6
     unknown = [model for model, size in sizes.items() if size is None]
-    note = f" (not counting {', '.join(unknown)}: unknown until fetched)" if unknown else ""
-    return (
-        f"When finished, {len(kept)} checkpoints take about {human_bytes(disk)} of disk; "
-        f"a job holds about {human_bytes(memory)} of memory{note}"
-    )
+    lines = []
+    if len(unknown) < len(sizes):
+        memory = 1e6 * max(memory_mb(study, model) for model in sizes if model not in unknown)
+        lines.append(
+            f"When finished, {len(kept)} checkpoints take about {human_bytes(disk)} of disk; "
+            f"a job holds about {human_bytes(memory)} of memory"
+        )
+    if unknown:
+        lines.append(
+            f"The disk and memory of {', '.join(unknown)} are unknown until fetched: a scheduler is "
+            f"asked for {human_bytes(BASELINE_BYTES)} alone. Run `snakemake --until fetch_model` first"
+        )
+    return "\n".join(lines)

@@ -39,13 +39,6 @@ def test_nll_is_that_of_each_predicted_token(tmp_path):
     np.testing.assert_allclose(nll, expected, atol=1e-4)
 
 
-def test_the_batch_does_not_matter(tmp_path):
-    model = load(save_model(tmp_path / "m", "llama"), torch.float32, torch.device("cpu"))
-    windows = random_tokens(7, 12).numpy()
-    one, five = (token_nll(model, windows, Compute(device="cpu", batch=b)) for b in (1, 5))
-    np.testing.assert_allclose(one, five, atol=1e-5)
-
-
 def draws(count=400, windows=80):
     """Losses of two models on the same windows, many times over; the windows differ a lot."""
     random = np.random.default_rng(0)

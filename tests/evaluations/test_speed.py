@@ -1,7 +1,6 @@
 """How fast a checkpoint runs: what is measured and said of it, never how fast."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 
@@ -9,9 +8,9 @@ from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations import speed
-from meltpoint.evaluations.engines import kernels
 from meltpoint.evaluations.speed import Timing, median, summarise
 from tests.support.measuring import COMPUTE, job_spec, measure
+from tests.support.specs import compress_spec
 from tests.support.tiny_models import save_model
 
 RATES = ("generated_tokens_per_second", "prompt_tokens_per_second")
@@ -91,30 +90,11 @@ def test_more_tokens_than_positions_are_refused(model, tmp_path):
 def test_hqq_is_timed_with_its_own_linears(tmp_path):
     pytest.importorskip("hqq", reason="hqq is not installed")
     base = save_model(tmp_path / "base", "qwen2", hidden_size=256, intermediate_size=512)
-    step = {"chain": "hqq@4bit", "step": "hqq@4bit", "settings": {}}
+    step = compress_spec("hqq@4bit", {})
     compress(base, tmp_path / "hqq", step, [], COMPUTE)
     cell = measure(spec(), tmp_path / "hqq", tmp_path / "cell.json")
     assert cell.protocol["kernels"] == "HQQLinear"
     assert cell.scores["generated_tokens_per_second"].value > 0
-
-
-def test_a_format_s_library_is_imported_before_the_load_is_timed(model, monkeypatch):
-    clock = [0.0]
-
-    def wait(seconds, result=None):
-        clock[0] += seconds
-        return result
-
-    with kernels.open(model, COMPUTE) as engine:
-        loaded = engine.model
-    monkeypatch.setattr(kernels, "quantization_config", lambda _: {"quant_method": "bitsandbytes"})
-    importing = SimpleNamespace(import_module=lambda _: wait(100))
-    monkeypatch.setattr(kernels, "importlib", importing)
-    monkeypatch.setattr(kernels, "load", lambda *_: wait(2, loaded))
-    monkeypatch.setattr(speed, "time_run", lambda *_: (1.0, 1.0))
-    monkeypatch.setattr(kernels.time, "perf_counter", lambda: clock[0])
-    assert speed.time_model(model, 16, 4, 3, COMPUTE).load == 2
-    assert clock[0] == 102
 
 
 @pytest.mark.parametrize(

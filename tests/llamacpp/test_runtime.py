@@ -233,7 +233,7 @@ def test_a_broken_file_is_one_sentence(file, broken, tmp_path):
 
 
 def test_tokens_that_the_model_does_not_have(file):
-    with pytest.raises(MeltpointError, match="has 96 tokens, and the windows hold number 96"):
+    with pytest.raises(MeltpointError, match="has 96 tokens, and the texts hold number 96"):
         runtime.token_nll(file, np.full((2, 8), 96), COMPUTE)
 
 

@@ -6,7 +6,7 @@ import torch
 from meltpoint import methods
 from meltpoint.chain import Pattern, Sparsity, parse_step
 from meltpoint.errors import MeltpointError
-from meltpoint.methods import admm
+from meltpoint.methods import _admm_masks, admm
 from meltpoint.methods._masks import SAMPLE
 from meltpoint.model.activation_statistics import Statistics
 from meltpoint.model.block_walk import Block
@@ -200,7 +200,7 @@ def test_the_threshold_is_that_of_a_sort(size, fraction, kind):
         taken = values if among is None else values[among]
         rank = int(len(taken) * fraction)
         expected = taken.sort().values[rank - 1] if rank else -torch.inf
-        assert admm.threshold(values, fraction, among) == expected
+        assert _admm_masks.threshold(values, fraction, among) == expected
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -209,7 +209,7 @@ def test_groups_keep_their_largest(pattern, ties):
     metric = random(48, 6).abs()
     if ties:
         metric = (2 * metric).round()
-    kept = admm.largest_of_groups(metric, pattern).unflatten(0, (-1, pattern.group))
+    kept = _admm_masks.largest_of_groups(metric, pattern).unflatten(0, (-1, pattern.group))
     groups = metric.unflatten(0, (-1, pattern.group))
     assert (kept.sum(dim=1) == pattern.kept).all()
     least_kept = groups.masked_fill(~kept, torch.inf).amin(dim=1)

@@ -1,5 +1,8 @@
 """The registry refuses a file that does not keep the contract, and a test can add a method."""
 
+import inspect
+from pathlib import Path
+
 import pytest
 
 from meltpoint import methods
@@ -102,8 +105,25 @@ def test_a_search_knows_only_its_own_settings_and_the_calibration():
 
 
 @pytest.mark.parametrize("name", methods.registry())
-def test_the_project_s_methods_are_documented(name):
+def test_the_project_s_methods_say_what_they_do_and_take(name):
     module = methods.find(name).module
     assert methods.find(name).summary.count(": ") == 1
-    public = [f for k, f in vars(module).items() if getattr(f, "__module__", "") == module.__name__]
-    assert all(f.__doc__ for f in public if not f.__name__.startswith("_"))
+    functions = [
+        value
+        for key, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and key[0] != "_"
+    ]
+    for function in functions:
+        assert function.__doc__, function.__name__
+        signature = inspect.signature(function)
+        annotations = [parameter.annotation for parameter in signature.parameters.values()]
+        assert inspect.Parameter.empty not in [*annotations, signature.return_annotation]
+
+
+def test_no_method_is_longer_than_a_page():
+    lines = {
+        name: len(Path(method.module.__file__).read_text().splitlines())
+        for name, method in methods.registry().items()
+    }
+    assert max(lines.values()) <= 150
+    assert lines["wanda"] <= 80

@@ -10,6 +10,7 @@ import torch
 from meltpoint import methods
 from meltpoint.chain import Pattern, parse_step
 from meltpoint.errors import MeltpointError
+from meltpoint.methods import _ria_channels as channels
 from meltpoint.methods import ria, sparsegpt
 from tests.support.official_layers import (
     is_pattern,
@@ -87,7 +88,7 @@ def test_the_importance_has_the_power_alpha_of_the_norm():
 
 
 def test_channels_are_dealt_out_in_a_snake():
-    order = ria.deal_out(torch.tensor([30.0, 0, 10, 70, 20, 60, 50, 40]), 4)
+    order = channels.deal_out(torch.tensor([30.0, 0, 10, 70, 20, 60, 50, 40]), 4)
     assert order.tolist() == [1, 0, 7, 3, 2, 4, 6, 5]
 
 
@@ -99,7 +100,7 @@ def test_the_pattern_is_that_of_the_dealt_channels(importance, lsa):
     settings = ria.Settings(reallocate=True, importance=importance, lsa=lsa)
     norm = inputs.flatten(0, 1).square().sum(0) / 2
     metric = ria.relative_importance(weight) * norm**0.25
-    order = ria.arrange(metric, Pattern(2, 4), settings)
+    order = channels.arrange(metric, Pattern(2, 4), settings)
     assert order.sort().values.tolist() == list(range(32))
     assert is_pattern(pruned[:, order], Pattern(2, 4))
     assert not is_pattern(pruned, Pattern(2, 4))
@@ -115,8 +116,8 @@ def retained(metric, order, pattern):
 def test_assignment_retains_more(pattern, blocks):
     pytest.importorskip("scipy")
     metric = random(16, 64).abs() * torch.linspace(0.1, 2, 64)
-    for order in (torch.arange(64), ria.deal_out(metric.sum(0), pattern.group)):
-        better = ria.assign(metric, order, pattern, blocks)
+    for order in (torch.arange(64), channels.deal_out(metric.sum(0), pattern.group)):
+        better = channels.assign(metric, order, pattern, blocks)
         assert better.sort().values.tolist() == list(range(64))
         before, after = (retained(metric, o, pattern) for o in (order, better))
         # One group to a block: nothing to assign.
@@ -136,7 +137,7 @@ def test_assignment_is_the_best_for_each_slot(pattern):
             order[:, slot] = best[list(permutation), slot]
             tried.append(order)
         best = max(tried, key=lambda order: retained(metric, order.flatten(), pattern))
-    ours = ria.assign(metric, torch.arange(12), pattern)
+    ours = channels.assign(metric, torch.arange(12), pattern)
     assert ours.tolist() == best.flatten().tolist()
 
 

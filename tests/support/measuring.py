@@ -1,6 +1,5 @@
 """Measures a folder by one kind of evaluation, without a study."""
 
-import json
 from pathlib import Path
 
 from meltpoint import evaluations
@@ -9,27 +8,28 @@ from meltpoint.evaluations.cells import Cell
 from meltpoint.evaluations.contract import Inputs
 from meltpoint.evaluations.engines import open_engine
 from meltpoint.evaluations.measurement import evaluate
+from meltpoint.workflow.job_specs.documents import EvaluateSpec, JobSpec
 
 COMPUTE = Compute(device="cpu")
 
 
-def job_spec(kind: str, name: str = "e", **settings) -> dict:
+def job_spec(kind: str, name: str = "e", **settings) -> EvaluateSpec:
     """A job spec as the workflow writes it."""
     found = evaluations.find(kind)
     parsed = found.settings_class(**settings)
-    return {
-        "cell": {"model": "m", "chain": "dense", "evaluation": name},
-        "kind": kind,
-        "main": next(iter(found.scores(parsed))),
-        "settings": parsed.model_dump(mode="json", exclude={"main"}),
-        "compute": {"dtype": "float32"},
-        "code": "c",
-        "env": "e",
-    }
+    return EvaluateSpec(
+        cell={"model": "m", "chain": "dense", "evaluation": name},
+        kind=kind,
+        main=next(iter(found.scores(parsed))),
+        settings=parsed.model_dump(mode="json", exclude={"main"}),
+        compute={"dtype": "float32"},
+        code="c",
+        env="e",
+    )
 
 
 def measure(
-    spec: dict,
+    spec: EvaluateSpec,
     checkpoint: Path,
     target: Path,
     dense: Path | None = None,
@@ -37,11 +37,11 @@ def measure(
     **files: Path,
 ) -> Cell:
     """The cell of a checkpoint, written to `target`; `dense` is that of the dense model."""
-    kind = evaluations.find(spec["kind"])
-    inputs = Inputs(checkpoint, compute, f"evaluations.{spec['cell']['evaluation']}", **files)
+    kind = evaluations.find(spec.kind)
+    inputs = Inputs(checkpoint, compute, f"evaluations.{spec.cell['evaluation']}", **files)
     opens = open_engine if kind.opens_engine else None
     base = [] if dense is None else outputs(kind, dense)
-    evaluate(json.loads(json.dumps(spec)), inputs, base, outputs(kind, target), opens)
+    evaluate(JobSpec.read(spec.json()), inputs, base, outputs(kind, target), opens)
     return Cell.read(target)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "envs", "profiles", "meltpoint",
-         "resources")  # fmt: skip
+PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "envs", "profiles", "captions",
+         "meltpoint", "resources")  # fmt: skip
 STUDY = "studies/tiny.yaml"
 # What shows the sweep of the tiny study.
 SHOWN = ("transitions/pruning", "tables/pruning", "figures/pruning")

@@ -1,0 +1,37 @@
+"""The calibration's tokens as a step's job reads them: given as windows, or drawn from a corpus."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from meltpoint.compute import Compute
+from meltpoint.data.calibration import draw_from_documents, draw_from_stream
+from meltpoint.data.corpora import check_vocabulary, read_tokens
+from meltpoint.errors import at
+from meltpoint.model.empty_model import build
+
+
+def read_windows(
+    parent: Path, settings: dict, tokens: list[Path], compute: Compute
+) -> torch.Tensor:
+    """Windows of a step's resolved settings, int64 [samples, length].
+
+    Raises MeltpointError, naming the calibration, for tokens outside the vocabulary of the checkpoint
+    `parent` and for a corpus that is too short.
+    """
+    key = f"calibrations.{settings['calibration']}"
+    windows = at(key, _windows, settings["windows"], tokens)
+    vocabulary = build(parent, compute.torch_dtype).config.get_text_config().vocab_size
+    at(key, check_vocabulary, windows, vocabulary, str(tokens[0]))
+    return torch.from_numpy(windows).long()
+
+
+def _windows(calibration: dict, tokens: list[Path]) -> np.ndarray:
+    """The calibration's tokens, int32 [samples, length], given or drawn."""
+    if "corpus" not in calibration:
+        return read_tokens(tokens[0], dimensions=2)
+    size = {key: calibration[key] for key in ("samples", "length", "seed")}
+    if calibration["sampling"] == "stream":
+        return draw_from_stream(read_tokens(tokens[0], dimensions=1), **size)
+    return draw_from_documents(np.load(tokens[0]), np.load(tokens[1]), **size)

@@ -1,0 +1,176 @@
+"""The walk backwards: gradients of the model's loss, block by block.
+
+On a forward pass the hidden states are kept at the borders of the blocks. Final norm, head and loss
+give the gradient at the last border. Then each block, from the last to the first, is run again with
+gradients on, batch by batch, which gives the gradients of its weights and that at the border before it.
+
+Held are one block's weights, its accumulators, the inputs of all blocks (blocks x windows x tokens x
+width, in files where a folder is given) and one gradient of that shape. The cost is about four forward
+passes: one to get there, one to run each block again, and two for the gradients of its inputs and of
+its weights.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from meltpoint.checkpoints.io import Reader
+from meltpoint.compute import Compute, trim_memory
+from meltpoint.errors import MeltpointError
+from meltpoint.model import empty_model
+from meltpoint.model.block_walk import Walk
+from meltpoint.model.gradient_statistics import (
+    GradientAccumulator,
+    GradientCollector,
+    GradientStatistics,
+)
+from meltpoint.progress import track
+
+
+@dataclass(frozen=True)
+class BlockGradients:
+    """A block with its weights loaded, and the gradients of the loss with respect to them.
+
+    `accumulators` are those behind `gradients`, for classes that keep more than a value. `losses` are
+    those of the whole model on each window, float32 [windows].
+    """
+
+    index: int
+    linears: dict[str, nn.Linear]
+    gradients: dict[str, GradientStatistics]
+    accumulators: dict[str, dict[str, GradientAccumulator]]
+    losses: torch.Tensor
+
+
+class Borders:
+    """The hidden states at the blocks' borders, in memory or, given a folder, in its files."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._held: dict[int, torch.Tensor] = {}
+
+    def keep(self, index: int, hidden: torch.Tensor) -> None:
+        """Keeps a copy of the inputs of a block."""
+        if self.folder is None:
+            self._held[index] = hidden.clone()
+        else:
+            save_file({"hidden": hidden.contiguous().cpu()}, self._file(index))
+
+    def take(self, index: int, device: torch.device) -> torch.Tensor:
+        """The inputs of a block on the device; they are kept no longer."""
+        if self.folder is None:
+            return self._held.pop(index)
+        hidden = load_file(self._file(index), device=str(device))["hidden"]
+        self._file(index).unlink()
+        return hidden
+
+    def _file(self, index: int) -> Path:
+        return self.folder / f"border-{index}.safetensors"
+
+
+def walk_backwards(
+    reader: Reader,
+    windows: torch.Tensor,
+    compute: Compute,
+    accumulators: Mapping[str, type[GradientAccumulator]],
+    folder: Path | None = None,
+) -> Iterator[BlockGradients]:
+    """Yields each block with the gradients of its linears' weights, from the last to the first.
+
+    `windows` are tokens, int64 [windows, tokens]; a window's loss is the mean cross-entropy of its next
+    tokens. `accumulators` are classes by names (`meltpoint.model.gradient_statistics`): each is shown
+    one window's gradient after the other, in the order of the windows. What is yielded is valid until
+    the next block. Raises MeltpointError for gradients that are not finite.
+    """
+    walk = Walk(reader, windows, compute)
+    borders = Borders(folder)
+    with torch.no_grad():
+        _run_forward(walk, borders)
+        gradient, losses = _last_gradient(walk)
+    for index in track(range(len(walk.blocks) - 1, -1, -1), "gradients: blocks"):
+        names = walk.names(index)
+        empty_model.fill(walk.model, reader.read(names))
+        inputs = borders.take(index, compute.torch_device)
+        linears = empty_model.linears(walk.blocks[index])
+        collector = GradientCollector(linears, accumulators, len(windows))
+        _run_backward(walk, index, inputs, gradient, collector)
+        statistics = collector.statistics()
+        if not all(values.finite() for values in statistics.values()):
+            raise MeltpointError(
+                f"the gradients of block {index} are not finite in {compute.dtype}: "
+                "set compute.dtype to float32 or bfloat16"
+            )
+        yield BlockGradients(index, linears, statistics, collector.accumulators(), losses)
+        empty_model.empty(walk.model, names)
+        del inputs, linears, collector, statistics
+        trim_memory()
+
+
+def _run_forward(walk: Walk, borders: Borders) -> None:
+    """Keeps the inputs of every block; the walk's hidden states are then the last one's outputs."""
+    walk.embed()
+    for index in range(len(walk.blocks)):
+        names = walk.names(index)
+        borders.keep(index, walk.hidden)
+        empty_model.fill(walk.model, walk.reader.read(names))
+        walk.advance(index)
+        empty_model.empty(walk.model, names)
+
+
+def _last_gradient(walk: Walk) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gradient of the summed losses at the last border, and the mean loss of each window.
+
+    The losses of a window's tokens are summed, not averaged: in half precision small gradients
+    would vanish. The accumulators divide by the number of tokens.
+    """
+    gradient = torch.empty_like(walk.hidden)
+    losses = []
+    names = walk.other_names()
+    empty_model.fill(walk.model, walk.reader.read(names))
+    walk.model.tie_weights()
+    with empty_model.recorders(walk.model, walk.blocks) as recorders:
+        for batch in walk.batches():
+            hidden = walk.hidden[batch].detach().requires_grad_()
+            with torch.enable_grad():
+                loss = _token_losses(walk, recorders[-1], batch, hidden)
+                gradient[batch] = torch.autograd.grad(loss.sum(), hidden)[0]
+            losses.append(loss.detach().mean(dim=1).float())
+    empty_model.empty(walk.model, names)
+    walk.model.tie_weights()
+    walk.hidden = None
+    return gradient, torch.cat(losses)
+
+
+def _token_losses(
+    walk: Walk, last_block: nn.Module, batch: slice, hidden: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of the next tokens [windows, tokens - 1], from the last block's outputs."""
+    tokens = walk.windows[batch].to(hidden.device)
+    handle = last_block.register_forward_hook(
+        lambda module, args, outputs: (hidden,) if isinstance(outputs, tuple) else hidden
+    )
+    logits = walk.model(input_ids=tokens, use_cache=False).logits[:, :-1]
+    handle.remove()
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return nn.functional.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
+
+
+def _run_backward(
+    walk: Walk,
+    index: int,
+    inputs: torch.Tensor,
+    gradient: torch.Tensor,
+    collector: GradientCollector,
+) -> None:
+    """Runs a block again; replaces the gradient of its outputs by that of its inputs, in place."""
+    scale = 1 / (inputs.shape[1] - 1)
+    for batch in walk.batches():
+        count = batch.stop - batch.start
+        hidden = inputs[batch].detach().requires_grad_()
+        with torch.enable_grad(), collector.backward_pass(count, scale):
+            outputs = walk.forward(index, slice(0, count), inputs=hidden)
+            gradient[batch] = torch.autograd.grad(outputs, hidden, gradient[batch])[0]

@@ -1,0 +1,42 @@
+"""
+Searches: what a method finds once for all its levels. One rule per method that has a search.
+
+REQUIRED INPUTS:
+
+    results/models/{model}/ or cells/{model}/{chain}/checkpoint/
+    tokens/{model}/{corpus}.npy                    for a search that looks at text
+
+OUTPUTS:
+
+    cells/{model}/{chain}/search/{search}.json     or .npz, where the search returns arrays
+"""
+
+for method in plan.searches.rules():
+
+    rule:
+        name:
+            f"search_{method.name}"
+        input:
+            parent=plan.parent,
+            tokens=plan.calibration_files,
+        output:
+            plan.searches.file(method),
+        log:
+            f"{plan.logs}/search/{{model}}/{{chain}}/{{search}}.log",
+        benchmark:
+            f"{plan.benchmarks}/search/{{model}}/{{chain}}/{{search}}.tsv"
+        wildcard_constraints:
+            search=plan.searches.names_of(method),
+        conda:
+            f"../envs/{method.env}.yaml"
+        threads: plan.threads
+        resources:
+            mem_mb=lambda w: plan.resources(w).mem_mb,
+            gpu=lambda w: plan.resources(w).gpu,
+            runtime=lambda w: plan.resources(w).runtime,
+        params:
+            job_spec=plan.searches.job_spec,
+        message:
+            "Searching {wildcards.model}, {wildcards.chain}: {wildcards.search}"
+        script:
+            "../scripts/search.py"

@@ -1,0 +1,178 @@
+"""Gradients block by block are those of the whole model, as torch's autograd gives them."""
+
+import pytest
+import torch
+from torch import nn
+
+from meltpoint.checkpoints.io import Reader
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
+from meltpoint.model import empty_model
+from meltpoint.model.backward_walk import walk_backwards
+from meltpoint.model.gradient_statistics import GRADIENT_ACCUMULATORS, GradientAccumulator
+from meltpoint.model.load import load
+from tests.support.tiny_models import random_tokens, save_model
+
+CPU = torch.device("cpu")
+# Tied embeddings and biases (qwen2), projections beside the embeddings (opt), softcapping (gemma2),
+# blocks that return tuples (bloom).
+FAMILIES = ("llama", "qwen2", "opt", "gemma2", "bloom")
+TOLERANCES = {"float64": 1e-9, "float32": 1e-5}
+
+
+class BatchesOfFour(GradientAccumulator):
+    """The sum over batches of four windows of the gradient of a batch's mean loss, as published."""
+
+    def __init__(self, weight, windows):
+        super().__init__(weight, windows)
+        self.seen, self.norms = 0, []
+
+    def update(self, gradient):
+        self.value += gradient / 4
+        self.seen += 1
+        if self.seen % 4 == 0:
+            self.norms.append(self.value.norm().item())
+
+
+def walk(base, windows, names=tuple(GRADIENT_ACCUMULATORS), dtype="float32", batch=2, **options):
+    """The values of the accumulators by the linears' names in the model, and the losses."""
+    compute = Compute(device="cpu", dtype=dtype, batch=batch)
+    reader = Reader(base, compute.torch_dtype, CPU)
+    kinds = {**GRADIENT_ACCUMULATORS, "four": BatchesOfFour}
+    chosen = {name: kinds[name] for name in names}
+    blocks, order = {}, []
+    for block in walk_backwards(reader, windows, compute, chosen, **options):
+        order.append(block.index)
+        for name, statistics in block.gradients.items():
+            blocks[block.index, name] = statistics
+    assert order == sorted(order, reverse=True)
+    return blocks, block.losses
+
+
+def whole(base, windows, dtype):
+    """Each window's gradients, by block and linear, of the whole model under autograd."""
+    model = load(base, getattr(torch, dtype), CPU)
+    _, blocks = empty_model.decoder_blocks(model)
+    weights = {
+        (i, name): linear.weight.requires_grad_()
+        for i, block in enumerate(blocks)
+        for name, linear in empty_model.linears(block).items()
+    }
+    gradients, losses = {key: [] for key in weights}, []
+    for window in windows:
+        logits = model(window[None], use_cache=False).logits[0, :-1]
+        loss = nn.functional.cross_entropy(logits, window[1:])
+        for key, value in zip(weights, torch.autograd.grad(loss, weights.values()), strict=True):
+            gradients[key].append(value)
+        losses.append(loss.item())
+    return {key: torch.stack(values) for key, values in gradients.items()}, losses
+
+
+def close(one, other, tolerance):
+    """Whether two tensors are equal, relative to the largest entry."""
+    return (one - other).abs().max() <= tolerance * other.abs().max()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_are_those_of_the_whole_model(family, dtype, tmp_path, monkeypatch):
+    base, windows = save_model(tmp_path / "base", family), random_tokens(5, 24)
+    if dtype == "float64":
+        # Norms and attention round to float32 on their way: here nothing does.
+        load(base, torch.float64, CPU).save_pretrained(base)
+        monkeypatch.setattr(torch, "float32", torch.float64)
+        monkeypatch.setattr(torch, "float", torch.float64)
+        monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    ours, losses = walk(base, windows, dtype=dtype)
+    expected, expected_losses = whole(base, windows, dtype)
+    assert ours.keys() == expected.keys()
+    assert losses.tolist() == pytest.approx(expected_losses, rel=1e-5)
+    for key, gradients in expected.items():
+        assert gradients.abs().max() > 0
+        assert close(ours[key].gradient, gradients.mean(0), TOLERANCES[dtype]), key
+        assert close(ours[key].gradient_square, gradients.square().mean(0), TOLERANCES[dtype]), key
+
+
+def test_the_softcapping_of_logits_counts(tmp_path):
+    """At a cap that the tiny model's logits reach; and the test above would notice if it did not."""
+    windows = random_tokens(2, 12)
+    capped, free = (
+        walk(save_model(tmp_path / str(cap), "gemma2", final_logit_softcapping=cap), windows)[0]
+        for cap in (0.05, None)
+    )
+    key = next(iter(capped))
+    assert not close(capped[key].gradient, free[key].gradient, 0.1)
+
+
+def test_batches_change_nothing_beyond_rounding(tmp_path):
+    base, windows = save_model(tmp_path / "base", "qwen2"), random_tokens(5, 24)
+    one, five = (walk(base, windows, batch=batch)[0] for batch in (1, 5))
+    assert all(close(one[key].gradient_square, five[key].gradient_square, 1e-5) for key in one)
+
+
+def test_borders_in_files_give_the_same_and_are_gone(tmp_path):
+    base, windows = save_model(tmp_path / "base", "llama"), random_tokens(3, 12)
+    (tmp_path / "borders").mkdir()
+    held, _ = walk(base, windows)
+    filed, _ = walk(base, windows, folder=tmp_path / "borders")
+    assert all(torch.equal(held[key].gradient, filed[key].gradient) for key in held)
+    assert not list((tmp_path / "borders").iterdir())
+
+
+def test_a_method_s_own_accumulator_sees_window_after_window(tmp_path):
+    base, windows = save_model(tmp_path / "base", "llama"), random_tokens(8, 12)
+    compute = Compute(device="cpu", batch=3)
+    expected, _ = whole(base, windows, "float32")
+    reader = Reader(base, torch.float32, CPU)
+    for block in walk_backwards(reader, windows, compute, {"four": BatchesOfFour}):
+        for name, gradients in block.gradients.items():
+            first, second = expected[block.index, name].split(4)
+            total = first.mean(0) + second.mean(0)
+            assert close(gradients.four, total, 1e-5)
+            norms = block.accumulators[name]["four"].norms
+            assert norms == pytest.approx(
+                [first.mean(0).norm().item(), total.norm().item()], rel=1e-4
+            )
+
+
+def test_the_block_is_loaded_and_nothing_else_stays(tmp_path):
+    base, windows = save_model(tmp_path / "base", "qwen2"), random_tokens(2, 12)
+    reader = Reader(base, torch.float32, CPU)
+    walking = walk_backwards(reader, windows, Compute(device="cpu"), GRADIENT_ACCUMULATORS)
+    for block in walking:
+        assert all(linear.weight.device == CPU for linear in block.linears.values())
+        model = walking.gi_frame.f_locals["walk"].model
+        name, _ = empty_model.decoder_blocks(model)
+        loaded = {n for n, p in model.named_parameters() if p.device == CPU}
+        assert loaded
+        assert all(n.startswith(f"{name}.{block.index}.") for n in loaded)
+    assert not [n for n, p in model.named_parameters() if p.device == CPU]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_loses_no_small_gradient(dtype, tmp_path):
+    base, windows = save_model(tmp_path / "base", "llama"), random_tokens(4, 48)
+    half, _ = walk(base, windows, dtype=dtype)
+    full, _ = walk(base, windows)
+    for key, statistics in half.items():
+        assert statistics.gradient.dtype == torch.float32
+        expected = full[key].gradient
+        assert (statistics.gradient - expected).norm() < 0.05 * expected.norm(), key
+
+
+def test_a_statistic_that_was_not_named_and_gradients_that_overflow_are_one_sentence(tmp_path):
+    base, windows = save_model(tmp_path / "base", "llama"), random_tokens(2, 12)
+    blocks, _ = walk(base, windows, names=("gradient",))
+    with pytest.raises(AttributeError, match="gradient_square was not collected"):
+        _ = next(iter(blocks.values())).gradient_square
+
+    class Overflowing(GradientAccumulator):
+        def update(self, gradient):
+            self.value += float("inf")
+
+    reader = Reader(base, torch.float32, CPU)
+    walking = walk_backwards(reader, windows, Compute(device="cpu"), {"all": Overflowing})
+    with pytest.raises(
+        MeltpointError, match=r"gradients of block 1 are not finite.*compute\.dtype"
+    ):
+        next(walking)
