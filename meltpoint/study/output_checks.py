@@ -26,6 +26,7 @@ def check(study) -> None:
         _known(f"{key}.over", [table.over], _swept(study, table), "setting that is swept")
         _known(f"{key}.labels", table.labels, rows, "row")
         shown = rows | set(table.labels.values()) | {row.split(",")[0] for row in rows}
+        _known(f"{key}.order", table.order, shown | _published_methods(table), "row")
         _published(key, study, table, shown)
     for name, figure in study.config.figures.items():
         key, swept = f"figures.{name}", _swept(study, figure)
@@ -35,9 +36,15 @@ def check(study) -> None:
         contour = figure.kind == "contour"
         named = _single(study, figure) if contour else _rows(study, figure)
         _known(f"{key}.labels", figure.labels, named, "step of it" if contour else "row")
+        shown = named | set(figure.labels.values()) | {row.split(",")[0] for row in named}
+        _known(f"{key}.order", figure.order, shown | _published_methods(figure), "row")
         _published(key, study, figure)
         _drawable(key, study, figure)
         _readable(key, study, figure)
+
+
+def _published_methods(part) -> set[str]:
+    return set(published.methods(part.published)) if part.published else set()
 
 
 def _published(key: str, study, part, rows: Iterable[str] = ()) -> None:
