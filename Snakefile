@@ -8,15 +8,15 @@ from meltpoint.errors import MeltpointError
 from meltpoint.workflow.plan import Plan
 
 min_version("9.14")
-
-# Read here and not merged: Snakemake would mix a study's keys with the default's.
+HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+# Not merged: Snakemake would mix a study's keys with the default's. A module has a config already.
 if not workflow.overwrite_configfiles:
 
-    configfile: Path(workflow.basedir, "config.yaml")
+    configfile: HERE / "config.yaml"
 
 
 try:
-    plan = Plan(config, workflow.overwrite_configfiles, Path(workflow.basedir))
+    plan = Plan(config, workflow.configfiles, HERE)
 except MeltpointError as error:
     sys.exit(f"Error: {error}")
 if workflow.is_main_process:
@@ -45,6 +45,6 @@ include: "rules/published.smk"
 rule all:
     default_target: True
     input:
-        lambda _: plan.all_targets(workflow.deployment_settings.deployment_method),
+        lambda _: plan.all_targets(workflow),
     message:
         "Everything of the study"

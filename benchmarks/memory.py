@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 DEPTHS = (24, 48)
 WINDOWS, LENGTH = 16, 128
@@ -27,8 +28,9 @@ def measure(method: str, folder: str) -> None:
     windows = Path(folder, "windows.npy")
     np.save(windows, np.random.default_rng(0).integers(0, 512, (WINDOWS, LENGTH)))
     settings = {"windows": {"file": "windows.npy"}}
-    recipe = {"chain": f"{method}@0.5", "step": f"{method}@0.5", "settings": settings}
-    compress(Path(folder), Path(folder + "-pruned"), recipe, [windows], compute)
+    step = f"{method}@0.5"
+    spec = SimpleNamespace(chain=step, step=step, settings=settings)
+    compress(Path(folder), Path(folder + "-pruned"), spec, [windows], compute)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

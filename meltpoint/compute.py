@@ -17,7 +17,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 @dataclass(frozen=True)
 class Compute:
-    """The study's `compute` section; of it only `dtype` is part of a cell's recipe."""
+    """The study's `compute` section; of it only `dtype` is part of a cell's job spec."""
 
     device: str = "auto"
     dtype: str = "float32"

@@ -1,18 +1,15 @@
-"""Hashes: of values, files and code, by which a result knows whether it is stale."""
+"""Hashes of values and files, by which a result knows whether it is stale."""
 
-import ast
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 from meltpoint.files import write_json
 
 
 def canonical_json(value: object) -> str:
-    """One spelling for equal values: what a recipe is compared by."""
+    """JSON of a value, one text for equal values: how job specs are compared."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
@@ -23,57 +20,8 @@ def hash_file(path: Path) -> str:
 
 
 def hash_text(text: str) -> str:
+    """sha256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def hash_sources(modules: Iterable[str]) -> str:
-    """A hash of modules' code that comments, docstrings and layout do not change."""
-    return hash_text("\0".join(f"{name}\n{_code(name)}" for name in sorted(set(modules))))[:16]
-
-
-def with_imports(modules: Iterable[str], without: tuple[str, ...] = ()) -> list[str]:
-    """The modules and all of Meltpoint's that they import, directly or not, functions' imports too.
-
-    Modules in `without`, or in a package that it names, are left out with what they import.
-    """
-    found: set[str] = set()
-    ahead = list(modules)
-    while ahead:
-        name = ahead.pop()
-        if name in found or any(name == part or name.startswith(f"{part}.") for part in without):
-            continue
-        found.add(name)
-        ahead += _imports(name)
-    return sorted(found)
-
-
-@cache
-def _imports(module: str) -> tuple[str, ...]:
-    """The modules of Meltpoint that a module's import statements name."""
-    names = []
-    for node in ast.walk(ast.parse(_path(module).read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in names if name.startswith("meltpoint.") and _path(name))
-
-
-def _path(module: str) -> Path | None:
-    """A module's file, found without importing anything; None for what is no module of ours."""
-    path = Path(__file__).parent.parent.joinpath(*module.split("."))
-    files = (path.with_suffix(".py"), path / "__init__.py")
-    return next((file for file in files if file.is_file()), None)
-
-
-def _code(module: str) -> str:
-    tree = ast.parse(_path(module).read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body[:1] = []
-    return ast.unparse(tree)
 
 
 class HashCache:

@@ -21,7 +21,6 @@ for method, temporary in plan.compress_rules():
         input:
             parent=plan.parent,
             tokens=plan.calibration_files,
-            windows=lambda w: ancient(plan.calibration_windows(w)),
             search=plan.searches.read_by,
         output:
             plan.checkpoint_output(directory, temp, temporary),
@@ -40,7 +39,7 @@ for method, temporary in plan.compress_rules():
             gpu=lambda w: plan.resources(w).gpu,
             runtime=lambda w: plan.resources(w).runtime,
         params:
-            recipe=lambda w: plan.recipes.compress(w.model, w.prefix + w.step),
+            job_spec=lambda w: plan.job_specs.compress(w.model, w.prefix + w.step).json(),
         message:
             "Compressing {wildcards.model}: {wildcards.prefix}{wildcards.step}"
         script:

@@ -38,7 +38,7 @@ for kind in plan.evaluation_kinds():
         resources:
             mem_mb=lambda w, kind=kind: plan.memory_mb(w.model, kind.memory),
         params:
-            recipe=lambda w: plan.recipes.evaluation(w.model, w.chain, w.evaluation),
+            job_spec=lambda w: plan.job_specs.evaluation(w.model, w.chain, w.evaluation).json(),
         message:
             "Evaluating {wildcards.model}, {wildcards.chain}: {wildcards.evaluation}"
         script:

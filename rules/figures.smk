@@ -16,7 +16,12 @@ rule transitions:
     input:
         cells=lambda w: plan.perplexity_cells_of(w.sweep),
     output:
-        f"{plan.results}/transitions/{{sweep}}.csv",
+        report(
+            f"{plan.results}/transitions/{{sweep}}.csv",
+            caption="../captions/transitions.rst",
+            category="Transition points",
+            labels={"sweep": "{sweep}"},
+        ),
     log:
         f"{plan.logs}/transitions/{{sweep}}.log",
     benchmark:
@@ -26,7 +31,7 @@ rule transitions:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.transitions(w.sweep),
+        job_spec=lambda w: plan.job_specs.transitions(w.sweep).json(),
     message:
         "Transition points of {wildcards.sweep}"
     script:
@@ -38,7 +43,12 @@ rule figure:
         cells=lambda w: plan.cells_of("figures", w.figure),
         transitions=lambda w: plan.transitions_of(w.figure),
     output:
-        svg=f"{plan.results}/figures/{{figure}}.svg",
+        svg=report(
+            f"{plan.results}/figures/{{figure}}.svg",
+            caption="../captions/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
         png=f"{plan.results}/figures/{{figure}}.png",
     log:
         f"{plan.logs}/figures/{{figure}}.log",
@@ -49,7 +59,7 @@ rule figure:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.figure(w.figure),
+        job_spec=lambda w: plan.job_specs.figure(w.figure).json(),
     message:
         "Figure {wildcards.figure}"
     script:

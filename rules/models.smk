@@ -20,7 +20,7 @@ rule train_model:
         "../envs/torch.yaml"
     threads: plan.training_threads
     params:
-        recipe=lambda w: plan.recipes.model(w.model),
+        job_spec=lambda w: plan.job_specs.model(w.model).json(),
     message:
         "Training {wildcards.model} (minutes)"
     script:
@@ -39,7 +39,7 @@ rule fetch_model:
     conda:
         "../envs/torch.yaml"
     params:
-        recipe=lambda w: plan.recipes.model(w.model),
+        job_spec=lambda w: plan.job_specs.model(w.model).json(),
     message:
         "Fetching {wildcards.model} from the hub"
     script:
@@ -58,7 +58,7 @@ rule link_model:
     conda:
         "../envs/torch.yaml"
     params:
-        recipe=lambda w: plan.recipes.model(w.model),
+        job_spec=lambda w: plan.job_specs.model(w.model).json(),
     message:
         "Linking {wildcards.model}"
     script:

@@ -33,9 +33,9 @@ rule published_transitions:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published(
+        job_spec=lambda w: plan.job_specs.published(
             "published.phase_transitions.transitions", *phase_transitions.sources["transitions"]
-        ),
+        ).json(),
     message:
         "Transition points of the published curves"
     script:
@@ -58,11 +58,11 @@ rule published_tables:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published(
+        job_spec=lambda w: plan.job_specs.published(
             "published.tables",
             *phase_transitions.sources["tables"],
             texts=phase_transitions.texts(),
-        ),
+        ).json(),
     message:
         "Published tables 1 to 10"
     script:
@@ -87,9 +87,9 @@ rule published_figures:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published(
+        job_spec=lambda w: plan.job_specs.published(
             "published.phase_transitions.figures", *phase_transitions.sources["figures"]
-        ),
+        ).json(),
     message:
         "Published figures"
     script:

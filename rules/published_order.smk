@@ -39,11 +39,11 @@ rule published_order:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published(
+        job_spec=lambda w: plan.job_specs.published(
             "published.operation_order.write",
             *operation_order.sources["changes"],
             texts=operation_order.texts(),
-        ),
+        ).json(),
     message:
         "The published order study"
     script:

@@ -47,11 +47,11 @@ rule published_search:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published(
+        job_spec=lambda w: plan.job_specs.published(
             "published.parameter_search.write",
             *parameter_search.sources["runs"],
             texts=parameter_search.texts(),
-        ),
+        ).json(),
     message:
         "The published parameter search"
     script:

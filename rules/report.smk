@@ -18,7 +18,12 @@ rule report_page:
     input:
         **plan.shown(),
     output:
-        plan.page,
+        report(
+            plan.page,
+            caption="../captions/page.rst",
+            category="Pages",
+            labels={"page": "study"},
+        ),
     log:
         f"{plan.logs}/report.log",
     benchmark:
@@ -26,7 +31,7 @@ rule report_page:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.report(plan.curves()),
+        job_spec=lambda w: plan.job_specs.report(plan.curves()).json(),
     message:
         "Report of the study"
     script:
@@ -37,7 +42,12 @@ rule published_page:
     input:
         plan.shown_of_published(),
     output:
-        f"{plan.published}/report.html",
+        report(
+            f"{plan.published}/report.html",
+            caption="../captions/page.rst",
+            category="Pages",
+            labels={"page": "published results"},
+        ),
     log:
         f"{plan.published}/logs/report.log",
     benchmark:
@@ -45,7 +55,7 @@ rule published_page:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.published_report(),
+        job_spec=lambda w: plan.job_specs.published_report().json(),
     message:
         "Report of the published results"
     script:

@@ -19,7 +19,6 @@ for method in plan.searches.rules():
         input:
             parent=plan.parent,
             tokens=plan.calibration_files,
-            windows=lambda w: ancient(plan.calibration_windows(w)),
         output:
             plan.searches.file(method),
         log:
@@ -36,7 +35,7 @@ for method in plan.searches.rules():
             gpu=lambda w: plan.resources(w).gpu,
             runtime=lambda w: plan.resources(w).runtime,
         params:
-            recipe=plan.searches.recipe,
+            job_spec=plan.searches.job_spec,
         message:
             "Searching {wildcards.model}, {wildcards.chain}: {wildcards.search}"
         script:

@@ -15,7 +15,12 @@ rule table:
     input:
         cells=lambda w: plan.cells_of("tables", w.table),
     output:
-        csv=f"{plan.results}/tables/{{table}}.csv",
+        csv=report(
+            f"{plan.results}/tables/{{table}}.csv",
+            caption="../captions/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
         markdown=f"{plan.results}/tables/{{table}}.md",
         latex=f"{plan.results}/tables/{{table}}.tex",
     log:
@@ -27,7 +32,7 @@ rule table:
     conda:
         "../envs/analysis.yaml"
     params:
-        recipe=lambda w: plan.recipes.table(w.table),
+        job_spec=lambda w: plan.job_specs.table(w.table).json(),
     message:
         "Table {wildcards.table}"
     script:

@@ -16,8 +16,7 @@ OUTPUTS:
 
 rule tokens:
     input:
-        model="results/models/{model}",
-        file=lambda w: ancient(plan.corpus_file(w.corpus)),
+        model=lambda w: plan.base_model(w.model),
     output:
         tokens=f"{plan.results}/tokens/{{model}}/{{corpus}}.npy",
         ends=f"{plan.results}/tokens/{{model}}/{{corpus}}.ends.npy",
@@ -29,7 +28,7 @@ rule tokens:
         "../envs/torch.yaml"
     threads: plan.threads
     params:
-        recipe=lambda w: plan.recipes.tokens(w.model, w.corpus),
+        job_spec=lambda w: plan.job_specs.tokens(w.model, w.corpus).json(),
     message:
         "Tokenising {wildcards.corpus} for {wildcards.model}"
     script:
@@ -38,8 +37,7 @@ rule tokens:
 
 rule tokens_of_documents:
     input:
-        model="results/models/{model}",
-        file=lambda w: ancient(plan.corpus_file(w.corpus)),
+        model=lambda w: plan.base_model(w.model),
     output:
         tokens=f"{plan.results}/tokens/{{model}}/{{corpus}}.documents.npy",
         offsets=f"{plan.results}/tokens/{{model}}/{{corpus}}.documents.offsets.npy",
@@ -51,7 +49,7 @@ rule tokens_of_documents:
         "../envs/torch.yaml"
     threads: plan.threads
     params:
-        recipe=lambda w: plan.recipes.tokens(w.model, w.corpus),
+        job_spec=lambda w: plan.job_specs.tokens(w.model, w.corpus).json(),
     message:
         "Tokenising the documents of {wildcards.corpus} for {wildcards.model}"
     script:

@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from meltpoint.timing import phase
-from meltpoint.workflow.job import job
+from meltpoint.workflow.job import calibration_files, job
 
-with job(snakemake) as (recipe, compute):
+with job(snakemake) as (spec, compute):
     with phase("import"):
         from meltpoint.compression.step import compress
 
     compress(
         Path(snakemake.input.parent),
         Path(snakemake.output[0]),
-        recipe,
-        [Path(file) for file in [*snakemake.input.tokens, *snakemake.input.windows]],
+        spec,
+        calibration_files(snakemake, spec.settings),
         compute,
         Path(snakemake.input.search[0]) if snakemake.input.search else None,
     )

@@ -1,15 +1,15 @@
 """Measure a checkpoint by one of the study's evaluations."""
 
-import json
 from pathlib import Path
 
 from meltpoint import evaluations
 from meltpoint.timing import phase
 from meltpoint.workflow.job import job
+from meltpoint.workflow.job_specs.documents import JobSpec
 
-kind = evaluations.find(json.loads(snakemake.params.recipe)["kind"])
+kind = evaluations.find(JobSpec.read(snakemake.params.job_spec).kind)
 
-with job(snakemake, computes=kind.computes) as (recipe, compute):
+with job(snakemake, computes=kind.computes) as (spec, compute):
     with phase("import"):
         from meltpoint.evaluations.contract import Inputs
         from meltpoint.evaluations.measurement import evaluate
@@ -18,9 +18,9 @@ with job(snakemake, computes=kind.computes) as (recipe, compute):
         if kind.opens_engine:
             from meltpoint.evaluations.engines import open_engine
 
-    key = f"evaluations.{recipe['cell']['evaluation']}"
+    key = f"evaluations.{spec.cell['evaluation']}"
     evaluate(
-        recipe,
+        spec,
         Inputs.of(dict(snakemake.input.items()), compute, key),
         [Path(file) for file in snakemake.input.get("dense", [])],
         [Path(file) for file in snakemake.output],

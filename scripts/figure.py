@@ -5,7 +5,7 @@ from pathlib import Path
 from meltpoint.timing import phase
 from meltpoint.workflow.job import job
 
-with job(snakemake, computes=False) as (recipe, _):
+with job(snakemake, computes=False) as (spec, _):
     with phase("import"):
         import pandas as pd
 
@@ -13,10 +13,11 @@ with job(snakemake, computes=False) as (recipe, _):
         from meltpoint.analysis.frame import read_cells, read_published
         from meltpoint.study.outputs import Figure
 
-    spec = Figure(**recipe["spec"])
-    frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
-    if spec.published:
-        frame = pd.concat([frame, read_published(spec.published, spec.value)], ignore_index=True)
+    figure = Figure(**spec.figure)
+    frame = read_cells([Path(cell) for cell in snakemake.input.cells], spec.steps)
+    if figure.published:
+        published = read_published(figure.published, figure.value)
+        frame = pd.concat([frame, published], ignore_index=True)
     fitted = [pd.read_csv(file) for file in snakemake.input.transitions]
-    figure = figures.draw(spec.kind, frame, fitted[0] if fitted else None, spec)
-    figures.save(figure, [Path(snakemake.output.svg), Path(snakemake.output.png)])
+    drawing = figures.draw(figure.kind, frame, fitted[0] if fitted else None, figure)
+    figures.save(drawing, [Path(snakemake.output.svg), Path(snakemake.output.png)])

@@ -5,8 +5,8 @@ from pathlib import Path
 from meltpoint.timing import phase
 from meltpoint.workflow.job import job
 
-with job(snakemake) as (recipe, _):
+with job(snakemake) as (spec, _):
     with phase("import"):
         from meltpoint.model.base_models import link
 
-    link(Path(recipe["path"]), Path(snakemake.output[0]), f"models.{snakemake.wildcards.model}")
+    link(Path(spec.folder), Path(snakemake.output[0]), f"models.{snakemake.wildcards.model}")

@@ -5,9 +5,9 @@ from pathlib import Path
 from meltpoint.timing import phase
 from meltpoint.workflow.job import job
 
-with job(snakemake, computes=False) as (recipe, _):
+with job(snakemake, computes=False) as (spec, _):
     with phase("import"):
         from meltpoint.report.build import build
 
     cells = [Path(cell) for cell in snakemake.input.get("cells", [])]
-    build(Path(snakemake.output[0]), recipe["page"], cells)
+    build(Path(snakemake.output[0]), spec.page, cells)

@@ -5,7 +5,7 @@ from pathlib import Path
 from meltpoint.timing import phase
 from meltpoint.workflow.job import job
 
-with job(snakemake, computes=False) as (recipe, _):
+with job(snakemake, computes=False) as (spec, _):
     with phase("import"):
         import pandas as pd
 
@@ -14,14 +14,13 @@ with job(snakemake, computes=False) as (recipe, _):
         from meltpoint.study.outputs import Table
         from meltpoint.tables import build as tables
 
-    frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
-    spec = Table(**recipe["spec"])
-    published = None
-    if spec.published:
-        published = read_published(spec.published, perplexities(frame, spec.evaluations)[0])
-    if spec.published and not spec.beside:
+    frame = read_cells([Path(cell) for cell in snakemake.input.cells], spec.steps)
+    section, published = Table(**spec.table), None
+    if section.published:
+        published = read_published(section.published, perplexities(frame, section.evaluations)[0])
+    if section.published and not section.beside:
         frame, published = pd.concat([frame, published]), None
-    table = tables.build(frame, spec, published)
+    table = tables.build(frame, section, published)
     Path(snakemake.output.csv).write_text(tables.to_csv(table))
     Path(snakemake.output.markdown).write_text(tables.to_markdown(table))
     Path(snakemake.output.latex).write_text(tables.to_latex(table))

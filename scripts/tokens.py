@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from meltpoint.timing import phase
-from meltpoint.workflow.job import job
+from meltpoint.workflow.job import job, source_file
 
-with job(snakemake) as (recipe, _):
+with job(snakemake) as (spec, _):
     with phase("import"):
         from meltpoint.data.tokenization import write_stream
 
     write_stream(
-        recipe["corpus"],
-        Path(snakemake.input.file[0]) if snakemake.input.file else None,
+        spec.corpus,
+        source_file(snakemake, "corpora", snakemake.wildcards.corpus),
         Path(snakemake.input.model),
         Path(snakemake.output.tokens),
         Path(snakemake.output.ends),

@@ -5,10 +5,10 @@ from pathlib import Path
 from meltpoint.timing import phase
 from meltpoint.workflow.job import job
 
-with job(snakemake, computes=False) as (recipe, _):
+with job(snakemake, computes=False) as (spec, _):
     with phase("import"):
         from meltpoint.analysis.frame import read_cells
         from meltpoint.transitions.fit import fit_curves
 
-    frame = read_cells([Path(cell) for cell in snakemake.input.cells], recipe["steps"])
+    frame = read_cells([Path(cell) for cell in snakemake.input.cells], spec.steps)
     fit_curves(frame).to_csv(snakemake.output[0], index=False)

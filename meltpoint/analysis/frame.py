@@ -22,8 +22,11 @@ COLUMNS = [
 NUMBERS = ["value", "stderr", "difference", "difference_stderr", "requested", "achieved"]
 NUMBERS_AS_FLOATS = dict.fromkeys(NUMBERS, float)
 DENSE = {"method": "dense", "level": "", "settings": "", "kind": ""}
-# What a published number is, where the table says nothing else.
-PUBLISHED_SCORE = {"score": "perplexity", "label": "perplexity", "better": "lower", "main": True}
+# What a perplexity is, as columns: a published number is one where its table says nothing else.
+PERPLEXITY_COLUMNS = {
+    **{"score": "perplexity", "main": True, "better": "lower"},
+    **{"label": "perplexity", "label_unit": "", "unit": ""},
+}
 # The axis of compression whose fractions are in `requested` and `achieved`.
 AXIS = "zeros"
 
@@ -132,8 +135,8 @@ def tidy(method, level, value, **columns) -> pd.DataFrame:
     frame = pd.DataFrame({"method": method, "level": level, "value": value})
     frame["chain"] = list(map(chain_of, frame["method"], frame["level"]))
     frame["requested"] = frame["achieved"] = frame["level"].map(fraction_of)
-    fixed = {"model": "published", **PUBLISHED_SCORE, "status": "ok", "source": "published"}
-    fixed |= dict.fromkeys(("unit", "label_unit", "settings", "kind", "reason"), "")
+    fixed = {"model": "published", **PERPLEXITY_COLUMNS, "status": "ok", "source": "published"}
+    fixed |= dict.fromkeys(("settings", "kind", "reason"), "")
     return frame.assign(**fixed | columns).reindex(columns=COLUMNS).astype(NUMBERS_AS_FLOATS)
 
 

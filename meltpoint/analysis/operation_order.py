@@ -26,13 +26,15 @@ COLUMNS = ["sequence", "metric", "score", "stderr", "status", "reason"]
 def scores_of_cells(cells: pd.DataFrame, operations: Mapping[str, str]) -> pd.DataFrame:
     """Frame of scores of a study's cells of one model (a frame of `meltpoint.analysis.frame`).
 
+    A metric is the name of an evaluation for its main score, and evaluation.score for the others.
     operations: the operation that each method stands for, such as {"awq": "Q", "lora": "F"}. Chains
     with any other method are left out.
     """
-    names = {"evaluation": "metric", "value": "score"}
-    columns = ["evaluation", "value", "stderr", "status", "reason"]
+    named = cells["evaluation"] + "." + cells["score"]
+    scores = cells[["value", "stderr", "status", "reason"]].rename(columns={"value": "score"})
     sequences = [sequence_of(chain, operations) for chain in cells["chain"]]
-    scores = cells[columns].rename(columns=names).assign(sequence=sequences)
+    metric = cells["evaluation"].where(cells["main"].astype(bool), named)
+    scores = scores.assign(sequence=sequences, metric=metric)
     return scores.dropna(subset="sequence")[COLUMNS].reset_index(drop=True)
 
 

@@ -1,7 +1,7 @@
 """Checkpoints: Hugging Face folders of safetensors that describe themselves.
 
 Beside config, tokenizer and weights a checkpoint holds `meltpoint.json`: its chain, settings,
-parent, versions and seed. The same recipe gives the same bytes. A step that does not apply leaves a
+parent, versions and seed. The same job spec gives the same bytes. A step that does not apply leaves a
 folder with that file alone, which says why.
 """
 

@@ -5,18 +5,18 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from meltpoint.hashing import canonical_json, hash_text
+from meltpoint.hashing import hash_text
 
 
 @contextlib.contextmanager
-def resume_folder(target: Path, spec: dict) -> Iterator[Path]:
+def resume_folder(target: Path, spec: str) -> Iterator[Path]:
     """Path of a folder beside `target` that outlives a killed job and is deleted when one succeeds.
 
     Another job spec has another folder: what was done by other settings or code is never resumed. The
     folder is made by whoever writes into it.
     """
     prefix = f".{target.name}.resume-"
-    folder = target.with_name(prefix + hash_text(canonical_json(spec))[:16])
+    folder = target.with_name(prefix + hash_text(spec)[:16])
     for other in target.parent.glob(f"{prefix}*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)

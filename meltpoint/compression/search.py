@@ -8,7 +8,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -30,13 +30,25 @@ from meltpoint.model.decoded import plain
 VALUES = "values.json"
 
 
-def search(parent: Path, target: Path, spec: dict, tokens: list[Path], compute: Compute) -> None:
+class SearchSpec(Protocol):
+    """What `search` reads of its job's spec."""
+
+    search: str
+    settings: dict[str, Any]
+
+    def json(self) -> str:
+        """Canonical JSON of the whole spec."""
+
+
+def search(
+    parent: Path, target: Path, spec: SearchSpec, tokens: list[Path], compute: Compute
+) -> None:
     """Writes to `target` what a method's search finds in the checkpoint `parent`.
 
     `spec` is the job spec, `tokens` are the files that the calibration is read from. Where the search
     does not apply, or the parent's step did not, the file holds the reason.
     """
-    step = parse_step(spec["search"])
+    step = parse_step(spec.search)
     method = methods.find(step.method)
     try:
         result = _search(method, parent, target, spec, tokens, compute)
@@ -47,14 +59,19 @@ def search(parent: Path, target: Path, spec: dict, tokens: list[Path], compute: 
 
 
 def _search(
-    method: Method, parent: Path, target: Path, spec: dict, tokens: list[Path], compute: Compute
+    method: Method,
+    parent: Path,
+    target: Path,
+    spec: SearchSpec,
+    tokens: list[Path],
+    compute: Compute,
 ) -> dict[str, Any]:
     check_readable(parent, method)
-    settings, windows = method.settings(parse_step(spec["search"])), None
+    settings, windows = method.settings(parse_step(spec.search)), None
     if settings.calibrated:
-        windows = read_windows(parent, spec["settings"], tokens, compute)
+        windows = read_windows(parent, spec.settings, tokens, compute)
     place = target.with_name(f".{target.name}.plain")
-    with resume_folder(target, spec) as resume, plain(parent, place, compute) as source:
+    with resume_folder(target, spec.json()) as resume, plain(parent, place, compute) as source:
         return method.module.search(source, settings, Context(windows, compute, resume=resume))
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any, Protocol
 
 from transformers import AutoConfig
 
@@ -29,32 +30,43 @@ from meltpoint.model.regular import config_of
 from meltpoint.text import one_of
 
 
+class StepSpec(Protocol):
+    """What `compress` reads of its job's spec."""
+
+    chain: str
+    step: str
+    settings: dict[str, Any]
+
+    def json(self) -> str:
+        """Canonical JSON of the whole spec."""
+
+
 def compress(
     parent: Path,
     target: Path,
-    recipe: dict,
+    spec: StepSpec,
     tokens: list[Path],
     compute: Compute,
     search: Path | None = None,
 ) -> None:
-    """Makes the checkpoint `target` from `parent` by the recipe's step.
+    """Makes the checkpoint `target` from `parent` by the spec's step.
 
     `tokens` are the files that the calibration is read from: none, the windows or the stream, or the
     documents and their offsets. `search` is the result of the method's search, if it has one. Where
     the step does not apply, or the parent's did not, the checkpoint is a marker with the reason.
     """
-    origin, step = Description.read(parent), parse_step(recipe["step"])
+    origin, step = Description.read(parent), parse_step(spec.step)
     method = methods.find(step.method)
     facts = {
-        "chain": recipe["chain"],
-        "steps": [*origin.steps, {"step": recipe["step"], "settings": recipe["settings"]}],
+        "chain": spec.chain,
+        "steps": [*origin.steps, {"step": spec.step, "settings": spec.settings}],
         "parents": [*origin.parents, origin.hash],
-        "seed": recipe["settings"].get("seed"),
+        "seed": spec.settings.get("seed"),
         "requested": axes.requested(
             method.kind, step.level, method.settings(step), origin.requested
         ),
     }
-    with resume_folder(target, recipe) as resume, whole_folder(target) as folder:
+    with resume_folder(target, spec.json()) as resume, whole_folder(target) as folder:
         try:
             if origin.status == "ok":
                 check_level(step)
@@ -62,7 +74,7 @@ def compress(
             check_readable(parent, method)
             windows = None
             if method.calibrated(step):
-                windows = read_windows(parent, recipe["settings"], tokens, compute)
+                windows = read_windows(parent, spec.settings, tokens, compute)
             found = read_result(search) if search else None
             context = Context(windows, compute, search=found, resume=resume)
             compress_by = _walk if method.is_blockwise else _call
@@ -92,7 +104,8 @@ def _walk(
     scratch = folder.with_name(f"{folder.name}.gradients")
     names = method.gradients(settings)
     with block_gradients(reader, context.windows, compute, names, scratch) as gradients:
-        job = Job(method, settings, origin.linears, context.search, gradients)
+        parameters = origin.dense_parameters, origin.shapes.parameters
+        job = Job(method, settings, origin.linears, context.search, gradients, parameters)
         outcome = walk(reader, writer, job, step.level, context.windows, compute)
     writer.finish()
     changes, irregular = _config(parent, origin.shapes, outcome)

@@ -16,15 +16,15 @@ from transformers.utils import logging as transformers_logging
 
 from meltpoint.demo import text, tokenizer
 from meltpoint.demo.muon import Muon
-from meltpoint.demo.training_settings import Recipe
+from meltpoint.demo.training_settings import TrainingSettings
 from meltpoint.errors import MeltpointError
 
 # Saving draws a bar, even into a log file.
 transformers_logging.disable_progress_bar()
 
 
-def train(folder: Path, recipe: Recipe) -> dict[str, float]:
-    """Train by `recipe`, save a Hugging Face folder, and return what was reached.
+def train(folder: Path, settings: TrainingSettings) -> dict[str, float]:
+    """Train by `settings`, save a Hugging Face folder, and return what was reached.
 
     Returns `steps`, `seconds`, `loss` (nats per token, mean of the
     last steps), `perplexity` and `bits_per_byte` of the held-out text, `parameters`.
@@ -33,16 +33,16 @@ def train(folder: Path, recipe: Recipe) -> dict[str, float]:
         MeltpointError: the train text is too short for a batch, or the loss is not finite.
     """
     started = time.monotonic()
-    words = tokenizer.train(text.documents("train"), recipe.vocabulary, recipe.context)
-    with _threads(recipe.threads):
-        torch.manual_seed(recipe.seed)
-        model = LlamaForCausalLM(_config(recipe, words))
-        loss = _fit(model, _tokens(words), recipe)
-        reached = held_out(model, words, recipe.context)
+    words = tokenizer.train(text.documents("train"), settings.vocabulary, settings.context)
+    with _threads(settings.threads):
+        torch.manual_seed(settings.seed)
+        model = LlamaForCausalLM(_config(settings, words))
+        loss = _fit(model, _tokens(words), settings)
+        reached = held_out(model, words, settings.context)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return {
-        "steps": recipe.steps,
+        "steps": settings.steps,
         "seconds": round(time.monotonic() - started, 1),
         "loss": loss,
         **reached,
@@ -83,16 +83,16 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _config(recipe: Recipe, words: PreTrainedTokenizerFast) -> LlamaConfig:
+def _config(settings: TrainingSettings, words: PreTrainedTokenizerFast) -> LlamaConfig:
     return LlamaConfig(
-        vocab_size=recipe.vocabulary,
-        hidden_size=recipe.hidden,
-        intermediate_size=recipe.intermediate,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.kv_heads,
-        max_position_embeddings=recipe.context,
-        tie_word_embeddings=recipe.tied,
+        vocab_size=settings.vocabulary,
+        hidden_size=settings.hidden,
+        intermediate_size=settings.intermediate,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.kv_heads,
+        max_position_embeddings=settings.context,
+        tie_word_embeddings=settings.tied,
         bos_token_id=words.bos_token_id,
         eos_token_id=words.eos_token_id,
         pad_token_id=None,
@@ -105,16 +105,16 @@ def _tokens(words: PreTrainedTokenizerFast) -> torch.Tensor:
     return torch.tensor(words(documents, verbose=False)["input_ids"])
 
 
-def _batches(tokens: torch.Tensor, recipe: Recipe) -> Iterator[torch.Tensor]:
+def _batches(tokens: torch.Tensor, settings: TrainingSettings) -> Iterator[torch.Tensor]:
     """Yield the training's batches [windows, length + 1]: short windows first, then long ones.
 
     A model that has only seen short windows gets worse beyond their length.
     """
-    generator = torch.Generator().manual_seed(recipe.seed)
-    short = recipe.steps - int(recipe.grown * recipe.steps)
-    long_batch = max(1, recipe.batch * recipe.length // recipe.context)
-    yield from islice(_windows(tokens, recipe.length, recipe.batch, generator), short)
-    yield from _windows(tokens, recipe.context, long_batch, generator)
+    generator = torch.Generator().manual_seed(settings.seed)
+    short = settings.steps - int(settings.grown * settings.steps)
+    long_batch = max(1, settings.batch * settings.length // settings.context)
+    yield from islice(_windows(tokens, settings.length, settings.batch, generator), short)
+    yield from _windows(tokens, settings.context, long_batch, generator)
 
 
 def _windows(
@@ -132,13 +132,13 @@ def _windows(
             yield tokens[chosen[:, None] + positions]
 
 
-def _fit(model: LlamaForCausalLM, tokens: torch.Tensor, recipe: Recipe) -> float:
-    hooks = _drop(model, recipe.dropout)
+def _fit(model: LlamaForCausalLM, tokens: torch.Tensor, settings: TrainingSettings) -> float:
+    hooks = _drop(model, settings.dropout)
     model.train()
-    optimizers = _optimizers(model, recipe)
+    optimizers = _optimizers(model, settings)
     losses = []
-    for step, batch in zip(_progress(recipe.steps), _batches(tokens, recipe), strict=False):
-        losses.append(_step(model, optimizers, batch, 1 - step / recipe.steps))
+    for step, batch in zip(_progress(settings.steps), _batches(tokens, settings), strict=False):
+        losses.append(_step(model, optimizers, batch, 1 - step / settings.steps))
         if not math.isfinite(losses[-1]):
             raise MeltpointError(
                 f"the loss of step {step} is {losses[-1]}: lower matrix_rate or other_rate"
@@ -162,13 +162,13 @@ def _drop(model: LlamaForCausalLM, share: float) -> list:
     return [module.register_forward_hook(drop) for module in modules]
 
 
-def _optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def _optimizers(model: LlamaForCausalLM, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
     linears = [weight for weight in model.model.layers.parameters() if weight.ndim == 2]
     known = {id(weight) for weight in linears}
     others = [weight for weight in model.parameters() if id(weight) not in known]
     optimizers = [
-        Muon(linears, recipe.matrix_rate, recipe.momentum, recipe.weight_decay),
-        torch.optim.AdamW(others, recipe.other_rate, (0.8, 0.95), 1e-10, 0.0, fused=True),
+        Muon(linears, settings.matrix_rate, settings.momentum, settings.weight_decay),
+        torch.optim.AdamW(others, settings.other_rate, (0.8, 0.95), 1e-10, 0.0, fused=True),
     ]
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["peak"] = group["lr"]

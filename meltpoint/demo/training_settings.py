@@ -1,4 +1,4 @@
-"""The demo model's training recipe: every number that decides what the model becomes."""
+"""The demo model's training settings: every number that decides what the model becomes."""
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -6,10 +6,10 @@ from pydantic import BaseModel, Field, model_validator
 BLOCK = 256
 
 
-class Recipe(BaseModel, extra="forbid"):
+class TrainingSettings(BaseModel, extra="forbid"):
     """A Llama (Touvron et al. 2023) small enough for minutes on 2 cores, and its training.
 
-    Same recipe, same Python, same machine: same bytes.
+    Same settings, same Python, same machine: same bytes.
     """
 
     seed: int = Field(0, ge=0, description="Of the initial weights and of the windows' order.")
@@ -41,7 +41,7 @@ class Recipe(BaseModel, extra="forbid"):
     dropout: float = Field(0.15, ge=0, lt=1, description="Of what embedding and blocks add.")
 
     @model_validator(mode="after")
-    def _fits(self) -> "Recipe":
+    def _fits(self) -> "TrainingSettings":
         for name in ("hidden", "intermediate"):
             if getattr(self, name) % BLOCK:
                 raise ValueError(

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,8 +23,20 @@ from meltpoint.evaluations.windows import error_of_mean
 from meltpoint.files import whole_file
 
 
+class CellSpec(Protocol):
+    """What a measurement reads of its job's spec."""
+
+    cell: dict[str, str]
+    kind: str
+    main: str
+    settings: dict[str, Any]
+    compute: dict[str, Any]
+    code: str
+    env: str
+
+
 def evaluate(
-    job_spec: dict,
+    job_spec: CellSpec,
     inputs: Inputs,
     dense: list[Path],
     outputs: list[Path],
@@ -37,8 +50,8 @@ def evaluate(
     MeltpointError for inputs that cannot be measured.
     """
     start = time.perf_counter()
-    kind = evaluations.find(job_spec["kind"])
-    settings = kind.settings_class(**job_spec["settings"])
+    kind = evaluations.find(job_spec.kind)
+    settings = kind.settings_class(**job_spec.settings)
     description = Description.read(inputs.checkpoint)
     facts = facts_of(job_spec, description)
     kept: Kept = {}
@@ -66,22 +79,22 @@ def evaluate(
     cell.write(outputs[0])
 
 
-def facts_of(job_spec: dict, description: Description) -> dict:
+def facts_of(job_spec: CellSpec, description: Description) -> dict:
     """The fields of a cell that do not depend on what is measured."""
     return {
-        **job_spec["cell"],
-        "kind": job_spec["kind"],
-        "main": job_spec["main"],
+        **job_spec.cell,
+        "kind": job_spec.kind,
+        "main": job_spec.main,
         "requested": description.requested,
         "achieved": {} if description.achieved is None else description.achieved.model_dump(),
-        "protocol": {**job_spec["settings"], **job_spec["compute"]},
+        "protocol": {**job_spec.settings, **job_spec.compute},
         "provenance": {
             "checkpoint": description.hash,
             "parents": description.parents,
             "steps": description.steps,
             **zeros_of(description),
-            "code": job_spec["code"],
-            "env": job_spec["env"],
+            "code": job_spec.code,
+            "env": job_spec.env,
             "versions": description.versions,
         },
     }

@@ -1,22 +1,21 @@
-"""Base checkpoints: linked from a hub's cache or a local folder, or trained."""
+"""Base checkpoints that are linked from a hub's cache or a local folder."""
 
-import json
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from meltpoint.checkpoints import axes
 from meltpoint.checkpoints.description import FILE, Description, hash_weights, versions
 from meltpoint.checkpoints.formats import check_unquantised
-from meltpoint.checkpoints.index import index
-from meltpoint.checkpoints.io import Reader
-from meltpoint.checkpoints.linears import Linear, describe
+from meltpoint.checkpoints.index import INDEX, SINGLE_FILE, index
+from meltpoint.checkpoints.io import CHAT_TEMPLATES, Reader
+from meltpoint.checkpoints.linears import Linear
 from meltpoint.errors import MeltpointError, at
 from meltpoint.files import whole_folder, write_json
 from meltpoint.model import empty_model, shaped
-from meltpoint.progress import track
+from meltpoint.model.configs import read_config, read_json, stored_dtype, with_plain_dtype
+from meltpoint.model.verification import verify
 
 # Weights as safetensors, and all that a tokenizer or a config may consist of; never code.
 WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
@@ -31,30 +30,47 @@ def link(source: Path, target: Path, key: str) -> None:
         raise MeltpointError(f"{key}: {source} has no config.json: it is no Hugging Face folder")
     at(key, check_unquantised, source)
     text = at(key, language_config, source)
+    config = text or at(key, with_plain_dtype, source)
     linears = None if text else at(key, verify, source)
     with whole_folder(target) as folder:
-        for file in sorted(source.iterdir()):
-            if any(file.match(pattern) for pattern in WANTED) and file.name != FILE:
-                (folder / file.name).symlink_to(file.resolve())
-        if text:
+        for file in wanted(source):
+            (folder / file.name).symlink_to(file.resolve())
+        if config:
             (folder / "config.json").unlink()
-            write_json(folder / "config.json", text)
+            write_json(folder / "config.json", config)
+        if text:
             write_description(folder, at(key, verify, folder), unused=unused(folder))
         else:
             write_description(folder, linears)
 
 
+def wanted(source: Path) -> list[Path]:
+    """A checkpoint's files that belong to it: of the weights those that transformers reads."""
+    weights = set(index(source).values())
+    return [
+        file
+        for file in sorted(source.iterdir())
+        if file.name == CHAT_TEMPLATES
+        or (file.name in weights if file.suffix == ".safetensors" else _is_companion(file))
+    ]
+
+
+def _is_companion(file: Path) -> bool:
+    stale = file.name == INDEX and (file.parent / SINGLE_FILE).exists()
+    return any(file.match(pattern) for pattern in WANTED) and file.name != FILE and not stale
+
+
 def language_config(folder: Path) -> dict | None:
     """The config of the language model in one of text and images; None for a model of text alone."""
-    config = _read_config(folder)
-    if "text_config" not in config:
+    if "text_config" not in read_json(folder):
         return None
-    text = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
+    dtype = stored_dtype(folder)
+    text = read_config(folder, dtype).get_text_config()
     architecture = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(text.model_type)
     if architecture is None:
         raise MeltpointError(f"{folder}: {text.model_type} is no causal language model")
-    dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
-    return {**text.to_dict(), "architectures": [architecture], "dtype": dtype}
+    name = str(dtype).removeprefix("torch.")
+    return {**text.to_dict(), "architectures": [architecture], "dtype": name}
 
 
 def unused(folder: Path) -> list[str]:
@@ -100,20 +116,9 @@ def snapshot(repository: str, revision: str, key: str) -> Path:
         ) from None
 
 
-def train(recipe, target: Path) -> None:
-    """Trains the demo; `recipe` is a `meltpoint.demo.training_settings.Recipe`."""
-    from meltpoint.demo.train import train as run
-
-    with whole_folder(target) as folder:
-        reached = run(folder, recipe)
-        # Times differ from run to run; the same recipe gives the same bytes.
-        reached.pop("seconds", None)
-        write_description(folder, verify(folder), reached=reached)
-
-
 def write_description(folder: Path, linears: dict[str, Linear], **facts: object) -> None:
     """Writes the description of a base checkpoint; `linears` is what `verify` returned for it."""
-    dtype = _stored_dtype(folder)
+    dtype = stored_dtype(folder)
     model = empty_model.build(folder, dtype)
     shapes = shaped.shapes_of(model, *empty_model.decoder_blocks(model))
     dense = shapes.parameters
@@ -126,39 +131,3 @@ def write_description(folder: Path, linears: dict[str, Linear], **facts: object)
         linears=linears,
         **facts,
     ).write(folder)
-
-
-def verify(folder: Path) -> dict[str, Linear]:
-    """Reads every weight once; returns facts about the decoder's linears, by name.
-
-    Raises MeltpointError where a weight is missing, misshapen, unreadable or not finite.
-    """
-    index(folder)
-    model = empty_model.build(folder, _stored_dtype(folder))
-    name, blocks = empty_model.decoder_blocks(model)
-    reader = Reader(folder, model.dtype, torch.device("cpu"))
-    reader.tie(empty_model.tied_names(model))
-    everything = empty_model.parameters_of(model, model, "")
-    others = [n for n in everything if not n.startswith(f"{name}.")]
-    empty_model.fill(model, reader.read(others))
-    empty_model.empty(model, others)
-    found: dict[str, Linear] = {}
-    for i, block in enumerate(track(blocks, "checking the weights")):
-        names = empty_model.parameters_of(model, block, f"{name}.{i}")
-        empty_model.fill(model, reader.read(names))
-        for linear, module in empty_model.linears(block).items():
-            found[f"{name}.{i}.{linear}"] = describe(module.weight, None, None)
-        empty_model.empty(model, names)
-    return found
-
-
-def _read_config(folder: Path) -> dict:
-    try:
-        return json.loads((folder / "config.json").read_text())
-    except ValueError as error:
-        raise MeltpointError(f"{folder / 'config.json'} is no valid JSON: {error}") from None
-
-
-def _stored_dtype(folder: Path) -> torch.dtype:
-    config = _read_config(folder)
-    return getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from meltpoint.checkpoints.description import Description
 from meltpoint.errors import MeltpointError
 from meltpoint.model import shaped
 from meltpoint.model.block_parts import linears
+from meltpoint.model.configs import cannot_build, read_config
 
 transformers_logging.set_verbosity_error()
 
@@ -31,12 +32,11 @@ def build(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     remote code, and for a description of an older version.
     """
     description = Description.of(folder)
+    config = read_config(folder, dtype)
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model = from_config(config, dtype)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MeltpointError(f"{folder}: no causal language model can be built: {reason}") from None
+    except Exception as error:
+        raise cannot_build(folder, error) from None
     if description and description.shapes and description.shapes.irregular:
         shaped.apply(model, decoder_blocks(model)[1], description.shapes)
         model.tie_weights()

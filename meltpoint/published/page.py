@@ -22,5 +22,5 @@ def items() -> list[Item]:
 
 
 def page() -> dict:
-    """The page, for a recipe."""
+    """The page of the published results, as a job spec holds it."""
     return {"title": TITLE, "lead": LEAD, "items": [asdict(item) for item in items()]}

@@ -1,4 +1,4 @@
-"""A report page from what a recipe says of it, the files that it shows, and a study's cells."""
+"""A report page from what a job spec says of it, the files that it shows, and a study's cells."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,6 +25,6 @@ def build(target: Path, page: Mapping, cells: Iterable[Path] = ()) -> None:
 
 
 def item(fields: Mapping) -> Item:
-    """An item from a recipe, where a path is a string."""
+    """An item from a job spec, where a path is a string."""
     paths = {key: fields[key] and Path(fields[key]) for key in ("table", "figure", "text")}
     return Item(**{**fields, **paths})

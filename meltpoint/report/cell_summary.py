@@ -5,8 +5,7 @@ from itertools import groupby
 from pathlib import Path
 
 from meltpoint.evaluations.cells import Cell, Score
-from meltpoint.report.html_table import Grid, to_html, verbatim
-from meltpoint.report.markdown import inline, plain
+from meltpoint.report.html_table import Grid, to_html
 from meltpoint.report.page import fact
 from meltpoint.text import human_bytes, reading
 
@@ -158,8 +157,7 @@ def shorten(value: float | None, digits: int = 5) -> str:
 def grid(heads: list[str], rows: list[list[str]], words: int) -> str:
     """A table whose first columns are words and whose others are numbers."""
     right = [index >= words for index in range(len(heads))]
-    cells = [[verbatim(cell) for cell in row] for row in rows]
-    return to_html(Grid([verbatim(head) for head in heads], cells, right), inline, plain)
+    return to_html(Grid(heads, rows, right))
 
 
 def unique(values: Iterable) -> list:

@@ -3,8 +3,9 @@
 import csv
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 # A number that a cell begins with: alone, or before its error, its unit or its sign for per cent.
@@ -14,52 +15,46 @@ LONG, LONGER = 48, 150
 UNDEFINED = {"", "-", "–", "—", "nan", "inf", "-inf", "∞", "N/A"}
 
 
+OPEN = '<div class="scroll" tabindex="0" role="group"><table>'
+CLOSE = "</table></div>"
+
+
 @dataclass(frozen=True)
 class Grid:
-    """Heads, rows of cells in Markdown, and which columns are flush right."""
+    """Heads and rows of plain text, and which columns are flush right."""
 
     heads: list[str]
     rows: list[list[str]]
     right: list[bool]
 
 
-def to_html(grid: Grid, inline: Callable[[str], str], plain: Callable[[str], str]) -> str:
-    """A table in a box that scrolls by itself; `data-v` is what a cell is sorted by.
-
-    inline: a cell's markup as HTML; plain: its value as text.
-    """
+def to_html(grid: Grid) -> str:
+    """HTML of a table in a box that scrolls by itself."""
     sides = [' class="r"' if right else "" for right in grid.right]
     heads = "".join(
-        f'<th scope="col"{side}>{inline(head)}</th>'
+        f'<th scope="col"{side}>{escape(head, quote=False)}</th>'
         for head, side in zip(grid.heads, sides, strict=True)
     )
-    rows = "\n".join(
-        "<tr>"
-        + "".join(
-            f"<td{side or _wrapped(plain(cell))}{_sort_key(plain(cell))}>{inline(cell)}</td>"
-            for cell, side in zip(row, sides, strict=False)
-        )
-        + "</tr>"
-        for row in grid.rows
-    )
-    return (
-        '<div class="scroll" tabindex="0" role="group">'
-        f"<table><thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
-    )
+    rows = "\n".join(f"<tr>{''.join(map(_cell, row, grid.right))}</tr>" for row in grid.rows)
+    return f"{OPEN}<thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody>{CLOSE}"
 
 
-def _wrapped(text: str) -> str:
-    if len(text) <= LONG:
-        return ""
-    return ' class="long"' if len(text) <= LONGER else ' class="longer"'
+def _cell(text: str, right: bool) -> str:
+    pairs = "".join(f' {name}="{value}"' for name, value in attributes(text, right).items())
+    return f"<td{pairs}>{escape(text, quote=False)}</td>"
 
 
-def _sort_key(text: str) -> str:
-    """The attribute: a number, empty for what comes last; none where the text itself is compared."""
+def attributes(text: str, right: bool) -> dict[str, str]:
+    """Attributes of a cell that shows a text: its class, and `data-v`, which it is sorted by.
+
+    `data-v` is a number, empty for what comes last, and absent where the text itself is compared.
+    """
+    length = "longer" if len(text) > LONGER else "long" if len(text) > LONG else ""
+    found = {"class": "r" if right else length}
     value = number(text)
-    if value is not None:
-        return f' data-v="{value!r}"'
-    return ' data-v=""' if text in UNDEFINED else ""
+    if value is not None or text in UNDEFINED:
+        found["data-v"] = "" if value is None else repr(value)
+    return {name: words for name, words in found.items() if words or name == "data-v"}
 
 
 def number(text: str) -> float | None:
@@ -76,10 +71,9 @@ def read_csv(path: Path) -> Grid:
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(heads)
     right = [are_numbers(column) for column in columns]
     shown = [
-        [_shorten(cell) if r else verbatim(cell) for cell, r in zip(row, right, strict=True)]
-        for row in rows
+        [_shorten(cell) if r else cell for cell, r in zip(row, right, strict=True)] for row in rows
     ]
-    return Grid([verbatim(head) for head in heads], shown, right)
+    return Grid(heads, shown, right)
 
 
 def are_numbers(column: Iterable[str]) -> bool:
@@ -92,10 +86,5 @@ def _shorten(cell: str) -> str:
     """A number to five digits; integers, and what is no number, as they are."""
     value = number(cell)
     if value is None or re.fullmatch(r"-?\d+", cell):
-        return verbatim(cell)
+        return cell
     return f"{value:.5g}"
-
-
-def verbatim(text: str) -> str:
-    """Text in which Markdown finds no markup."""
-    return re.sub(r"([\\|*_<>`\[\]#])", r"\\\1", text)

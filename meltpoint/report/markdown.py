@@ -1,149 +1,84 @@
-"""The Markdown that Meltpoint itself writes, as HTML: what reports and tables use, nothing more.
+"""Markdown as HTML, by markdown-it-py: CommonMark with tables, for text that Meltpoint has written.
 
-Headings, paragraphs, lists, fenced code, pipe tables; code, bold, emphasis by stars, links, and the
-tags u, sup, sub and br. All else is text and is escaped.
+Of raw HTML only the tags u, sup, sub and br are kept; everything else is escaped.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from html import escape, unescape
-from itertools import groupby, zip_longest
+from collections.abc import Sequence
+from html import escape
+from itertools import pairwise
 
-from meltpoint.report.html_table import Grid, are_numbers, to_html
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
-INLINE = re.compile(
-    r"\\(?P<escaped>[\\|*_<>`\[\]#])"
-    r"|`(?P<code>[^`]+)`"
-    r"|\*\*(?P<bold>.+?)\*\*"
-    r"|\*(?P<em>[^*\s](?:[^*]*[^*\s])?)\*"
-    r"|\[(?P<words>[^\]]+)\]\((?P<link>https?://[^\s)]+|[\w./#-]+)\)"
-    r"|(?P<tag></?(?:u|sup|sub)>|<br>)"
-    r"|(?P<entity>&(?:lt|gt|amp|quot|nbsp);)"
-    r"|(?P<hard>\s{2,}\n)"
-)
-PIPE = re.compile(r"(?<!\\)\|")
-RULE = re.compile(r"\s*\|?[\s:|-]*-[\s:|-]*\|?\s*")
-BULLET = re.compile(r"\s*(?:[-*+]|(?P<number>\d+)[.)])\s+(?P<text>.*)")
-HEADING = re.compile(r"(#{1,6})\s+(.*)")
-# A report's own headings stand below the title of the item that holds it.
-DEEPER = 3
+from meltpoint.report.html_table import CLOSE, OPEN, are_numbers, attributes
+
+TAGS = re.compile(r"</?(?:u|sup|sub)>|<br>")
+# A report's own headings come below the title of the item that holds it.
+DEEPER, DEEPEST = 3, 6
 
 
 def inline(text: str) -> str:
-    """A line's markup as HTML."""
-    parts, end = [], 0
-    for found in INLINE.finditer(text):
-        parts += [escape(text[end : found.start()], quote=False), _replace(found)]
-        end = found.end()
-    return "".join([*parts, escape(text[end:], quote=False)])
-
-
-def _replace(found: re.Match) -> str:
-    kind, text = found.lastgroup, found[found.lastgroup]
-    match kind:
-        case "escaped":
-            return escape(text)
-        case "code":
-            return f"<code>{escape(text, quote=False)}</code>"
-        case "bold":
-            return f"<strong>{inline(text)}</strong>"
-        case "em":
-            return f"<em>{inline(text)}</em>"
-        case "link":
-            return f'<a href="{escape(text)}">{inline(found["words"])}</a>'
-        case "hard":
-            return "<br>"
-    return text
+    """HTML of the markup of a line."""
+    return READER.renderInline(text)
 
 
 def plain(text: str) -> str:
-    """A line without its markup and without what is raised: the value that a cell holds."""
-    html = re.sub(r"<sup>.*?</sup>", "", inline(text))
-    return unescape(re.sub(r"<[^>]+>", "", html)).strip()
+    """A line without its markup and its raised letters: the value that a cell holds."""
+    return "".join(_text(token.children or []) for token in READER.parseInline(text)).strip()
 
 
 def html(text: str) -> str:
-    """A document as HTML."""
-    return "\n".join(_blocks(text.splitlines()))
+    """HTML of a document."""
+    tokens = READER.parse(text)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(DEEPEST, int(token.tag[1:]) + DEEPER)}"
+    starts = [i for i, token in enumerate(tokens) if token.type == "table_open"]
+    ends = [i for i, token in enumerate(tokens) if token.type == "table_close"]
+    for start, end in zip(starts, ends, strict=True):
+        _describe_cells(tokens[start:end])
+    return READER.renderer.render(tokens, READER.options, {})
 
 
-def _blocks(lines: list[str]) -> Iterator[str]:
-    at = 0
-    while at < len(lines):
-        readers = (*BLOCKS, _paragraph)
-        text, at = next(filter(None, (read(lines, at) for read in readers)))
-        yield text
+def _describe_cells(table: Sequence[Token]) -> None:
+    """Gives the cells of a table the attributes that the page sorts and lays out by."""
+    rows: list[list[tuple[Token, str]]] = []
+    for token, content in pairwise(table):
+        if token.type == "tr_open":
+            rows.append([])
+        elif token.type in ("th_open", "td_open"):
+            rows[-1].append((token, _text(content.children or []).strip()))
+    for head, *cells in zip(*rows, strict=True):
+        right = head[0].attrGet("style") is not None or are_numbers(text for _, text in cells)
+        head[0].attrs = {"scope": "col"} | ({"class": "r"} if right else {})
+        for token, text in cells:
+            token.attrs = attributes(text, right)
 
 
-def _blank(lines: list[str], at: int):
-    return None if lines[at].strip() else ("", at + 1)
+def _text(tokens: Sequence[Token]) -> str:
+    """Text of inline tokens without what is raised."""
+    words, raised = [], False
+    for token in tokens:
+        if token.content in ("<sup>", "</sup>"):
+            raised = token.content == "<sup>"
+        elif not raised and not TAGS.fullmatch(token.content):
+            words.append("\n" if token.type == "softbreak" else token.content)
+    return "".join(words)
 
 
-def _code(lines: list[str], at: int):
-    if not lines[at].startswith("```"):
-        return None
-    end = next((i for i in range(at + 1, len(lines)) if lines[i].startswith("```")), len(lines))
-    code = "\n".join(lines[at + 1 : end])
-    return f"<pre>{escape(code, quote=False)}</pre>", end + 1
+def _raw_html(_renderer, tokens: Sequence[Token], index: int, _options, _env) -> str:
+    """A known tag as it is, any other escaped."""
+    text = tokens[index].content
+    return text if TAGS.fullmatch(text) else escape(text, quote=False)
 
 
-def _heading(lines: list[str], at: int):
-    found = HEADING.match(lines[at])
-    if not found:
-        return None
-    level = min(6, len(found[1]) + DEEPER)
-    return f"<h{level}>{inline(found[2])}</h{level}>", at + 1
+def _reader() -> MarkdownIt:
+    reader = MarkdownIt("commonmark", {"xhtmlOut": False}).enable("table").disable("html_block")
+    reader.add_render_rule("html_inline", _raw_html)
+    reader.add_render_rule("table_open", lambda *_: OPEN)
+    reader.add_render_rule("table_close", lambda *_: CLOSE)
+    return reader
 
 
-def _table(lines: list[str], at: int):
-    if at + 1 >= len(lines) or "|" not in lines[at] or not RULE.fullmatch(lines[at + 1]):
-        return None
-    end = _run(lines, at, lambda line: "|" in line)
-    heads, rule, *rows = (_cells(line) for line in lines[at:end])
-    columns = zip_longest(*([plain(cell) for cell in row] for row in rows), fillvalue="")
-    numeric = [*map(are_numbers, columns)] or [False] * len(heads)
-    right = [mark.endswith(":") or n for mark, n in zip(rule, numeric, strict=False)]
-    return to_html(Grid(heads, rows, right), inline, plain), end
-
-
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in PIPE.split(line.strip().removeprefix("|").removesuffix("|"))]
-
-
-def _list(lines: list[str], at: int):
-    first = BULLET.match(lines[at])
-    if not first:
-        return None
-    end = _run(lines, at, str.strip)
-    tag = "ol" if first["number"] else "ul"
-    items = (f"<li>{inline(text)}</li>" for text in _list_items(lines[at:end]))
-    return f"<{tag}>{''.join(items)}</{tag}>", end
-
-
-def _list_items(lines: Iterable[str]) -> list[str]:
-    """Each item's text, its continued lines joined to it."""
-    items: list[str] = []
-    for line in lines:
-        found = BULLET.match(line)
-        items += [found["text"]] if found else []
-        if not found:
-            items[-1] += " " + line.strip()
-    return items
-
-
-def _paragraph(lines: list[str], at: int):
-    end = at + 1
-    while end < len(lines) and not any(read(lines, end) for read in BLOCKS):
-        end += 1
-    words = "\n".join(lines[at:end]).strip()
-    return f"<p>{inline(words)}</p>", end
-
-
-# Each gives None where the line begins no such block, else its HTML and the line behind it.
-BLOCKS = (_blank, _code, _heading, _table, _list)
-
-
-def _run(lines: list[str], at: int, belongs) -> int:
-    """The end of the run of lines that belong together."""
-    key, run = next(groupby(lines[at:], lambda line: bool(belongs(line))))
-    return at + len(list(run)) if key else at
+READER = _reader()

@@ -103,7 +103,7 @@ def table(path: Path, caption: str) -> str:
     """A table as its Markdown prints it, less the caption that the page has already, or its CSV."""
     printed = path.with_suffix(".md")
     if not printed.exists():
-        return to_html(read_csv(path), markdown.inline, markdown.plain)
+        return to_html(read_csv(path))
     content = printed.read_text(encoding="utf-8")
     above, _, rest = content.partition("\n\n")
     known = rest and markdown.plain(above) in markdown.plain(caption)

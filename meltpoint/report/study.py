@@ -14,7 +14,7 @@ STAR = (
 
 
 def page(config: StudyConfig, curves: Iterable[str]) -> dict:
-    """The page, for a recipe. curves: the sweeps that have fitted curves."""
+    """The page of a study, as a job spec holds it. curves: the sweeps that have fitted curves."""
     return {
         "title": f"Meltpoint: {config.study}",
         "lead": lead(config),

@@ -18,6 +18,7 @@ from meltpoint.chain import (
 )
 from meltpoint.data.text_files import format_of
 from meltpoint.errors import MeltpointError, at
+from meltpoint.evaluations import engines, kind_of
 from meltpoint.evaluations.contract import PERPLEXITY, ScoreSpec
 from meltpoint.study import output_checks
 from meltpoint.study.config import StudyConfig
@@ -50,6 +51,7 @@ class Study:
             **{name: self._listed(f"chains.{name}", c) for name, c in config.chains.items()},
         }
         self._check_files()
+        self._check_stream()
         output_checks.check(self)
 
     def chains(self, group: str) -> list[str]:
@@ -118,7 +120,7 @@ class Study:
         return {**resolved, "windows": self.windows(resolved)} if settings.calibrated else resolved
 
     def windows(self, settings: dict) -> dict:
-        """The calibration that a calibrated method's settings ask for, as a recipe."""
+        """The calibration that a calibrated method's settings ask for, with all its keys."""
         calibration = self.config.calibrations[settings["calibration"]]
         if isinstance(calibration, GivenCalibration):
             return {"file": str(calibration.windows)}
@@ -246,3 +248,18 @@ class Study:
         for name, calibration in self.config.calibrations.items():
             if isinstance(calibration, GivenCalibration):
                 yield f"calibrations.{name}.windows", calibration.windows
+
+    def _check_stream(self) -> None:
+        """Raises MeltpointError where a chain is to be streamed that its engine runs as a whole."""
+        if self.config.compute.stream is not True:
+            return
+        for _, chain, evaluation in self.all_cells:
+            kind = kind_of(self.config.evaluations[evaluation])
+            steps = self.steps(chain)
+            env = methods.find(steps[-1].method).evaluation_env if steps else "torch"
+            engine = engines.planned(env)
+            if kind.opens_engine and not engine.streams:
+                raise MeltpointError(
+                    f"compute.stream: true is not possible for {chain}, as {engine.label} holds "
+                    "whole models in memory: set it to auto"
+                )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from meltpoint.demo.training_settings import Recipe
+from meltpoint.demo.training_settings import TrainingSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Revision = Annotated[
@@ -25,7 +25,7 @@ class Section(BaseModel):
 class TrainedModel(Section):
     """A model that the workflow trains itself, offline: the demo."""
 
-    train: Recipe = Field(description="the training's settings; `{}` for the defaults")
+    train: TrainingSettings = Field(description="the training's settings; `{}` for the defaults")
 
 
 class HubModel(Section):

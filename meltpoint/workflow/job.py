@@ -13,12 +13,13 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.files import clear_disk_errors
 from meltpoint.timing import phase, report
+from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.transformers_import import import_transformers
 
 
 @contextlib.contextmanager
-def job(snakemake, computes: bool = True) -> Iterator[tuple[dict, Compute]]:
-    """Yields the rule's recipe and the study's compute settings.
+def job(snakemake, computes: bool = True) -> Iterator[tuple[JobSpec, Compute]]:
+    """Yields the rule's job spec and the study's compute settings.
 
     Where the job `computes` with torch, threads and precision are fixed before anything is imported.
     What the library finds wrong ends the job with one sentence, in the log and on standard error.
@@ -32,15 +33,15 @@ def job(snakemake, computes: bool = True) -> Iterator[tuple[dict, Compute]]:
     # Threads that wait soon give their core away: where others use it too, spinning costs threefold.
     os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     compute = Compute(**snakemake.config["compute"])
-    recipe = json.loads(snakemake.params.recipe)
-    logging.info("%s", json.dumps(recipe, indent=1))
+    spec = JobSpec.read(snakemake.params.job_spec)
+    logging.info("%s", spec.model_dump_json(indent=1))
     try:
         if computes:
             with phase("import"):
                 compute.start()
                 import_transformers()
         with clear_disk_errors(Path(snakemake.output[0])):
-            yield recipe, compute
+            yield spec, compute
         logging.info("seconds %s", json.dumps(report()))
     except MeltpointError as error:
         _end(str(error))
@@ -59,6 +60,22 @@ def job(snakemake, computes: bool = True) -> Iterator[tuple[dict, Compute]]:
             )
         traceback.print_exc()
         sys.exit(1)
+
+
+def source_file(snakemake, section: str, name: str | None) -> Path | None:
+    """Path of the local file of a study's corpus or calibration; None where it has no file.
+
+    The plan hands these paths on in the config. As an input or a param a path would make results
+    stale when a file is moved; what counts is its content, whose hash is in the job spec.
+    """
+    path = snakemake.config["sources"][section].get(name)
+    return None if path is None else Path(path)
+
+
+def calibration_files(snakemake, settings: dict) -> list[Path]:
+    """Files of a job's calibration: its tokens, or the windows that are given."""
+    given = source_file(snakemake, "calibrations", settings.get("calibration"))
+    return [given] if given else [Path(file) for file in snakemake.input.tokens]
 
 
 def _end(sentence: str) -> None:

@@ -2,8 +2,10 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+
+from snakemake.io import ancient
 
 from meltpoint import evaluations, methods
 from meltpoint.chain import DENSE, Sparsity, spell_chain
@@ -15,23 +17,29 @@ from meltpoint.errors import MeltpointError, at
 from meltpoint.files import from_here
 from meltpoint.hashing import HashCache
 from meltpoint.published import page as published_page
+from meltpoint.report import study as study_page
 from meltpoint.study import config as schema
 from meltpoint.study import old_evaluations
 from meltpoint.study.resolved import Study
-from meltpoint.study.sections import LocalModel
-from meltpoint.workflow import cost, requirements, searches
+from meltpoint.study.sections import DrawnCalibration, LocalModel, TrainedModel
+from meltpoint.workflow import cost, requirements, searches, staleness
 from meltpoint.workflow.cost import JobResources
-from meltpoint.workflow.job_specs import Recipes
+from meltpoint.workflow.job_specs.study import JobSpecs, sources
 
 NOTHING = r"(?!)"
 PUBLISHED = "results/published"
 
 
 class Plan:
-    """The study that `config` holds, read from one of `files` or else the default's file.
+    """The study that `config` holds, and the paths of all that its rules make.
 
-    `config` is the dictionary that Snakemake has read; its `compute` section is completed in place,
-    for the scripts. Raises MeltpointError where the study is wrong, or two files were given.
+    config: the dictionary that Snakemake has read. For the scripts, its `compute` section is completed
+    in place, and `sources` is added, the paths of local corpora and calibrations, and `captions`, for
+    Snakemake's report.
+    files: the files that it was read from, at most one. The study's paths are relative to that file;
+    where there is none, because a module's config was written out, to the working directory.
+    root: the folder of the Snakefile.
+    Raises MeltpointError where the study is wrong, or two files were given.
     """
 
     def __init__(self, config: dict, files: list, root: Path) -> None:
@@ -40,7 +48,7 @@ class Plan:
             raise MeltpointError(
                 f"one study at a time: {names} were given, and key by key they would be mixed"
             )
-        self.source = Path(files[0]) if files else root / "config.yaml"
+        self.source = Path(files[0] if files else "config")
         self.config = schema.load(config, self.source.name)
         self.warnings = old_evaluations.warnings(config, self.source.name)
         folder = from_here(self.source.resolve().parent)
@@ -50,10 +58,13 @@ class Plan:
         except MeltpointError as error:
             raise MeltpointError(f"{self.source.name}: {error}") from None
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
-        self.recipes = Recipes(self.study, root / "envs", hashes)
+        self.job_specs = JobSpecs(self.study, root / "envs", hashes)
         config["compute"] = self.config.compute.model_dump(mode="json")
+        config["sources"] = sources(self.job_specs)
+        items = study_page.items(self.config, self.config.sweeps)
+        config["captions"] = {item.name: item.caption for item in items}
         self.results = f"results/{self.config.study}"
-        self.searches = searches.Searches(self.study, self.recipes, self.results)
+        self.searches = searches.Searches(self.study, self.job_specs, self.results)
         self.published = PUBLISHED
         self.page = f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
@@ -82,17 +93,20 @@ class Plan:
         """All of the study: cells, transitions, tables, figures, and the page that shows them."""
         return [*(file for files in self.shown().values() for file in files), self.page]
 
-    def all_targets(self, deployment: Iterable) -> list[str]:
-        """The same, once it is known that all can be made here.
+    def all_targets(self, workflow) -> list[str]:
+        """All of the study, once it is known that all can be made here.
 
         Where Snakemake deploys no conda environments every job runs in its own. Ends the run, with one
         sentence, where a package is missing: an input function's error would be a page.
         """
+        deployment = workflow.deployment_settings.deployment_method
         try:
             if not any(method.name == "CONDA" for method in deployment):
                 self.check_libraries()
         except MeltpointError as error:
             sys.exit(f"Error: {error}")
+        if workflow.is_main_process:
+            staleness.warn(frozenset(workflow.rerun_triggers))
         return self.targets()
 
     def shown(self) -> dict[str, list[str]]:
@@ -156,7 +170,15 @@ class Plan:
 
     def parent(self, wildcards) -> str:
         """The checkpoint that a compression or a search starts from."""
-        return self._checkpoint(wildcards.model, searches.chain_before(wildcards))
+        return self._input(wildcards.model, searches.chain_before(wildcards))
+
+    def base_model(self, model: str) -> str:
+        """Input: a base checkpoint. Of one that is linked, the content alone counts, by its hash."""
+        path = f"results/models/{model}"
+        return path if isinstance(self.config.models[model], TrainedModel) else ancient(path)
+
+    def _input(self, model: str, chain: str) -> str:
+        return self.base_model(model) if chain == DENSE else self._checkpoint(model, chain)
 
     def _calibration(self, wildcards) -> str | None:
         step = searches.step_of(self.study, wildcards)
@@ -166,18 +188,12 @@ class Plan:
         calibrated = settings.calibrated if is_search else method.calibrated(step)
         return settings.calibration if calibrated else None
 
-    def calibration_windows(self, wildcards) -> list[str]:
-        """The file that a job's calibration is given in, as a list of one or none."""
-        name = self._calibration(wildcards)
-        file = None if name is None else self.recipes.windows_file(name)
-        return [] if file is None else [str(file)]
-
     def calibration_files(self, wildcards) -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
         name = self._calibration(wildcards)
-        if name is None or self.calibration_windows(wildcards):
+        calibration = self.config.calibrations.get(name)
+        if not isinstance(calibration, DrawnCalibration):
             return []
-        calibration = self.config.calibrations[name]
         stem = f"{self.results}/tokens/{wildcards.model}/{calibration.corpus}"
         if calibration.sampling == "stream":
             return [f"{stem}.npy"]
@@ -187,16 +203,11 @@ class Plan:
         """What a compression or a search asks of the machine."""
         return searches.resources(self.study, wildcards)
 
-    def corpus_file(self, corpus: str) -> list[str]:
-        """A local corpus's file, as a list of one or none."""
-        file = self.recipes.corpus_file(corpus)
-        return [] if file is None else [str(file)]
-
     def check_libraries(self) -> None:
         """Raises MeltpointError where what is still to be made needs a package that is not here."""
         for method in map(methods.find, sorted(set(self._methods_ahead()))):
             requirements.check(
-                method.name, method.libraries, self.recipes.envs / f"{method.env}.yaml"
+                method.name, method.libraries, self.job_specs.envs / f"{method.env}.yaml"
             )
 
     def _methods_ahead(self) -> Iterator[str]:
@@ -209,7 +220,7 @@ class Plan:
                 place = Path(self._checkpoint(model, spell_chain(steps[:n])), FILE)
                 if not place.exists():
                     yield step.method
-            if self.recipes.runtime(chain, evaluation) == methods.find(steps[-1].method).env:
+            if self.job_specs.runtime(chain, evaluation) == methods.find(steps[-1].method).env:
                 yield steps[-1].method
 
     # --- evaluation -----------------------------------------------------------------------------
@@ -238,7 +249,7 @@ class Plan:
         kind = evaluations.kind_of(settings)
         needs = kind.needs(settings)
         tokens = f"{self.results}/tokens/{wildcards.model}"
-        files = {"checkpoint": self._checkpoint(wildcards.model, wildcards.chain)}
+        files = {"checkpoint": self._input(wildcards.model, wildcards.chain)}
         if needs.tokens:
             stem = f"{tokens}/{needs.tokens}"
             files |= {"tokens": f"{stem}.npy", "token_ends": f"{stem}.ends.npy"}
@@ -246,7 +257,7 @@ class Plan:
             stem = f"{tokens}/{needs.documents}.documents"
             files |= {"documents": f"{stem}.npy", "document_offsets": f"{stem}.offsets.npy"}
         if needs.dense_checkpoint:
-            files["dense_checkpoint"] = self._checkpoint(wildcards.model, DENSE)
+            files["dense_checkpoint"] = self.base_model(wildcards.model)
         if wildcards.chain != DENSE:
             cell = self._cell(wildcards.model, DENSE, wildcards.evaluation)
             kept = [f"{cell.removesuffix('json')}{ending}" for ending in kind.keeps]
@@ -259,7 +270,7 @@ class Plan:
 
     def env(self, wildcards) -> str:
         """The environment that a cell is measured in."""
-        return f"../envs/{self.recipes.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
+        return f"../envs/{self.job_specs.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
 
     # --- tables and figures ---------------------------------------------------------------------
 

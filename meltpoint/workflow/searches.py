@@ -5,7 +5,7 @@ from meltpoint.chain import DENSE, Step, parse_step
 from meltpoint.methods import Method
 from meltpoint.study.resolved import Study
 from meltpoint.workflow.cost import JobResources
-from meltpoint.workflow.job_specs import Recipes
+from meltpoint.workflow.job_specs.study import JobSpecs
 
 
 def step_of(study: Study, wildcards) -> Step:
@@ -31,8 +31,8 @@ def resources(study: Study, wildcards) -> JobResources:
 class Searches:
     """The searches of a study, kept below its `results`."""
 
-    def __init__(self, study: Study, recipes: Recipes, results: str) -> None:
-        self.study, self.recipes, self.results = study, recipes, results
+    def __init__(self, study: Study, job_specs: JobSpecs, results: str) -> None:
+        self.study, self.job_specs, self.results = study, job_specs, results
 
     def rules(self) -> list[Method]:
         """The methods that have a search, each of which has a rule."""
@@ -56,6 +56,7 @@ class Searches:
         names = {"model": wildcards.model, "chain": chain_before(wildcards)}
         return [self.file(method).format(**names, search=method.search_step(step))]
 
-    def recipe(self, wildcards) -> str:
-        """Recipe of a search."""
-        return self.recipes.search(wildcards.model, wildcards.chain, parse_step(wildcards.search))
+    def job_spec(self, wildcards) -> str:
+        """Param: the job spec of a search."""
+        step = parse_step(wildcards.search)
+        return self.job_specs.search(wildcards.model, wildcards.chain, step).json()

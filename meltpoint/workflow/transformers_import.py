@@ -1,28 +1,42 @@
 """transformers without what it imports for others.
 
-Where hqq and torchao are installed transformers imports them with its first model, for a cache and a
-format that nothing here uses: with torch's compiler behind them, a second and more of every job.
+At import transformers asks for packages that no job here uses: hqq and torchao for a cache and a
+format, tensors spread over machines, torch's compiler with sympy, and scipy.optimize for the losses
+of object detection. The first two are said to be missing meanwhile. For the others stand-ins are
+given, which import the real thing when it is first used.
 """
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from types import ModuleType
 from unittest.mock import patch
 
 UNUSED = ("is_hqq_available", "is_torchao_available")
-# Which ask for them when they are imported.
-ASKING = ("cache_utils", "quantizers.quantizer_torchao")
+# Imported by name only, and used by functions that no job here calls.
+DEFERRED = (
+    "torch.distributed.tensor",
+    "torch.distributed.tensor._utils",
+    "torch.distributed.tensor.placement_types",
+    "torch._dynamo._trace_wrapped_higher_order_op",
+    "scipy.optimize",
+)
+# The modules of transformers that ask for them.
+ASKING = ("cache_utils", "quantizers.quantizer_torchao", "modeling_utils", "masking_utils")
 
 
 def import_transformers() -> None:
-    """Imports what asks for them while they are said to be missing; later calls change nothing."""
-    with missing():
+    """Imports the modules that ask for what is not used; later calls change nothing."""
+    with missing(), deferred(*DEFERRED):
         for name in ASKING:
             importlib.import_module(f"transformers.{name}")
 
 
 @contextlib.contextmanager
 def missing() -> Iterator[None]:
+    """Has transformers take the unused packages for not installed."""
     from transformers import utils
     from transformers.utils import import_utils
 
@@ -31,3 +45,75 @@ def missing() -> Iterator[None]:
             for name in UNUSED:
                 stack.enter_context(patch.object(module, name, lambda *_: False))
         yield
+
+
+@contextlib.contextmanager
+def deferred(*modules: str) -> Iterator[None]:
+    """Gives stand-ins for modules that are not imported yet, to `from ... import` statements."""
+    stand_ins = {name: StandIn(name) for name in modules if name not in sys.modules}
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        _remove_stand_ins()
+
+
+def _remove_stand_ins() -> None:
+    for name in [name for name, module in sys.modules.items() if isinstance(module, StandIn)]:
+        del sys.modules[name]
+
+
+class StandIn(ModuleType):
+    """A module whose names stand for those of the real one, which is not imported."""
+
+    # Submodules are looked for in a package's path.
+    __path__ = ()
+
+    def __getattr__(self, name: str) -> "Deferred":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Deferred(self.__name__, attrgetter(name))
+
+
+class Deferred:
+    """A name of a module, which is imported when the name is really used.
+
+    While there are stand-ins a call is deferred too: a class body may make an instance. No object is
+    an instance of a class whose module has never been imported.
+    """
+
+    def __init__(self, module: str, of: Callable[[ModuleType], object]) -> None:
+        self._module, self._of = module, of
+
+    def resolve(self) -> object:
+        """The real object; imports its module."""
+        _remove_stand_ins()
+        return self._of(importlib.import_module(self._module))
+
+    def __getattr__(self, name: str) -> "Deferred":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Deferred(self._module, lambda module: getattr(self._of(module), name))
+
+    def __call__(self, *args, **kwargs) -> object:
+        if isinstance(sys.modules.get(self._module), StandIn):
+            return Deferred(self._module, lambda module: self._of(module)(*args, **kwargs))
+        return self.resolve()(*args, **kwargs)
+
+    def __mro_entries__(self, _) -> tuple[type, ...]:
+        return (self.resolve(),)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        if isinstance(sys.modules.get(self._module, self), StandIn | Deferred):
+            return False
+        real = instance.resolve() if type(instance) is Deferred else instance
+        return isinstance(real, self.resolve())
+
+    def __subclasscheck__(self, subclass: type) -> bool:
+        return self._module in sys.modules and issubclass(subclass, self.resolve())
+
+    def __or__(self, other: object) -> object:
+        """A union in an annotation, which nothing reads."""
+        return object
+
+    __ror__ = __or__

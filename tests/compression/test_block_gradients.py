@@ -11,6 +11,7 @@ from meltpoint.compute import Compute
 from meltpoint.model.backward_walk import walk_backwards
 from meltpoint.model.gradient_statistics import GRADIENT_ACCUMULATORS
 from tests.support.plugins import method_module, register_method
+from tests.support.specs import compress_spec
 from tests.support.tiny_models import random_tokens, save_model
 
 TAYLOR = '''
@@ -18,6 +19,7 @@ TAYLOR = '''
 
 from meltpoint.chain import Sparsity
 from meltpoint.methods._masks import smallest_of_rows
+from tests.support.specs import compress_spec
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "unstructured"
@@ -53,10 +55,10 @@ def test_gradients_of_the_dense_model_reach_every_block(family, monkeypatch, tmp
     np.save(tmp_path / "windows.npy", windows.numpy())
     compute = Compute(device="cpu")
     settings = {"calibration": "default", "windows": {"file": "windows.npy"}}
-    recipe = {"chain": "taylor@0.5", "step": "taylor@0.5", "settings": settings}
+    spec = compress_spec("taylor@0.5", settings)
     (tmp_path / "cells").mkdir()
     target = tmp_path / "cells/checkpoint"
-    compress(base, target, recipe, [tmp_path / "windows.npy"], compute)
+    compress(base, target, spec, [tmp_path / "windows.npy"], compute)
     assert Description.read(target).achieved.zeros == pytest.approx(0.5)
     assert [path.name for path in (tmp_path / "cells").iterdir()] == ["checkpoint"]
     reader = Reader(base, torch.float32, torch.device("cpu"))

@@ -15,6 +15,7 @@ from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.methods import Method
 from tests.support.methods import ladder
 from tests.support.plugins import method_module, register_method
+from tests.support.specs import compress_spec
 from tests.support.tiny_models import random_tokens, save_model
 
 RESULTS = {
@@ -29,6 +30,7 @@ import numpy as np
 
 from meltpoint.chain import Sparsity
 from meltpoint.errors import NotApplicable
+from tests.support.specs import compress_spec
 from meltpoint.methods.settings import MethodSettings
 
 kind = "finetuning"
@@ -78,8 +80,8 @@ def run_search(base, target, windows, spelling="ladder"):
 
 def run_step(parent, target, spelling, windows, found=None):
     settings = {"calibration": "default", "windows": {"file": "windows.npy"}}
-    recipe = {"chain": spelling, "step": spelling, "settings": settings}
-    compress(parent, target, recipe, [windows], Compute(device="cpu"), found)
+    spec = compress_spec(spelling, settings)
+    compress(parent, target, spec, [windows], Compute(device="cpu"), found)
     return Description.read(target)
 
 

@@ -8,7 +8,7 @@ from meltpoint import methods
 from meltpoint.chain import parse_step
 from meltpoint.checkpoints.description import Description
 from meltpoint.compression.sparsity_allocation import share_out
-from tests.methods.test_contracts import linear_names, run, weights
+from tests.support.steps import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
 
 

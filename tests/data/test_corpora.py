@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from meltpoint.data.corpora import documents, read_tokens, separate, stream
+from meltpoint.data.corpora import byte_positions, documents, read_tokens, separate, stream
 from meltpoint.errors import MeltpointError
 from meltpoint.study.sections import LocalCorpus
+from tests.support.tiny_study import sentences, train_tokenizer
 
 
 def local(path, **keys):
@@ -72,15 +73,47 @@ def test_what_is_wrong_is_said(tmp_path, name, content, message):
         read(tmp_path / name)
 
 
-def fake_tokenizer(text, verbose=False):
+def fake_tokenizer(text, verbose=False, return_offsets_mapping=False):
     """Stands in for a tokenizer: a begin token, then a token for each letter."""
     if isinstance(text, list):
         return {"input_ids": [fake_tokenizer(t)["input_ids"] for t in text]}
-    return {"input_ids": [1, *map(ord, text)]}
+    places = [(0, 0), *((n, n + 1) for n in range(len(text)))]
+    return {"input_ids": [1, *map(ord, text)], "offset_mapping": places}
+
+
+fake_tokenizer.is_fast = True
 
 
 def test_a_stream_is_tokenised_in_one_call():
-    assert stream(["ab", "c"], " ", fake_tokenizer).tolist() == [1, *map(ord, "ab c")]
+    tokens, ends = stream(["ab", "ç"], " ", fake_tokenizer)
+    assert tokens.tolist() == [1, *map(ord, "ab ç")]
+    assert ends.tolist() == [0, 1, 2, 3, 5]
+
+
+def test_bytes_are_counted_as_utf_8_has_them():
+    text = "aé€𝄞b"
+    expected = [len(text[:n].encode()) for n in range(len(text) + 1)]
+    assert byte_positions(text).tolist() == expected
+
+
+def test_ends_telescope_to_the_bytes_of_the_text():
+    """Also where a token is part of a character, and where offsets leave white space out."""
+    text = "abc déf €  ghi\n\njkl 𝄞 end"
+    tokenizer = train_tokenizer([*sentences(), text])
+    tokens, ends = stream([text], "", tokenizer)
+    assert len(tokens) == len(ends)
+    assert (np.diff(ends) >= 0).all()
+    assert ends[-1] == len(text.encode())
+
+
+def test_a_tokenizer_without_places_gives_no_ends():
+    def slow(text, verbose=False, return_offsets_mapping=False):
+        assert not return_offsets_mapping
+        return {"input_ids": [1, 2]}
+
+    slow.is_fast = False
+    tokens, ends = stream(["ab"], "", slow)
+    assert (len(tokens), len(ends)) == (2, 0)
 
 
 def test_documents_are_tokenised_one_by_one():

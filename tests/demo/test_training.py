@@ -1,4 +1,4 @@
-"""The offline demo: its text, its tokenizer, its recipe, its training."""
+"""The offline demo: its text, its tokenizer, its settings, its training."""
 
 import hashlib
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from meltpoint.demo import text
-from meltpoint.demo.training_settings import Recipe
+from meltpoint.demo.training_settings import TrainingSettings
 from meltpoint.errors import MeltpointError
 
 torch = pytest.importorskip("torch")
@@ -15,7 +15,7 @@ transformers = pytest.importorskip("transformers")
 
 from meltpoint.demo import muon, tokenizer, train  # noqa: E402
 
-TINY = Recipe(vocabulary=300, intermediate=256, layers=1, length=32, batch=4, steps=4)
+TINY = TrainingSettings(vocabulary=300, intermediate=256, layers=1, length=32, batch=4, steps=4)
 STRANGE = "naïve — 日本語 🧊\t\r\n\x00  end <b>"
 
 
@@ -101,13 +101,13 @@ def test_too_large_a_vocabulary_is_refused():
         ({"width": 256}, "Extra inputs"),
     ],
 )
-def test_recipe_refuses(settings, message):
+def test_training_settings_refuse(settings, message):
     with pytest.raises(ValidationError, match=message):
-        Recipe(**settings)
+        TrainingSettings(**settings)
 
 
 def test_every_hyperparameter_is_described():
-    assert all(field.description for field in Recipe.model_fields.values())
+    assert all(field.description for field in TrainingSettings.model_fields.values())
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(16, 16), (8, 24), (24, 8)])
@@ -143,7 +143,7 @@ def test_linears_fit_k_quants(trained):
     assert all(linear.in_features % 256 == 0 for linear in linears)
 
 
-def test_same_recipe_same_bytes(trained, tmp_path):
+def test_same_settings_same_bytes(trained, tmp_path):
     train.train(tmp_path, TINY)
     assert _hashes(tmp_path) == _hashes(trained[0])
 
@@ -167,14 +167,14 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_parameters_are_counted_before_training(tied):
-    recipe = TINY.model_copy(update={"tied": tied, "layers": 3})
+    settings = TINY.model_copy(update={"tied": tied, "layers": 3})
     words = tokenizer.train(text.documents("train")[:50], 300, 64)
-    model = transformers.LlamaForCausalLM(train._config(recipe, words))
-    assert recipe.parameters() == model.num_parameters()
+    model = transformers.LlamaForCausalLM(train._config(settings, words))
+    assert settings.parameters() == model.num_parameters()
 
 
 def test_windows_grow_to_the_context():
-    recipe = Recipe(length=32, batch=16, context=128, steps=10, grown=0.3)
-    batches = train._batches(torch.arange(10_000), recipe)
+    settings = TrainingSettings(length=32, batch=16, context=128, steps=10, grown=0.3)
+    batches = train._batches(torch.arange(10_000), settings)
     shapes = [tuple(batch.shape) for _, batch in zip(range(10), batches, strict=False)]
     assert shapes == [(16, 33)] * 7 + [(4, 129)] * 3

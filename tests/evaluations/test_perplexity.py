@@ -8,7 +8,10 @@ import torch
 
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
-from meltpoint.evaluations.perplexity import cut, difference, perplexity, token_nll
+from meltpoint.evaluations.engines._model_engine import token_nll
+from meltpoint.evaluations.measurement import difference
+from meltpoint.evaluations.perplexity import bits_per_byte, byte_lengths, perplexity
+from meltpoint.evaluations.windows import cut
 from meltpoint.model.load import load
 from tests.support.tiny_models import random_tokens, save_model
 
@@ -36,13 +39,6 @@ def test_nll_is_that_of_each_predicted_token(tmp_path):
     np.testing.assert_allclose(nll, expected, atol=1e-4)
 
 
-def test_the_batch_does_not_matter(tmp_path):
-    model = load(save_model(tmp_path / "m", "llama"), torch.float32, torch.device("cpu"))
-    windows = random_tokens(7, 12).numpy()
-    one, five = (token_nll(model, windows, Compute(device="cpu", batch=b)) for b in (1, 5))
-    np.testing.assert_allclose(one, five, atol=1e-5)
-
-
 def draws(count=400, windows=80):
     """Losses of two models on the same windows, many times over; the windows differ a lot."""
     random = np.random.default_rng(0)
@@ -59,7 +55,10 @@ def test_the_standard_error_is_the_spread_over_samples():
 
 
 def test_the_paired_error_is_the_spread_of_the_difference():
-    pairs = [difference(pruned, dense) for dense, pruned in zip(*draws(), strict=True)]
+    pairs = [
+        difference(perplexity(pruned), perplexity(dense))
+        for dense, pruned in zip(*draws(), strict=True)
+    ]
     spread = np.std([e.value for e in pairs])
     error = np.mean([e.stderr for e in pairs])
     assert error == pytest.approx(spread, rel=0.1)
@@ -75,6 +74,47 @@ def test_infinite_and_nan_losses_are_results():
     assert perplexity(np.full((4, 3), 1e4, np.float32)).value == math.inf
 
 
-def test_other_windows_cannot_be_paired():
-    with pytest.raises(MeltpointError, match="cannot be paired"):
-        difference(np.ones((4, 3)), np.ones((5, 3)))
+def test_the_difference_is_that_of_the_perplexities():
+    """As it was computed before scores had units: the mean over windows of ppl m_w - ppl' m'_w."""
+    dense, pruned = (nll[0] for nll in draws(count=1))
+    found = difference(perplexity(pruned), perplexity(dense))
+    means, dense_means = pruned.mean(axis=1), dense.mean(axis=1)
+    value, base = math.exp(means.mean()), math.exp(dense_means.mean())
+    assert found.value == pytest.approx(value - base, rel=1e-12)
+    paired = value * means - base * dense_means
+    assert found.stderr == pytest.approx(paired.std(ddof=1) / math.sqrt(len(paired)), rel=1e-12)
+
+
+# --- bits per byte -----------------------------------------------------------------------------------
+
+
+def byte_draws(count=300, windows=80):
+    """Losses and bytes of windows, many times over; long windows lose more."""
+    random = np.random.default_rng(1)
+    lengths = random.integers(40, 90, (count, windows)).astype(float)
+    nll = random.normal(1.5, 0.1, (count, windows, 16)) * lengths[..., None] / 60
+    return nll, lengths
+
+
+def test_bits_per_byte_is_a_ratio_of_sums():
+    nll, lengths = (x[0] for x in byte_draws(count=1))
+    bits = sum(float(loss) for window in nll for loss in window) / math.log(2)
+    assert bits_per_byte(nll, lengths).value == pytest.approx(bits / sum(lengths), rel=1e-12)
+
+
+def test_the_error_of_bits_per_byte_is_the_spread_over_samples():
+    estimates = [bits_per_byte(*draw) for draw in zip(*byte_draws(), strict=True)]
+    spread = np.std([estimate.value for estimate in estimates])
+    assert np.mean([estimate.stderr for estimate in estimates]) == pytest.approx(spread, rel=0.1)
+
+
+def test_the_bytes_are_those_of_the_scored_tokens():
+    """The first token of a window is never predicted, llama.cpp scores the last ones alone."""
+    text = "a bc def ghij klmno"
+    ends = np.array([[1, 4, 8], [13, 14, 19]])
+    assert byte_lengths(ends, 2).tolist() == [len(text[1:8]), len(text[13:19])]
+    assert byte_lengths(ends, 1).tolist() == [len(text[4:8]), len(text[14:19])]
+
+
+def test_windows_without_text_are_refused():
+    assert bits_per_byte(np.ones((3, 4)), np.zeros(3)).refused

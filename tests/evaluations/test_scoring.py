@@ -6,14 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from meltpoint.compute import Compute
+from meltpoint import evaluations
 from meltpoint.evaluations.perplexity import (
-    SCORINGS,
     begin_with_first_token,
     llama_perplexity,
-    measure,
     second_half,
 )
+from tests.support.measuring import job_spec, measure
 from tests.support.tiny_models import random_tokens, save_model
 from tests.support.tiny_study import VOCABULARY, sentences, train_tokenizer
 
@@ -57,23 +56,49 @@ def test_without_a_tokenizer_windows_stay_as_they_are(model):
     assert begin_with_first_token(windows, model) is windows
 
 
-def test_a_cell_of_it_has_a_metric_of_its_own(model, tmp_path):
+@pytest.fixture
+def tokens(model, tmp_path):
+    """Tokens that have a text: each is two bytes long."""
     train_tokenizer(sentences()).save_pretrained(model)
     np.save(tmp_path / "tokens.npy", random_tokens(1, 200).numpy()[0])
-    found = {}
-    for scoring in SCORINGS:
-        recipe = {
-            "cell": {"model": "m", "chain": "dense", "evaluation": "e"},
-            "protocol": {"perplexity": "c", "window": 16, "windows": None, "scoring": scoring},
-            "code": "c",
-            "env": "e",
-        }
-        files = tmp_path / f"{scoring}.json", tmp_path / f"{scoring}.npy"
-        measure(model, tmp_path / "tokens.npy", None, *files, recipe, Compute(device="cpu"))
-        found[scoring] = json.loads(files[0].read_text())
-        assert np.load(files[1]).shape == (12, 15)
-    assert found["all"]["metric"] == "perplexity"
-    assert found["llama.cpp"]["metric"] == "perplexity (llama.cpp)"
-    losses = np.load(tmp_path / "llama.cpp.npy")
-    assert found["llama.cpp"]["value"] == pytest.approx(math.exp(losses[:, 8:].mean()), rel=1e-6)
-    assert found["all"]["protocol"]["engine"] == "transformers"
+    np.save(tmp_path / "ends.npy", 2 * np.arange(1, 201))
+    return {"tokens": tmp_path / "tokens.npy", "token_ends": tmp_path / "ends.npy"}
+
+
+def cell_of(scoring, model, tokens, folder):
+    spec = job_spec("perplexity", perplexity="c", window=16, scoring=scoring)
+    cell = measure(spec, model, folder / f"{scoring}.json", **tokens)
+    return cell, np.load(folder / f"{scoring}.nll.npy")
+
+
+def test_each_scoring_has_its_perplexity_and_bits_per_byte(model, tokens, tmp_path):
+    cell, losses = cell_of("all", model, tokens, tmp_path)
+    assert losses.shape == (12, 15)
+    assert cell.protocol["engine"] == "transformers"
+    assert cell.protocol["windows"] == 12
+    assert cell.scores["perplexity"].value == pytest.approx(math.exp(losses.mean()), rel=1e-6)
+    bits = losses.sum() / math.log(2) / (12 * 15 * 2)
+    assert cell.scores["bits_per_byte"].value == pytest.approx(bits, rel=1e-6)
+
+    cell, losses = cell_of("llama.cpp", model, tokens, tmp_path)
+    scored = losses[:, 8:]
+    assert cell.scores["perplexity"].value == pytest.approx(math.exp(scored.mean()), rel=1e-6)
+    bits = scored.sum() / math.log(2) / (12 * 7 * 2)
+    assert cell.scores["bits_per_byte"].value == pytest.approx(bits, rel=1e-6)
+
+
+def test_scores_say_in_tables_who_scores_so():
+    kind = evaluations.find("perplexity")
+    settings = {"perplexity": "c", "window": 8}
+    plain = kind.scores(kind.settings_class(**settings))["perplexity"]
+    llama = kind.scores(kind.settings_class(**settings, scoring="llama.cpp"))["perplexity"]
+    assert (plain.label, llama.label) == ("perplexity", "perplexity (llama.cpp)")
+
+
+def test_a_corpus_of_tokens_has_no_bits_per_byte(model, tokens, tmp_path):
+    np.save(tokens["token_ends"], np.empty(0, np.int64))
+    cell, _ = cell_of("all", model, tokens, tmp_path)
+    score = cell.scores["bits_per_byte"]
+    assert (score.status, score.value) == ("refused", None)
+    assert "given as tokens" in score.reason
+    assert cell.scores["perplexity"].status == "ok"

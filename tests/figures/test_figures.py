@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from meltpoint import figures
+from meltpoint.analysis.frame import PERPLEXITY_COLUMNS
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.style import MARKERS, PALETTE, looks
 from meltpoint.study.outputs import Figure as Section
@@ -27,7 +28,8 @@ def cell(model, method, level, value):
             "stderr": 0.01 * value,
         },
         **{"chain": "dense" if method == "dense" else f"{method}@{level}", "settings": ""},
-        **{"evaluation": "ppl", "metric": "perplexity", "unit": "", "status": "ok"},
+        **{"evaluation": "ppl", "status": "ok"},
+        **PERPLEXITY_COLUMNS,
         **{"kind": "unstructured", "difference_stderr": np.nan},
     }
 

@@ -16,7 +16,7 @@ from meltpoint.compute import Compute
 from meltpoint.data.tokenization import tokenizer_of
 from meltpoint.demo import tokenizer as demo
 from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.evaluations import perplexity
+from meltpoint.evaluations.engines._model_engine import token_nll
 from meltpoint.llamacpp import library, runtime, session
 from meltpoint.llamacpp.convert import write_gguf
 from meltpoint.llamacpp.file import read, value
@@ -68,7 +68,7 @@ def difference(source, file, windows):
     """llama.cpp's perplexity less transformers', relative; and the largest difference of a token."""
     ours = runtime.token_nll(file, windows, COMPUTE)
     model = load(source, torch.float32, torch.device("cpu"))
-    theirs = perplexity.token_nll(model, windows, COMPUTE)
+    theirs = token_nll(model, windows, COMPUTE)
     assert ours.shape == theirs.shape == (len(windows), windows.shape[1] - 1)
     assert ours.dtype == np.float32
     return abs(np.exp(ours.mean() - theirs.mean()) - 1), np.abs(ours - theirs).max()
@@ -233,7 +233,7 @@ def test_a_broken_file_is_one_sentence(file, broken, tmp_path):
 
 
 def test_tokens_that_the_model_does_not_have(file):
-    with pytest.raises(MeltpointError, match="has 96 tokens, and the windows hold number 96"):
+    with pytest.raises(MeltpointError, match="has 96 tokens, and the texts hold number 96"):
         runtime.token_nll(file, np.full((2, 8), 96), COMPUTE)
 
 

@@ -26,6 +26,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.methods import _llmcompressor
 from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
+from tests.support.specs import compress_spec
 from tests.support.tiny_models import random_tokens, save_model
 
 pytest.importorskip("llmcompressor", reason="llm-compressor is not installed")
@@ -56,8 +57,8 @@ def run(parent, target, spelling, windows, **compute):
     step = parse_step(spelling)
     settings = methods.find(step.method).settings(step).model_dump(mode="json")
     given = {"windows": {"file": "x"}}
-    recipe = {"chain": str(step), "step": str(step), "settings": {**settings, **given}}
-    compress(parent, target, recipe, [windows], Compute(device="cpu", **compute))
+    spec = compress_spec(str(step), {**settings, **given})
+    compress(parent, target, spec, [windows], Compute(device="cpu", **compute))
     return target
 
 
@@ -255,7 +256,7 @@ def test_zeros_of_a_pruned_model_stay(symmetric, made):
     assert Description.read(child).achieved.zeros == Description.read(parent).achieved.zeros
 
 
-def test_same_recipe_same_bytes_and_nothing_left_behind(made, windows, tmp_path):
+def test_same_job_spec_same_bytes_and_nothing_left_behind(made, windows, tmp_path):
     target = made("llama", "awq@4bit")
     again = run(made("llama", "dense"), tmp_path / "again", "awq@4bit", windows)
     assert hashes(again) == hashes(target)

@@ -15,7 +15,7 @@ from meltpoint.methods._besa_counts import reachable, shift_to_total
 from meltpoint.methods._besa_masks import MaskedWeight, Ranking, candidates
 from meltpoint.model.activation_statistics import Statistics
 from meltpoint.model.block_walk import Block
-from tests.methods.test_contracts import run, weights
+from tests.support.steps import run, weights
 from tests.support.tiny_models import random_tokens, save_model
 
 GOLDEN = Path(__file__).parents[3] / "shared/golden/unstructured"

@@ -22,7 +22,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.size import size
 from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
-from tests.methods.test_contracts import linear_names, run, weights
+from tests.support.steps import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
 
 bnb = pytest.importorskip("bitsandbytes", reason="the library whose checkpoints these are")
@@ -331,7 +331,7 @@ def test_only_the_linears_of_the_blocks_change(family, step, place, made):
 
 
 @pytest.mark.parametrize("step", ["nf4,double_quant=true", "int8"])
-def test_same_recipe_same_bytes(step, place, made, tmp_path):
+def test_same_job_spec_same_bytes(step, place, made, tmp_path):
     again = run(place / "llama", tmp_path / "again", step, None)
     hashes = [
         {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}

@@ -26,7 +26,7 @@ from meltpoint.llamacpp.quantize import GROUPS, quantize
 from meltpoint.llamacpp.runtime import token_nll
 from meltpoint.model.load import load
 from tests.llamacpp.test_runtime import HEAD, LLAMA3
-from tests.methods.test_contracts import linear_names, run, weights
+from tests.support.steps import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
 
 COMPUTE = Compute(device="cpu")
@@ -95,7 +95,7 @@ def sums(folder):
 
 
 @pytest.mark.parametrize("step", ["gguf@f16", "gguf@q4_k_m", "gguf@q2_k,imatrix=on"])
-def test_same_recipe_same_bytes(place, tmp_path, step):
+def test_same_job_spec_same_bytes(place, tmp_path, step):
     again = run(place / "dense", tmp_path / "again", step, place / "windows.npy")
     assert sums(again) == sums(made(place, step))
     assert set(sums(again)) == {

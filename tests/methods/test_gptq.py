@@ -22,10 +22,12 @@ from meltpoint.checkpoints.linears import Quantized
 from meltpoint.compression.step import check_level
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.evaluations.perplexity import cut, perplexity, token_nll
+from meltpoint.evaluations.engines._model_engine import token_nll
+from meltpoint.evaluations.perplexity import perplexity
+from meltpoint.evaluations.windows import cut
 from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
-from tests.methods.test_contracts import run
+from tests.support.steps import run
 from tests.support.tiny_models import random_tokens, save_model
 
 pytest.importorskip("gptqmodel", reason="the library that does the work")
@@ -233,7 +235,7 @@ def test_nothing_else_has_changed_but_that_biases_are_float16(family, step, base
         assert torch.equal(after[name], expected), name
 
 
-def test_same_recipe_same_bytes_whatever_the_workers(bases, made, windows, tmp_path, monkeypatch):
+def test_same_job_spec_same_bytes_whatever_the_workers(bases, made, windows, tmp_path, monkeypatch):
     monkeypatch.setenv("GPTQMODEL_CPU_WORKERS", "3")
     again = run(bases["qwen2"], tmp_path / "again", "gptq@4bit", windows)
     assert digests(again) == digests(made["qwen2", "gptq@4bit"])

@@ -19,7 +19,7 @@ from meltpoint.checkpoints.formats import hqq as stored
 from meltpoint.errors import MeltpointError
 from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
-from tests.methods.test_contracts import linear_names, run, weights
+from tests.support.steps import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
 
 quantize = pytest.importorskip(
@@ -171,7 +171,7 @@ def test_hqq_loads_it_and_computes_the_same(family, step, made, in_hqq):
     )
 
 
-def test_same_recipe_same_bytes(place, made, tmp_path):
+def test_same_job_spec_same_bytes(place, made, tmp_path):
     again = run(place / "llama", tmp_path / "again", "hqq@3bit,compute_dtype=float32", None)
     hashes = [
         {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}

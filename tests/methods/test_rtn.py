@@ -15,7 +15,8 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations.size import size
 from meltpoint.methods import rtn
-from tests.methods.test_contracts import linear_names, weights
+from tests.support.specs import compress_spec
+from tests.support.steps import linear_names, weights
 from tests.support.tiny_models import random_tokens, save_model
 
 GRIDS = [(b, g, s) for b in (8, 4, 3, 2) for g in (-1, 16, 40) for s in (False, True)]
@@ -152,11 +153,10 @@ def made(place, chain):
         step = parse_step(last)
         settings = methods.find(step.method).settings(step)
         windows = {"windows": {"file": "x"}} if settings.calibrated else {}
-        recipe = {"chain": chain, "step": last}
-        recipe["settings"] = settings.model_dump(mode="json") | windows
+        spec = compress_spec(last, settings.model_dump(mode="json") | windows, chain)
         source = made(place, parent) if parent else place / "dense"
         compute = Compute(device="cpu", dtype="float16")
-        compress(source, target, recipe, [place / "windows.npy"], compute)
+        compress(source, target, spec, [place / "windows.npy"], compute)
     return target
 
 

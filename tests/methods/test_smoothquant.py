@@ -145,7 +145,7 @@ def test_zeros_of_a_pruned_model_stay(made):
     assert Description.read(child).achieved.zeros == Description.read(parent).achieved.zeros
 
 
-def test_same_recipe_same_bytes(made, windows, tmp_path):
+def test_same_job_spec_same_bytes(made, windows, tmp_path):
     again = run(made("llama", "dense"), tmp_path / "again", STEP, windows)
     assert hashes(again) == hashes(made("llama", STEP))
 

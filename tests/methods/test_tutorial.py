@@ -50,7 +50,7 @@ def test_only_its_own_cells_are_added(project):
     after = run(project, "snakemake", "-n")
     config.write_text(text)
     assert re.search(r"compress_chance +10\b", after)
-    for rule, more in (("compress_wanda", 0), ("perplexity", 10), ("table", 0)):
+    for rule, more in (("compress_wanda", 0), ("evaluate_perplexity", 10), ("table", 0)):
         count = [int(re.search(rf"^{rule} +(\d+)", out, re.M)[1]) for out in (before, after)]
         assert count[1] - count[0] == more, rule
 

@@ -17,6 +17,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.size import size
 from meltpoint.model.base_models import link
 from meltpoint.model.load import load
+from tests.support.specs import compress_spec
 from tests.support.tiny_models import CONFIGS, random_tokens, save_model
 
 CPU = torch.device("cpu")
@@ -68,7 +69,7 @@ def test_it_is_compressed_like_any_other(step, with_images, tmp_path):
     if step == "nf4":
         pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     _, base = with_images
-    compress(base, tmp_path / "t", {"chain": step, "step": step, "settings": {}}, [], COMPUTE)
+    compress(base, tmp_path / "t", compress_spec(step, {}), [], COMPUTE)
     model = load(tmp_path / "t", torch.float32, CPU)
     assert type(model).__name__ == "Gemma3ForCausalLM"
     ids = random_tokens(1, 12)

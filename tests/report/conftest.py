@@ -1,6 +1,5 @@
 """The page that the tests read and open."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,6 @@ def page(tmp_path_factory) -> Path:
     (folder / "raw.csv").write_text(RAW)
     (folder / "text.md").write_text(TEXT)
     for n, content in enumerate(CELLS):
-        (folder / f"{n}.json").write_text(json.dumps(content))
+        content.write(folder / f"{n}.json")
     build(folder / "report.html", described(ITEMS), sorted(folder.glob("*.json")))
     return folder / "report.html"

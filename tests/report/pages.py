@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from meltpoint import figures
+from meltpoint.evaluations.cells import Cell, Score
 from meltpoint.study.outputs import Table
 from meltpoint.tables import build as tables
 from tests.figures.test_figures import frame, spec
@@ -21,26 +22,33 @@ RAW = "method,value\nten,10\nnone,nan\nnine,9\nmany,inf\nlarge,1e3\nempty,\nlow,
 REASON = "2:4 needs rows whose length is a multiple of 4"
 
 
-def cell(chain: str, value: float | str | None, reason: str | None = None) -> dict:
-    return {
-        **{"model": "m", "chain": chain, "evaluation": "ppl-32", "reason": reason},
-        **{
-            "status": "not_applicable" if reason else "ok",
-            "metric": None if reason else "perplexity",
-        },
-        **{"unit": None if reason else "per token", "value": value},
-        **{"stderr": None if reason else 0.25, "seconds": 1.5, "peak_memory": 1},
-        "difference": None if reason else {"value": 1.5, "stderr": 0.01},
-        "sparsity": {"requested": 0.5, "achieved": 0.5},
+def cell(chain: str, score: Score | None, reason: str | None = None, **changes) -> Cell:
+    """A cell of one score, or of a chain that is not applicable for a reason."""
+    facts = {
+        **{"model": "m", "chain": chain, "evaluation": "ppl-32", "kind": "perplexity"},
+        **{"main": "perplexity", "requested": {"zeros": 0.5}, "achieved": {"zeros": 0.5}},
         "protocol": {"perplexity": "prose", "window": 32},
         "provenance": {
             **{"code": "c0de", "env": "e0", "checkpoint": f"hash of {chain}"},
             "versions": {"torch": "2.13.0"} if chain != "dense" else None,
         },
-    }
+    } | changes
+    if score is None:
+        return Cell.not_applicable(reason, **facts)
+    return Cell(**facts, scores={facts["main"]: score}, cost={"seconds": 1.5, "peak_memory": 1})
 
 
-CELLS = [cell("dense", 20.0), cell("wanda@0.5", "inf"), cell("wanda@2of4", None, REASON)]
+def perplexity(value: float) -> Score:
+    """A score as perplexity has it."""
+    difference = {"value": 1.5, "stderr": 0.01}
+    return Score(value=value, stderr=0.25, difference=difference, unit="per token", better="lower")
+
+
+CELLS = [
+    cell("dense", perplexity(20.0)),
+    cell("wanda@0.5", perplexity(np.inf)),
+    cell("wanda@2of4", None, REASON),
+]
 
 
 def write_figures(folder: Path) -> None:

@@ -10,11 +10,12 @@ from html.parser import HTMLParser
 import pytest
 
 from meltpoint.errors import MeltpointError
+from meltpoint.evaluations.cells import Score
 from meltpoint.published import page
 from meltpoint.report import cell_summary, markdown, svg
 from meltpoint.report.build import build
 from meltpoint.report.html_table import number, read_csv
-from tests.report.pages import CELLS, ITEMS, RAW, REASON, described, write_table
+from tests.report.pages import CELLS, ITEMS, RAW, REASON, cell, described, write_table
 
 
 class Elements(HTMLParser):
@@ -169,9 +170,9 @@ def test_blocks():
     text += "a | b\n--|--:\n1 | x\\|y"
     html = markdown.html(text)
     assert "<h5>T</h5>\n<p>words\ngo on</p>" in html
-    assert "<ol><li>a b</li><li>c</li></ol>" in html
-    assert "<pre>&lt;x&gt; | y\n--|--</pre>" in html
-    assert '<td class="r" data-v="1.0">1</td><td class="r">x|y</td>' in html
+    assert "<ol>\n<li>a\nb</li>\n<li>c</li>\n</ol>" in html
+    assert "<pre><code>&lt;x&gt; | y\n--|--\n</code></pre>" in html
+    assert '<td class="r" data-v="1.0">1</td>\n<td class="r">x|y</td>' in html
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_csv_is_shown_short_and_as_it_is(tmp_path):
     (tmp_path / "a.csv").write_text('name,value\n"a_b, *c*",0.123456789\n"x\ny",12\nz,inf\n')
     grid = read_csv(tmp_path / "a.csv")
     assert grid.right == [False, True]
-    assert [markdown.plain(row[0]) for row in grid.rows] == ["a_b, *c*", "x\ny", "z"]
+    assert [row[0] for row in grid.rows] == ["a_b, *c*", "x\ny", "z"]
     assert [row[1] for row in grid.rows] == ["0.12346", "12", "inf"]
 
 
@@ -209,9 +210,16 @@ def test_drawing_is_embedded_without_what_would_reach_the_page():
 
 
 def test_facts_without_anything_left_out():
-    names = [entry["name"] for entry in cell_summary.before(facts_of(CELLS[:2]), {})]
+    names = [entry["name"] for entry in cell_summary.before(CELLS[:2], {})]
     assert names == ["models", "evaluations"]
 
 
-def facts_of(cells: list[dict]) -> list[dict]:
-    return [{**cell, "versions": {}} for cell in cells]
+def test_refused_scores_are_counted_and_said():
+    refused = Score(status="refused", reason="all answers are empty", unit="%", better="higher")
+    cells = [CELLS[0], cell("wanda@0.5", refused)]
+    entries = {
+        entry["name"]: entry
+        for entry in [*cell_summary.before(cells, {}), *cell_summary.after(cells)]
+    }
+    assert "1 scores are refused" in str(entries["models"])
+    assert "refused" in str(entries["cells"])

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from meltpoint import figures
+from meltpoint.evaluations.cells import Score
 from meltpoint.report import cell_summary, study
 from meltpoint.report.build import build
 from meltpoint.study import config
@@ -67,8 +68,8 @@ def test_captions_say_what_is_shown():
 
 
 def test_dense_bytes_are_printed_as_people_count_them():
-    dense = cell("dense", 13476839424) | {"unit": "bytes", "stderr": None, "evaluation": "size"}
-    entries = cell_summary.before([{**dense, "versions": {}}], {})
+    score = Score(value=13476839424, unit="bytes", better="lower")
+    entries = cell_summary.before([cell("dense", score, evaluation="size", main="bytes")], {})
     assert "13.5 GB" in json.dumps(entries, default=str)
 
 

@@ -8,7 +8,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.hashing import HashCache
 from meltpoint.study import config
 from meltpoint.study.resolved import Study
-from meltpoint.workflow.job_specs import Recipes
+from meltpoint.workflow.job_specs.study import JobSpecs
 
 ROOT = Path(__file__).parents[2]
 STAGES = [
@@ -262,13 +262,13 @@ def test_schemes_of_as_many_nominal_bits_need_an_evaluation():
     study(figures={**CONTOUR, "y": "bits"}, chains=chains)
 
 
-def recipes(made: Study, tmp_path) -> Recipes:
-    return Recipes(made, ROOT / "envs", HashCache(tmp_path / "hashes.json"))
+def job_specs(made: Study, tmp_path) -> JobSpecs:
+    return JobSpecs(made, ROOT / "envs", HashCache(tmp_path / "hashes.json"))
 
 
 def test_a_table_is_made_of_the_cells_of_all_its_evaluations(tmp_path):
     made = [study(tables={"value": value}) for value in (["ppl"], ["ppl", "bits"])]
-    first, second = (recipes(one, tmp_path) for one in made)
+    first, second = (job_specs(one, tmp_path) for one in made)
     tables = [one.config.tables["t"] for one in made]
     assert [len(r._cells(t)) for r, t in zip((first, second), tables, strict=True)] == [2, 4]
     assert first.table("t") != second.table("t")
@@ -279,6 +279,29 @@ def test_a_figure_is_made_of_the_cells_of_its_axes(figure, tmp_path):
     made = study(figures=figure)
     part = made.config.figures["f"]
     axes = 1 + ("bits" in (part.x, part.y))
-    cells = recipes(made, tmp_path)._cells(part)
+    cells = job_specs(made, tmp_path)._cells(part)
     assert len(cells) == axes * len(made.cells(part.of, "ppl"))
-    assert all(f'"evaluation":"{name}"' in "".join(cells) for name in part.evaluations)
+    assert {spec.cell["evaluation"] for spec in cells} == set(part.evaluations)
+
+
+# --- how jobs compute ------------------------------------------------------------------------------
+
+
+def test_llama_cpp_cannot_stream():
+    raw = {
+        "study": "s",
+        "models": {"m": {"train": {}}},
+        "corpora": {"t": {"builtin": "python-docs", "split": "test"}},
+        "evaluations": {"ppl": {"perplexity": "t", "window": 8}},
+        "chains": {
+            "c": {"models": ["m"], "chains": ["magnitude@0.5"], "evaluations": ["ppl"]},
+        },
+        "compute": {"stream": True},
+    }
+    Study(config.load(raw, "s.yaml"), ROOT)
+    raw["chains"]["c"]["chains"].append("magnitude@0.5+gguf@q8_0")
+    message = r"^compute\.stream: true is not possible for magnitude@0\.5\+gguf@q8_0, as llama\.cpp"
+    with pytest.raises(MeltpointError, match=message):
+        Study(config.load(raw, "s.yaml"), ROOT)
+    raw["compute"]["stream"] = "auto"
+    Study(config.load(raw, "s.yaml"), ROOT)

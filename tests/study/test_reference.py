@@ -8,11 +8,8 @@ import pytest
 import yaml
 
 from meltpoint import methods
-from meltpoint.figures import KINDS
-from meltpoint.hashing import with_imports
 from meltpoint.study import config, reference
 from meltpoint.study.resolved import Study
-from meltpoint.workflow.job_specs import CODE
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,20 +48,6 @@ def test_the_default_study_is_worked_out():
     study = Study(config.load(yaml.safe_load((ROOT / "config.yaml").read_text()), "x"), ROOT)
     assert len(study.checkpoints) == 92
     assert len(study.all_cells) == 143
-
-
-def test_every_kind_of_figure_knows_its_code():
-    assert set(KINDS) <= set(CODE)
-
-
-def test_a_result_depends_on_what_its_module_imports():
-    for module in CODE.values():
-        assert module in with_imports([module])
-    assert "meltpoint.transitions.forms" in with_imports([CODE["transitions"]])
-    assert "meltpoint.figures.style" in with_imports([CODE["spread"]])
-    assert "meltpoint.demo.tokenizer" in with_imports([CODE["train"]])
-    assert "meltpoint.model.load" in with_imports([CODE["perplexity"]])
-    assert "meltpoint.figures.spread" not in with_imports([CODE["curves"]])
 
 
 @pytest.mark.parametrize("name", methods.registry())

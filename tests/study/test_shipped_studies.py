@@ -19,7 +19,7 @@ from meltpoint.hashing import HashCache
 from meltpoint.study import config
 from meltpoint.study.resolved import Study
 from meltpoint.transitions.fit import fit_curves
-from meltpoint.workflow.job_specs import Recipes
+from meltpoint.workflow.job_specs.study import JobSpecs
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ["config.yaml", *sorted(f"studies/{f.name}" for f in (ROOT / "studies").glob("*.yaml"))]
@@ -103,15 +103,15 @@ def drawn(tmp_path, monkeypatch):
         for cell in (c for e in part.evaluations for c in study.cells(part.of, e)):
             files.append(tmp_path / f"{len(files)}.json")
             files[-1].write_text(json.dumps(made_up(study, part.of, *cell)))
-        steps = Recipes(study, ROOT / "envs", HashCache(tmp_path / "hashes")).steps(part.of)
+        specs = JobSpecs(study, ROOT / "envs", HashCache(tmp_path / "hashes"))
+        spec = getattr(specs, section.removesuffix("s"))(name)
         fits = getattr(part, "fit", None)
-        transitions = [fitted(files, steps, tmp_path / "fits.csv")] if fits else []
+        transitions = [fitted(files, spec.steps, tmp_path / "fits.csv")] if fits else []
         made = Outputs({kind: str(tmp_path / f"made.{end}") for kind, end in ENDINGS.items()})
-        recipe = {"spec": part.model_dump(mode="json"), "steps": steps}
         snakemake = SimpleNamespace(
             input=SimpleNamespace(cells=files, transitions=transitions),
             output=made,
-            params=SimpleNamespace(recipe=json.dumps(recipe)),
+            params=SimpleNamespace(job_spec=spec.json()),
             log=[str(tmp_path / "log")],
             config={"compute": study.config.compute.model_dump(mode="json")},
         )

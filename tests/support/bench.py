@@ -1,7 +1,6 @@
 """What the scripts do, without Snakemake: each step of the tiny study as one call."""
 
 import copy
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,32 +43,33 @@ class Bench:
         return target
 
     def tokens(self, corpus: str) -> Path:
-        recipe, file = self._corpus(corpus)
+        facts, file = self._corpus(corpus)
         target = Path(f"results/tiny/tokens/tiny/{corpus}.npy")
         ends = target.with_suffix(".ends.npy")
-        write_stream(recipe, file, Path("results/models/tiny"), target, ends)
+        write_stream(facts, file, Path("results/models/tiny"), target, ends)
         return target
 
     def documents(self, corpus: str) -> list[Path]:
-        recipe, file = self._corpus(corpus)
+        facts, file = self._corpus(corpus)
         stem = f"results/tiny/tokens/tiny/{corpus}.documents"
         targets = [Path(f"{stem}.npy"), Path(f"{stem}.offsets.npy")]
-        write_documents(recipe, file, Path("results/models/tiny"), *targets)
+        write_documents(facts, file, Path("results/models/tiny"), *targets)
         return targets
 
     def _corpus(self, corpus: str) -> tuple[dict, Path]:
-        recipes = self.plan.recipes
-        return json.loads(recipes.tokens("tiny", corpus))["corpus"], recipes.corpus_file(corpus)
+        specs = self.plan.job_specs
+        return specs.tokens("tiny", corpus).corpus, specs.corpus_file(corpus)
 
     def compress(self, chain: str) -> Path:
         """Makes a chain's checkpoint; its parent and its tokens must be there."""
         plan = self.plan
         prefix, plus, step = chain.rpartition("+")
         wildcards = SimpleNamespace(model="tiny", prefix=prefix + plus, step=step)
-        files = [*plan.calibration_files(wildcards), *plan.calibration_windows(wildcards)]
+        spec = plan.job_specs.compress("tiny", chain)
+        given = plan.job_specs.windows_file(spec.settings.get("calibration", "default"))
+        files = [given] if given else map(Path, plan.calibration_files(wildcards))
         parent, target = Path(plan.parent(wildcards)), self.checkpoint(chain)
-        recipe = json.loads(plan.recipes.compress("tiny", chain))
-        compress(parent, target, recipe, [Path(file) for file in files], COMPUTE)
+        compress(parent, target, spec, list(files), COMPUTE)
         return target
 
     def checkpoint(self, chain: str) -> Path:
@@ -80,7 +80,7 @@ class Bench:
         plan = self.plan
         kind = evaluations.kind_of(plan.config.evaluations[evaluation])
         wildcards = SimpleNamespace(model="tiny", chain=chain, evaluation=evaluation)
-        job_spec = json.loads(plan.recipes.evaluation("tiny", chain, evaluation))
+        job_spec = plan.job_specs.evaluation("tiny", chain, evaluation)
         files = plan.evaluation_inputs(wildcards)
         cell = Path(f"results/tiny/cells/tiny/{chain}/{evaluation}.json")
         evaluate(

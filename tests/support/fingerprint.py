@@ -6,13 +6,12 @@ from pathlib import Path
 
 # Snakemake's note of the time at which a folder was finished.
 NOT_OURS = {".snakemake_timestamp"}
-MEASURED = ("status", "value", "stderr", "difference", "sparsity", "protocol", "provenance")
 
 
 def fingerprint(results: Path) -> dict[str, object]:
     """All that a study has made, by path: the bytes of files, the numbers of cells.
 
-    Of a cell all but the seconds and the memory it took; logs and benchmarks are left out.
+    Of a cell all but its cost; logs and benchmarks are left out.
     """
     found = {}
     for part in ("tokens", "cells", "tables", "transitions"):
@@ -25,5 +24,5 @@ def fingerprint(results: Path) -> dict[str, object]:
 def _content(path: Path) -> object:
     if path.suffix == ".json" and path.parent.name != "checkpoint":
         cell = json.loads(path.read_text())
-        return {key: cell[key] for key in MEASURED}
+        return {key: value for key, value in cell.items() if key != "cost"}
     return hashlib.sha256(path.read_bytes()).hexdigest()

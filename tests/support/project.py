@@ -11,13 +11,13 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "envs", "profiles", "meltpoint",
-         "resources")  # fmt: skip
+PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "envs", "profiles", "captions",
+         "meltpoint", "resources")  # fmt: skip
 STUDY = "studies/tiny.yaml"
 # What shows the sweep of the tiny study.
 SHOWN = ("transitions/pruning", "tables/pruning", "figures/pruning")
 # Of the outputs of one job, those that say nothing beyond the first; and the page, which follows all.
-SECOND_OUTPUTS = (".nll.npy", ".offsets.npy", ".md", ".tex", ".png", "report.html")
+SECOND_OUTPUTS = (".nll.npy", ".offsets.npy", ".ends.npy", ".md", ".tex", ".png", "report.html")
 # What would lead a copy back to this checkout, or to another profile.
 NOT_INHERITED = ("PYTHONPATH", "SNAKEMAKE_PROFILE")
 

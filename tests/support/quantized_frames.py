@@ -3,33 +3,41 @@
 import numpy as np
 import pandas as pd
 
-from meltpoint import figures
-from meltpoint.analysis.frame import COLUMNS, read_published
+from meltpoint import evaluations, figures
+from meltpoint.analysis.frame import COLUMNS, columns_of, read_published
 from meltpoint.chain import methods_of, parse_chain
 from meltpoint.study.outputs import Figure
 
-METRICS = {
-    "ppl": ("perplexity", "per token"),
-    "llama": ("perplexity (llama.cpp)", "per token"),
-    "bits": ("bits_per_weight", "bits"),
-    "bytes": ("bytes", "bytes"),
-    "speed": ("generated_tokens_per_second", "tokens/s"),
+# The main score of each evaluation: its kind, settings, and the score's name.
+SCORES = {
+    "ppl": ("perplexity", {"perplexity": "c", "window": 8}, "perplexity"),
+    "llama": ("perplexity", {"perplexity": "c", "window": 8, "scoring": "llama.cpp"}, "perplexity"),
+    "bits": ("size", {"size": "weights"}, "bits_per_weight"),
+    "bytes": ("size", {"size": "weights", "main": "bytes"}, "bytes"),
+    "speed": ("speed", {"speed": "generation"}, "generated_tokens_per_second"),
 }
-ABSENT = {"status": "not_applicable", "reason": "no 2-bit kernel", "metric": None, "value": np.nan}
+ABSENT = {"status": "not_applicable", "reason": "no 2-bit kernel", "value": np.nan}
 LADDER = ("2bit", "3bit", "4bit", "8bit")
 SCHEMES = {"q8_0": 8.5, "q6_k": 6.56, "q4_k_m": 4.83, "q4_k_s": 4.57, "q3_k_m": 3.89, "q2_k": 3.35}
+
+
+def score_of(evaluation):
+    """What the main score of an evaluation is, as columns."""
+    kind, settings, name = SCORES[evaluation]
+    kind = evaluations.find(kind)
+    return columns_of(kind.scores(kind.settings_class(**settings))[name], name)
 
 
 def cell(model, chain, evaluation, value, **changes):
     """One row of a frame."""
     steps = parse_chain(chain)
-    metric, unit = METRICS[evaluation]
     row = dict.fromkeys(COLUMNS, "") | {
         **{"model": model, "chain": chain, "evaluation": evaluation, "value": value},
-        **{"metric": metric, "unit": unit, "status": "ok", "source": "measured"},
+        **score_of(evaluation),
+        **{"status": "ok", "source": "measured"},
         **{"method": methods_of(steps) or "dense", "kind": "quantization" if steps else ""},
         **{"level": "+".join(str(s.level) for s in steps if s.level is not None)},
-        **{"stderr": 0.01 * value if metric.startswith("perplexity") else np.nan},
+        **{"stderr": 0.01 * value if SCORES[evaluation][0] == "perplexity" else np.nan},
         "difference": np.nan,
         **dict.fromkeys(("difference_stderr", "requested", "achieved"), np.nan),
     }

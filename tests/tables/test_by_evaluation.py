@@ -21,7 +21,7 @@ BESIDE = {"gptq": "GPTQ", "nf4": "QLoRA_NF4"}
 
 def build(frame, **changes):
     spec = Table(of="x", **{"columns": "evaluation", "value": SHOWN} | changes)
-    (name, *_) = perplexities(frame[frame["evaluation"].isin(spec.evaluations)])
+    (name, *_) = perplexities(frame, spec.evaluations)
     theirs = read_published(spec.published, name) if spec.published else None
     return tables.build(frame, spec, theirs)
 
@@ -121,7 +121,7 @@ def test_published_perplexities_stand_right_of_ours():
 
 def test_llama_cpps_perplexity_is_a_perplexity_of_its_own():
     frame = quantized()
-    assert perplexities(frame) == ["ppl", "llama"]
+    assert perplexities(frame, ["ppl", "bits", "llama"]) == ["ppl", "llama"]
     assert str(quantity(frame[frame["evaluation"] == "llama"])) == "perplexity (llama.cpp)"
     table = build(frame, value=["bits", "llama"], published="mpt_quant_ppl", beside=BESIDE)
     assert table.heads[1:] == ["perplexity (llama.cpp), llama", "published", "difference"]

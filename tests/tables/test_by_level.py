@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from meltpoint.analysis.frame import COLUMNS, read_cells, read_published
+from meltpoint.analysis.frame import COLUMNS, PERPLEXITY_COLUMNS, read_cells, read_published
 from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.errors import MeltpointError
 from meltpoint.study.outputs import Table
 from meltpoint.tables import build as tables
+from tests.report.pages import CELLS
 
 
 def spec(**changes):
@@ -22,7 +23,7 @@ def cell(method, level, value, **changes):
     row = dict.fromkeys(COLUMNS, "") | {"value": value, "stderr": 0.1, "difference": value - 5}
     row |= {"difference_stderr": 0.01, "model": "m", "method": method, "level": level}
     row |= {"requested": np.nan, "achieved": np.nan, "chain": f"{method}@{level}"}
-    row |= {"evaluation": "ppl", "metric": "perplexity", "status": "ok", "source": "measured"}
+    row |= {"evaluation": "ppl", **PERPLEXITY_COLUMNS, "status": "ok", "source": "measured"}
     return row | changes
 
 
@@ -76,7 +77,7 @@ def test_equal_print_equal_mark():
 
 def test_accuracy_is_better_when_higher():
     cells = [
-        cell(m, "0.5", v, metric="accuracy") for m, v in zip("abc", (0.5, 0.7, 0.6), strict=True)
+        cell(m, "0.5", v, better="higher") for m, v in zip("abc", (0.5, 0.7, 0.6), strict=True)
     ]
     assert marks(tables.build(frame(*cells), spec()), 1) == {"a": "", "b": "best", "c": "second"}
 
@@ -90,7 +91,7 @@ def test_models_are_marked_apart():
 
 
 def test_reasons_are_listed_once_and_missing_cells_are_dashes():
-    na = {"status": "not_applicable", "reason": "258 is no multiple of 8", "metric": None}
+    na = {"status": "not_applicable", "reason": "258 is no multiple of 8"}
     cells = [
         cell("a", "0.5", 6.0),
         cell("b", "4of8", np.nan, **na),
@@ -196,17 +197,12 @@ def test_latex_is_escaped_and_balanced():
 
 def test_cells_are_read_with_their_infinities(tmp_path):
     path = tmp_path / "cell.json"
-    path.write_text(
-        '{"model": "m", "chain": "wanda@0.5", "evaluation": "ppl", "status": "ok", "reason": null,'
-        ' "metric": "perplexity", "unit": "", "value": "inf", "stderr": "nan",'
-        ' "difference": {"value": "inf", "stderr": "nan"},'
-        ' "sparsity": {"requested": 0.5, "achieved": 0.5}}'
-    )
+    CELLS[1].write(path)
     step = {"method": "wanda", "level": "0.5", "settings": "", "kind": "unstructured"}
     read = read_cells([path], {"wanda@0.5": step})
     assert list(read) == COLUMNS
     assert read["value"].iloc[0] == np.inf
-    assert np.isnan(read["stderr"].iloc[0])
+    assert read["achieved"].iloc[0] == 0.5
     assert read[["method", "level", "source"]].iloc[0].tolist() == ["wanda", "0.5", "measured"]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from meltpoint.analysis.frame import PERPLEXITY_COLUMNS
 from meltpoint.transitions.fit import (
     COLUMNS,
     FORMS,
@@ -46,7 +47,7 @@ def frame(s, ppl, dense=None, method="wanda", kind="unstructured"):
     if dense is not None:
         cells.loc[len(cells)] = {"level": "", "value": dense, "method": "dense", "kind": ""}
     cells["chain"] = cells["method"].where(cells["method"] == "dense", "x@" + cells["level"])
-    same = {"model": "m", "settings": "", "evaluation": "ppl", "metric": "perplexity"}
+    same = {"model": "m", "settings": "", "evaluation": "ppl", **PERPLEXITY_COLUMNS}
     return cells.assign(**same, status="ok", stderr=np.nan)
 
 

@@ -74,8 +74,7 @@ def cells(project):
     found = {}
     for file in sorted(project.results.glob("cells/*/*/*.json")):
         cell = json.loads(file.read_text())
-        of_the_job = ("seconds", "peak_memory")
-        found[str(file)] = {key: value for key, value in cell.items() if key not in of_the_job}
+        found[str(file)] = {key: value for key, value in cell.items() if key != "cost"}
     return found
 
 

@@ -209,7 +209,7 @@ def test_windows_beyond_the_vocabulary_are_refused(linked):
 def test_corpus_shorter_than_two_windows_cannot_be_evaluated(linked):
     np.save(linked.source("tokens.npy"), np.arange(63))
     linked.tokens("fixed")
-    message = assert_fails(linked, linked.perplexity, "dense", "fixed-32")
+    message = assert_fails(linked, linked.evaluate, "dense", "fixed-32")
     assert message.startswith("evaluations.fixed-32: ")
     assert "63 tokens: two windows of 32 are needed" in message
     assert "smaller window" in message

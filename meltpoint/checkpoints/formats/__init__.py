@@ -37,6 +37,11 @@ FILES = {
 GGUF = "model.gguf"
 
 
+def modules() -> tuple[str, ...]:
+    """Names of the modules that `format_of` chooses from."""
+    return tuple(f"{__name__}.{file}" for file in FILES.values())
+
+
 class Format:
     """The format of one checkpoint: its file and the `quantization_config` it is read by."""
 

@@ -2,6 +2,8 @@
 
 An engine runs a checkpoint. Its file declares, at module level:
 
+``label``
+    the program's name
 ``opens(checkpoint)``
     whether it runs what this folder holds
 ``kernels``

@@ -32,11 +32,6 @@ class LlamaEngine(Engine):
         self.vocabulary, self.load_seconds = self.model.vocabulary, self.model.seconds
         self.context_length = value(self.model.metadata, "{arch}.context_length")
 
-    @property
-    def provenance(self) -> dict[str, str]:
-        """The program and its kernels, which are those of the file's types."""
-        return {"engine": self.name, "kernels": "GGML, weights not repacked"}
-
     def nll(self, windows: np.ndarray) -> np.ndarray:
         """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1]."""
         return runtime.windows_nll(self.model, self.file, windows)

@@ -21,32 +21,14 @@ AUTO_LOGITS = {"cpu": 2**24, "cuda": 2**28}
 
 
 class ModelEngine(Engine):
-    """Runs a model with all of its weights in memory.
+    """Runs a model with all of its weights in memory; `load_seconds` is what it took to load it."""
 
-    `load_seconds` is what it took to load it, `library` whose kernels run, if not transformers' own.
-    """
+    name = "transformers"
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        compute: Compute,
-        load_seconds: float = 0.0,
-        library: str | None = None,
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, compute: Compute, load_seconds: float = 0.0) -> None:
         super().__init__(compute)
         self.model, self.load_seconds = model, load_seconds
-        self.name = library or "transformers"
         self.vocabulary, self.context_length = limits(model)
-
-    @property
-    def provenance(self) -> dict[str, str]:
-        """The program, and the classes of the modules that multiply in a decoder's block."""
-        head = self.model.get_output_embeddings()
-        wide = (m for m in self.model.modules() if hasattr(m, "in_features") and m is not head)
-        return {
-            "engine": self.name,
-            "kernels": ", ".join(sorted({type(module).__name__ for module in wide})),
-        }
 
     def nll(self, windows: np.ndarray) -> np.ndarray:
         """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1]."""

@@ -12,6 +12,7 @@ from meltpoint.checkpoints.formats import holds_gguf, quantization_config
 from meltpoint.compute import Compute
 from meltpoint.lazy_import import torch
 
+label = "the kernels of a library"
 kernels = (True,)
 env = "torch"
 streams = False
@@ -33,7 +34,7 @@ def opens(checkpoint: Path) -> bool:
 
 def open(checkpoint: Path, compute: Compute):
     """The model as its users load it; what it took to import the library is no part of the load."""
-    from meltpoint.evaluations.engines._model_engine import ModelEngine
+    from meltpoint.evaluations.engines._kernels_engine import KernelsEngine
 
     module = LIBRARIES.get(_format(checkpoint))
     if module:
@@ -43,7 +44,7 @@ def open(checkpoint: Path, compute: Compute):
     if compute.torch_device.type == "cuda":
         torch.cuda.synchronize(compute.torch_device)
     seconds = time.perf_counter() - start
-    return ModelEngine(model, compute, seconds, module.split(".")[0] if module else None)
+    return KernelsEngine(model, compute, seconds, module.split(".")[0] if module else None)
 
 
 def load(checkpoint: Path, compute: Compute):

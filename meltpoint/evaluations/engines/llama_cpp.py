@@ -6,6 +6,7 @@ from meltpoint.checkpoints.formats import GGUF, holds_gguf
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 
+label = "llama.cpp"
 kernels = (False, True)
 env = "llama"
 streams = False

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from meltpoint.checkpoints.formats import holds_gguf
 from meltpoint.compute import Compute
+from meltpoint.timing import phase
 
+label = "transformers"
 kernels = (False,)
 env = "torch"
 streams = True
@@ -22,11 +24,12 @@ def opens(checkpoint: Path) -> bool:
 
 def open(checkpoint: Path, compute: Compute):
     """The model in memory; streamed if `compute.stream` says so, or if it does not fit."""
-    from meltpoint.evaluations.engines._fits import fits
-    from meltpoint.evaluations.engines._model_engine import ModelEngine
-    from meltpoint.evaluations.engines._streamed import StreamedEngine
-    from meltpoint.model import empty_model
-    from meltpoint.model.load import fill
+    with phase("import"):
+        from meltpoint.evaluations.engines._fits import fits
+        from meltpoint.evaluations.engines._model_engine import ModelEngine
+        from meltpoint.evaluations.engines._streamed import StreamedEngine
+        from meltpoint.model import empty_model
+        from meltpoint.model.load import fill
 
     start = time.perf_counter()
     model = empty_model.build(checkpoint, compute.torch_dtype)

@@ -1,0 +1,1 @@
+"""Job specs: what each result is made from, as the one param of its rule."""

@@ -1,0 +1,312 @@
+"""The job specs of a study's results."""
+
+from functools import cache
+from pathlib import Path
+
+from meltpoint import evaluations, methods
+from meltpoint.chain import DENSE, Step, methods_of, settings_of, spell_chain
+from meltpoint.checkpoints import formats
+from meltpoint.data import published
+from meltpoint.data.text_files import suffix_of
+from meltpoint.evaluations import engines
+from meltpoint.hashing import HashCache, hash_file
+from meltpoint.published import page as published_page
+from meltpoint.report import study as study_page
+from meltpoint.study.resolved import Study
+from meltpoint.study.sections import (
+    BuiltinCorpus,
+    GivenCalibration,
+    HubModel,
+    LocalModel,
+    TokenCorpus,
+)
+from meltpoint.workflow.job_specs.documents import (
+    CompressSpec,
+    EvaluateSpec,
+    FetchSpec,
+    FigureSpec,
+    JobSpec,
+    LinkSpec,
+    PublishedSpec,
+    ReportSpec,
+    SearchSpec,
+    TableSpec,
+    TokensSpec,
+    TrainSpec,
+    TransitionsSpec,
+    digest,
+)
+from meltpoint.workflow.staleness import code_hash
+
+# Only cells of GGUF files depend on its modules.
+LLAMA, LLAMA_ENV = "meltpoint.llamacpp", "llama"
+
+# Where the template, the styles and the script of a page lie.
+PAGE = Path(study_page.__file__).parent
+
+
+class JobSpecs:
+    """The job specs of a study's results. `envs` is the folder of environment files."""
+
+    def __init__(self, study: Study, envs: Path, hashes: HashCache) -> None:
+        self.study, self.config = study, study.config
+        self.envs, self.hashes = envs, hashes
+        self._env = cache(lambda name: hash_file(envs / f"{name}.yaml")[:16])
+        for name in ("model", "tokens", "compress", "search", "evaluation", "transitions", "table"):
+            setattr(self, name, cache(getattr(self, name)))
+
+    def model(self, name: str) -> JobSpec:
+        """Spec of the base checkpoint: its source, and the hash of a local folder's files."""
+        model = self.config.models[name]
+        if isinstance(model, LocalModel):
+            folder = self.study.path(model.path)
+            return LinkSpec(
+                folder=str(folder.resolve()),
+                files=self.hashes.folder(folder),
+                code=code_hash("scripts.link_model"),
+            )
+        if isinstance(model, HubModel):
+            return FetchSpec(
+                hub=model.hub, revision=model.revision, code=code_hash("scripts.fetch_model")
+            )
+        from meltpoint.demo.text import version
+
+        return TrainSpec(
+            settings=model.train.model_dump(mode="json"),
+            text=version(),
+            code=code_hash("scripts.train_model"),
+            env=self._env("torch"),
+        )
+
+    def tokens(self, model: str, corpus: str) -> TokensSpec:
+        """Spec of a corpus's tokens: its declaration and the content of its file."""
+        declared = self.config.corpora[corpus]
+        facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
+        file, text = self.corpus_file(corpus), None
+        if file is not None:
+            facts["suffix"] = suffix_of(file)
+        if isinstance(declared, BuiltinCorpus):
+            from meltpoint.demo.text import version
+
+            text = version()
+        return TokensSpec(
+            corpus=facts,
+            file=file and self.hashes.file(file),
+            text=text,
+            code=code_hash("scripts.tokens", "scripts.tokens_of_documents"),
+            env=self._env("torch"),
+            inputs=digest([self.model(model)]),
+        )
+
+    def corpus_file(self, corpus: str) -> Path | None:
+        """Path of a local corpus's file; None for any other corpus."""
+        declared = self.config.corpora[corpus]
+        file = declared.tokens if isinstance(declared, TokenCorpus) else None
+        file = getattr(declared, "path", file)
+        return None if file is None else self.study.path(file)
+
+    def windows_file(self, calibration: str) -> Path | None:
+        """Path of a calibration that is given as windows; None for any other calibration."""
+        declared = self.config.calibrations[calibration]
+        return self.study.path(declared.windows) if isinstance(declared, GivenCalibration) else None
+
+    def checkpoint(self, model: str, chain: str) -> JobSpec:
+        """Spec of a chain's checkpoint; of the base checkpoint for the empty chain."""
+        return self.model(model) if chain == DENSE else self.compress(model, chain)
+
+    def compress(self, model: str, chain: str) -> CompressSpec:
+        """Spec of a chain's checkpoint: its last step's settings and the method's code."""
+        *steps, step = self.study.steps(chain)
+        prefix = spell_chain(tuple(steps))
+        method = methods.find(step.method)
+        settings = self.study.settings(step)
+        inputs = [self.checkpoint(model, prefix)]
+        if method.calibrated(step):
+            inputs += self._calibration(model, settings)
+        if method.has_search:
+            inputs.append(self.search(model, prefix, method.search_step(step)))
+        return CompressSpec(
+            chain=chain,
+            prefix=prefix,
+            step=str(step),
+            settings=settings,
+            dtype=self.config.compute.dtype,
+            code=code_hash("scripts.compress", *method.sources, *self._formats(chain)),
+            env=self._env(method.env),
+            inputs=digest(inputs),
+        )
+
+    def _formats(self, chain: str) -> tuple[str, ...]:
+        """Modules that read the packed weights of a chain's checkpoints, where any may be packed."""
+        steps = self.study.steps(chain)
+        walked = all(methods.find(step.method).is_blockwise for step in steps)
+        return () if walked else formats.modules()
+
+    def search(self, model: str, chain: str, step: Step) -> SearchSpec:
+        """Spec of a method's search on a chain's checkpoint: the settings that it reads, its code."""
+        method = methods.find(step.method)
+        settings = self.study.search_settings(step)
+        inputs = [self.checkpoint(model, chain)]
+        if "windows" in settings:
+            inputs += self._calibration(model, settings)
+        return SearchSpec(
+            search=str(step),
+            chain=chain,
+            settings=settings,
+            dtype=self.config.compute.dtype,
+            code=code_hash("scripts.search", *method.search_sources, *self._formats(chain)),
+            env=self._env(method.env),
+            inputs=digest(inputs),
+        )
+
+    def _calibration(self, model: str, settings: dict) -> list[JobSpec]:
+        """Specs of the calibration's tokens; windows that are given as a file go by its hash."""
+        if file := self.windows_file(settings["calibration"]):
+            settings["windows"] = {"file": self.hashes.file(file)}
+            return []
+        return [self.tokens(model, settings["windows"]["corpus"])]
+
+    def evaluation(self, model: str, chain: str, evaluation: str) -> EvaluateSpec:
+        """Spec of a cell: its kind and settings, and what of `compute` changes its numbers."""
+        settings = self.config.evaluations[evaluation]
+        kind = evaluations.kind_of(settings)
+        tokens = (self.tokens(model, corpus) for corpus in kind.corpora(settings))
+        return EvaluateSpec(
+            cell={"model": model, "chain": chain, "evaluation": evaluation},
+            kind=kind.name,
+            main=next(iter(kind.scores(settings))),
+            settings=settings.model_dump(mode="json", exclude={"main"}),
+            compute={key: getattr(self.config.compute, key) for key in kind.compute},
+            code=self._evaluation_code(kind, chain),
+            env=self._env(self.runtime(chain, evaluation)),
+            inputs=digest([self.checkpoint(model, chain), *tokens]),
+        )
+
+    def _evaluation_code(self, kind: evaluations.Evaluation, chain: str) -> str:
+        """Hash of a kind's code, and of the engine that runs a chain's checkpoint for it."""
+        steps = self.study.steps(chain)
+        env = methods.find(steps[-1].method).evaluation_env if steps else "torch"
+        runs = kind.opens_engine or kind.own_kernels
+        engine = engines.planned(env, kind.own_kernels).sources if runs else ()
+        others = () if env == LLAMA_ENV else (LLAMA,)
+        modules = ("scripts.evaluate", *kind.sources, *engine, *self._formats(chain))
+        return code_hash(*modules, without=others)
+
+    def runtime(self, chain: str, evaluation: str) -> str:
+        """The environment that a chain's cell is measured in.
+
+        It is the evaluation's own, unless the last method has one for what it makes.
+        """
+        kind = evaluations.kind_of(self.config.evaluations[evaluation])
+        steps = self.study.steps(chain)
+        last = methods.find(steps[-1].method) if steps else None
+        if last is None:
+            return kind.env
+        if kind.own_kernels and not last.is_blockwise:
+            return last.env
+        return kind.env if last.evaluation_env == "torch" else last.evaluation_env
+
+    def _cells(self, part) -> list[EvaluateSpec]:
+        """Specs of the cells that a table or figure shows."""
+        return [self.evaluation(*cell) for cell in self.study.cells(part.of, *part.evaluations)]
+
+    def steps(self, group: str) -> dict[str, dict]:
+        """Per chain of a group: what the tidy frame says of it (method, level, settings, kind)."""
+        chains = ["dense", *self.study.chains(group)]
+        return {chain: self._describe(chain) for chain in chains}
+
+    def _describe(self, chain: str) -> dict:
+        steps = self.study.steps(chain)
+        if not steps:
+            return {"method": "dense", "level": "", "settings": "", "kind": ""}
+        last = steps[-1]
+        return {
+            "method": methods_of(steps),
+            "level": "+".join(str(s.level) for s in steps if s.level is not None),
+            "settings": settings_of(steps),
+            "kind": methods.find(last.method).kind,
+        }
+
+    def transitions(self, sweep: str) -> TransitionsSpec:
+        """Spec of a sweep's transition points."""
+        cells = self.study.perplexity_cells(sweep)
+        return TransitionsSpec(
+            steps=self.steps(sweep),
+            code=code_hash("scripts.transitions"),
+            env=self._env("analysis"),
+            inputs=digest(self.evaluation(*cell) for cell in cells),
+        )
+
+    def table(self, name: str) -> TableSpec:
+        """Spec of a table."""
+        table = self.config.tables[name]
+        return TableSpec(
+            table=table.model_dump(mode="json"),
+            steps=self.steps(table.of),
+            published=_published(table),
+            code=code_hash("scripts.table"),
+            env=self._env("analysis"),
+            inputs=digest(self._cells(table)),
+        )
+
+    def figure(self, name: str) -> FigureSpec:
+        """Spec of a figure; only the code of its own kind counts."""
+        figure = self.config.figures[name]
+        fitted = [self.transitions(figure.of)] if figure.fit else []
+        return FigureSpec(
+            figure=figure.model_dump(mode="json"),
+            steps=self.steps(figure.of),
+            published=_published(figure),
+            code=code_hash("scripts.figure", f"meltpoint.figures.{figure.kind}"),
+            env=self._env("analysis"),
+            inputs=digest([*self._cells(figure), *fitted]),
+        )
+
+    def published(self, module: str, *tables: str, texts: object = None) -> PublishedSpec:
+        """Spec of what a module of ours ("published.order") makes of published tables and texts."""
+        return PublishedSpec(
+            files={name: hash_file(published.FOLDER / f"{name}.csv") for name in tables},
+            texts=texts,
+            code=code_hash(f"meltpoint.{module}"),
+            env=self._env("analysis"),
+        )
+
+    def report(self, curves: list[str]) -> ReportSpec:
+        """Spec of the study's page. curves: the sweeps whose fitted curves it shows."""
+        inputs = [
+            *(self.evaluation(*cell) for cell in self.study.all_cells),
+            *map(self.transitions, curves),
+            *map(self.table, self.config.tables),
+            *map(self.figure, self.config.figures),
+        ]
+        return self._page(study_page.page(self.config, curves), *inputs)
+
+    def published_report(self) -> ReportSpec:
+        """Spec of the page of the published results."""
+        return self._page(published_page.page())
+
+    def _page(self, page: dict, *inputs: JobSpec) -> ReportSpec:
+        return ReportSpec(
+            page=page,
+            assets={name: hash_file(PAGE / name) for name in ("page.html", "page.css", "page.js")},
+            code=code_hash("scripts.report"),
+            env=self._env("analysis"),
+            inputs=digest(inputs),
+        )
+
+
+def _published(part) -> str | None:
+    """Hash of the published table that a table or figure puts beside the study's own."""
+    if part.published is None:
+        return None
+    return hash_file(published.FOLDER / f"{part.published}.csv")
+
+
+def sources(specs: JobSpecs) -> dict[str, dict[str, str]]:
+    """Paths of the study's local corpora and calibrations, by section and name."""
+    corpora = {name: specs.corpus_file(name) for name in specs.config.corpora}
+    given = {name: specs.windows_file(name) for name in specs.config.calibrations}
+    return {
+        section: {name: str(file) for name, file in files.items() if file}
+        for section, files in (("corpora", corpora), ("calibrations", given))
+    }

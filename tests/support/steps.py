@@ -1,0 +1,86 @@
+"""One step on a tiny model as its script does it, and what the checkpoint then holds."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from meltpoint import methods
+from meltpoint.chain import Bits, Pattern, Sparsity, parse_level, parse_step
+from meltpoint.checkpoints.formats import format_of
+from meltpoint.checkpoints.io import Reader
+from meltpoint.compression.step import compress
+from meltpoint.compute import Compute
+from meltpoint.model import empty_model
+from meltpoint.workflow import requirements
+from tests.support.specs import compress_spec
+
+LEVELS = {
+    Sparsity: ["0.3", "0.5", "0.7"],
+    Pattern: ["2of4", "4of8", "3of4"],
+    Bits: ["8bit", "4bit", "3bit", "2bit"],
+}
+# Fractions of what a structured or low-rank method counts.
+SHAPE_KINDS, SHAPE_LEVELS = ("structured", "low-rank"), ["0.1", "0.3", "0.5", "0.8"]
+
+
+def spellings(method: methods.Method) -> list[str]:
+    """The levels that a method is run at; "" where it takes none."""
+    if not method.levels:
+        return [""]
+    if method.kind in SHAPE_KINDS:
+        return SHAPE_LEVELS
+    wide = [*method.schemes, *(level for form in method.levels for level in LEVELS.get(form, ()))]
+    return [x for x in wide if not x.endswith("bit") or parse_level(x).bits in method.bits]
+
+
+def spell(method: str, level: str) -> str:
+    """A step without settings."""
+    return f"{method}@{level}" if level else method
+
+
+def run(parent: Path, target: Path, spelling: str, windows: Path | None, **compute) -> Path:
+    """Compresses by a step as its script does; skips the test if a package is not installed."""
+    method = methods.find(parse_step(spelling).method)
+    more = "".join(f",{key}={value}" for key, value in method.facts.full_range_settings.items())
+    step = parse_step(spelling + more)
+    if missing := [name for name in method.libraries if not requirements.installed(name)]:
+        pytest.skip(f"{step.method} needs {', '.join(missing)}")
+    settings = method.settings(step)
+    given = {"windows": {"file": "x"}} if method.calibrated(step) else {}
+    spec = compress_spec(str(step), settings.model_dump(mode="json") | given)
+    compress(parent, target, spec, [windows], Compute(device="cpu", **compute))
+    return target
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All of a checkpoint's weights by their parameters' names, decoded where they are packed."""
+    if format_of(folder):
+        return decoded(folder)
+    found = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        found |= load_file(file)
+    return found
+
+
+def decoded(folder: Path) -> dict[str, torch.Tensor]:
+    """All of a checkpoint's weights, as the library reads them."""
+    model = empty_model.build(folder, torch.float32)
+    reader = Reader(folder, torch.float32, torch.device("cpu"))
+    reader.tie(empty_model.tied_names(model))
+    return reader.read(empty_model.parameters_of(model, model, ""))
+
+
+def linear_names(folder: Path) -> list[str]:
+    """Names of the weights of the decoder's linears."""
+    model = empty_model.build(folder, torch.float32)
+    name, blocks = empty_model.decoder_blocks(model)
+    return [f"{name}.{i}.{n}.weight" for i, b in enumerate(blocks) for n in empty_model.linears(b)]
+
+
+def zeros_of(folder: Path) -> float:
+    """Fraction of zeros among the entries of the decoder's linears."""
+    found = weights(folder)
+    linears = [found[name] for name in linear_names(folder)]
+    return sum(int((x == 0).sum()) for x in linears) / sum(x.numel() for x in linears)
