@@ -155,7 +155,7 @@ def _gist(method: methods.Method | figures.Kind) -> str:
 
 def methods_page() -> str:
     """Each method with its formula, paper and settings, from its file."""
-    parts = [HEADER.replace("config.py", "methods/"), "# The methods"]
+    parts = [HEADER.replace("meltpoint/study/config.py", "meltpoint/methods/"), "# The methods"]
     for name, method in methods.registry().items():
         parts += [f"## {name}", inspect.cleandoc(method.module.__doc__), _facts(method)]
         if table := settings_table(method.settings_class):

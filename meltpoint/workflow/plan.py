@@ -183,17 +183,9 @@ class Plan:
     def _input(self, model: str, chain: str) -> str:
         return self.base_model(model) if chain == DENSE else self._checkpoint(model, chain)
 
-    def _calibration(self, wildcards) -> str | None:
-        step = searches.step_of(self.study, wildcards)
-        method = methods.find(step.method)
-        settings = method.settings(step)
-        is_search = hasattr(wildcards, "search")
-        calibrated = settings.calibrated if is_search else method.calibrated(step)
-        return settings.calibration if calibrated else None
-
     def calibration_files(self, wildcards) -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
-        name = self._calibration(wildcards)
+        name = searches.calibration_of(self.study, wildcards)
         calibration = self.config.calibrations.get(name)
         if not isinstance(calibration, DrawnCalibration):
             return []
