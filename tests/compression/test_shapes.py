@@ -316,8 +316,10 @@ def test_a_description_is_read_without_torch(made):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("level", SHAPE_LEVELS)
+@pytest.mark.parametrize(
+    ("level", "family"),
+    [*((level, "llama") for level in SHAPE_LEVELS), ("0.3", "qwen2"), ("0.3", "opt")],
+)
 @pytest.mark.parametrize("name", ["cut_shapes", "factor_shapes"])
 def test_they_keep_the_contract_of_their_kind(name, level, family, made):
     """The table of tests/methods/test_contracts.py, before and after a step that makes zeros."""
@@ -337,4 +339,4 @@ def test_a_level_of_the_dense_decoders_parameters_is_a_total(before, family, mad
     chain = "+".join(filter(None, (before, "factor_shapes@0.5,of=parameters")))
     description = Description.read(made(family, chain))
     assert description.requested == {"parameters": 0.5}
-    assert description.achieved.parameters == pytest.approx(0.5, abs=0.02)
+    assert description.achieved.parameters == pytest.approx(0.5, abs=0.03)
