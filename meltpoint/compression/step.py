@@ -95,6 +95,12 @@ def compress(
             ).write(folder)
 
 
+def _seed(settings: dict) -> int | None:
+    """The step's own seed, or that of its calibration; None for a step that draws nothing."""
+    seed = settings.get("seed")
+    return (settings.get("windows") or {}).get("seed") if seed is None else seed
+
+
 def _walk(
     method: Method, parent: Path, folder: Path, step: Step, context: Context
 ) -> tuple[dict[str, Linear], Shapes]:
