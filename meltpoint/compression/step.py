@@ -61,7 +61,7 @@ def compress(
         "chain": spec.chain,
         "steps": [*origin.steps, {"step": spec.step, "settings": spec.settings}],
         "parents": [*origin.parents, origin.hash],
-        "seed": spec.settings.get("seed"),
+        "seed": _seed(spec.settings),
         "requested": axes.requested(
             method.kind, step.level, method.settings(step), origin.requested
         ),
