@@ -110,6 +110,15 @@ def test_a_rotated_model_computes_the_same(family, made):
     assert Description.read(rotated).achieved.parameters < 0
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_expanded_heads_compute_the_same_from_an_ordinary_folder(family, made):
+    expanded = made(family, f"cut_shapes@0.3,{unique(f'{ONLY},expand=true')}")
+    shapes = Description.read(expanded).shapes
+    assert shapes.irregular is None
+    assert {block.kv_heads for block in shapes.blocks} == {4}
+    torch.testing.assert_close(logits(expanded), logits(made(family)), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     "step",
