@@ -66,9 +66,10 @@ def printed_names_of(study: StudyView, part: Output) -> set[str]:
     return rows | set(part.labels.values()) | {row.split(",")[0] for row in rows}
 
 
-def check_order(key: str, study: StudyView, part: Compared) -> None:
+def check_order(key: str, study: StudyView, part: Output) -> None:
     """Checks that each name of `order` is a row or line, of ours or of the published table."""
-    others = published.methods(part.published) if part.published else []
+    name = getattr(part, "published", None)
+    others = published.methods(name) if name else []
     check_names(f"{key}.order", part.order, printed_names_of(study, part) | set(others))
 
 
