@@ -255,6 +255,11 @@ class Plan:
         """The threads that a job of a kind takes of the machine's cores: all, to be alone there."""
         return cores if kind.alone and cores else self.threads
 
+    def evaluation_resources(self, wildcards) -> JobResources:
+        """What a measurement asks of the machine."""
+        kind = evaluations.kind_of(self.config.evaluations[wildcards.evaluation])
+        return JobResources(self.study, wildcards.model, kind.resources, kind.computes)
+
     def env(self, wildcards) -> str:
         """The environment that a cell is measured in."""
         return f"../envs/{self.job_specs.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
@@ -281,10 +286,6 @@ class Plan:
         return [str(published.FOLDER / f"{name}.csv") for name in names]
 
     # --- what lies ahead ------------------------------------------------------------------------
-
-    def memory_mb(self, model: str, factor: float = cost.FACTOR) -> int:
-        """An estimate of a job's memory, from how many times the model's bytes it holds."""
-        return cost.memory_mb(self.study, model, factor)
 
     def summary(self) -> str:
         """What lies ahead, in a few lines: old spellings first."""
