@@ -26,13 +26,13 @@ def build(frame: pd.DataFrame, spec, published: pd.DataFrame | None = None) -> T
 
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
     order behind the dense value, or scores. Best and second are marked per model and column,
-    after rounding. Of the `published` cells those of the methods, or models, that `spec.beside` names
-    stand beside the rows that it names, with the difference.
+    after rounding. Rows that `spec` compares with `published` cells have the published number and the
+    difference beside them.
     """
     scores = [scores_named(frame, name).assign(score_name=name) for name in spec.evaluations]
     cells = pd.concat(scores, ignore_index=True)
-    if spec.over:
-        cells = average_over(cells, spec.over)
+    if spec.average_over:
+        cells = average_over(cells, spec.average_over)
     cells = arrange(row_names(cells, spec.labels), spec.order)
     notes = Notes()
     laid_out, grid = LAYOUTS[spec.columns](with_labels(cells), spec, published)
@@ -58,10 +58,10 @@ def remarks(rows, spec) -> list[str]:
     """What is said of the whole table, below it."""
     small = any(printed.small for _, entries in rows for printed in entries)
     said = [ACHIEVED] if small else []
-    if spec.over:
+    if spec.average_over:
         deviation = "; ±: standard deviation (dense: its standard error)" if spec.error else ""
-        said.append(f"means over {spec.over}{deviation}")
-    if spec.beside:
+        said.append(f"means over {spec.average_over}{deviation}")
+    if spec.compares:
         said.append(f"published: {spec.published} (its model, text and window: {SOURCES})")
     return [*said, *spec.footnotes]
 

@@ -48,7 +48,7 @@ def entry(cell: dict | None, spec, notes: Notes) -> Entry:
     error = cell["stderr" if spec.show == "value" else "difference_stderr"]
     digits = places(cell, spec)
     printed = f"{error:.{digits}f}" if spec.error and abs(error) < float("inf") else ""
-    known = spec.achieved and cell["source"] == "measured" and cell["requested"] > 0
+    known = spec.show_achieved and cell["source"] == "measured" and cell["requested"] > 0
     small = f"{cell['achieved']:.3f}" if known else ""
     text = f"{cell[spec.show]:{sign}.{digits}f}"
     return annotated(Entry(text, printed, small=small), cell, notes)

@@ -19,7 +19,7 @@ from meltpoint.hashing import HashCache
 from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
 from meltpoint.study import config as schema
-from meltpoint.study import old_evaluations
+from meltpoint.study import old_evaluations, renamed_keys
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel, TrainedModel
 from meltpoint.workflow import cost, requirements, searches, staleness
@@ -50,7 +50,10 @@ class Plan:
             )
         self.source = Path(files[0] if files else "config")
         self.config = schema.load(config, self.source.name)
-        self.warnings = old_evaluations.warnings(config, self.source.name)
+        self.warnings = [
+            *old_evaluations.warnings(config, self.source.name),
+            *renamed_keys.warnings(config, self.source.name),
+        ]
         folder = from_here(self.source.resolve().parent)
         try:
             self.study = Study(self.config, folder)
@@ -180,17 +183,9 @@ class Plan:
     def _input(self, model: str, chain: str) -> str:
         return self.base_model(model) if chain == DENSE else self._checkpoint(model, chain)
 
-    def _calibration(self, wildcards) -> str | None:
-        step = searches.step_of(self.study, wildcards)
-        method = methods.find(step.method)
-        settings = method.settings(step)
-        is_search = hasattr(wildcards, "search")
-        calibrated = settings.calibrated if is_search else method.calibrated(step)
-        return settings.calibration if calibrated else None
-
     def calibration_files(self, wildcards) -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
-        name = self._calibration(wildcards)
+        name = searches.calibration_of(self.study, wildcards)
         calibration = self.config.calibrations.get(name)
         if not isinstance(calibration, DrawnCalibration):
             return []
@@ -269,7 +264,7 @@ class Plan:
     def cells_of(self, section: str, name: str) -> list[str]:
         """The cells that a table or figure shows."""
         part = getattr(self.config, section)[name]
-        return [self._cell(*cell) for cell in self.study.cells(part.of, *part.evaluations)]
+        return [self._cell(*cell) for cell in self.study.cells(part.source, *part.evaluations)]
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
         """A sweep's cells of perplexity."""
@@ -278,7 +273,7 @@ class Plan:
     def transitions_of(self, figure: str) -> list[str]:
         """The fitted curves that a figure draws."""
         part = self.config.figures[figure]
-        return [f"{self.results}/transitions/{part.of}.csv"] if part.fit else []
+        return [f"{self.results}/transitions/{part.source}.csv"] if part.needs_transitions else []
 
     @staticmethod
     def published_tables(*names: str) -> list[str]:

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from meltpoint.analysis import operation_order
-from meltpoint.figures.bars import draw_bars
+from meltpoint.figures.bar_panels import draw_bars
 from meltpoint.published.operation_order.discrepancies import KEYS
 from meltpoint.published.operation_order.read import METRICS, OrderStudy
 from meltpoint.published.specs import StudySpec
@@ -46,7 +46,7 @@ def draw_changes(spec: StudySpec, study: OrderStudy, checked: pd.DataFrame, tabl
     places = rows["metric"].map(METRICS.index).sort_values(kind="stable").index
     absent = [arrows(sequence) for sequence in study.not_applicable] if originals else []
     shown = [*dict.fromkeys(labels), *absent]
-    return draw_bars(bars.loc[places], shown, AXES[table], **SIGNS)
+    return draw_bars(bars.loc[places], shown, AXES[table], step=50, **SIGNS)
 
 
 def label_of(first: str, second: str) -> str:
