@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from meltpoint import evaluations, methods
 from meltpoint.chain import Bits
 from meltpoint.study.config import StudyConfig
+from meltpoint.study.config_readme import configuration_page
 
 ROOT = Path(__file__).parents[2]
 HEADER = (
@@ -35,6 +36,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "resources/study.schema.json": json.dumps(schema, indent=1) + "\n",
         ROOT / "docs/config.md": config_page(schema),
+        ROOT / "config/README.md": configuration_page(schema, HEADER),
         ROOT / "docs/methods.md": methods_page(),
         ROOT / "docs/evaluations.md": evaluations_page(),
         readme: between(readme.read_text(), "methods", methods_table("docs/methods.md")),

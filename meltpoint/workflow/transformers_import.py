@@ -66,10 +66,11 @@ def _remove_stand_ins() -> None:
 class StandIn(ModuleType):
     """A module whose names stand for those of the real one, which is not imported."""
 
-    # Submodules are looked for in a package's path.
-    __path__ = ()
-
-    def __getattr__(self, name: str) -> "Deferred":
+    def __getattr__(self, name: str) -> object:
+        if name == "__path__":
+            # Asked for where another submodule is imported, which needs the real package.
+            _remove_stand_ins()
+            return importlib.import_module(self.__name__).__path__
         if name.startswith("__"):
             raise AttributeError(name)
         return Deferred(self.__name__, attrgetter(name))
