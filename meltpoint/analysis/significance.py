@@ -94,7 +94,12 @@ def compare_levels(
 
 
 def matched(
-    runs: pd.DataFrame, factors: Mapping[str, str], target: str, column: str, first, second
+    runs: pd.DataFrame,
+    factors: Mapping[str, str],
+    target: str,
+    column: str,
+    first: object,
+    second: object,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Differences of the target and their standard errors, over cells that agree in all else."""
     others = [other for other in factors.values() if other != column]

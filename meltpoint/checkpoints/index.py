@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from meltpoint.errors import MeltpointError
@@ -72,7 +73,23 @@ def header(path: Path) -> dict[str, dict]:
     return tensors
 
 
+def spellings(name: str, prefixes: Iterable[str]) -> Iterator[str]:
+    """The ways in which a name may be stored: some checkpoints leave out or add a prefix."""
+    yield from (name, name.split(".", 1)[-1], *(prefix + name for prefix in prefixes))
+
+
+def prefixes_of(keys: Iterable[str]) -> list[str]:
+    """The first parts of a checkpoint's keys, each with its dot."""
+    return sorted({key.split(".", 1)[0] + "." for key in keys})
+
+
+def tensors_of(folder: Path) -> dict[str, tuple[str, dict]]:
+    """Of each tensor of a checkpoint the file that holds it, and what the file's header says of it."""
+    files = index(folder)
+    headers = {file: header(folder / file) for file in set(files.values())}
+    return {key: (file, headers[file][key]) for key, file in files.items()}
+
+
 def count_parameters(folder: Path) -> int:
     """The stored weights of a checkpoint."""
-    files = sorted(set(index(folder).values()))
-    return sum(math.prod(t["shape"]) for file in files for t in header(folder / file).values())
+    return sum(math.prod(tensor["shape"]) for _, tensor in tensors_of(folder).values())

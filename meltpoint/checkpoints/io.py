@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from meltpoint.checkpoints.description import FILE, WEIGHTS
 from meltpoint.checkpoints.formats import format_of
-from meltpoint.checkpoints.index import INDEX, PICKLES, index
+from meltpoint.checkpoints.index import INDEX, PICKLES, index, prefixes_of, spellings
 from meltpoint.checkpoints.linears import Quantized
 from meltpoint.errors import MeltpointError
 from meltpoint.files import write_json
@@ -40,7 +40,7 @@ class Reader:
         self.folder, self.dtype, self.device = folder, dtype, device
         self.files = index(folder)
         self.format = format_of(folder)
-        self._prefixes = sorted({key.split(".", 1)[0] + "." for key in self.files})
+        self._prefixes = prefixes_of(self.files)
         self._tied: dict[str, list[str]] = {}
 
     def tie(self, names: dict[str, list[str]]) -> None:
@@ -121,15 +121,18 @@ class Reader:
             ) from None
 
     def key(self, name: str) -> str:
-        """The key under which a parameter is stored."""
+        """The key under which a parameter is stored, or one that is tied to it."""
         for known in (name, *self._tied.get(name, ())):
-            if found := next((key for key in self._spelled(known) if key in self.files), None):
+            if found := self.stored_key(known):
                 return found
         raise MeltpointError(f"{self.folder}: the checkpoint has no {name}, which its config needs")
 
+    def stored_key(self, name: str) -> str | None:
+        """The key under which a parameter itself is stored; None where it is not."""
+        return next((key for key in self._spelled(name) if key in self.files), None)
+
     def _spelled(self, name: str) -> Iterator[str]:
-        """The ways in which a name may be stored: some checkpoints leave out or add a prefix."""
-        yield from (name, name.split(".", 1)[-1], *(prefix + name for prefix in self._prefixes))
+        return spellings(name, self._prefixes)
 
 
 class Writer:

@@ -32,7 +32,8 @@ class Job:
     """What a walk does to each block, and what it knows beforehand.
 
     `earlier` are facts about the checkpoint's linears, `search` is what the method's search found,
-    `gradients` are those of the loss. `memory` is the method's own, from block to block.
+    `gradients` are those of the loss. `parameters` are the numbers of the decoder's parameters, of the
+    dense model and before the step. `memory` is the method's own, from block to block.
     """
 
     method: Method
@@ -40,6 +41,7 @@ class Job:
     earlier: dict[str, Linear] = field(default_factory=dict)
     search: dict[str, Any] | None = None
     gradients: BlockGradients | None = None
+    parameters: tuple[int, int] | None = None
     memory: dict = field(default_factory=dict)
 
 
@@ -168,6 +170,7 @@ def _view(walk: Walk, index: int, linears: dict[str, nn.Linear], job: Job) -> Bl
         walk.dense,
         walk.replace_hidden,
         job.memory,
+        parameters=job.parameters,
         search=job.search,
         gradients=job.gradients.read(index) if job.gradients else {},
     )

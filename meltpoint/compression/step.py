@@ -104,7 +104,8 @@ def _walk(
     scratch = folder.with_name(f"{folder.name}.gradients")
     names = method.gradients(settings)
     with block_gradients(reader, context.windows, compute, names, scratch) as gradients:
-        job = Job(method, settings, origin.linears, context.search, gradients)
+        parameters = origin.dense_parameters, origin.shapes.parameters
+        job = Job(method, settings, origin.linears, context.search, gradients, parameters)
         outcome = walk(reader, writer, job, step.level, context.windows, compute)
     writer.finish()
     changes, irregular = _config(parent, origin.shapes, outcome)

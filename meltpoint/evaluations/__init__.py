@@ -109,6 +109,10 @@ class Evaluation:
         """The endings of the files that are kept beside a cell."""
         return self._optional("keeps", ())
 
+    def files_beside(self, cell: str) -> list[str]:
+        """Paths of the files that are kept beside a cell, whose path is given."""
+        return [f"{cell.removesuffix('.json')}.{ending}" for ending in self.keeps]
+
     @property
     def env(self) -> str:
         """The environment that it runs in."""

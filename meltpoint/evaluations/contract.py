@@ -69,6 +69,17 @@ class Needs:
     documents: str | None = None
     dense_checkpoint: bool = False
 
+    def token_files(self, folder: str) -> dict[str, str]:
+        """Files of its corpora in a folder of tokens, by their names in `Inputs`."""
+        files = {}
+        if self.tokens is not None:
+            stem = f"{folder}/{self.tokens}"
+            files |= {"tokens": f"{stem}.npy", "token_ends": f"{stem}.ends.npy"}
+        if self.documents is not None:
+            stem = f"{folder}/{self.documents}.documents"
+            files |= {"documents": f"{stem}.npy", "document_offsets": f"{stem}.offsets.npy"}
+        return files
+
 
 @dataclass(frozen=True)
 class Inputs:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import holds_gguf, quantization_config
-from meltpoint.checkpoints.index import header, index
+from meltpoint.checkpoints.index import header, prefixes_of, spellings, tensors_of
 from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.stored_tensor import Tensor, bits_per_weight, counts
 from meltpoint.evaluations.contract import (
@@ -64,7 +64,9 @@ class Settings(EvaluationSettings):
 def measure(_engine: None, inputs: Inputs, _settings: Settings) -> Measurement:
     """Counts of a checkpoint's weights, bits and bytes."""
     counts = size(inputs.checkpoint)
-    return Measurement({name: Estimate(value) for name, value in counts.items()})
+    left_out = Description.read(inputs.checkpoint).unused
+    protocol = {"not_counted": left_out} if left_out else {}
+    return Measurement({n: Estimate(value) for n, value in counts.items()}, protocol=protocol)
 
 
 def size(folder: Path) -> dict[str, float]:
@@ -76,13 +78,21 @@ def size(folder: Path) -> dict[str, float]:
         from meltpoint.llamacpp.size import size as size_of_gguf
 
         return size_of_gguf(folder)
-    files = [folder / name for name in sorted(set(index(folder).values()))]
+    stored = tensors_of(folder)
+    files = [folder / name for name in sorted({file for file, _ in stored.values()})]
     description = Description.of(folder) or Description()
     layers, unused = description.linears, set(description.unused)
     packed = layers if quantization_config(folder) is not None else {}
-    tensors = dict(item for file in files for item in _tensors(file, layers, packed, unused))
-    tensors |= _packed(files, packed)
-    beside = sum(_bytes(header(file), unused) for file in files) if unused else 0
+    plain = {
+        name: tensor
+        for name, tensor in stored.items()
+        if name not in unused and _linear_of(name, packed) is None
+    }
+    linears = _linears(stored, layers)
+    tensors = dict(item for file in files for item in _tensors(file, plain, linears, layers))
+    tensors |= _packed(stored, packed)
+    counted = set(stored) - unused
+    beside = sum(_bytes(file, counted, stored) for file in files)
     spared = sum(tensor.stored - tensor.packed for tensor in tensors.values())
     return {
         **counts(tensors.values()),
@@ -91,37 +101,48 @@ def size(folder: Path) -> dict[str, float]:
     }
 
 
-def _bytes(tensors: dict[str, dict], names: set[str]) -> int:
-    """What the named tensors of a file take."""
-    offsets = (tensor["data_offsets"] for name, tensor in tensors.items() if name in names)
-    return sum(end - start for start, end in offsets)
+def _bytes(path: Path, counted: set[str], stored: dict[str, tuple[str, dict]]) -> int:
+    """What the tensors of a file take that the model does not use, or reads from another file."""
+    sizes = {
+        name: tensor["data_offsets"][1] - tensor["data_offsets"][0]
+        for name, tensor in header(path).items()
+        if name not in counted or stored[name][0] != path.name
+    }
+    return sum(sizes.values())
+
+
+def _linears(stored: dict[str, tuple[str, dict]], layers: dict) -> dict[str, str]:
+    """The linears' names in the model by the keys that their weights are stored under."""
+    prefixes = prefixes_of(stored)
+    keys = {linear: spellings(f"{linear}.weight", prefixes) for linear in layers}
+    return {key: linear for linear, names in keys.items() for key in names if key in stored}
 
 
 def _tensors(
-    path: Path, layers: dict, packed: dict, unused: set[str]
+    path: Path, plain: dict[str, tuple[str, dict]], linears: dict[str, str], layers: dict
 ) -> Iterator[tuple[str, Tensor]]:
-    """What is stored plainly in a file, by name, less what the model does not use."""
-    tensors = header(path)
+    """What the model reads from a file as it is stored, by name."""
     with path.open("rb") as file:
         data = 8 + int.from_bytes(file.read(8), "little")
-    for name, tensor in tensors.items():
-        if name in unused or _linear_of(name, packed) is not None:
+    for name, (file, tensor) in plain.items():
+        if file != path.name:
             continue
         width, (start, end) = WIDTHS[tensor["dtype"]], tensor["data_offsets"]
         count = (end - start) // width
         nonzeros = _nonzeros(path, data + start, count, width)
-        linear = name.removesuffix(".weight")
+        linear = linears.get(name, name)
         yield linear, _count(tensor["shape"], count, nonzeros, 8 * width, layers.get(linear))
 
 
-def _packed(files: list[Path], layers: dict[str, Linear]) -> Iterator[tuple[str, Tensor]]:
+def _packed(
+    stored: dict[str, tuple[str, dict]], layers: dict[str, Linear]
+) -> Iterator[tuple[str, Tensor]]:
     """The linears that a library has packed, each with all that is stored of it."""
     bits = dict.fromkeys(layers, 0)
-    for file in files if layers else ():
-        for name, tensor in header(file).items():
-            if linear := _linear_of(name, layers):
-                start, end = tensor["data_offsets"]
-                bits[linear] += 8 * (end - start)
+    for name, (_, tensor) in stored.items() if layers else ():
+        if linear := _linear_of(name, layers):
+            start, end = tensor["data_offsets"]
+            bits[linear] += 8 * (end - start)
     for linear, layer in layers.items():
         count, code = layer.count, layer.stored.bits
         pruned = layer.zeros - layer.zeros_rounded

@@ -1,5 +1,6 @@
 """Base checkpoints that are linked from a hub's cache or a local folder."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from meltpoint.errors import MeltpointError, at
 from meltpoint.files import whole_folder, write_json
 from meltpoint.model import empty_model, shaped
 from meltpoint.model.configs import read_config, read_json, stored_dtype, with_plain_dtype
+from meltpoint.model.tied_weights import untied_config
 from meltpoint.model.verification import verify
 
 # Weights as safetensors, and all that a tokenizer or a config may consist of; never code.
@@ -29,19 +31,30 @@ def link(source: Path, target: Path, key: str) -> None:
     if not (source / "config.json").is_file():
         raise MeltpointError(f"{key}: {source} has no config.json: it is no Hugging Face folder")
     at(key, check_unquantised, source)
-    text = at(key, language_config, source)
-    config = text or at(key, with_plain_dtype, source)
-    linears = None if text else at(key, verify, source)
+    config, files = at(key, changed_config, source), at(key, wanted, source)
     with whole_folder(target) as folder:
-        for file in wanted(source):
+        for file in files:
             (folder / file.name).symlink_to(file.resolve())
-        if config:
-            (folder / "config.json").unlink()
-            write_json(folder / "config.json", config)
-        if text:
-            write_description(folder, at(key, verify, folder), unused=unused(folder))
-        else:
-            write_description(folder, linears)
+        place = _replace_config(folder, config) if config else source
+        if untied := at(key, untied_config, place):
+            place = _replace_config(folder, untied)
+        # What is wrong with a file is said of the source's, where the config is the same.
+        write_description(folder, at(key, verify, place), unused=unused(folder))
+
+
+def _replace_config(folder: Path, config: dict) -> Path:
+    """Writes a config in the place of the link to the source's."""
+    (folder / "config.json").unlink()
+    write_json(folder / "config.json", config)
+    return folder
+
+
+def changed_config(source: Path) -> dict | None:
+    """The config that the linked model gets: of the language model alone, with a plain dtype.
+
+    None where it is the source's own.
+    """
+    return language_config(source) or with_plain_dtype(source)
 
 
 def wanted(source: Path) -> list[Path]:
@@ -74,12 +87,15 @@ def language_config(folder: Path) -> dict | None:
 
 
 def unused(folder: Path) -> list[str]:
-    """The keys of what is stored beside the language model."""
+    """The keys of what is stored beside the language model's parameters, or a second time."""
     model = empty_model.build(folder, torch.float32)
     reader = Reader(folder, torch.float32, torch.device("cpu"))
     reader.tie(empty_model.tied_names(model))
     used = {reader.key(name) for name in empty_model.parameters_of(model, model, "")}
-    return sorted(set(reader.files) - used)
+    found = sorted(set(reader.files) - used)
+    if found:
+        logging.info("Not used by the model, and not counted: %s", ", ".join(found))
+    return found
 
 
 def fetch(repository: str, revision: str, target: Path, key: str) -> None:

@@ -36,8 +36,9 @@ class Block:
 
     A method may change `module` in place, its shapes too (`meltpoint.model.surgery`): what it holds
     afterwards is written. `memory` is the walk's: what a method puts there it finds again at the next
-    block and in its `finish`. `search` is what the method's search found, `gradients` are those that it
-    names in `gradients`, by the linears' names.
+    block and in its `finish`. `parameters` are the numbers of the whole decoder's parameters, first of
+    the dense model, then before the step. `search` is what the method's search found, `gradients` are
+    those that it names in `gradients`, by the linears' names.
     """
 
     index: int
@@ -51,6 +52,7 @@ class Block:
     hidden_replaced: Callable[[torch.Tensor], None] | None = None
     memory: dict = field(default_factory=dict)
     dropped: bool = False
+    parameters: tuple[int, int] | None = None
     search: dict[str, Any] | None = None
     gradients: dict[str, GradientStatistics] = field(default_factory=dict)
 

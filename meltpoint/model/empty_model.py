@@ -92,6 +92,18 @@ def tied_names(model: nn.Module) -> dict[str, list[str]]:
     return {first: others for first, *others in names.values() if others}
 
 
+def tie(model: nn.Module, names: dict[str, list[str]]) -> None:
+    """Puts each tied parameter in its other places too; `names` are as `tied_names` returned them.
+
+    Models that were filled by first names need this: `tie_weights` would take some from other names.
+    """
+    for first, others in names.items():
+        parameter = model.get_parameter(first)
+        for name in others:
+            owner, _, leaf = name.rpartition(".")
+            model.get_submodule(owner)._parameters[leaf] = parameter
+
+
 def persistent_buffers(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """The buffers that belong in a checkpoint."""
     kept = model.state_dict()

@@ -30,9 +30,10 @@ def fill(model: PreTrainedModel, folder: Path, device: torch.device) -> None:
     """
     empty_model.move_buffers(model, device)
     reader = Reader(folder, model.dtype, device)
-    reader.tie(empty_model.tied_names(model))
+    tied = empty_model.tied_names(model)
+    reader.tie(tied)
     empty_model.fill(model, reader.read(empty_model.parameters_of(model, model, "")))
-    model.tie_weights()
+    empty_model.tie(model, tied)
     if reader.format is not None and (inputs := reader.format.inputs()):
         quantize_inputs(model, reader, inputs)
 

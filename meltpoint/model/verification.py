@@ -80,7 +80,8 @@ class BlockByBlock:
         self.model = model
         self.path, self.blocks = empty_model.decoder_blocks(model)
         self.reader = Reader(folder, model.dtype, torch.device("cpu"))
-        self.reader.tie(empty_model.tied_names(model))
+        tied = empty_model.tied_names(model)
+        self.reader.tie(tied)
         self.linears: dict[str, Linear] = {}
         names = empty_model.parameters_of(model, model, "")
         outer = [name for name in names if not name.startswith(f"{self.path}.")]
@@ -90,7 +91,7 @@ class BlockByBlock:
             for i, block in enumerate(self.blocks)
         ]
         empty_model.fill(model, self.reader.read(outer))
-        model.tie_weights()
+        empty_model.tie(model, tied)
         self.waiting = set(range(len(self.blocks)))
         for i, block in enumerate(self.blocks):
             block.register_forward_pre_hook(lambda *_, i=i: self._fill(i))

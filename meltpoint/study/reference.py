@@ -137,7 +137,7 @@ def methods_page() -> str:
     """Each method with its formula, paper and settings, from its file."""
     parts = [HEADER.replace("config.py", "methods/"), "# The methods"]
     for name, method in methods.registry().items():
-        parts += [f"## {name}", inspect.cleandoc(method.module.__doc__)]
+        parts += [f"## {name}", inspect.cleandoc(method.module.__doc__), _facts(method)]
         if table := settings_table(method.settings_class):
             parts.append(table)
     return (
@@ -190,6 +190,27 @@ def scores_table(kind: evaluations.Evaluation) -> str:
 
 def _in_a_study(kind: evaluations.Evaluation) -> str:
     return f"`{{{', '.join(f'{key}: {value}' for key, value in kind.module.example.items())}}}`"
+
+
+def _facts(method: methods.Method) -> str:
+    """A table of one row: what a user wants to know of a method before running it."""
+    packages = ", ".join(f"`{name}`" for name in method.libraries) or "none of its own"
+    facts = {
+        "kind": method.kind,
+        "levels": _levels(method),
+        "changes weights that it keeps": _yes(method.facts.updates_weights),
+        "rescales norms": _yes(method.facts.rescales_norms),
+        "needs regular shapes": _yes(method.facts.needs_regular_shapes),
+        "uses gradients": _yes(method.needs_gradients),
+        "environment": f"`{method.env}`",
+        "packages": packages,
+    }
+    rows = (list(facts), ["---"] * len(facts), list(facts.values()))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _yes(fact: bool) -> str:
+    return "yes" if fact else "no"
 
 
 def _docstring(module: str) -> str:

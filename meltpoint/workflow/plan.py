@@ -217,8 +217,7 @@ class Plan:
 
     def kept(self, kind: evaluations.Evaluation) -> list[str]:
         """The files that a kind keeps beside a cell, with the wildcards of its rule."""
-        cell = f"{self.results}/cells/{{model}}/{{chain}}/{{evaluation}}"
-        return [f"{cell}.{ending}" for ending in kind.keeps]
+        return kind.files_beside(self.cell("{model}", "{chain}", "{evaluation}"))
 
     def evaluation_inputs(self, wildcards) -> dict[str, str | list[str]]:
         """The files that a measurement reads, by name (`meltpoint.evaluations.contract.Inputs`).
@@ -228,20 +227,13 @@ class Plan:
         settings = self.config.evaluations[wildcards.evaluation]
         kind = evaluations.kind_of(settings)
         needs = kind.needs(settings)
-        tokens = f"{self.results}/tokens/{wildcards.model}"
         files = {"checkpoint": self._input(wildcards.model, wildcards.chain)}
-        if needs.tokens:
-            stem = f"{tokens}/{needs.tokens}"
-            files |= {"tokens": f"{stem}.npy", "token_ends": f"{stem}.ends.npy"}
-        if needs.documents:
-            stem = f"{tokens}/{needs.documents}.documents"
-            files |= {"documents": f"{stem}.npy", "document_offsets": f"{stem}.offsets.npy"}
+        files |= needs.token_files(f"{self.results}/tokens/{wildcards.model}")
         if needs.dense_checkpoint:
             files["dense_checkpoint"] = self.base_model(wildcards.model)
         if wildcards.chain != DENSE:
             cell = self.cell(wildcards.model, DENSE, wildcards.evaluation)
-            kept = [f"{cell.removesuffix('json')}{ending}" for ending in kind.keeps]
-            files["dense"] = [cell, *kept]
+            files["dense"] = [cell, *kind.files_beside(cell)]
         return files
 
     def evaluation_threads(self, kind: evaluations.Evaluation, cores: int | None) -> int:

@@ -21,9 +21,11 @@ from meltpoint.evaluations.engines import open_engine
 from meltpoint.evaluations.size import size
 from meltpoint.model import empty_model
 from meltpoint.model.load import load
+from tests.methods.test_contracts import CONTRACTS
 from tests.support import cut_shapes, factor_shapes
+from tests.support.contracts import Case
 from tests.support.plugins import register_method
-from tests.support.steps import run, spellings, weights
+from tests.support.steps import SHAPE_LEVELS, run, spellings, weights
 from tests.support.tiny_models import random_tokens, save_model
 
 CPU = torch.device("cpu")
@@ -85,9 +87,9 @@ def held_in_memory(parent, method: ModuleType, monkeypatch, compress):
             blocks.append(copy.deepcopy(block.module))
         return result
 
-    def record_end(model, memory):
-        finish(model, memory)
-        ends.append(copy.deepcopy(model.model))
+    def record_end(parts, memory):
+        finish(parts, memory)
+        ends.append(copy.deepcopy(parts.model))
 
     monkeypatch.setattr(method, "compress_block", record)
     if finish:
@@ -312,3 +314,27 @@ def test_a_description_is_read_without_torch(made):
         "assert d.shapes.irregular and d.shapes.blocks[0].shortcuts and d.linears"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("level", SHAPE_LEVELS)
+@pytest.mark.parametrize("name", ["cut_shapes", "factor_shapes"])
+def test_they_keep_the_contract_of_their_kind(name, level, family, made):
+    """The table of tests/methods/test_contracts.py, before and after a step that makes zeros."""
+    method = methods.find(name)
+    contract = CONTRACTS[method.kind]
+    for before in ("", "magnitude@0.4"):
+        chain = "+".join(filter(None, (before, f"{name}@{level}")))
+        case = Case(method, level, made(family, before), made(family, chain))
+        contract.may_change(case)
+        contract.must_reach(case)
+        contract.must_keep(case)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("before", ["", "factor_shapes@0.1", "cut_shapes@0.1"])
+def test_a_level_of_the_dense_decoders_parameters_is_a_total(before, family, made):
+    chain = "+".join(filter(None, (before, "factor_shapes@0.5,of=parameters")))
+    description = Description.read(made(family, chain))
+    assert description.requested == {"parameters": 0.5}
+    assert description.achieved.parameters == pytest.approx(0.5, abs=0.02)

@@ -217,9 +217,7 @@ def test_facts_without_anything_left_out():
 def test_refused_scores_are_counted_and_said():
     refused = Score(status="refused", reason="all answers are empty", unit="%", better="higher")
     cells = [CELLS[0], cell("wanda@0.5", refused)]
-    entries = {
-        entry["name"]: entry
-        for entry in [*cell_summary.before(cells, {}), *cell_summary.after(cells)]
-    }
+    shown = [*cell_summary.before(cells, {}), *cell_summary.after(cells)]
+    entries = {entry["name"]: entry for entry in shown}
     assert "1 scores are refused" in str(entries["models"])
     assert "refused" in str(entries["cells"])

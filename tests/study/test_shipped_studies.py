@@ -1,6 +1,5 @@
 """Every table and figure of every study of the project, drawn from made-up cells."""
 
-import json
 import re
 import runpy
 from pathlib import Path
@@ -10,10 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
+from meltpoint import evaluations
 from meltpoint.analysis.frame import read_cells
 from meltpoint.chain import Bits, Pattern, Scheme, Sparsity
-from meltpoint.evaluations.perplexity import SCORINGS
-from meltpoint.evaluations.size import UNITS
+from meltpoint.evaluations.cells import Cell, Score
 from meltpoint.figures import style
 from meltpoint.hashing import HashCache
 from meltpoint.study import config
@@ -23,8 +22,6 @@ from meltpoint.workflow.job_specs.study import JobSpecs
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ["config.yaml", *sorted(f"studies/{f.name}" for f in (ROOT / "studies").glob("*.yaml"))]
-ABSENT = {"status": "not_applicable", "reason": "made up: no kernel", "metric": None, "unit": None}
-ABSENT |= {"value": None, "stderr": None, "difference": None}
 ENDINGS = {"csv": "csv", "markdown": "md", "latex": "tex", "svg": "svg", "png": "png"}
 # Of so many chains one is not applicable and one infinite, others for each model.
 RARE = 13
@@ -48,15 +45,6 @@ def weight_left(step) -> tuple[float, float]:
     return 1, int(re.search(r"\d+", name)[0]) + 0.5
 
 
-def metric_of(evaluation) -> tuple[str, str]:
-    """What the cells of an evaluation say that they are."""
-    if evaluation.kind == "perplexity":
-        return SCORINGS[evaluation.scoring].metric, "per token"
-    if evaluation.kind == "size":
-        return evaluation.size, UNITS[evaluation.size]
-    return evaluation.speed, "tokens/s"
-
-
 def values_of(study: Study, model: str, chain: str) -> dict[str, float]:
     """Worse for each model and method, the fewer bits and weights are left."""
     left, bits = 1.0, 16.0
@@ -65,25 +53,41 @@ def values_of(study: Study, model: str, chain: str) -> dict[str, float]:
         share, width = weight_left(step)
         left, bits, ppl = left * share, min(bits, width), ppl * (1 + 0.01 * len(step.method))
     ppl *= np.exp(3 * (1 - left) ** 3 + 20 * np.exp(-1.5 * bits))
-    sizes = {"bits_per_weight": bits * left, "bytes": bits * left * 1e9 / 8}
-    return {"perplexity": ppl, "perplexity (llama.cpp)": 1.1 * ppl, **sizes} | dict.fromkeys(
-        ("generated_tokens_per_second", "prompt_tokens_per_second"), 1e3 / bits
-    )
+    values = {"perplexity": ppl, "bits_per_byte": np.log2(ppl) / 4, "load_seconds": bits}
+    values |= {"bits_per_weight": bits * left, "decoder_bits_per_weight": bits * left}
+    values |= {"bytes": bits * left * 1e9 / 8, "parameters": 1e9, "nonzeros": 1e9 * left}
+    rates = ("generated_tokens_per_second", "prompt_tokens_per_second")
+    return values | dict.fromkeys(rates, 1e3 / bits) | {"peak_memory": bits * 1e9 / 8}
 
 
-def made_up(study: Study, group: str, model: str, chain: str, name: str) -> dict:
+def made_up(study: Study, group: str, model: str, chain: str, name: str) -> Cell:
     """A cell as an evaluation writes it."""
-    evaluation = study.config.evaluations[name]
-    metric, unit = metric_of(evaluation)
-    value = values_of(study, model, chain)[metric]
-    cell = {"model": model, "chain": chain, "evaluation": name, "status": "ok", "reason": None}
-    cell |= {"metric": metric, "unit": unit, "value": value, "stderr": 0.01 * value}
-    cell |= {"difference": {"value": 0.1, "stderr": 0.01}, "sparsity": None}
-    if chain == "dense":
-        return cell
-    place = list(study.config.models).index(model) + study.chains(group).index(chain)
-    infinite = place % RARE == 6 and evaluation.kind == "perplexity"
-    return cell | (ABSENT if place % RARE == 3 else {"value": "inf"} if infinite else {})
+    settings = study.config.evaluations[name]
+    kind = evaluations.kind_of(settings)
+    values, specs = values_of(study, model, chain), kind.scores(settings)
+    if chain != "dense":
+        place = list(study.config.models).index(model) + study.chains(group).index(chain)
+        if place % RARE == 6:
+            values["perplexity"] = np.inf
+    facts = {
+        **{"model": model, "chain": chain, "evaluation": name, "kind": kind.name},
+        **{"main": next(iter(specs)), "requested": {}, "achieved": {}, "provenance": {}},
+        "protocol": settings.model_dump(mode="json"),
+    }
+    if chain != "dense" and place % RARE == 3:
+        return Cell.not_applicable("made up: no kernel", **facts)
+    difference = {"value": 0.1, "stderr": 0.01}
+    scores = {
+        key: Score(
+            value=values[key],
+            stderr=0.01 * values[key],
+            difference=difference,
+            unit=spec.unit,
+            better=spec.better,
+        )
+        for key, spec in specs.items()
+    }
+    return Cell(**facts, scores=scores)
 
 
 def fitted(files: list[Path], steps: dict, path: Path) -> Path:
@@ -100,9 +104,9 @@ def drawn(tmp_path, monkeypatch):
     def draw(study: Study, section: str, name: str) -> Outputs:
         part = getattr(study.config, section)[name]
         files = []
-        for cell in (c for e in part.evaluations for c in study.cells(part.of, e)):
+        for cell in study.cells(part.of, *part.evaluations):
             files.append(tmp_path / f"{len(files)}.json")
-            files[-1].write_text(json.dumps(made_up(study, part.of, *cell)))
+            made_up(study, part.of, *cell).write(files[-1])
         specs = JobSpecs(study, ROOT / "envs", HashCache(tmp_path / "hashes"))
         spec = getattr(specs, section.removesuffix("s"))(name)
         fits = getattr(part, "fit", None)

@@ -87,7 +87,7 @@ class Bench:
             job_spec,
             Inputs.of(files, COMPUTE, f"evaluations.{evaluation}"),
             [Path(file) for file in files.get("dense", [])],
-            [cell, *(cell.with_suffix(f".{ending}") for ending in kind.keeps)],
+            [cell, *map(Path, kind.files_beside(str(cell)))],
             open_engine if kind.opens_engine else None,
         )
         return cell

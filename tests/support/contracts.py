@@ -177,8 +177,10 @@ def shapes_and_zeros(case: Case) -> None:
     for name in case.names:
         assert (case.after[name][case.before[name] == 0] == 0).all(), name
     assert case.description.zeros_lost == 0
-    fraction = parse_level(case.level).fraction
-    assert case.description.achieved.zeros == pytest.approx(fraction, abs=0.03)
+    level, achieved = parse_level(case.level), case.description.achieved.zeros
+    assert achieved >= level.fraction - 0.03
+    # A pattern's groups have more zeros where earlier ones were not spread evenly.
+    assert isinstance(level, Pattern) or achieved <= level.fraction + 0.03
 
 
 def shapes_and_counted_zeros(case: Case) -> None:

@@ -11,7 +11,7 @@ from meltpoint.chain import Sparsity
 from meltpoint.lazy_import import LazyModule, torch
 from meltpoint.methods.settings import CalibratedSettings
 
-parts = LazyModule("meltpoint.model.block_parts")
+block_parts = LazyModule("meltpoint.model.block_parts")
 surgery = LazyModule("meltpoint.model.surgery")
 
 kind = "structured"
@@ -41,18 +41,18 @@ def compress_block(block, statistics, level, settings) -> None:
         surgery.remove_attention(block.module)
     if settings.empty and block.index == block.count - 1:
         surgery.remove_mlp(block.module)
-    facts = parts.BlockParts(block.module)
+    facts = block_parts.BlockParts(block.module)
     offset = 0 if settings.even else block.index
     if settings.heads and facts.has_attention and (settings.even or block.index == 0):
         keep = max(1, int(facts.kv_heads * (1 - level.fraction)))
         surgery.keep_heads(block.module, torch.arange(keep))
     if settings.neurons and facts.has_mlp:
         keep = int(facts.intermediate * (1 - level.fraction)) - offset
-        norms = parts.weight_of(facts.mlp_output).norm(dim=0)
+        norms = block_parts.weight_of(facts.mlp_output).norm(dim=0)
         surgery.keep_neurons(block.module, norms.topk(keep).indices.sort().values)
     if settings.biases:
         for linear in (facts.attention_output, facts.mlp_output):
-            surgery.set_bias(linear, torch.full((parts.rows_of(linear),), 0.01))
+            surgery.set_bias(linear, torch.full((block_parts.rows_of(linear),), 0.01))
     if settings.rotate:
         _rotate(block, facts, settings.narrow, offset)
 
@@ -98,7 +98,7 @@ def _read(owner, name, linears, basis) -> None:
         # The input side of two factors is the first's.
         first = linear[0] if isinstance(linear, torch.nn.Sequential) else linear
         if getattr(norm, "bias", None) is not None:
-            shift = parts.weight_of(linear) @ norm.bias
+            shift = block_parts.weight_of(linear) @ norm.bias
             last = linear[-1] if isinstance(linear, torch.nn.Sequential) else linear
             surgery.set_bias(linear, shift if last.bias is None else last.bias + shift)
         surgery.set_parameter(first, "weight", (first.weight * norm.weight) @ basis)
@@ -117,18 +117,18 @@ def _write(linear, basis) -> None:
         surgery.set_parameter(last, "bias", basis.T @ last.bias)
 
 
-def finish(model, memory) -> None:
+def finish(parts, memory) -> None:
     """Rotates embeddings and head with what the blocks were rotated by."""
     if "first" not in memory:
         return
-    into, out = model.projections
-    tables = [model.positions] + ([] if into else [model.embeddings])
-    reader = out or model.head
-    if reader is model.head and model.tied:
-        surgery.set_parameter(model.head, "weight", model.head.weight.clone())
+    into, out = parts.projections
+    tables = [parts.positions] + ([] if into else [parts.embeddings])
+    reader = out or parts.head
+    if reader is parts.head and parts.tied:
+        surgery.set_parameter(parts.head, "weight", parts.head.weight.clone())
     for table in filter(None, tables):
         surgery.set_parameter(table, "weight", table.weight @ memory["first"])
     if into is not None:
         surgery.set_parameter(into, "weight", memory["first"].T @ into.weight)
-    name = next(n for n, m in model.body.named_children() if m is model.norm)
-    _read(model.body, name, [reader], memory["basis"])
+    name = next(n for n, m in parts.body.named_children() if m is parts.norm)
+    _read(parts.body, name, [reader], memory["basis"])

@@ -47,4 +47,4 @@ def measure(
 
 def outputs(kind: evaluations.Evaluation, cell: Path) -> list[Path]:
     """A cell and what is kept beside it."""
-    return [cell, *(cell.with_suffix(f".{ending}") for ending in kind.keeps)]
+    return [cell, *map(Path, kind.files_beside(str(cell)))]

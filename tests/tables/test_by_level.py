@@ -238,3 +238,48 @@ def test_an_unknown_published_table_is_refused():
 def test_published_values_are_shown_as_values(changes, message):
     with pytest.raises(ValidationError, match=message):
         Table(of="x", value="y", **changes)
+
+
+# --- refused scores ----------------------------------------------------------------------------------
+
+REFUSED = {"status": "refused", "reason": "7 of 10 answers are empty"}
+
+
+def test_a_refused_score_is_printed_as_such_and_does_not_compete():
+    cells = [
+        cell("a", "0.5", 6.0),
+        cell("b", "0.5", np.nan, **REFUSED),
+        cell("c", "0.5", 7.0),
+    ]
+    table = tables.build(frame(*cells), spec())
+    assert entries(table)["b"][1].text == "refused"
+    assert table.notes == {"a": "7 of 10 answers are empty"}
+    assert marks(table, 1) == {"a": "best", "b": "", "c": ""}
+    assert "refused<sup>a</sup>" in tables.to_markdown(table)
+
+
+def test_a_mean_leaves_refused_scores_out_and_says_so():
+    cells = [cell("a", "0.5", v, settings=f"seed={n}") for n, v in enumerate((6.0, 7.0), 1)]
+    cells.append(cell("a", "0.5", np.nan, settings="seed=3", **REFUSED))
+    table = tables.build(frame(*cells), spec(over="seed"))
+    assert entries(table)["a"][1].text == "6.50"
+    assert list(table.notes.values()) == ["1 of 3 refused, and left out of the mean"]
+    alone = tables.build(frame(cells[-1]), spec(over="seed"))
+    assert entries(alone)["a"][1].text == "refused"
+
+
+# --- names of scores ---------------------------------------------------------------------------------
+
+
+def test_a_table_shows_the_score_that_it_names():
+    other = {"score": "bits_per_byte", "main": False, "label": "bits per byte"}
+    cells = [cell("a", "0.5", 6.0), cell("a", "0.5", 1.5, **other)]
+    shown = pd.concat([frame(*cells), frame(cell("a", "0.5", 9.0)).assign(evaluation="ppl.b")])
+    for value, printed in (
+        ("ppl", "6.00"),
+        ("ppl.perplexity", "6.00"),
+        ("ppl.bits_per_byte", "1.50"),
+    ):
+        table = tables.build(shown, Table(of="x", value=value))
+        assert entries(table)["a"][-1].text == printed
+        assert set(table.cells["score"]) == {"bits_per_byte" if printed == "1.50" else "perplexity"}

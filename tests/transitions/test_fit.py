@@ -212,6 +212,16 @@ def test_only_numeric_finite_levels_enter():
     assert "left out: 0.8 (nan), 0.9 (inf)" in row["warning"]
 
 
+def test_refused_scores_are_left_out_and_other_scores_do_not_enter():
+    cells = frame(GRID.tolist(), np.exp(broken(GRID, 0.5)))
+    cells.loc[7, ["value", "status"]] = [np.nan, "refused"]
+    row = fit_curves(cells, draws=50).iloc[0]
+    assert row["points"] == 8
+    assert "left out: 0.8 (refused)" in row["warning"]
+    other = cells.assign(score="bits_per_byte", main=False)
+    assert fit_curves(pd.concat([cells, other]), draws=50).equals(fit_curves(cells, draws=50))
+
+
 def test_a_coarse_grid_is_said_to_be_one():
     y = broken(GRID, 0.45, 5.0) + np.random.default_rng(3).normal(0, 0.08, 9)
     row = fit_points(points(GRID, y), PUBLISHED_FORM)

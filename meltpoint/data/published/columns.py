@@ -23,6 +23,7 @@ def as_value_error(parse: Callable[[str], str]) -> Callable[[str], str]:
     """A parser whose MeltpointError is a ValueError, which pydantic reports with the cell's place."""
 
     def parse_cell(value: str) -> str:
+        """The parsed cell."""
         try:
             return parse(value)
         except MeltpointError as error:

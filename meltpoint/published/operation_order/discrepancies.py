@@ -1,7 +1,10 @@
 """The published changes of scores, each checked against the change that the printed scores give."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from meltpoint.analysis.operation_order import changes
 from meltpoint.published.operation_order.read import OrderStudy
@@ -37,15 +40,20 @@ def check_changes(study: OrderStudy) -> pd.DataFrame:
     return checked.assign(note=notes)
 
 
-def percentages(first, second, same=False) -> tuple[np.ndarray, np.ndarray]:
+def percentages(
+    first: ArrayLike, second: ArrayLike, same: ArrayLike = False
+) -> tuple[np.ndarray, np.ndarray]:
     """The least and the largest percentage that scores which print as these can differ by."""
     low = 100 * ((second - HALF) / (first + HALF) - 1)
     high = 100 * ((second + HALF) / (first - HALF) - 1)
     return np.where(same, 0, low), np.where(same, 0, high)
 
 
-def explain(row, scores: pd.Series) -> str:
-    """What a wrong percentage would fit: another base, or another score. `scores` by sequence."""
+def explain(row: NamedTuple, scores: pd.Series) -> str:
+    """What the wrong percentage of a row would fit: another base, or another score.
+
+    scores: those of the row's metric, by sequence.
+    """
     known = scores.dropna()
     low, high = percentages(known, known[row.to_sequence])
     for base in known.index[(low <= row.published_change_pct) & (row.published_change_pct <= high)]:

@@ -18,9 +18,10 @@ class Section:
     table: pd.DataFrame | None = None
 
 
-def to_markdown(found: list[Section]) -> str:
+def to_markdown(sections: list[Section]) -> str:
+    """The sections as Markdown."""
     blocks = []
-    for section in found:
+    for section in sections:
         blocks.append(f"{'#' * section.level} {section.title}")
         blocks += [section.text] if section.text else []
         if section.table is not None and len(section.table):
@@ -30,9 +31,10 @@ def to_markdown(found: list[Section]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def to_text(found: list[Section]) -> str:
+def to_text(sections: list[Section]) -> str:
+    """The sections as plain text: underlined headings, wrapped sentences."""
     blocks = []
-    for section in found:
+    for section in sections:
         rule = "=-"[section.level - 1] * len(section.title) if section.level < 3 else ""
         blocks.append(f"{section.title}\n{rule}" if rule else section.title)
         blocks += [fill(section.text, WIDTH)] if section.text else []
@@ -42,7 +44,7 @@ def to_text(found: list[Section]) -> str:
 
 
 def lines(table: pd.DataFrame, between: str) -> list[str]:
-    """Head and rows with their columns aligned."""
+    """The head and the rows of a table as lines with aligned columns."""
     rows = [list(table), *table.to_numpy().tolist()]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     padded = ([cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in rows)

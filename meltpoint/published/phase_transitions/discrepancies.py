@@ -22,7 +22,8 @@ class Held(PowerLaw):
 
     s0: float = np.nan
 
-    def axes(self, s, y) -> list[np.ndarray]:
+    def axes(self, s: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+        """The only candidate for s0."""
         return [np.array([self.s0])]
 
 
@@ -63,23 +64,24 @@ def miss_of_published(star: pd.Series, points: Points) -> float:
 
 
 def miss_held_at(s0: float, points: Points) -> float:
-    """The same of the best curve of the published form whose s0 is given."""
+    """Root mean square of log perplexity that the best published form with this s0 misses."""
     forms = (Held((1,), s0), Held((1, 2), s0), Held((2,), s0))
     fits = [fit(form, points.s, points.y, points.weights) for form in forms]
-    return float(np.sqrt(min(found.rss for found in fits if found) / len(points.s)))
+    return float(np.sqrt(min(curve.rss for curve in fits if curve) / len(points.s)))
 
 
 def round_numbers(star: pd.Series) -> str:
     """A sentence on the published parameters that are round numbers; nothing without one."""
-    found = [name for name, decimals in ROUND.items() if is_round(star[name], decimals)]
-    if not found:
+    names = [name for name, decimals in ROUND.items() if is_round(star[name], decimals)]
+    if not names:
         return ""
-    listed = ", ".join(f"{name} = {star[name]:g}" for name in found)
-    one = len(found) == 1
+    listed = ", ".join(f"{name} = {star[name]:g}" for name in names)
+    one = len(names) == 1
     return f"The published {listed} {'is a round number' if one else 'are round numbers'}: " + (
         "set by hand or at a bound of the fit."
     )
 
 
 def is_round(value: float, decimals: int) -> bool:
+    """Whether a value has no more decimals than these."""
     return bool(np.isclose(value, round(value, decimals), rtol=0, atol=1e-6))

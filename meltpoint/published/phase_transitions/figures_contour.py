@@ -6,14 +6,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from meltpoint.analysis.levels import nominal_bits
+from meltpoint.data.published.rows import quantization
 from meltpoint.figures.axes import scale_x, scale_y
 from meltpoint.figures.legend import STAR
 from meltpoint.figures.style import INK, RC
 from meltpoint.figures.surface import FRONT, Surface, color_bar, draw_front, draw_surface, norm_of
 from meltpoint.figures.tooltips import note
 from meltpoint.published.phase_transitions import frames
-
-NOMINAL = {"FP16": 16, "RTN_INT8": 8, "RTN_INT6": 6}
 
 
 def surface(number: int) -> Surface:
@@ -26,7 +26,8 @@ def surface(number: int) -> Surface:
     cells = cells_of(number)
     wide = cells.pivot_table(index="settings", columns="ratio", values="value")
     share = 16 / 100 * cells["size"] / (1 - cells["ratio"])
-    bits = share.groupby(cells["settings"]).median().fillna(pd.Series(NOMINAL)).reindex(wide.index)
+    nominal = {scheme: nominal_bits(quantization(scheme)[1], "") for scheme in wide.index}
+    bits = share.groupby(cells["settings"]).median().fillna(pd.Series(nominal)).reindex(wide.index)
     wide = wide.loc[bits.sort_values(ascending=False).index]
     bits = bits[wide.index].to_numpy(float)
     ratios, ppl = wide.columns.to_numpy(float), wide.to_numpy(float)
@@ -41,6 +42,7 @@ def surface(number: int) -> Surface:
 
 
 def cells_of(number: int) -> pd.DataFrame:
+    """Cells of Table 8, 9 or 10 on WikiText2, with their ratio as a number."""
     cells = frames.combined(number).query("evaluation == 'wikitext2'")
     return cells.assign(ratio=cells["level"].astype(float))
 

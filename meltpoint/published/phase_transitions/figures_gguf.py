@@ -30,11 +30,12 @@ def over_bits() -> Figure:
 
 
 def over_size() -> Figure:
-    """The same over the size of the file."""
+    """Four panels over the size of the file."""
     return ladders("size_gb", "size (GB)")
 
 
 def ladders(x: str, label: str) -> Figure:
+    """A panel per measured quantity over a column of the table, a line per model."""
     table = read("mpt_gguf")
     look = looks(table["model"].unique(), {})
     with mpl.rc_context(RC):
@@ -57,16 +58,17 @@ def draw_panel(ax: Axes, table: pd.DataFrame, x: str, column: str, look: dict) -
     if column != "ppl":
         ax.axhline(CHANCE, color=FAINT, linestyle=":", linewidth=0.8, zorder=1)
     cells = table[table[column].notna()].sort_values(x, kind="stable")
-    says = [say(row, column) for row in cells.to_dict("records")]
+    tooltips = [tooltip(row, column) for row in cells.to_dict("records")]
     error = cells["ppl_stderr"] if column == "ppl" else 0.0
-    cells = cells.assign(x=cells[x], value=cells[column], stderr=error, says=says)
+    cells = cells.assign(x=cells[x], value=cells[column], stderr=error, says=tooltips)
     for model in table["model"].unique():
         own = cells[cells["model"] == model]
         if len(own):
             draw_ladder(ax, own, look[model], SHORT.get(model, model))
 
 
-def say(row: dict, column: str) -> str:
+def tooltip(row: dict, column: str) -> str:
+    """Text of a point: the model, the scheme, what was measured, and the size."""
     error = f" ± {row['ppl_stderr']:g}" if column == "ppl" else ""
     measured = f"{PANELS[column]} {row[column]:g}{error}"
     return f"{row['model']} {row['scheme']}\n{measured}\n{row['size_gb']:g} GB"

@@ -1,0 +1,43 @@
+"""Weights that a config ties, and that a checkpoint stores apart."""
+
+from pathlib import Path
+
+import torch
+
+from meltpoint.checkpoints.io import Reader
+from meltpoint.errors import MeltpointError
+from meltpoint.model import empty_model
+from meltpoint.model.configs import read_json
+
+
+def untied_config(folder: Path) -> dict | None:
+    """The config with `tie_word_embeddings: false`, where tied weights are stored and differ.
+
+    transformers reads both then, and does not tie them. None where nothing is stored twice, or all that
+    is has the same values. Raises MeltpointError where no config can say which weights are tied.
+    """
+    model = empty_model.build(folder, torch.float32)
+    reader = Reader(folder, torch.float32, torch.device("cpu"))
+    tied = [
+        (first, other) for first, names in empty_model.tied_names(model).items() for other in names
+    ]
+    different = [pair for pair in tied if _differ(reader, *pair)]
+    if not different:
+        return None
+    lacking = [name for pair in tied for name in pair if reader.stored_key(name) is None]
+    if lacking:
+        first, other = different[0]
+        raise MeltpointError(
+            f"{folder}: {first} and {other} are tied by its config and stored with other values, but "
+            f"{lacking[0]}, which is tied too, is not stored: store all tied weights, or each once"
+        )
+    return {**read_json(folder), "tie_word_embeddings": False}
+
+
+def _differ(reader: Reader, first: str, other: str) -> bool:
+    """Whether a checkpoint holds both parameters of a tied pair, with other values."""
+    keys = reader.stored_key(first), reader.stored_key(other)
+    if None in keys or keys[0] == keys[1]:
+        return False
+    stored = [reader.stored({"": key})[""] for key in keys]
+    return not torch.equal(*stored)
