@@ -67,8 +67,10 @@ from meltpoint.workflow.transformers_import import deferred
 import torch
 with deferred("torch.distributed.tensor"):
     from torch.distributed.tensor import Shard
-    import torch.distributed.tensor._dtensor_spec
+    from torch.distributed.tensor._dtensor_spec import DTensorSpec
+assert "torch.distributed.tensor" not in sys.modules
 assert Shard(1).dim == 1
+assert isinstance(DTensorSpec.resolve(), type)
 """
 
 
@@ -97,5 +99,5 @@ def test_what_is_deferred_is_imported_when_it_is_used():
     run(USED_LATER)
 
 
-def test_a_submodule_without_a_stand_in_is_the_real_one():
+def test_another_submodule_is_deferred_too_and_is_then_the_real_one():
     run(OTHER_SUBMODULE)

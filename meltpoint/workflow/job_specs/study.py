@@ -62,7 +62,7 @@ class JobSpecs:
         if isinstance(model, LocalModel):
             folder = self.study.path(model.path)
             return LinkSpec(
-                folder=str(folder.resolve()),
+                folder=str(folder),
                 files=self.hashes.folder(folder),
                 code=code_hash("scripts.link_model"),
             )
