@@ -22,6 +22,7 @@ DEFERRED = (
     "torch.distributed.tensor",
     "torch.distributed.tensor._utils",
     "torch.distributed.tensor.placement_types",
+    "torch._dynamo",
     "torch._dynamo._trace_wrapped_higher_order_op",
     "scipy.optimize",
 )
