@@ -1,7 +1,7 @@
 """Modules imported when they are first used.
 
-The registries read the files of methods and evaluations where Snakemake runs, and there neither torch
-nor numpy need be installed.
+Registries read the files of methods, evaluations and figures where Snakemake runs. Neither torch nor
+matplotlib need be installed there.
 """
 
 import importlib
@@ -17,5 +17,8 @@ class LazyModule:
         return getattr(importlib.import_module(self._name), attribute)
 
 
-numpy = LazyModule("numpy")
 torch = LazyModule("torch")
+numpy = LazyModule("numpy")
+pandas = LazyModule("pandas")
+matplotlib = LazyModule("matplotlib")
+seaborn = LazyModule("seaborn")

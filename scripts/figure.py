@@ -11,13 +11,11 @@ with job(snakemake, computes=False) as (spec, _):
 
         from meltpoint import figures
         from meltpoint.analysis.frame import read_cells, read_published
-        from meltpoint.study.outputs import Figure
 
-    figure = Figure(**spec.figure)
+    figure = figures.parse(spec.figure)
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], spec.steps)
-    if figure.published:
-        published = read_published(figure.published, figure.value)
-        frame = pd.concat([frame, published], ignore_index=True)
+    if name := getattr(figure, "published", None):
+        frame = pd.concat([frame, read_published(name, figure.value)], ignore_index=True)
     fitted = [pd.read_csv(file) for file in snakemake.input.transitions]
-    drawing = figures.draw(figure.kind, frame, fitted[0] if fitted else None, figure)
+    drawing = figures.draw(frame, fitted[0] if fitted else None, figure)
     figures.save(drawing, [Path(snakemake.output.svg), Path(snakemake.output.png)])

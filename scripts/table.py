@@ -18,7 +18,7 @@ with job(snakemake, computes=False) as (spec, _):
     section, published = Table(**spec.table), None
     if section.published:
         published = read_published(section.published, perplexities(frame, section.evaluations)[0])
-    if section.published and not section.beside:
+    if section.published and not section.compares:
         frame, published = pd.concat([frame, published]), None
     table = tables.build(frame, section, published)
     Path(snakemake.output.csv).write_text(tables.to_csv(table))

@@ -1,4 +1,4 @@
-"""Which published perplexity stands beside which cell of a study."""
+"""Published perplexities, matched with the cells of a study that they are compared with."""
 
 from collections import Counter
 
@@ -8,41 +8,42 @@ from meltpoint.analysis.levels import nominal_bits
 
 
 def of_several_models(published: pd.DataFrame) -> bool:
-    """Whether a published table says of which of several models each of its rows is."""
+    """Whether a published table names a model, of several, in each of its rows."""
     return "of" in published and bool((published["of"] != "").any())
 
 
-def beside(own: pd.DataFrame, spec, published: pd.DataFrame) -> dict:
-    """What is published of the cells of one method and model, by the levels of ours: {level: value}.
+def published_values(cells: pd.DataFrame, spec, published: pd.DataFrame) -> dict[str, float]:
+    """Published perplexities of the cells of one model and method, by the level of those cells.
 
-    own: cells with `model`, `method`, `row` (what its row is called) and `level`. `spec.beside` has
-    of a table of several models theirs by ours, methods being the same then; of any other table the
-    published method by our row, and that table is of `spec.published_model` alone.
+    cells: with `model`, `method`, `row` (the printed name of its row) and `level`. If the published
+    table has several models, `spec.published_models` maps our model to the published one, and methods
+    must have the same name. Otherwise `spec.compare_with` maps our row to the published method, and
+    the table is of the model `spec.published_model`.
     """
-    first, names = own.iloc[0], spec.beside
+    first = cells.iloc[0]
     if of_several_models(published):
-        same = published["of"] == names.get(first["model"])
-        theirs = published[same & (published["method"].str.lower() == first["method"])]
+        same = published["of"] == spec.published_models.get(first["model"])
+        matched = published[same & (published["method"].str.lower() == first["method"])]
     elif spec.published_model not in (None, first["model"]):
         return {}
     else:
-        theirs = published[published["method"] == names.get(first["row"])]
-    values = dict(zip(theirs["level"], theirs["value"], strict=True))
-    levels = list(dict.fromkeys(own["level"]))
-    return {ours: values[level] for ours, level in pairs(levels, list(values), first["method"])}
+        matched = published[published["method"] == spec.compare_with.get(first["row"])]
+    values = dict(zip(matched["level"], matched["value"], strict=True))
+    levels = list(dict.fromkeys(cells["level"]))
+    return {level: values[match] for level, match in pairs(levels, list(values), first["method"])}
 
 
-def pairs(own: list[str], theirs: list[str], method: str) -> list[tuple[str, str]]:
-    """Levels that are the same, or alone among their likes in being named after so many bits.
+def pairs(levels: list[str], published: list[str], method: str) -> list[tuple[str, str]]:
+    """Pairs (our level, published level): equal levels, or else the only ones of the same nominal bits.
 
-    So int8 without a level, and w8a8, stand for 8bit; but not each of several schemes of 4 bits.
+    So int8 without a level, and w8a8, pair with 8bit; none of several schemes of 4 bits does.
     """
-    bits = {level: nominal_bits(level, method) for level in {*own, *theirs}}
-    alone = [Counter(bits[level] for level in levels) for levels in (own, theirs)]
-    like = {
+    bits = {level: nominal_bits(level, method) for level in {*levels, *published}}
+    counts = [Counter(bits[level] for level in side) for side in (levels, published)]
+    by_bits = {
         bits[level]: level
-        for level in theirs
-        if "+" not in method and all(count[bits[level]] == 1 for count in alone)
+        for level in published
+        if "+" not in method and all(count[bits[level]] == 1 for count in counts)
     }
-    found = ((level, level if level in theirs else like.get(bits[level])) for level in own)
-    return [pair for pair in found if pair[1] is not None]
+    matches = ((x, x if x in published else by_bits.get(bits[x])) for x in levels)
+    return [pair for pair in matches if pair[1] is not None]

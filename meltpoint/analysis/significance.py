@@ -22,6 +22,11 @@ LARGER, SMALL = "larger than its noise", "consistent, within the test sets' nois
 VARIES, NONE = "varies over the grid", "none"
 VERDICTS = {(True, True): LARGER, (True, False): SMALL, (False, True): VARIES, (False, False): NONE}
 
+COMPARED = [
+    *("model", "factor", "first", "second", "cells", "difference", "low", "high", "floor"),
+    *("p", "p_holm", "verdict"),
+]
+
 
 def mean_stderr(rates: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     """Binomial standard error of the plain mean of independent test sets.
@@ -88,6 +93,8 @@ def compare_levels(
             ]
             corrected = holm([pair["p"] for pair in pairs])
             rows += [pair | {"p_holm": p} for pair, p in zip(pairs, corrected, strict=True)]
+    if not rows:
+        return pd.DataFrame(columns=COMPARED)
     found = pd.DataFrame(rows)
     tests = (found["p_holm"] < SIGNIFICANCE, found["difference"].abs() > found["floor"])
     return found.assign(verdict=[VERDICTS[bool(a), bool(b)] for a, b in zip(*tests, strict=True)])
@@ -178,8 +185,10 @@ def probes(
 def explained(frame: pd.DataFrame, factors: Mapping[str, str], target: str) -> pd.DataFrame:
     """Shares of each model's variance of the target: factors, their pairs, and the remainder.
 
-    Sums of squares are sequential (type I), in the order of the factors.
+    Sums of squares are sequential (type I), in the order of the factors. Factors that were not varied
+    are left out.
     """
+    factors = {name: c for name, c in factors.items() if len(frame[c].unique()) > 1}
     names = list(factors)
     terms = [(name,) for name in names] + list(combinations(names, 2))
     formula = "target ~ " + " + ".join(":".join(f"C({name})" for name in term) for term in terms)

@@ -61,7 +61,7 @@ def compress(
         "chain": spec.chain,
         "steps": [*origin.steps, {"step": spec.step, "settings": spec.settings}],
         "parents": [*origin.parents, origin.hash],
-        "seed": spec.settings.get("seed"),
+        "seed": _seed(spec.settings),
         "requested": axes.requested(
             method.kind, step.level, method.settings(step), origin.requested
         ),
@@ -93,6 +93,12 @@ def compress(
                 shapes=shapes,
                 linears=linears,
             ).write(folder)
+
+
+def _seed(settings: dict) -> int | None:
+    """The step's own seed, or that of its calibration; None for a step that draws nothing."""
+    seed = settings.get("seed")
+    return (settings.get("windows") or {}).get("seed") if seed is None else seed
 
 
 def _walk(

@@ -1,4 +1,4 @@
-"""Axes that figures share."""
+"""Axes that figures share: their places, scales and tick labels."""
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,14 @@ from meltpoint.figures.panels import ACROSS, grid
 NARROW = 0.4
 BITS = (1, 2, 3, 4, 5, 6, 8, 16, 32)
 SEEN = 3
+# From here on numbers are written as powers of ten.
+PLAIN = 1e6
 # The steps of a decade that are labelled, by the decades that an axis spans.
 LABELLED = {0.7: (1, 2, 3, 5, 7), 1.4: (1, 2, 5), 3.4: (1, 3), np.inf: (1,)}
 
 
 def in_rows(figure: Figure, count: int, **shared: bool) -> list[Axes]:
-    """So many axes in rows of `ACROSS`, which have their ticks where none stands below."""
+    """So many axes in rows of `ACROSS`; the lowest one of each column has its tick labels."""
     axes = figure.subplots(*grid(count), squeeze=False, **shared)
     for ax in axes.flat[count:]:
         ax.remove()
@@ -34,45 +36,46 @@ def in_rows(figure: Figure, count: int, **shared: bool) -> list[Axes]:
 
 
 def lowest(axes: list[Axes]) -> list[Axes]:
-    """Those of such axes that have none below."""
+    """The axes of the lowest row."""
     return axes[-ACROSS:]
 
 
 def leftmost(axes: list[Axes]) -> list[Axes]:
+    """The axes of the left column."""
     return axes[::ACROSS]
 
 
 def scale_y(ax: Axes, values: pd.Series) -> None:
-    """A logarithmic axis with plain numbers and room above for signs at the edge."""
+    """Makes the y axis logarithmic with plain numbers, and leaves room above for signs at the edge."""
     ax.set_yscale("log")
     ax.set_ylim(limits(values, 2))
     plain_ticks(ax.yaxis, values)
 
 
 def scale_x(ax: Axes, values: pd.Series) -> None:
-    """The same along x."""
+    """Makes the x axis logarithmic with plain numbers."""
     ax.set_xscale("log")
     ax.set_xlim(limits(values, 1))
     plain_ticks(ax.xaxis, values)
 
 
 def scale_bits(ax: Axes, values: pd.Series) -> None:
-    """The same for bits: the widths themselves are labelled where enough of them are seen."""
+    """Makes the x axis logarithmic; the usual bit widths are labelled if enough of them are seen."""
     scale_x(ax, values)
     seen = sum(values.min() <= bits <= values.max() for bits in BITS)
     ax.xaxis.set_major_locator(FixedLocator(BITS) if seen >= SEEN else MaxNLocator(6))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda bits, _: f"{bits:g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(tick))
 
 
 def limits(values: pd.Series, above: float) -> tuple[float, float]:
-    """What the values span, with a margin, `above` times as large above."""
+    """Limits of an axis: what the values span, with a margin that is `above` times as large above."""
     low, high = np.log10([values.min(), values.max()])
     margin = 0.06 * max(high - low, 0.3)
     return 10 ** (low - margin), 10 ** (high + above * margin)
 
 
 def plain_ticks(axis: Axis, values: pd.Series) -> None:
-    """Labels at more of each decade, 1, 2, 5 or 1, 3, the fewer of them are seen."""
+    """Labels at 1, 2, 5 or 1, 3 of each decade: the more, the fewer decades the values span."""
     span = np.log10(values.max() / values.min())
     labelled = next(steps for limit, steps in LABELLED.items() if span < limit)
     # Of a span this narrow a decade's round steps may show one alone.
@@ -82,5 +85,13 @@ def plain_ticks(axis: Axis, values: pd.Series) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def tick(value: float, _position: int) -> str:
-    return f"{value:g}" if value < 1e4 else f"$10^{{{np.log10(value):.0f}}}$"
+def tick(value: float, _position: int | None = None) -> str:
+    """Text of a tick, whose value it is exactly: 0.25, 3000, 30,000 or 3×10⁷ (as mathtext)."""
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value:.10g}"
+    if 1e4 <= abs(value) < PLAIN:
+        return f"{value:,.10g}"
+    mantissa, exponent = f"{value:.9e}".split("e")
+    power = f"10^{{{int(exponent)}}}"
+    mantissa = f"{float(mantissa):.10g}"
+    return f"${power}$" if mantissa == "1" else rf"${mantissa}\times{power}$"

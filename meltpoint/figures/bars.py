@@ -1,84 +1,112 @@
-"""Horizontal bars of changes: a panel for each metric, a row for each comparison; drawn by seaborn."""
+"""Bars: how far compression moves a score from the dense model's, with 95 % intervals."""
 
-import matplotlib as mpl
-import numpy as np
-import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import MultipleLocator
+from __future__ import annotations
 
-from meltpoint.figures.style import FAINT, INK, PALETTE, RC
-from meltpoint.figures.tooltips import note
+from typing import TYPE_CHECKING, Annotated, Literal
 
-WIDTH, ROW = 7.0, 0.19
-COLORS = {"higher": PALETTE[0], "lower": PALETTE[1]}
-OTHER = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": INK, "markersize": 4}
-OTHER |= {"markeredgewidth": 0.8, "linestyle": "none"}
-INTERVAL = {"fmt": "none", "ecolor": INK, "elinewidth": 0.7, "capsize": 1.5, "capthick": 0.7}
-WORDS = {"ha": "center", "va": "center", "fontsize": 6.5, "color": FAINT}
-WORDS |= {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
-# Where the column of printed values ends, in data coordinates of a panel's width.
-VALUES_AT = 1.18
+from pydantic import Field
+
+from meltpoint.analysis import references
+from meltpoint.analysis.levels import level_label
+from meltpoint.errors import MeltpointError
+from meltpoint.figures.panels import TALLEST
+from meltpoint.figures.spec import FigureSpec
+from meltpoint.lazy_import import numpy as np
+from meltpoint.lazy_import import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from meltpoint.analysis.references import StudyView
+
+# Inches of a row of bars and of what stands above and below them; standard errors of an interval.
+ROW, FRAME = 0.19, 0.9
+INTERVAL = 1.96
 
 
-def draw_bars(
-    bars: pd.DataFrame, rows: list[str], axis: str, interval: str = "", other: str = ""
-) -> Figure:
-    """Bars of changes in percent, with their values in a column at the right of each panel.
+class Spec(FigureSpec):
+    """A bar for each method and level, with a panel for each model.
 
-    bars: panel, row, value, half_width (of its interval, NaN without one), other (a second value,
-    drawn as a hollow diamond, NaN without one) and tooltip. rows: all rows from the top; one without
-    a bar is "not applicable". axis: label of the x axis; interval, other: what the legend calls them.
+    A bar is the paired difference to the dense model; its interval is 1.96 standard errors of that
+    difference wide on each side. The value stands to the right.
     """
-    panels = list(dict.fromkeys(bars["panel"]))
-    with mpl.rc_context(RC):
-        figure = Figure((WIDTH, ROW * len(rows) + 0.9), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
-        for ax, panel in zip(axes, panels, strict=True):
-            draw_panel(ax, bars[bars["panel"] == panel], rows)
-            ax.set_title(panel)
-        axes[0].xaxis.set_major_locator(MultipleLocator(50))
-        axes[0].set_ylim(len(rows) - 0.4, -0.6)
-        axes[len(axes) // 2].set_xlabel(axis)
-        draw_legend(figure, interval, other if bars["other"].notna().any() else "")
-    return figure
+
+    kind: Literal["bars"] = Field(description="Kind of the figure.")
+    show: Literal["difference", "percent"] = Field(
+        "difference",
+        description="`difference` to the dense value, or that in `percent` of the dense value.",
+    )
+    digits: Annotated[int, Field(ge=0, le=8)] = Field(
+        2, description="Digits after the decimal point of the printed values."
+    )
+
+    @property
+    def axes(self) -> str:
+        return "as differences to the dense model"
 
 
-def draw_panel(ax: Axes, bars: pd.DataFrame, rows: list[str]) -> None:
-    """The bars of one panel, their intervals, second values and printed values."""
-    direction = pd.Series(np.where(bars["value"] >= 0, "higher", "lower"), index=bars.index)
-    style = {"width": 0.66, "alpha": 0.85, "linewidth": 0, "saturation": 1, "dodge": False}
-    sns.barplot(
-        bars.assign(direction=direction), x="value", y="row", order=rows, hue="direction",
-        hue_order=list(COLORS), palette=COLORS, legend=False, errorbar=None, ax=ax, **style,
-    )  # fmt: skip
-    ax.set(xlabel="", ylabel="")
-    places, values = bars["row"].map(rows.index).to_numpy(), bars["value"].to_numpy()
-    if np.isfinite(bars["half_width"]).all():
-        ax.errorbar(values, places, xerr=bars["half_width"], **INTERVAL)
-    ax.axvline(0, color=INK, linewidth=0.6)
-    other = bars["other"].notna().to_numpy()
-    ax.plot(bars["other"][other], places[other], **OTHER, zorder=5)
-    beside = {"xycoords": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
-    for place, value in zip(places, values, strict=True):
-        printed = f"{value:+.1f}".replace("-", "−")
-        ax.annotate(printed, (VALUES_AT, place), **beside, fontsize=6.5, annotation_clip=False)
-    for place in set(range(len(rows))) - set(places):
-        ax.text(0.5, place, "not applicable", transform=ax.get_yaxis_transform(), **WORDS)
-    note(ax, values, places, list(bars["tooltip"]))
-    ax.grid(axis="x")
-    ax.grid(axis="y", visible=False)
-    ax.tick_params(axis="y", length=0)
+def check(key: str, spec: Spec, study: StudyView) -> None:
+    """Checks the methods that labels name, and that the rows are not too many to look at."""
+    references.check_names(f"{key}.labels", spec.labels, references.row_names_of(study, spec))
+    rows = len(study.chains(spec.source))
+    if ROW * rows + FRAME > TALLEST:
+        most = int((TALLEST - FRAME) / ROW)
+        raise MeltpointError(
+            f"{key}.source: {rows} bars below each other are too many to look at: {most} at the most"
+        )
 
 
-def draw_legend(figure: Figure, interval: str, other: str) -> None:
-    """Below the panels: the two directions, and the signs that are used."""
-    handles: list = [Patch(color=c, alpha=0.85, label=words) for words, c in COLORS.items()]
-    if interval:
-        handles.append(Line2D([], [], color=INK, linewidth=0.8, label=interval))
-    if other:
-        handles.append(Line2D([], [], label=other, **OTHER))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
+    """A column for each model."""
+    return 1, len(study.groups[spec.source].models)
+
+
+def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
+    """A panel for each model with a bar for each method and level.
+
+    Rows without a difference are "not applicable". Raises MeltpointError where no score has one.
+    """
+    from meltpoint.analysis.frame import scores_named
+    from meltpoint.analysis.quantities import quantity
+    from meltpoint.analysis.rows import row_names
+    from meltpoint.figures.bar_panels import draw_bars
+    from meltpoint.figures.style import ordered
+
+    scores = scores_named(frame, spec.value)
+    label = quantity(scores)
+    cells = row_names(scores[scores["chain"] != "dense"], spec.labels)
+    method = cells["name"].map(lambda name: spec.labels.get(name, name))
+    level = cells["level"].map(level_label).where(cells["level"] != "", "")
+    cells = cells.assign(row=(method + " " + level).str.strip(), method_label=method)
+    places = ordered(cells["method_label"], spec.order)
+    cells = cells.sort_values("method_label", key=lambda m: m.map(places.index), kind="stable")
+    known = (cells["status"] == "ok") & np.isfinite(cells["difference"])
+    if not known.any():
+        raise MeltpointError(f"No cell of {spec.value} has a difference to dense to draw a bar of.")
+    bars = bars_of(cells[known], scores, label.factor, spec)
+    axis = f"{label}: difference to dense" + (" (%)" if spec.show == "percent" else "")
+    rows = list(dict.fromkeys(cells["row"]))
+    width = spec.width * bars["panel"].nunique()
+    return draw_bars(bars, rows, axis, interval="95 % interval", width=width, digits=spec.digits)
+
+
+def bars_of(cells: pd.DataFrame, scores: pd.DataFrame, factor: float, spec: Spec) -> pd.DataFrame:
+    """The bars, as `meltpoint.figures.bar_panels.draw_bars` takes them."""
+    unit = pd.Series(factor, index=cells.index)
+    if spec.show == "percent":
+        dense = scores[scores["chain"] == "dense"].set_index("model")["value"]
+        unit = cells["model"].map(dense) / 100
+    bars = pd.DataFrame(
+        {
+            "panel": cells["model"],
+            "row": cells["row"],
+            "value": cells["difference"] / unit,
+            "half_width": INTERVAL * cells["difference_stderr"] / unit,
+            "other": np.nan,
+        }
+    )
+    tooltips = [
+        f"{bar.row}\n{bar.value:+.4g} ± {bar.half_width / INTERVAL:.2g}"
+        for bar in bars.itertuples()
+    ]
+    return bars.assign(tooltip=tooltips)

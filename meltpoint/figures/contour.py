@@ -1,83 +1,178 @@
-"""Chains of pruning and then quantization: perplexity over both, and the best trade-off."""
+"""Contour: perplexity over the sparsity of a pruning step and the bits of a quantization step."""
 
-import matplotlib as mpl
-import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from __future__ import annotations
 
-from meltpoint.analysis.frame import scores_named
+import math
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from meltpoint import methods
+from meltpoint.analysis import references
 from meltpoint.analysis.levels import level_label, nominal_bits
-from meltpoint.analysis.quantities import Quantity, quantity
 from meltpoint.chain import Sparsity, Step, parse_chain, row_name
 from meltpoint.errors import MeltpointError
-from meltpoint.figures.axes import in_rows
-from meltpoint.figures.legend import LEGEND_ROW
 from meltpoint.figures.panels import grid
-from meltpoint.figures.style import FAINT, RC
-from meltpoint.figures.surface import Surface, color_bar, draw_front, draw_surface, norm_of
+from meltpoint.figures.spec import FigureSpec
+from meltpoint.lazy_import import matplotlib as mpl
+from meltpoint.lazy_import import numpy as np
+from meltpoint.lazy_import import pandas as pd
+from meltpoint.section import ScoreName
 from meltpoint.text import reading
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from meltpoint.analysis.quantities import Quantity
+    from meltpoint.analysis.references import StudyView
+    from meltpoint.figures.surface import Surface
+
+# Height of a panel as a share of its width.
 HEIGHT = 0.82
-# As many sparsities as can be labelled one by one.
-FEW = 8
-# What stands for the bits of dense weights, where bits are nominal.
+# Bits of dense weights, where bits are nominal.
 DENSE_BITS = 16.0
 STEPS = ("prune", "sparsity", "quantize", "scheme", "bits")
-NOMINAL = Quantity("nominal bits per weight", "")
-ABSENT = {"facecolor": "#F4F4F4", "edgecolor": "#CFCFCF", "hatch": "////", "linewidth": 0}
 
 
-def draw_contour(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) -> Figure:
+class Spec(FigureSpec):
+    """Filled contours of a perplexity, for chains of a pruning step and then a quantization step.
+
+    There is a panel for each model and pair of methods, with a dot at each measured cell. Chains of one
+    of the two steps are its margins. `labels` name the steps.
+    """
+
+    kind: Literal["contour"] = Field(description="Kind of the figure.")
+    y: ScoreName = Field(
+        "level",
+        description="Vertical axis: `level` for the nominal bits of the quantization step, or an "
+        "evaluation such as the bits per weight.",
+    )
+
+    @property
+    def shown(self) -> list[tuple[str, str]]:
+        return [("value", self.value), *([("y", self.y)] if self.y != "level" else [])]
+
+    @property
+    def axes(self) -> str:
+        bits = "nominal bits per weight" if self.y == "level" else self.y
+        return f"over sparsity and {bits}"
+
+
+def check(key: str, spec: Spec, study: StudyView) -> None:
+    """Checks the steps that labels name, the perplexity, and that there are chains of both steps."""
+    steps = references.step_names_of(study, spec)
+    references.check_names(f"{key}.labels", spec.labels, steps, "step of it")
+    if not study.perplexity(spec.value):
+        raise MeltpointError(f"{key}.value: a contour is of a perplexity")
+    chains = pruned_then_quantized(spec, study)
+    if not chains:
+        raise MeltpointError(
+            f"{key}.source: no chain of {spec.source} is a pruning step at a sparsity and then a "
+            "quantization step, such as sparsegpt@0.5+gptq@4bit"
+        )
+    if spec.y == "level":
+        check_bits(key, {steps[1]: None for steps in chains})
+
+
+def check_bits(key: str, steps: dict[Step, None]) -> None:
+    """Checks that each level of a quantization method has nominal bits that no other one has."""
+    levels: dict[tuple, str] = {}
+    for step in steps:
+        level = "" if step.level is None else str(step.level)
+        bits = nominal_bits(level, step.method)
+        first = levels.setdefault((step.method, step.settings, bits), level)
+        if math.isnan(bits) or first != level:
+            raise MeltpointError(
+                f"{key}.y: {step} has no nominal bits of its own; name an evaluation such as bits "
+                "per weight"
+            )
+
+
+def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
+    """A panel for each model and pair of methods."""
+    pairs = {(name_of(a), name_of(b)) for a, b in pruned_then_quantized(spec, study)}
+    return grid(len(study.groups[spec.source].models) * len(pairs))
+
+
+def pruned_then_quantized(spec: Spec, study: StudyView) -> list[tuple[Step, Step]]:
+    """Chains of a pruning step at a sparsity and then a quantization step."""
+    return [
+        steps
+        for steps in references.chains_of(study, spec)
+        if len(steps) == 2
+        and isinstance(steps[0].level, Sparsity)
+        and methods.find(steps[1].method).kind == "quantization"
+    ]
+
+
+def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
     """A panel per model and pair of methods: filled contours of log perplexity, dots where measured.
 
-    Along x lies the sparsity of the pruning step, along y the bits of the quantization step: nominal,
-    or an evaluation (`spec.y`) of its least pruned chain. Chains of one step alone are the margins,
-    at sparsity 0 and at dense bits. The best trade-off is between perplexity and the evaluation, or
-    nominal bits times the weights that are left. What is not applicable or not finite is hatched.
-    Raises MeltpointError where fewer than two sparsities and two bit widths are there.
+    Chains of one step alone are the margins, at sparsity 0 and at dense bits. If `spec.y` is an
+    evaluation, a level lies at that of its least pruned chain. The best trade-off is between perplexity
+    and the evaluation, or nominal bits times the weights that are left. Cells that are not applicable
+    or not finite are hatched. Raises MeltpointError for fewer than two sparsities or bit widths.
     """
-    what = quantity(scores_named(frame, spec.value))
-    cells = prepare(frame, spec)
-    size = NOMINAL if spec.y == "level" else quantity(scores_named(frame, spec.y))
-    pairs = cells.loc[cells["two"], ["model", "prune", "quantize"]].drop_duplicates()
-    panels = list(pairs.itertuples(index=False, name=None))
-    tables = [surface(cells, *panel, spec, what) for panel in panels]
-    norm = norm_of(np.concatenate([table.ppl.ravel() for table in tables]))
+    from matplotlib.figure import Figure
+
+    from meltpoint.analysis.frame import scores_named
+    from meltpoint.analysis.quantities import Quantity, quantity
+    from meltpoint.figures import surface
+    from meltpoint.figures.axes import in_rows
+    from meltpoint.figures.legend import LEGEND_ROW
+    from meltpoint.figures.style import RC
+
+    label = quantity(scores_named(frame, spec.value))
+    nominal = spec.y == "level"
+    y_label = (
+        Quantity("nominal bits per weight", "")
+        if nominal
+        else quantity(scores_named(frame, spec.y))
+    )
+    cells = select_cells(frame, spec)
+    pairs = cells.loc[cells["is_pair"], ["model", "prune", "quantize"]].drop_duplicates()
+    places = list(pairs.itertuples(index=False, name=None))
+    tables = [surface_of(cells, *place, spec, label) for place in places]
+    norm = surface.norm_of(np.concatenate([table.ppl.ravel() for table in tables]))
     with mpl.rc_context(RC):
-        rows, across = grid(len(panels))
+        rows, across = grid(len(places))
         height = rows * HEIGHT * spec.width + 2 * LEGEND_ROW
         figure = Figure((across * spec.width + 0.6, height), layout="constrained")
-        axes = in_rows(figure, len(panels))
-        several = len(pairs["model"].unique()) > 1
-        for ax, table, (model, prune, quantize) in zip(axes, tables, panels, strict=True):
-            filled = draw_panel(ax, table, norm, nominal=spec.y == "level")
+        axes = in_rows(figure, len(places))
+        several = pairs["model"].nunique() > 1
+        for ax, table, (model, prune, quantize) in zip(axes, tables, places, strict=True):
+            filled = surface.draw_panel(ax, table, norm, nominal)
             ax.set_xlabel(f"sparsity ({spec.labels.get(prune, prune)})")
-            ax.set_ylabel(f"{spec.labels.get(quantize, quantize)}: {size}")
+            ax.set_ylabel(f"{spec.labels.get(quantize, quantize)}: {y_label}")
             ax.set_title(model if several else "")
-        color_bar(figure, filled, axes, str(what))
-        legend(figure, axes[0], tables)
+        surface.color_bar(figure, filled, axes, str(label))
+        surface.draw_legend(figure, axes[0], tables)
     return figure
 
 
-def prepare(frame: pd.DataFrame, spec) -> pd.DataFrame:
-    """The chains of at most one pruning and then one quantization step, with what each step is.
+def select_cells(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """Cells of chains of at most one pruning and then one quantization step, with the columns `STEPS`.
 
-    `size` is what is along y, NaN for nominal bits.
+    `is_pair` says whether there are both. `size` is the evaluation along y, NaN for nominal bits.
     """
+    from meltpoint.analysis.frame import scores_named
+    from meltpoint.analysis.quantities import quantity
+
     cells = scores_named(frame, spec.value).reset_index(drop=True)
     steps = pd.DataFrame(map(two_steps, cells["chain"], cells["kind"]), columns=list(STEPS))
     cells = pd.concat([cells, steps], axis=1).dropna(subset="prune")
-    cells["two"] = (cells["prune"] != "") & (cells["quantize"] != "")
+    cells["is_pair"] = (cells["prune"] != "") & (cells["quantize"] != "")
     sizes = scores_named(frame, spec.y).query("status == 'ok'")
     sizes = sizes.set_index(["model", "chain"])["value"] / quantity(sizes).factor
-    places = pd.MultiIndex.from_frame(cells[["model", "chain"]])
-    return cells.assign(size=sizes.reindex(places).to_numpy(float) if len(sizes) else np.nan)
+    chains = pd.MultiIndex.from_frame(cells[["model", "chain"]])
+    return cells.assign(size=sizes.reindex(chains).to_numpy(float) if len(sizes) else np.nan)
 
 
 def two_steps(chain: str, kind: str) -> dict:
-    """A chain as its pruning and its quantization step, "" where one is left out; None for others."""
+    """A chain's pruning and quantization step as `STEPS`, "" for one that is left out.
+
+    All are None for any other chain. kind: that of its last step.
+    """
     steps = parse_chain(chain)
     pruning = [step for step in steps[:1] if isinstance(step.level, Sparsity)]
     others = steps[len(pruning) :]
@@ -92,12 +187,38 @@ def two_steps(chain: str, kind: str) -> dict:
 
 
 def name_of(step: Step | None) -> str:
+    """Method and settings of a step; "" for none."""
     return row_name(step.method, step.settings) if step else ""
 
 
-def surface(cells: pd.DataFrame, model: str, prune: str, quantize: str, spec, what) -> Surface:
-    """The cells of one pair of methods with the margins that are measured, most bits first."""
-    cells = cells[cells["model"] == model]
+def surface_of(
+    cells: pd.DataFrame, model: str, prune: str, quantize: str, spec: Spec, label: Quantity
+) -> Surface:
+    """The cells of one pair of methods with the margins that were measured, most bits first."""
+    from meltpoint.figures.surface import Surface
+
+    cells = with_margins(cells[cells["model"] == model], prune, quantize)
+    nominal = spec.y == "level"
+    bits = cells["bits"] if nominal else cells["size"]
+    least_pruned = bits.groupby(cells["scheme"]).first().sort_values(ascending=False)
+    cells["cost"] = cells["bits"] * (1 - cells["sparsity"]) if nominal else cells["size"]
+    cells["value"] = cells["value"].where(cells["status"] == "ok")
+    cells["tooltip"] = [tooltip(cell, spec, label) for cell in cells.to_dict("records")]
+    columns = cells.set_index(["scheme", "sparsity"])[["value", "cost", "tooltip"]]
+    wide = columns.unstack().loc[least_pruned.index]
+    if min(wide["value"].shape) < 2 or not np.isfinite(cells["value"]).any():
+        raise MeltpointError(
+            f"A contour needs two sparsities of {prune} and two bit widths of {quantize} at least."
+        )
+    sparsities = wide["value"].columns.to_numpy(float)
+    ppl, sizes = wide["value"].to_numpy(float), wide["cost"].to_numpy(float)
+    schemes = [s if s == "dense" else level_label(s) for s in wide.index]
+    tooltips = wide["tooltip"].to_numpy()
+    return Surface(schemes, sparsities, least_pruned.to_numpy(float), ppl, sizes, tooltips)
+
+
+def with_margins(cells: pd.DataFrame, prune: str, quantize: str) -> pd.DataFrame:
+    """A model's cells of both methods, and those of one at a level that the pairs have, by sparsity."""
     both = cells[(cells["prune"] == prune) & (cells["quantize"] == quantize)]
     pruned = cells[(cells["prune"] == prune) & (cells["quantize"] == "")]
     quantized = cells[(cells["prune"] == "") & (cells["quantize"] == quantize)]
@@ -105,57 +226,17 @@ def surface(cells: pd.DataFrame, model: str, prune: str, quantize: str, spec, wh
     quantized = quantized[quantized["scheme"].isin(both["scheme"])]
     dense = cells[(cells["prune"] == "") & (cells["quantize"] == "")]
     corner = dense if len(pruned) and len(quantized) else dense[:0]
-    own = pd.concat([corner, pruned, quantized, both]).sort_values("sparsity", kind="stable")
-    own["scheme"] = own["scheme"].where(own["quantize"] != "", "dense")
-    bits = own["bits"] if spec.y == "level" else own["size"]
-    least_pruned = bits.groupby(own["scheme"]).first().sort_values(ascending=False)
-    own["cost"] = own["bits"] * (1 - own["sparsity"]) if spec.y == "level" else own["size"]
-    own["value"] = own["value"].where(own["status"] == "ok")
-    own["says"] = [say(cell, spec, what) for cell in own.to_dict("records")]
-    grid = own.set_index(["scheme", "sparsity"])[["value", "cost", "says"]]
-    wide = grid.unstack().loc[least_pruned.index]  # noqa: PD010
-    if min(wide["value"].shape) < 2 or not np.isfinite(own["value"]).any():
-        raise MeltpointError(
-            f"A contour needs two sparsities of {prune} and two bit widths of {quantize} at least."
-        )
-    ratios = wide["value"].columns.to_numpy(float)
-    ppl, sizes = wide["value"].to_numpy(float), wide["cost"].to_numpy(float)
-    names = [s if s == "dense" else level_label(s) for s in wide.index]
-    return Surface(names, ratios, least_pruned.to_numpy(float), ppl, sizes, wide["says"].to_numpy())
+    all_cells = pd.concat([corner, pruned, quantized, both]).sort_values("sparsity", kind="stable")
+    all_cells["scheme"] = all_cells["scheme"].where(all_cells["quantize"] != "", "dense")
+    return all_cells
 
 
-def say(cell: dict, spec, what: Quantity) -> str:
-    """A cell's text: what it is of, and its perplexity or why it has none."""
+def tooltip(cell: dict, spec: Spec, label: Quantity) -> str:
+    """Tooltip of a cell: its levels, and its perplexity or why it has none."""
     scheme = cell["scheme"] if cell["scheme"] == "dense" else level_label(cell["scheme"])
     method = spec.labels.get(cell["quantize"], cell["quantize"])
     title = f"sparsity {cell['sparsity']:g}, {method} {scheme}".replace("  ", " ")
     if cell["status"] != "ok":
         return f"{title}\n{cell['status'].replace('_', ' ')}: {cell['reason']}"
     size = "" if np.isnan(cell["size"]) else f"\n{cell['size']:.4g} ({spec.y})"
-    return f"{title}\n{what} {reading(cell['value'], cell['stderr'])}{size}"
-
-
-def draw_panel(ax: Axes, table: Surface, norm, nominal: bool):
-    """The surface on a hatched ground, with its front; returns what a colour bar is of."""
-    ax.patch.set(**ABSENT)
-    names = zip(table.schemes, table.bits, strict=True)
-    ticks = [s if nominal else f"{s} ({b:.3g})" for s, b in names]
-    filled = draw_surface(ax, table, norm, ticks)
-    if len(table.ratios) <= FEW:
-        ax.set_xticks(table.ratios, [f"{ratio:g}" for ratio in table.ratios])
-    x, y = np.meshgrid(table.ratios, table.bits)
-    absent = ~np.isfinite(table.ppl)
-    if absent.any():
-        ax.plot(x[absent], y[absent], "x", color=FAINT, markersize=3.5, clip_on=False)
-    draw_front(ax, table)
-    return filled
-
-
-def legend(figure: Figure, ax: Axes, tables: list[Surface]) -> None:
-    """Below: the front, and the hatching where there is any."""
-    handles, labels = ax.get_legend_handles_labels()
-    if any(not np.isfinite(table.ppl).all() for table in tables):
-        handles.append(Patch(**ABSENT))
-        labels.append("not applicable, or not finite")
-    columns = max(1, int(figure.get_figwidth() / 2.2))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    return f"{title}\n{label} {reading(cell['value'], cell['stderr'])}{size}"

@@ -1,109 +1,149 @@
-"""Heat maps of a score over two settings: a panel for each model and method; drawn by seaborn."""
+"""Heatmap: a score in a grid of two settings, or of methods and levels, the best cell framed."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import matplotlib as mpl
-import numpy as np
-import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from meltpoint.figures.style import INK, RC
-from meltpoint.figures.tooltips import note
+from pydantic import Field, model_validator
 
-PANEL = 1.95, 1.3  # Inches.
-TICKS = (10, 15, 20, 30, 50, 100, 150)
-# Brightness of red, green and blue; below half of the full brightness numbers are white.
-LUMINANCE, DARK = np.array([0.299, 0.587, 0.114]), 0.5
-FRAME = {"fill": False, "edgecolor": "#D55E00", "linewidth": 1.6}
+from meltpoint.analysis import references
+from meltpoint.analysis.levels import level_key, level_label
+from meltpoint.chain import without
+from meltpoint.errors import MeltpointError
+from meltpoint.figures.spec import FigureSpec
+from meltpoint.lazy_import import numpy as np
+from meltpoint.lazy_import import pandas as pd
+from meltpoint.section import Name
+from meltpoint.text import reading
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from meltpoint.analysis.references import StudyView
+
+# Inches of a cell, which holds its number.
+CELL_HEIGHT = 0.22
+COLORS = "cividis"
 
 
-@dataclass(frozen=True)
-class Heatmap:
-    """What a heat map shows: columns of its frame, and how their values are printed.
+class Spec(FigureSpec):
+    """A grid of coloured cells with their numbers, with a row of panels for each model.
 
-    value: the score. rows, columns: what the panels are of. x, y: the settings along the axes, and
-    their labels. best: whether the largest or the smallest value of a row of panels is framed.
+    The panels of a model share their colours, of which the lighter ones are better. What differs
+    between cells besides the two axes has a panel of its own.
     """
 
-    value: str
-    label: str
-    rows: str
-    columns: str
-    x: str
-    y: str
-    x_label: str
-    y_label: str
-    digits: int = 1
-    colors: str = "cividis"
-    logarithmic: bool = False
-    best: str = "max"
-
-
-def draw_heatmap(frame: pd.DataFrame, spec: Heatmap) -> Figure:
-    """Panels of all rows and columns; those of a row share their colours, and their best is framed."""
-    rows, columns = frame[spec.rows].unique(), frame[spec.columns].unique()
-    width, height = PANEL[0] * len(columns) + 1.0, PANEL[1] * len(rows) + 0.5
-    with mpl.rc_context(RC | {"axes.grid": False}):
-        figure = Figure((width, height), layout="constrained")
-        axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
-        for line, row in zip(axes, rows, strict=True):
-            draw_row(line, frame[frame[spec.rows] == row], columns, spec)
-            line[0].set_ylabel(f"{row}\n{spec.y_label}")
-        for ax, column in zip(axes[0], columns, strict=True):
-            ax.set_title(column)
-        for ax in axes[-1]:
-            ax.set_xlabel(spec.x_label)
-    return figure
-
-
-def draw_row(axes: np.ndarray, cells: pd.DataFrame, columns: np.ndarray, spec: Heatmap) -> None:
-    """One row of panels with its colour bar."""
-    values = cells[spec.value]
-    norm = (LogNorm if spec.logarithmic else Normalize)(values.min(), values.max())
-    best = getattr(values, spec.best)()
-    for ax, column in zip(axes, columns, strict=True):
-        panel = cells[cells[spec.columns] == column]
-        draw_panel(ax, panel, norm, best, spec)
-    bar = axes[0].figure.colorbar(
-        axes[0].collections[0], ax=list(axes), pad=0.015, fraction=0.025, aspect=14
+    kind: Literal["heatmap"] = Field(description="Kind of the figure.")
+    x: Name = Field("level", description="Columns: `level`, `method`, or a setting that is swept.")
+    y: Name = Field("method", description="Rows: `level`, `method`, or a setting that is swept.")
+    scale: Literal["linear", "log"] = Field(
+        "linear", description="Scale of the colours: `linear` or `log`."
     )
-    bar.set_label(spec.label)
-    bar.outline.set_visible(False)
-    if spec.logarithmic:
-        bar.set_ticks([tick for tick in TICKS if norm.vmin <= tick <= norm.vmax])
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(plain))
-        bar.ax.yaxis.set_minor_locator(NullLocator())
-    else:
-        bar.ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    digits: Annotated[int, Field(ge=0, le=8)] = Field(
+        2, description="Digits after the decimal point of the numbers in the cells."
+    )
+    mark_best: bool = Field(True, description="Whether the best cell of each model is framed.")
+
+    @property
+    def axes(self) -> str:
+        return f"by {self.x} and {self.y}"
+
+    @property
+    def settings(self) -> list[str]:
+        """Settings that lie along an axis."""
+        return [axis for axis in (self.x, self.y) if axis not in ("level", "method")]
+
+    @model_validator(mode="after")
+    def _has_two_axes(self) -> Self:
+        if self.x == self.y:
+            raise ValueError("y: the rows must differ from the columns")
+        return self
 
 
-def draw_panel(ax: Axes, cells: pd.DataFrame, norm: Normalize, best: float, spec: Heatmap) -> None:
-    """The values of one panel in numbers and colours, a frame around the best."""
-    grid = cells.pivot_table(index=spec.y, columns=spec.x, values=spec.value)
-    sns.heatmap(
-        grid, ax=ax, norm=norm, cmap=spec.colors, cbar=False, annot=True, fmt=f".{spec.digits}f",
-        annot_kws={"fontsize": 6.5}, linewidths=0.6, linecolor="white",
-    )  # fmt: skip
-    # seaborn's white is hard to read on colours of middle brightness.
-    for text, color in zip(ax.texts, ax.collections[0].get_facecolors(), strict=True):
-        text.set_color("white" if color[:3] @ LUMINANCE < DARK else INK)
-    # seaborn puts the first row on top, and its ticks upright.
-    ax.set(xlabel="", ylabel="", ylim=(0, len(grid)))
-    ax.tick_params(length=0, rotation=0)
-    title = f"{cells[spec.rows].iloc[0]}, {cells[spec.columns].iloc[0]}"
-    for (y, x), value in np.ndenumerate(grid.to_numpy()):
-        place = f"length {grid.columns[x]}, {grid.index[y]} samples"
-        text = f"{title}\n{place}\n{spec.label}: {value:.2f}"
-        note(ax, x + 0.5, y + 0.5, text, radius=9)
-        if value == best:
-            ax.add_patch(Rectangle((x + 0.03, y + 0.03), 0.94, 0.94, **FRAME))
+def check(key: str, spec: Spec, study: StudyView) -> None:
+    """Checks the settings along the axes and the methods that labels name."""
+    swept = references.swept_settings(study, spec)
+    for axis in ("x", "y"):
+        if (name := getattr(spec, axis)) in spec.settings:
+            references.check_names(f"{key}.{axis}", [name], swept, "setting that is swept")
+    references.check_names(f"{key}.labels", spec.labels, references.row_names_of(study, spec))
 
 
-def plain(value: float, _position: int) -> str:
-    """A tick's number without an exponent."""
-    return f"{value:g}"
+def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
+    """A row of panels for each model, with a colour bar.
+
+    Raises MeltpointError where no cell has a value, or none has a setting along an axis.
+    """
+    from meltpoint.analysis.frame import scores_named
+    from meltpoint.analysis.quantities import quantity
+    from meltpoint.figures.heatmap_panels import Heatmap, draw_heatmap
+
+    scores = scores_named(frame, spec.value)
+    label = quantity(scores)
+    cells = select_cells(scores, spec, label.factor)
+    higher = bool((cells["better"] == "higher").any())
+    columns, rows = order_of(cells, "x", spec.x, spec), order_of(cells, "y", spec.y, spec)
+    # Numbers grow upwards; names are read from the top.
+    rows = rows if spec.y in spec.settings else rows[::-1]
+    shown = Heatmap(
+        **{"value": "value", "label": str(label), "rows": "model", "columns": "panel"},
+        **{"x": "x", "y": "y", "x_label": spec.x, "y_label": spec.y},
+        digits=spec.digits,
+        colors=COLORS if higher else f"{COLORS}_r",
+        logarithmic=spec.scale == "log",
+        best=("max" if higher else "min") if spec.mark_best else "",
+        panel=(spec.width, CELL_HEIGHT * len(rows) + 0.3),
+        **{"x_order": columns, "y_order": rows},
+    )
+    return draw_heatmap(cells, shown)
+
+
+def select_cells(scores: pd.DataFrame, spec: Spec, factor: float) -> pd.DataFrame:
+    """Scores of compressed models with `x`, `y`, `panel` and `tooltip`; values divided by `factor`."""
+    from meltpoint.analysis.rows import row_names
+
+    cells = scores[scores["chain"] != "dense"].copy()
+    cells["value"] = (cells["value"] / factor).where(cells["status"] == "ok")
+    if not np.isfinite(cells["value"]).any():
+        raise MeltpointError(f"No cell of {spec.value} has a value to draw a heat map of.")
+    settings, along = cells["settings"].fillna("").astype(str), {}
+    for key in spec.settings:
+        along[key] = settings.str.extract(rf"(?:^|[,+]){key}=([^,+]*)")[0]
+        if not along[key].notna().any():
+            raise MeltpointError(f"No cell of {spec.value} has the setting {key!r} to draw over.")
+        along[key] = along[key].fillna("default")
+        settings = settings.map(lambda text, key=key: without(text, key))
+    names = row_names(cells.assign(settings=settings), spec.labels)["name"]
+    along |= {"method": names.map(lambda name: spec.labels.get(name, name))}
+    along |= {"level": cells["level"].map(level_label)}
+    panels = [along[key] for key in ("method", "level") if key not in (spec.x, spec.y)]
+    titles = [" ".join(parts) for parts in zip(*panels, strict=True)] if panels else ""
+    cells = cells.assign(x=along[spec.x], y=along[spec.y], panel=titles)
+    return cells.assign(tooltip=[tooltip(cell, spec) for cell in cells.to_dict("records")])
+
+
+def order_of(cells: pd.DataFrame, column: str, axis: str, spec: Spec) -> list[str]:
+    """Names along an axis: levels and numbers by size, methods as the study orders them."""
+    from meltpoint.figures.style import ordered
+
+    if axis == "method":
+        return ordered(cells[column], spec.order)
+    if axis == "level":
+        return [level_label(level) for level in sorted(cells["level"].unique(), key=level_key)]
+    return sorted(cells[column].unique(), key=_number)
+
+
+def _number(text: str) -> tuple:
+    try:
+        return (1, float(text), "")
+    except ValueError:
+        return (0, 0.0, text)
+
+
+def tooltip(cell: dict, spec: Spec) -> str:
+    """Tooltip of a cell: its model and panel, its place and its value, or why it has none."""
+    title = f"{cell['model']}, {cell['panel']}" if cell["panel"] else cell["model"]
+    place = f"{spec.x} {cell['x']}, {spec.y} {cell['y']}"
+    if cell["status"] != "ok":
+        return f"{title}\n{place}\n{cell['status'].replace('_', ' ')}: {cell['reason']}"
+    return f"{title}\n{place}\n{reading(cell['value'], cell['stderr'])}"

@@ -1,4 +1,4 @@
-"""The strip below a panel of curves: where each transition point lies, and how surely."""
+"""The strip below a panel of curves: each transition point with its confidence interval."""
 
 import numpy as np
 import pandas as pd
@@ -7,27 +7,29 @@ from matplotlib.axes import Axes
 from meltpoint.figures.legend import HOLLOW_STAR, STAR
 from meltpoint.figures.tooltips import note
 
+# Inches of a row.
 ROW = 0.095
 INTERVAL = {"linewidth": 1.0, "marker": "|", "markersize": 5, "markeredgewidth": 1.0}
 
 
 def draw_strip(ax: Axes | None, fits: pd.DataFrame, look: dict) -> None:
-    """Each s0 with its interval, a line per method that has one; a published s0 is hollow."""
+    """Draws a row for each method of `look` that has a transition point; nothing without axes."""
     if ax is None:
         return
-    claimed = fits.dropna(subset="s0").set_index("name")
-    for depth, name in enumerate(n for n in look if n in claimed.index):
-        draw_row(ax, -depth, claimed.loc[name], look[name][0])
-    ax.set_ylim(-len(claimed) + 0.2, 0.8)
+    transitions = fits.dropna(subset="s0").set_index("name")
+    for depth, name in enumerate(n for n in look if n in transitions.index):
+        draw_row(ax, -depth, transitions.loc[name], look[name][0])
+    ax.set_ylim(-len(transitions) + 0.2, 0.8)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
 
 
 def draw_row(ax: Axes, y: float, fit: pd.Series, color: str) -> None:
+    """Draws an interval with its s0 as a star; a published s0 is a hollow star."""
     ax.plot([fit["s0_low"], fit["s0_high"]], [y, y], color=color, **INTERVAL)
     published = fit.get("s0_published", np.nan)
     if np.isfinite(published):
         ax.plot(published, y, color=color, **HOLLOW_STAR)
         note(ax, published, y, f"{fit.name}: published transition at {published:.3f}")
     ax.plot(fit["s0"], y, color=color, **STAR)
-    note(ax, fit["s0"], y, fit["says"])
+    note(ax, fit["s0"], y, fit["tooltip"])

@@ -1,4 +1,4 @@
-"""A ladder: the values at each of a method's levels or schemes, joined by a line."""
+"""A ladder: the values at each level or scheme of a method, joined by a line."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,10 +12,10 @@ LINE = {
 
 
 def draw_ladder(ax: Axes, cells: pd.DataFrame, look: tuple[str, str], label: str) -> None:
-    """One line through cells with `x`, `value`, `stderr` and `says`, which the pointer shows."""
+    """Draws one line through cells with `x`, `value`, `stderr` and `tooltip`."""
     color, marker = look
     error = cells["stderr"].fillna(0)
     ax.errorbar(
         cells["x"], cells["value"], yerr=error, color=color, marker=marker, label=label, **LINE
     )
-    note(ax, cells["x"], cells["value"], cells["says"])
+    note(ax, cells["x"], cells["value"], cells["tooltip"])

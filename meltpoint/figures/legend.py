@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from meltpoint.analysis.levels import level_label
+from meltpoint.figures.spec import FigureSpec
 from meltpoint.figures.style import INK
 
 LEGEND_ROW = 0.16
@@ -29,15 +30,15 @@ HOLLOW_STAR = {
 }
 
 
-def legend(
+def draw_legend(
     figure: Figure,
     cells: pd.DataFrame,
     fits: pd.DataFrame,
     look: dict,
-    spec,
+    spec: FigureSpec,
     published: Iterable[Line2D] = (),
-):
-    """Below the panels: the methods, published curves, then the signs."""
+) -> None:
+    """Draws the legend below the panels: methods, published curves, then signs."""
     figure.legend(
         handles=[*method_handles(look, spec), *published, *sign_handles(cells, fits)],
         loc="outside lower center",
@@ -51,18 +52,20 @@ def legend(
 
 
 def columns(labels: list[str], width: float) -> int:
-    """Columns of the legend that fit a width in inches, at most as many as one row needs."""
+    """Number of columns of the legend that fit a width in inches, at most what one row needs."""
     longest = max(13, *map(len, labels)) * 0.055 + 0.3
     return max(1, min(len(labels) + 3, int(width / longest)))
 
 
-def method_handles(look: dict, spec) -> Iterable[Line2D]:
+def method_handles(look: dict, spec: FigureSpec) -> Iterable[Line2D]:
+    """Legend handles of the methods."""
     for name, (color, marker) in look.items():
         label = spec.labels.get(name, name)
         yield Line2D([], [], color=color, marker=marker, markeredgecolor="white", label=label)
 
 
 def sign_handles(cells: pd.DataFrame, fits: pd.DataFrame) -> Iterable[Line2D]:
+    """Legend handles of the signs that a figure of these cells and fits has."""
     for level, (marker, _) in PATTERNS.items():
         if (cells["level"] == level).any():
             yield Line2D([], [], color=INK, marker=marker, label=level_label(level), **HOLLOW)

@@ -1,12 +1,11 @@
-"""Published curves beside a study's own: dashed, thin, with hollow markers."""
-
-from collections.abc import Iterable
+"""Published curves that are drawn with a study's own: dashed, thin, with hollow markers."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from meltpoint.analysis.output_keys import Compared
 from meltpoint.analysis.published_match import of_several_models
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.tooltips import note
@@ -17,50 +16,54 @@ LOOK = {
 }
 
 
-def split(cells: pd.DataFrame, spec) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A study's own cells, and those of the published table that hold a method of its own as `own`.
+def split(cells: pd.DataFrame, spec: Compared) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The study's cells, and the published cells of the same methods, none without a published table.
 
-    Names, or the labels that they have here, are compared without regard to case. Where the table
-    holds several models those that `spec.beside` names are kept, as the model of ours; one of one
-    model is of `spec.published_model`, or of the only one of ours. Raises MeltpointError where the
-    table has none.
+    Published cells get our name of their method as `matched`, and our model as `model`. Methods match
+    by name or by the label that they have here, upper and lower case being the same. If the published
+    table has several models, `spec.published_models` says which are kept; otherwise the cells are of
+    `spec.published_model`, or of our only model. Raises MeltpointError if no method matches.
     """
     if spec.published is None:
-        return cells, cells[:0].assign(own="")
-    theirs = cells["model"] == "published"
-    own, beside = cells[~theirs], cells[theirs]
-    if of_several_models(beside):
-        ours = {their: our for our, their in spec.beside.items()}
-        beside = beside.assign(model=beside["of"].map(ours)).dropna(subset="model")
+        return cells, cells[:0].assign(matched="")
+    is_published = cells["model"] == "published"
+    measured, published = cells[~is_published], cells[is_published]
+    if of_several_models(published):
+        model_of = {theirs: ours for ours, theirs in spec.published_models.items()}
+        published = published.assign(model=published["of"].map(model_of)).dropna(subset="model")
     else:
-        beside = beside.assign(model=spec.published_model or own["model"].iloc[0])
-    first = own.drop_duplicates("method")
-    same = {
-        method.lower(): name for name, method in zip(first["name"], first["method"], strict=True)
-    }
-    same |= {label.lower(): name for name, label in spec.labels.items() if name in set(own["name"])}
-    known = beside["method"].str.lower().isin(same)
-    if not known.any():
+        published = published.assign(model=spec.published_model or measured["model"].iloc[0])
+    matched = published["method"].str.lower().map(_names_by_method(measured, spec))
+    if not matched.notna().any():
         raise MeltpointError(
             f"published: {spec.published} has none of the figure's methods; it has "
-            f"{', '.join(dict.fromkeys(beside['method']))}"
+            f"{', '.join(dict.fromkeys(published['method']))}"
         )
-    beside = beside[known]
-    return own, beside.assign(own=beside["method"].str.lower().map(same))
+    return measured, published.assign(matched=matched).dropna(subset="matched")
 
 
-def draw_beside(ax: Axes, beside: pd.DataFrame, look: dict) -> None:
-    """A line for each published method, in the colour of the study's own."""
-    numeric = beside[beside["x"].notna() & np.isfinite(beside["value"])]
-    for own, cells in numeric.sort_values("x").groupby("own", sort=False):
-        color, marker = look[own]
+def _names_by_method(cells: pd.DataFrame, spec: Compared) -> dict[str, str]:
+    """Our name of each method and label, in lower case."""
+    first = cells.drop_duplicates("method")
+    names = {m.lower(): name for name, m in zip(first["name"], first["method"], strict=True)}
+    known = set(cells["name"])
+    return names | {label.lower(): name for name, label in spec.labels.items() if name in known}
+
+
+def draw(ax: Axes, published: pd.DataFrame, look: dict) -> None:
+    """Draws a line for each published method at numeric sparsities, in the colour of ours."""
+    placed = published[published["x"].notna() & np.isfinite(published["value"])]
+    for name, cells in placed.sort_values("x").groupby("matched", sort=False):
+        color, marker = look[name]
         ax.plot(cells["x"], cells["value"], color=color, marker=marker, **LOOK)
-        note(ax, cells["x"], cells["value"], "published " + cells["says"])
+        note(ax, cells["x"], cells["value"], "published " + cells["tooltip"])
 
 
-def handles(beside: pd.DataFrame, look: dict) -> Iterable[Line2D]:
-    """What the legend says of them."""
-    for own, cells in beside.groupby("own", sort=False):
-        color, marker = look[own]
+def handles(published: pd.DataFrame, look: dict) -> list[Line2D]:
+    """Legend handles of the published curves."""
+    lines = []
+    for name, cells in published.groupby("matched", sort=False):
+        color, marker = look[name]
         label = f"{cells['method'].iloc[0]} (published)"
-        yield Line2D([], [], color=color, marker=marker, label=label, **LOOK)
+        lines.append(Line2D([], [], color=color, marker=marker, label=label, **LOOK))
+    return lines

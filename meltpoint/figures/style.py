@@ -1,6 +1,6 @@
 """How every figure looks: colours and markers per method, fonts, and files that are reproducible."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -60,22 +60,27 @@ RC = {
 
 
 def looks(names: Iterable[str], colors: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each name: by its place, or the next free one; `colors` overrules."""
-    taken, found = set(), {}
+    """Colour and marker of each name: its usual ones or the next free ones; `colors` overrules."""
+    taken, look = set(), {}
     names = list(names)
     for name in sorted(names, key=lambda n: n.lower() not in PLACES):
         free = [i for i in range(len(PALETTE)) if i not in taken]
-        wanted = PLACES.get(name.lower())
-        place = wanted if wanted in free else (free or [len(found) % len(PALETTE)])[0]
+        usual = PLACES.get(name.lower())
+        place = usual if usual in free else (free or [len(look) % len(PALETTE)])[0]
         taken.add(place)
         # Where the colours come round again the markers must not.
-        turn = 3 * (len(found) // len(PALETTE))
-        found[name] = (colors.get(name, PALETTE[place]), MARKERS[(place + turn) % len(MARKERS)])
-    return {name: found[name] for name in names}
+        turn = 3 * (len(look) // len(PALETTE))
+        look[name] = (colors.get(name, PALETTE[place]), MARKERS[(place + turn) % len(MARKERS)])
+    return {name: look[name] for name in names}
+
+
+def ordered(names: Iterable[str], order: Sequence[str]) -> list[str]:
+    """Names, each once: first those of `order` in its order, then the others as they come."""
+    return sorted(dict.fromkeys(names), key=lambda n: order.index(n) if n in order else len(order))
 
 
 def save(figure: Figure, paths: Iterable[Path]) -> None:
-    """Write a figure to files of the formats that their names say; same figure, same bytes."""
+    """Writes a figure to files of the formats that their names say; same figure, same bytes."""
     for path in map(Path, paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}

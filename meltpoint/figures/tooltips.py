@@ -1,15 +1,17 @@
-"""Texts of data points, which an SVG shows when the pointer rests on them; a PNG has none."""
+"""Tooltips: texts that an SVG shows when the pointer rests on a data point; a PNG has none."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.transforms import Transform
 from numpy.typing import ArrayLike
 
-# Above whatever is drawn: what lies on top gets the pointer.
+# Above everything else: the topmost element gets the pointer.
 ZORDER = 1e6
+# Pixels around the axes in which a point on the edge still counts as inside.
 EDGE = 1.0
 
 
@@ -21,22 +23,22 @@ def note(
     radius: float = 5.0,
     transform: Transform | None = None,
 ) -> None:
-    """Register the text of a data point, or of many: x, y and text are broadcast.
+    """Gives a data point, or many, a tooltip: x, y and text are broadcast.
 
-    radius is that of the sensitive circle, in points. x and y are data coordinates, or those of
-    `transform`. A point that is not finite, or lies outside the axes when the figure is written, has
-    no circle. A line break in the text is one in the tooltip.
+    x and y are data coordinates, or those of `transform`; radius is that of the sensitive circle, in
+    points. A point that is not finite, or lies outside the axes when the figure is written, gets no
+    circle. A line break in the text is one in the tooltip.
     """
     figure = ax.get_figure(root=True)
-    notes = next((artist for artist in figure.artists if isinstance(artist, Notes)), None)
-    if notes is None:
-        notes = figure.add_artist(Notes())
-    for at_x, at_y, words in np.broadcast(x, y, np.asarray(text, dtype=object)):
-        notes.points.append((ax, transform, float(at_x), float(at_y), str(words), radius))
+    tooltips = next((artist for artist in figure.artists if isinstance(artist, Tooltips)), None)
+    if tooltips is None:
+        tooltips = figure.add_artist(Tooltips())
+    for point_x, point_y, words in np.broadcast(x, y, np.asarray(text, dtype=object)):
+        tooltips.points.append((ax, transform, float(point_x), float(point_y), str(words), radius))
 
 
-class Notes(Artist):
-    """A figure's texts. Being drawn with it, they stand where layout and format put their points."""
+class Tooltips(Artist):
+    """The tooltips of a figure, drawn with it: so layout and format have placed their points."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,15 +46,15 @@ class Notes(Artist):
         self.set_zorder(ZORDER)
         self.set_in_layout(False)
 
-    def draw(self, renderer) -> None:
-        """Write a transparent circle with a title for each point that is seen, into an SVG alone."""
+    def draw(self, renderer: RendererBase) -> None:
+        """Writes a transparent circle with a title for each point inside its axes, into an SVG only."""
         writer = getattr(renderer, "writer", None)
         if writer is None or not self.get_visible():
             return
         writer.start("g", attrib={"class": "notes"})
         for ax, transform, x, y, text, radius in self.points:
             place = (transform or ax.transData).transform((x, y))
-            if seen(ax, place):
+            if is_inside(ax, place):
                 # A fill that is transparent takes the pointer; none at all would not.
                 writer.start("circle", attrib=circle(renderer, *place, radius))
                 writer.element("title", text)
@@ -60,13 +62,13 @@ class Notes(Artist):
         writer.end("g")
 
 
-def seen(ax: Axes, place: np.ndarray) -> bool:
-    """Whether a place on the canvas, in pixels, is within the axes or on their edge."""
+def is_inside(ax: Axes, place: np.ndarray) -> bool:
+    """Whether a place on the canvas, in pixels [2], is within the axes or on their edge."""
     box = ax.bbox.padded(EDGE)
     return bool(np.isfinite(place).all()) and box.contains(*place)
 
 
-def circle(renderer, x: float, y: float, radius: float) -> dict[str, str]:
+def circle(renderer: RendererBase, x: float, y: float, radius: float) -> dict[str, str]:
     """Attributes of the circle, in the SVG's coordinates: points, y downwards."""
     size = renderer.points_to_pixels(radius)
     sizes = {"cx": x, "cy": renderer.height - y, "r": size}

@@ -1,197 +1,191 @@
-"""Perplexity over what a model weighs or how fast it is: what each bit buys."""
+"""Tradeoff: perplexity over bits, size or speed, a line through the levels of each method."""
 
-import matplotlib as mpl
-import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from __future__ import annotations
 
-from meltpoint.analysis.frame import scores_named
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from meltpoint.analysis import references
 from meltpoint.analysis.levels import level_label, nominal_bits
-from meltpoint.analysis.published_match import pairs
-from meltpoint.analysis.quantities import Quantity, quantity
-from meltpoint.analysis.rows import row_names
+from meltpoint.analysis.output_keys import Compared
 from meltpoint.errors import MeltpointError
-from meltpoint.figures.axes import in_rows, leftmost, lowest, scale_bits, scale_x, scale_y
-from meltpoint.figures.curves import draw_dense, draw_infinities
-from meltpoint.figures.ladder import draw_ladder
-from meltpoint.figures.legend import LEGEND_ROW, columns
-from meltpoint.figures.panels import grid
-from meltpoint.figures.point_labels import put_words
-from meltpoint.figures.published_curves import LOOK, split
-from meltpoint.figures.style import INK, RC, looks
-from meltpoint.figures.tooltips import note
+from meltpoint.figures.panels import HEIGHT, grid
+from meltpoint.figures.spec import FigureSpec
+from meltpoint.lazy_import import matplotlib as mpl
+from meltpoint.lazy_import import numpy as np
+from meltpoint.lazy_import import pandas as pd
+from meltpoint.section import ScoreName
 from meltpoint.text import reading
 
-HEIGHT = 0.8
-# Room below for what dense is called, as a share of the axis.
-BELOW = 0.05
-DENSE = {"marker": "*", "markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.4}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from meltpoint.analysis.quantities import Quantity
+    from meltpoint.analysis.references import StudyView
 
 
-def draw_tradeoff(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec) -> Figure:
-    """A line through the levels of each method, a panel per model; of one method a line per model.
+class Spec(Compared, FigureSpec):
+    """A perplexity over nominal bits or over another evaluation, both axes logarithmic.
 
-    Along x lie nominal bits, or the evaluation that `spec.x` names, both axes logarithmic; panels
-    stand in rows of `meltpoint.figures.panels.ACROSS`. Points
-    have their standard errors and, where there is room, their level; dense is a dashed line, and a
-    star where it is on the axis. Published points are hollow, at the x of the same level here. Raises
-    MeltpointError where no cell has a place.
+    There is a panel for each model with a line for each method; of one method, one panel with a line
+    for each model. The same methods of a published table are drawn dashed.
     """
-    what = quantity(scores_named(frame, spec.value))
-    cells, along = prepare(frame, spec, what)
-    own, beside = split(cells, spec)
-    lines = own.loc[own["chain"] != "dense", "name"].unique()
-    by = "name" if len(lines) > 1 else "model"
-    beside = beside.assign(line=beside["own"] if by == "name" else beside["model"])
-    own, beside = own.assign(line=own[by]), placed(beside, own, spec)
-    names = list(own.loc[own["chain"] != "dense", "line"].unique())
-    names.sort(key=lambda name: spec.order.index(name) if name in spec.order else len(spec.order))
-    look = looks(names, spec.colors)
-    models = list(own["model"].unique())
+
+    kind: Literal["tradeoff"] = Field(description="Kind of the figure.")
+    x: ScoreName = Field(
+        "level",
+        description="Horizontal axis: `level` for nominal bits per weight, or an evaluation such as "
+        "the size.",
+    )
+
+    @property
+    def shown(self) -> list[tuple[str, str]]:
+        return [("value", self.value), *([("x", self.x)] if self.x != "level" else [])]
+
+    @property
+    def axes(self) -> str:
+        return f"over {'nominal bits per weight' if self.x == 'level' else self.x}"
+
+
+def check(key: str, spec: Spec, study: StudyView) -> None:
+    """Checks the methods that labels name, the perplexity and the published table."""
+    references.check_names(f"{key}.labels", spec.labels, references.row_names_of(study, spec))
+    references.check_published(key, study, spec)
+    if not study.perplexity(spec.value):
+        raise MeltpointError(f"{key}.value: a tradeoff is of a perplexity")
+
+
+def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
+    """A panel for each model, or a single one for a single method."""
+    several = len(references.row_names_of(study, spec)) > 1
+    return grid(len(study.groups[spec.source].models) if several else 1)
+
+
+def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
+    """A line through the levels of each method, a panel for each model; of one method a line for each.
+
+    Panels stand in rows of `meltpoint.figures.panels.ACROSS`. Points have their standard errors and,
+    where there is room, their level; dense is a dashed line, and a star where it has an `x`. Published
+    points are hollow, at the `x` of our cell of that level. Raises MeltpointError if no cell has one.
+    """
+    from meltpoint.analysis.frame import scores_named
+    from meltpoint.analysis.quantities import quantity
+    from meltpoint.figures import published_curves, tradeoff_panel
+    from meltpoint.figures.point_labels import label_points
+    from meltpoint.figures.style import RC, looks, ordered
+
+    y_label = quantity(scores_named(frame, spec.value))
+    cells, x_label = select_cells(frame, spec, y_label)
+    cells, published = published_curves.split(cells, spec)
+    by = "name" if cells.loc[cells["chain"] != "dense", "name"].nunique() > 1 else "model"
+    published = published.assign(line=published["matched" if by == "name" else "model"])
+    cells, published = cells.assign(line=cells[by]), place_published(published, cells, spec)
+    look = looks(ordered(cells.loc[cells["chain"] != "dense", "line"], spec.order), spec.colors)
+    models = list(cells["model"].unique())
     groups = [[model] for model in models] if by == "name" else [models]
-    signs = list(handles(own, beside, look, spec))
+    handles = tradeoff_panel.handles(cells, published, look, spec.labels)
     with mpl.rc_context(RC):
-        figure, axes = panels(len(groups), [sign.get_label() for sign in signs], spec)
-        for ax, group in zip(axes, groups, strict=True):
-            theirs = beside[beside["model"].isin(group)]
-            draw_panel(ax, own[own["model"].isin(group)], theirs, look)
+        figure, axes = lay_out(len(groups), handles, spec, x_label, y_label)
+        of_group = [(cells[cells["model"].isin(group)], published[published["model"].isin(group)])
+                    for group in groups]  # fmt: skip
+        for ax, group, (measured, others) in zip(axes, groups, of_group, strict=True):
+            tradeoff_panel.draw(ax, measured, others, look)
             ax.set_title(group[0] if len(groups) > 1 else "")
-        for ax in lowest(axes):
-            ax.set_xlabel("nominal bits per weight" if along is None else str(along))
-        for ax in leftmost(axes):
-            ax.set_ylabel(str(what))
-        scale(axes[0], drawn(own, beside, alone=len(groups[0]) == 1), along)
-        width = figure.get_figwidth()
-        ncols = columns([sign.get_label() for sign in signs], width)
-        figure.legend(handles=signs, loc="outside lower center", ncols=ncols)
-        for ax, group in zip(axes, groups, strict=True):
-            named = own[own["model"].isin(group) & (own["chain"] != "dense")]
+        # A model that is alone in its panel has a line for dense, wherever that lies.
+        seen = (cells["x"] > 0) | ((cells["chain"] == "dense") & (len(groups[0]) == 1))
+        in_bits = x_label is None or x_label.words == "bits per weight"
+        tradeoff_panel.scale(axes[0], pd.concat([cells[seen], published]), in_bits)
+        for ax, (measured, _) in zip(axes, of_group, strict=True):
+            named = measured[measured["chain"] != "dense"]
             # From the top: of points above each other the upper one has the first choice.
             named = named.sort_values("value", ascending=False, kind="stable")
-            put_words(ax, named["x"], named["value"], words(named, spec))
+            label_points(ax, named["x"], named["value"], point_labels(named, spec))
     return figure
 
 
-def prepare(frame: pd.DataFrame, spec, what: Quantity) -> tuple[pd.DataFrame, Quantity | None]:
-    """The cells of the evaluation with their place `x` and what they say, and what lies along x.
+def select_cells(
+    frame: pd.DataFrame, spec: Spec, y_label: Quantity
+) -> tuple[pd.DataFrame, Quantity | None]:
+    """Cells of the perplexity with `x` and `tooltip`, and the quantity of x, None for nominal bits.
 
-    What is published has its nominal bits; over an evaluation it has no place yet.
+    Published cells have their nominal bits; over an evaluation they have no `x` yet.
     """
+    from meltpoint.analysis.frame import scores_named
+    from meltpoint.analysis.quantities import quantity
+    from meltpoint.analysis.rows import row_names
+
     cells = row_names(scores_named(frame, spec.value).query("status == 'ok'"), spec.labels)
     bits = [nominal_bits(*pair) for pair in zip(cells["level"], cells["method"], strict=True)]
-    cells["x"], along = pd.Series(bits, index=cells.index), None
+    cells["x"], x_label = pd.Series(bits, index=cells.index), None
     if spec.x != "level":
         measured = scores_named(frame, spec.x).query("status == 'ok'")
-        along = quantity(measured)
-        places = measured.set_index(["model", "chain"])["value"] / along.factor
-        wanted = pd.MultiIndex.from_frame(cells[["model", "chain"]])
-        cells["x"] = places.reindex(wanted).to_numpy(float) if len(places) else np.nan
+        x_label = quantity(measured)
+        values = measured.set_index(["model", "chain"])["value"] / x_label.factor
+        chains = pd.MultiIndex.from_frame(cells[["model", "chain"]])
+        cells["x"] = values.reindex(chains).to_numpy(float) if len(values) else np.nan
     compressed = (cells["chain"] != "dense") & (cells["model"] != "published")
     if not cells.loc[compressed, "x"].gt(0).any():
-        what = "nominal bits" if along is None else f"a value of {spec.x}"
-        raise MeltpointError(f"No cell of {spec.value} has {what} to draw it over.")
-    cells["says"] = [describe(cell, along, spec, what) for cell in cells.to_dict("records")]
-    return cells, along
+        missing = "nominal bits" if x_label is None else f"a value of {spec.x}"
+        raise MeltpointError(f"No cell of {spec.value} has {missing} to draw it over.")
+    cells["tooltip"] = [tooltip(cell, x_label, spec, y_label) for cell in cells.to_dict("records")]
+    return cells, x_label
 
 
-def describe(cell: dict, along: Quantity | None, spec, what: Quantity) -> str:
-    """A point's text: model, method and level, perplexity, and what it lies at."""
+def tooltip(cell: dict, x_label: Quantity | None, spec: Spec, y_label: Quantity) -> str:
+    """Tooltip of a point: model, method and level, its perplexity, and the evaluation along x."""
     method = spec.labels.get(cell["name"], cell["name"])
     title = f"{cell['model']}, {method}" + (f" {level_label(cell['level'])}" * bool(cell["level"]))
-    at = f"\n{along}: {cell['x']:.4g}" if along is not None and np.isfinite(cell["x"]) else ""
-    return f"{title}\n{what} {reading(cell['value'], cell['stderr'])}{at}"
+    place = f"\n{x_label}: {cell['x']:.4g}" if x_label and np.isfinite(cell["x"]) else ""
+    return f"{title}\n{y_label} {reading(cell['value'], cell['stderr'])}{place}"
 
 
-def panels(count: int, labels: list[str], spec) -> tuple[Figure, list[Axes]]:
-    """Panels that share their axes, and room for the legend below."""
+def lay_out(
+    count: int, handles: list[Line2D], spec: Spec, x_label: Quantity | None, y_label: Quantity
+) -> tuple[Figure, list[Axes]]:
+    """The figure with so many labelled panels that share their axes, and its legend below."""
+    from matplotlib.figure import Figure
+
+    from meltpoint.figures.axes import in_rows, leftmost, lowest
+    from meltpoint.figures.legend import LEGEND_ROW, columns
+
     rows, across = grid(count)
     width = across * spec.width
-    below = LEGEND_ROW * (-(-len(labels) // columns(labels, width)) + 0.5)
-    figure = Figure((width, rows * HEIGHT * min(spec.width, 4) + below), layout="constrained")
-    return figure, in_rows(figure, count, sharex=True, sharey=True)
+    ncols = columns([handle.get_label() for handle in handles], width)
+    legend = LEGEND_ROW * (-(-len(handles) // ncols) + 0.5)
+    figure = Figure((width, rows * HEIGHT * min(spec.width, 4) + legend), layout="constrained")
+    axes = in_rows(figure, count, sharex=True, sharey=True)
+    for ax in lowest(axes):
+        ax.set_xlabel("nominal bits per weight" if x_label is None else str(x_label))
+    for ax in leftmost(axes):
+        ax.set_ylabel(str(y_label))
+    figure.legend(handles=handles, loc="outside lower center", ncols=ncols)
+    return figure, axes
 
 
-def draw_panel(ax: Axes, own: pd.DataFrame, beside: pd.DataFrame, look: dict) -> None:
-    """The lines, what is dense, and what is published."""
-    dense, compressed = own[own["chain"] == "dense"], own[own["chain"] != "dense"]
-    alone = len(own["model"].unique()) == 1
-    if alone:
-        draw_dense(ax, dense["value"], above=False)
-    depth = 0
-    for name, cells in compressed[compressed["x"] > 0].groupby("line", sort=False):
-        cells = cells.sort_values(["x", "value"])
-        finite = np.isfinite(cells["value"])
-        draw_ladder(ax, cells[finite], look[name], name)
-        draw_infinities(ax, cells, look[name][0], depth)
-        depth += not finite.all()
-    for _, cell in dense[dense["x"] > 0].iterrows():
-        color = INK if alone else look[cell["model"]][0]
-        ax.plot(cell["x"], cell["value"], color=color, **DENSE)
-        note(ax, cell["x"], cell["value"], cell["says"])
-    for name, theirs in beside.groupby("line", sort=False):
-        draw_published(ax, theirs, *look.get(name, (INK, "o")))
-
-
-def placed(theirs: pd.DataFrame, own: pd.DataFrame, spec) -> pd.DataFrame:
-    """What is published and has a place: the x of the same level of ours, or its nominal bits."""
+def place_published(published: pd.DataFrame, cells: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """Published cells that have an `x`: that of our cell at the same level, or their nominal bits."""
     if spec.x != "level":
-        lines = [cells for _, cells in theirs.groupby(["model", "own"], sort=False)]
-        theirs = pd.concat([theirs[:0], *(at_ours(cells, own) for cells in lines)])
-    return theirs[(theirs["x"] > 0) & np.isfinite(theirs["value"])]
+        lines = [line for _, line in published.groupby(["model", "matched"], sort=False)]
+        published = pd.concat([published[:0], *(place_line(line, cells) for line in lines)])
+    return published[(published["x"] > 0) & np.isfinite(published["value"])]
 
 
-def at_ours(theirs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
-    """A line of what is published, at the x of our cells of its method and model, NaN without."""
-    first = theirs.iloc[0]
-    ours = own[(own["model"] == first["model"]) & (own["name"] == first["own"])]
+def place_line(published: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Published cells of one method and model at the `x` of our cells, NaN where we have none."""
+    from meltpoint.analysis.published_match import pairs
+
+    first = published.iloc[0]
+    ours = cells[(cells["model"] == first["model"]) & (cells["name"] == first["matched"])]
     places = dict(zip(ours["level"], ours["x"], strict=True))
-    levels = pairs(list(places), list(theirs["level"]), next(iter(ours["method"]), ""))
-    return theirs.assign(x=theirs["level"].map({level: places[x] for x, level in levels}))
+    levels = pairs(list(places), list(published["level"]), next(iter(ours["method"]), ""))
+    return published.assign(x=published["level"].map({level: places[x] for x, level in levels}))
 
 
-def drawn(own: pd.DataFrame, beside: pd.DataFrame, alone: bool) -> pd.DataFrame:
-    """What is seen: a model that is alone in its panel has a line for dense, wherever that lies."""
-    return pd.concat([own[(own["x"] > 0) | (own["chain"] == "dense") & alone], beside])
-
-
-def draw_published(ax: Axes, theirs: pd.DataFrame, color: str, marker: str) -> None:
-    """A dashed line with hollow markers."""
-    theirs = theirs.sort_values("x")
-    ax.plot(theirs["x"], theirs["value"], color=color, marker=marker, **LOOK)
-    note(ax, theirs["x"], theirs["value"], theirs["says"])
-
-
-def scale(ax: Axes, cells: pd.DataFrame, along: Quantity | None) -> None:
-    """Both axes logarithmic; bits are labelled one by one."""
-    places = cells.loc[cells["x"] > 0, "x"]
-    in_bits = along is None or along.words == "bits per weight"
-    (scale_bits if in_bits else scale_x)(ax, places)
-    scale_y(ax, cells.loc[np.isfinite(cells["value"]), "value"])
-    low, high = ax.get_ylim()
-    ax.set_ylim(bottom=low * (low / high) ** BELOW)
-
-
-def words(cells: pd.DataFrame, spec) -> list[str]:
-    """What stands by each point: its level, unless it says what the axis says."""
-    plain = cells["level"].str.endswith("bit") & (spec.x == "level")
+def point_labels(cells: pd.DataFrame, spec: Spec) -> list[str]:
+    """Label of each point: its level, unless the axis shows it."""
+    on_axis = cells["level"].str.endswith("bit") & (spec.x == "level")
     return ["" if skip else level_label(level) if level else ""
-            for level, skip in zip(cells["level"], plain, strict=True)]  # fmt: skip
-
-
-def handles(own: pd.DataFrame, beside: pd.DataFrame, look: dict, spec) -> list[Line2D]:
-    """What the legend says: the lines, what is published, and dense."""
-    found = [
-        Line2D([], [], color=color, marker=marker, markeredgecolor="white",
-               label=spec.labels.get(name, name))
-        for name, (color, marker) in look.items()
-    ]  # fmt: skip
-    for name, theirs in beside.groupby("line", sort=False):
-        color, marker = look.get(name, (INK, "o"))
-        first = theirs.iloc[0]
-        label = f"{first.get('of') or first['method']} (published)"
-        found.append(Line2D([], [], color=color, marker=marker, label=label, **LOOK))
-    if (own.loc[own["chain"] == "dense", "x"] > 0).any():
-        found.append(Line2D([], [], color=INK, linestyle="none", label="dense", **DENSE))
-    return found
+            for level, skip in zip(cells["level"], on_axis, strict=True)]  # fmt: skip

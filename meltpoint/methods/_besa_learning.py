@@ -1,9 +1,9 @@
 """BESA's learning: the sparsities of a block's rows or layers, by what the block then computes."""
 
 import torch
+from prodigyopt import Prodigy
 
 from meltpoint.methods._besa_masks import MaskedWeight, Ranking
-from meltpoint.methods._besa_prodigy import Prodigy
 
 
 class Learner:
@@ -30,7 +30,7 @@ class Learner:
             )
             for name, ranking in rankings.items()
         }
-        self.optimiser = Prodigy(self.logits.values(), d_coef=d_coef)
+        self.optimiser = Prodigy(list(self.logits.values()), d_coef=d_coef)
         # Gradients of half precision would vanish: a window's loss is small at each token.
         half = any(r.weight.dtype == torch.float16 for r in rankings.values())
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)

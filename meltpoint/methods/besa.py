@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 kind = "unstructured"
 levels = (Sparsity,)
 env = "torch"
+libraries = ("prodigyopt",)
 sparsity_scope = "block"
 full_range_settings = {"sigmoid": "false"}
 statistics = ("norm",)

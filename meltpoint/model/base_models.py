@@ -31,6 +31,7 @@ def link(source: Path, target: Path, key: str) -> None:
     if not (source / "config.json").is_file():
         raise MeltpointError(f"{key}: {source} has no config.json: it is no Hugging Face folder")
     at(key, check_unquantised, source)
+    at(key, check_regular, source)
     config, files = at(key, changed_config, source), at(key, wanted, source)
     with whole_folder(target) as folder:
         for file in files:
@@ -40,6 +41,16 @@ def link(source: Path, target: Path, key: str) -> None:
             place = _replace_config(folder, untied)
         # What is wrong with a file is said of the source's, where the config is the same.
         write_description(folder, at(key, verify, place), unused=unused(folder))
+
+
+def check_regular(source: Path) -> None:
+    """Raises MeltpointError for a checkpoint of Meltpoint's whose shapes its config cannot say."""
+    description = Description.of(source)
+    if description and description.shapes and description.shapes.irregular:
+        raise MeltpointError(
+            f"{source}: no config can say that {description.shapes.irregular}: name the model that it "
+            "was made from, and take the same steps"
+        )
 
 
 def _replace_config(folder: Path, config: dict) -> Path:

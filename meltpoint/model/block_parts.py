@@ -174,10 +174,9 @@ class BlockParts:
     @property
     def width(self) -> int | None:
         """Width of the hidden states that the block takes; None where all of it was removed."""
-        for name in ("attention_shortcut", "mlp_shortcut"):
-            reader = self.queries if self.has_attention else None
-            if name == "mlp_shortcut":
-                reader = self.mlp_inputs[0] if self.has_mlp else None
+        attention = self.queries if self.has_attention else None
+        mlp = self.mlp_inputs[0] if self.has_mlp else None
+        for name, reader in (("attention_shortcut", attention), ("mlp_shortcut", mlp)):
             if (shortcut := getattr(self.block, name, None)) is not None:
                 return shortcut.shape[0]
             if reader is not None:

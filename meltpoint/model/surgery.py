@@ -91,8 +91,18 @@ def keep_heads(block: nn.Module, kv_heads: torch.Tensor) -> None:
     sync_heads(block)
 
 
+def expand_kv(block: nn.Module) -> None:
+    """Gives each query head key and value heads of its own: the block computes the same."""
+    parts = BlockParts(block)
+    heads = torch.arange(parts.kv_heads)
+    channels = spread(heads.repeat_interleave(parts.heads // parts.kv_heads), parts.head_width)
+    cut(parts.keys, rows=channels)
+    cut(parts.values, rows=channels)
+    sync_heads(block)
+
+
 def spread(heads: torch.Tensor, width: int) -> torch.Tensor:
-    """The channels of heads that are `width` wide."""
+    """The channels of heads that are `width` wide, in the heads' order."""
     return (heads[:, None] * width + torch.arange(width, device=heads.device)).flatten()
 
 

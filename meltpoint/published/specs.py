@@ -5,9 +5,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from meltpoint.data.published import FOLDER
+from meltpoint.errors import MeltpointError
+from meltpoint.files import from_here
 from meltpoint.report.entries import Item
 
 
@@ -127,7 +136,18 @@ class StudySpec(Spec):
 
 
 def filled(texts: dict, phrases: dict[str, str]) -> dict:
-    """Title, caption, remarks and footnotes with the phrases in the places of their names."""
+    """Title, caption, remarks and footnotes with the phrases in the places of their names.
+
+    Raises ValueError for a phrase that is not there.
+    """
+    try:
+        return with_phrases(texts, phrases)
+    except KeyError as error:
+        raise ValueError(f"no phrase is called {error.args[0]!r}") from None
+
+
+def with_phrases(texts: dict, phrases: dict[str, str]) -> dict:
+    """The texts with the phrases; raises KeyError for one that is not there."""
     notes = [
         {**note, "text": note["text"].format_map(phrases)} for note in texts.get("footnotes", [])
     ]
@@ -150,4 +170,16 @@ def item(part: Part, name: str, texts: Texts, figures: dict[str, Texts]) -> Item
 @cache
 def study(name: str) -> StudySpec:
     """The study that resources/published/{name}.yaml describes."""
-    return StudySpec.model_validate(yaml.safe_load((FOLDER / f"{name}.yaml").read_text("utf-8")))
+    return read_study(FOLDER / f"{name}.yaml")
+
+
+def read_study(path: Path) -> StudySpec:
+    """The study that a YAML file describes; raises MeltpointError that names the file and the key."""
+    try:
+        return StudySpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise MeltpointError(f"{from_here(path)} cannot be read as YAML ({error})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, problem = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        raise MeltpointError(f"{from_here(path)}: {key}: {problem}") from None

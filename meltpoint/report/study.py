@@ -57,28 +57,17 @@ def items(config: StudyConfig, curves: Iterable[str]) -> list[Item]:
 
 
 def figure(name: str, part) -> Item:
-    caption = part.caption or f"{part.value} of {part.of}, {along(part)}."
-    if part.fit:
+    caption = part.caption or f"{part.value} of {part.source}, {part.axes}."
+    if part.needs_transitions:
         caption = f"{caption.rstrip('.')}. {STAR}"
     path = Path(f"figures/{name}.svg")
     return Item("Figures", f"figure-{name}", name, caption, figure=path)
 
 
-def along(part) -> str:
-    """What a figure's axes hold, in words."""
-    bits = "nominal bits per weight"
-    match part.kind:
-        case "tradeoff":
-            return f"over {bits if part.x == 'level' else part.x}"
-        case "contour":
-            return f"over sparsity and {bits if part.y == 'level' else part.y}"
-    return f"by {'levels' if part.x == 'level' else part.x}"
-
-
 def table(name: str, part) -> Item:
     shown = ", ".join(part.evaluations)
     by = f"{part.rows} and level"
-    caption = part.caption or f"{shown} by {by}, of {part.of}."
+    caption = part.caption or f"{shown} by {by}, of {part.source}."
     path = Path(f"tables/{name}.csv")
     return Item("Tables", f"table-{name}", name, caption, table=path)
 

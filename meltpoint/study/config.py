@@ -14,10 +14,11 @@ from pydantic import (
     model_validator,
 )
 
-from meltpoint import evaluations
+from meltpoint import evaluations, figures
 from meltpoint.errors import MeltpointError, at
 from meltpoint.study.old_evaluations import with_new_spellings
 from meltpoint.study.outputs import Figure, Table
+from meltpoint.study.renamed_keys import with_new_keys
 from meltpoint.study.score_names import check_measured, scores_of, split_name
 from meltpoint.study.sections import (
     BuiltinCorpus,
@@ -35,7 +36,7 @@ from meltpoint.study.sections import (
     TokenCorpus,
     TrainedModel,
 )
-from meltpoint.text import did_you_mean
+from meltpoint.text import did_you_mean, one_of
 
 
 def _by_key(*keys: str):
@@ -164,42 +165,55 @@ class StudyConfig(Section):
                 yield from ((f"{kind}.{name}.models", "model", m) for m in section.models)
         for kind in ("tables", "figures"):
             for name, part in getattr(self, kind).items():
-                yield f"{kind}.{name}.of", "sweep or group of chains", part.of
+                yield f"{kind}.{name}.source", "sweep or group of chains", part.source
 
     def _drawn(self) -> Iterator[tuple[str, str, str]]:
         """Every score that is shown: (key, the sweep or group of chains, the score's name)."""
         for kind in ("tables", "figures"):
             for name, part in getattr(self, kind).items():
-                for shown in part.evaluations:
-                    axes = ("value", *(("x", "y") if kind == "figures" else ()))
-                    axis = next((a for a in axes if getattr(part, a) == shown), "value")
-                    yield f"{kind}.{name}.{axis}", part.of, shown
+                for key, shown in part.shown:
+                    yield f"{kind}.{name}.{key}", part.source, shown
 
 
 def load(raw: dict, source: str) -> StudyConfig:
     """The study of a YAML file's content; `source` is the file's name, for the message.
 
-    Raises MeltpointError with one sentence that names the first key that is wrong.
+    Old spellings are read too. Raises MeltpointError with one sentence that names the first key that
+    is wrong.
     """
     try:
-        return StudyConfig.model_validate(with_new_spellings(raw))
+        return StudyConfig.model_validate(with_new_keys(with_new_spellings(raw)))
     except ValidationError as error:
         raise MeltpointError(f"{source}: {_sentence(error.errors()[0])}") from None
+    except MeltpointError as error:
+        raise MeltpointError(f"{source}: {error}") from None
 
 
-UNIONS = {"models", "corpora", "calibrations", "evaluations"}
+UNIONS = {"models", "corpora", "calibrations", "evaluations", "figures"}
 
 
 def _sentence(error: dict) -> str:
     key = _key(error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"{key}: there is no such key"
+        return f"{key}: there is no such key{_of_another_kind(error['loc'])}"
+    if error["type"] == "union_tag_invalid":
+        kind, kinds = error["ctx"]["tag"], figures.registry()
+        return f"{key}.kind: no kind of figure is called {kind!r}{did_you_mean(kind, kinds)}"
     if error["type"] == "missing":
         return f"{key}: this key is needed"
     message = error["msg"].removeprefix("Value error, ")
     given = error.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
     return f"{key}: {message}{shown}" if key else message
+
+
+def _of_another_kind(location: tuple) -> str:
+    """Says of a key of a figure that only other kinds of figure have it; "" of any other key."""
+    if location[0] != "figures" or len(location) != 4:
+        return ""
+    _, _, kind, key = location
+    kinds = [name for name, other in figures.registry().items() if key in other.spec.model_fields]
+    return f" for {kind}; {one_of(kinds)} has it" if kinds else ""
 
 
 def _key(location: tuple) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from meltpoint import evaluations, methods
+from meltpoint import evaluations, figures, methods
 from meltpoint.chain import Bits
+from meltpoint.figures.spec import FigureSpec
 from meltpoint.study.config import StudyConfig
 from meltpoint.study.config_readme import configuration_page
 
@@ -52,6 +53,8 @@ def config_page(schema: dict) -> str:
                 "figures", "compute"):  # fmt: skip
         found = [definitions[name] for name in _referenced(schema["properties"][key])]
         parts.append(f"## `{key}`")
+        if key == "figures":
+            parts += [kinds_table(), _section(shared_keys(), "###")]
         for part in found:
             parts.append(_section(part, "###"))
             for name in _referenced(part["properties"]):
@@ -60,18 +63,37 @@ def config_page(schema: dict) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def kinds_table() -> str:
+    """The table of the kinds of figure, from their files."""
+    rows = [f"| `{name}` | {_gist(kind)} |" for name, kind in figures.registry().items()]
+    return "\n".join(["| `kind` | what it shows |", "| --- | --- |", *rows])
+
+
+def shared_keys() -> dict:
+    """The keys that every kind of figure has, as a part of the schema."""
+    return {**FigureSpec.model_json_schema(), "title": "Keys of every figure"}
+
+
 def _section(part: dict, level: str) -> str:
-    heading = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part["title"].removesuffix("Section"))
+    """A heading, the part's description, and its keys; those of every figure have their own section."""
+    kind = part["properties"].get("kind", {}).get("const")
+    heading = f"`kind: {kind}`" if kind else _words(part["title"].removesuffix("Section"))
     paragraphs = inspect.cleandoc(part.get("description", "")).split("\n\n")
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     rows = [
         f"| `{key}` | {_type(field)} | {_default(key, field, part)} | {field.get('description', '')} |"
         for key, field in _needed_first(part)
+        if not kind or key not in FigureSpec.model_fields
     ]
     table = "\n".join(
         ["| key | value | default | what it is |", "| --- | --- | --- | --- |", *rows]
     )
-    return f"{level} {heading.capitalize()}\n\n{text}\n\n{table}"
+    return f"{level} {heading}\n\n{text}\n\n{table}"
+
+
+def _words(name: str) -> str:
+    """A class's name as words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
 
 
 def _referenced(value: object) -> list[str]:
@@ -129,13 +151,13 @@ def _levels(method: methods.Method) -> str:
     return ", ".join(words) or "none"
 
 
-def _gist(method: methods.Method) -> str:
+def _gist(method: methods.Method | figures.Kind) -> str:
     return method.summary.split(": ", 1)[-1]
 
 
 def methods_page() -> str:
     """Each method with its formula, paper and settings, from its file."""
-    parts = [HEADER.replace("config.py", "methods/"), "# The methods"]
+    parts = [HEADER.replace("meltpoint/study/config.py", "meltpoint/methods/"), "# The methods"]
     for name, method in methods.registry().items():
         parts += [f"## {name}", inspect.cleandoc(method.module.__doc__), _facts(method)]
         if table := settings_table(method.settings_class):

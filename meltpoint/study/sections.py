@@ -3,23 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from meltpoint.demo.training_settings import TrainingSettings
+from meltpoint.section import Name, ScoreName, Section
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Revision = Annotated[
     str, StringConstraints(pattern=r"^([0-9a-f]{40}|refs/(pr/\d+|convert/parquet))$")
 ]
-
-# A score as a study names it: `evaluation`, which means its main one, or `evaluation.score`.
-ScoreName = Annotated[str, StringConstraints(min_length=1)]
-
-
-class Section(BaseModel):
-    """A part of the study: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class TrainedModel(Section):

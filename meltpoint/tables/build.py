@@ -8,7 +8,7 @@ from meltpoint.analysis.rows import LABELS, average_over, row_names
 from meltpoint.tables import by_evaluation, by_level
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import rows_of
-from meltpoint.tables.markup import Table, to_csv, to_latex, to_markdown
+from meltpoint.tables.markup import Entry, Table, to_csv, to_latex, to_markdown
 
 __all__ = ["Table", "build", "to_csv", "to_latex", "to_markdown"]
 
@@ -26,13 +26,13 @@ def build(frame: pd.DataFrame, spec, published: pd.DataFrame | None = None) -> T
 
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
     order behind the dense value, or scores. Best and second are marked per model and column,
-    after rounding. Of the `published` cells those of the methods, or models, that `spec.beside` names
-    stand beside the rows that it names, with the difference.
+    after rounding. Rows that `spec` compares with `published` cells have the published number and the
+    difference beside them.
     """
     scores = [scores_named(frame, name).assign(score_name=name) for name in spec.evaluations]
     cells = pd.concat(scores, ignore_index=True)
-    if spec.over:
-        cells = average_over(cells, spec.over)
+    if spec.average_over:
+        cells = average_over(cells, spec.average_over)
     cells = arrange(row_names(cells, spec.labels), spec.order)
     notes = Notes()
     laid_out, grid = LAYOUTS[spec.columns](with_labels(cells), spec, published)
@@ -54,14 +54,14 @@ def with_labels(cells: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def remarks(rows, spec) -> list[str]:
-    """What is said of the whole table, below it."""
+def remarks(rows: list[tuple[list[str], list[Entry]]], spec) -> list[str]:
+    """Sentences on the whole table, which are printed below it."""
     small = any(printed.small for _, entries in rows for printed in entries)
     said = [ACHIEVED] if small else []
-    if spec.over:
+    if spec.average_over:
         deviation = "; ±: standard deviation (dense: its standard error)" if spec.error else ""
-        said.append(f"means over {spec.over}{deviation}")
-    if spec.beside:
+        said.append(f"means over {spec.average_over}{deviation}")
+    if spec.compares:
         said.append(f"published: {spec.published} (its model, text and window: {SOURCES})")
     return [*said, *spec.footnotes]
 

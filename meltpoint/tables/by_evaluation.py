@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from meltpoint.analysis.published_match import beside
+from meltpoint.analysis.published_match import published_values
 from meltpoint.analysis.quantities import Quantity, perplexities, quantity
 from meltpoint.analysis.rows import LABELS
 from meltpoint.tables.entries import against
@@ -59,7 +59,7 @@ def published_cells(cells: pd.DataFrame, name: str, spec, published: pd.DataFram
     added = []
     for names, row in cells.groupby(LABELS, sort=False):
         own = row[row["score_name"] == name]
-        values = beside(own, spec, published) if len(own) else {}
+        values = published_values(own, spec, published) if len(own) else {}
         by_level = {cell["level"]: cell for cell in own.to_dict("records")}
         for level in row["level"].unique():
             texts = ("", "")

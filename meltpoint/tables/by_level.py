@@ -3,7 +3,7 @@
 import pandas as pd
 
 from meltpoint.analysis.levels import level_key, level_label
-from meltpoint.analysis.published_match import beside
+from meltpoint.analysis.published_match import published_values
 from meltpoint.analysis.rows import LABELS
 from meltpoint.tables.entries import against
 from meltpoint.tables.grid import Grid, varying_labels
@@ -14,7 +14,7 @@ DENSE = "dense"
 def lay_out(cells: pd.DataFrame, spec, published: pd.DataFrame | None) -> tuple[pd.DataFrame, Grid]:
     """Cells with the head that each stands under, and their grid; marks are given per model.
 
-    Below a row that `spec.beside` names come two more: what was published of it, and the difference.
+    Below a row that is compared come two more: the published values, and the difference.
     """
     compressed = cells[cells["chain"] != "dense"]
     levels = sorted(compressed["level"].unique(), key=level_key)
@@ -22,7 +22,7 @@ def lay_out(cells: pd.DataFrame, spec, published: pd.DataFrame | None) -> tuple[
     lines = []
     for _, line in compressed.groupby(LABELS, sort=False):
         lines += [line.assign(head=line["level"], line=0), dense_cell(dense, line)]
-        values = {} if published is None else beside(line, spec, published)
+        values = {} if published is None else published_values(line, spec, published)
         if values:
             lines.append(lines_below(line, levels, values, spec))
     heads = {DENSE: DENSE} if len(dense) else {}
@@ -43,7 +43,7 @@ def lines_below(line: pd.DataFrame, levels: list[str], values: dict, spec) -> pd
     """Cells of the two rows below a row: what was published of it, by level, and ours above that."""
     first, digits = line.iloc[0], spec.places(spec.value)
     by_level = {cell["level"]: cell for cell in line.to_dict("records")}
-    method = spec.beside.get(first["row"]) or spec.beside[first["model"]]
+    method = spec.compare_with.get(first["row"]) or spec.published_models[first["model"]]
     names = {column: first[column] for column in LABELS} | {"label_model": "", "label_settings": ""}
     cells = [{"head": DENSE, "text": "", "line": number} for number in (1, 2)]
     for level in levels:

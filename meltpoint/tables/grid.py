@@ -50,8 +50,8 @@ class Printing:
     digits: int = 2
     show: str = "value"
     error: bool = True
-    achieved: bool = False
-    mark: bool = True
+    show_achieved: bool = False
+    mark_best: bool = True
 
     def places(self, score_name: str) -> int:
         """Digits after the point of a score."""
@@ -103,7 +103,7 @@ def rows_of(
                 repeated.small = ""
             lines.append((labels, entries))
             values.append([comparable(cell, spec) for cell in in_line])
-        if spec.mark:
+        if spec.mark_best:
             mark_best(lines, values, grid.best)
         rows += lines
     return rows

@@ -17,7 +17,7 @@ from meltpoint.hashing import HashCache
 from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
 from meltpoint.study import config as schema
-from meltpoint.study import old_evaluations
+from meltpoint.study import old_evaluations, renamed_keys
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel, TrainedModel
 from meltpoint.workflow import cost, requirements, searches, staleness
@@ -48,7 +48,10 @@ class Plan:
             )
         self.source = Path(files[0] if files else "config")
         self.config = schema.load(config, self.source.name)
-        self.warnings = old_evaluations.warnings(config, self.source.name)
+        self.warnings = [
+            *old_evaluations.warnings(config, self.source.name),
+            *renamed_keys.warnings(config, self.source.name),
+        ]
         folder = from_here(self.source.resolve().parent)
         try:
             self.study = Study(self.config, folder)
@@ -180,17 +183,9 @@ class Plan:
     def _input(self, model: str, chain: str) -> str:
         return self.base_model(model) if chain == DENSE else self.checkpoint_of(model, chain)
 
-    def _calibration(self, wildcards) -> str | None:
-        step = searches.step_of(self.study, wildcards)
-        method = methods.find(step.method)
-        settings = method.settings(step)
-        is_search = hasattr(wildcards, "search")
-        calibrated = settings.calibrated if is_search else method.calibrated(step)
-        return settings.calibration if calibrated else None
-
     def calibration_files(self, wildcards) -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
-        name = self._calibration(wildcards)
+        name = searches.calibration_of(self.study, wildcards)
         calibration = self.config.calibrations.get(name)
         if not isinstance(calibration, DrawnCalibration):
             return []
@@ -240,6 +235,11 @@ class Plan:
         """The threads that a job of a kind takes of the machine's cores: all, to be alone there."""
         return cores if kind.alone and cores else self.threads
 
+    def evaluation_resources(self, wildcards) -> JobResources:
+        """What a measurement asks of the machine."""
+        kind = evaluations.kind_of(self.config.evaluations[wildcards.evaluation])
+        return JobResources(self.study, wildcards.model, kind.resources, kind.computes)
+
     def env(self, wildcards) -> str:
         """The environment that a cell is measured in."""
         return f"../envs/{self.job_specs.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
@@ -249,7 +249,7 @@ class Plan:
     def cells_of(self, section: str, name: str) -> list[str]:
         """The cells that a table or figure shows."""
         part = getattr(self.config, section)[name]
-        return [self.cell(*cell) for cell in self.study.cells(part.of, *part.evaluations)]
+        return [self.cell(*cell) for cell in self.study.cells(part.source, *part.evaluations)]
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
         """A sweep's cells of perplexity."""
@@ -258,7 +258,7 @@ class Plan:
     def transitions_of(self, figure: str) -> list[str]:
         """The fitted curves that a figure draws."""
         part = self.config.figures[figure]
-        return [f"{self.results}/transitions/{part.of}.csv"] if part.fit else []
+        return [f"{self.results}/transitions/{part.source}.csv"] if part.needs_transitions else []
 
     @staticmethod
     def published_tables(*names: str) -> list[str]:
@@ -266,10 +266,6 @@ class Plan:
         return [str(published.FOLDER / f"{name}.csv") for name in names]
 
     # --- what lies ahead ------------------------------------------------------------------------
-
-    def memory_mb(self, model: str, factor: float = cost.FACTOR) -> int:
-        """An estimate of a job's memory, from how many times the model's bytes it holds."""
-        return cost.memory_mb(self.study, model, factor)
 
     def summary(self) -> str:
         """What lies ahead, in a few lines: old spellings first."""

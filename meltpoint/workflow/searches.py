@@ -22,6 +22,16 @@ def chain_before(wildcards) -> str:
     return wildcards.prefix.removesuffix("+") or DENSE
 
 
+def calibration_of(study: Study, wildcards) -> str | None:
+    """Name of the calibration that a compression or a search looks at; None if at none."""
+    step = step_of(study, wildcards)
+    method = methods.find(step.method)
+    settings = method.settings(step)
+    is_search = hasattr(wildcards, "search")
+    calibrated = settings.calibrated if is_search else method.calibrated(step)
+    return settings.calibration if calibrated else None
+
+
 def resources(study: Study, wildcards) -> JobResources:
     """Resources of a compression or a search, as its method declares them."""
     method = methods.find(step_of(study, wildcards).method)

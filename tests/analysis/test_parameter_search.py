@@ -61,3 +61,11 @@ def test_the_noise_floor_counts_runs_that_cannot_be_told_from_the_best(runs):
     noise = parameter_search.noise_floor(runs, SEARCH).iloc[0]
     assert 0 < noise["close"] < 6
     assert noise["repeats"] < 0.05
+
+
+def test_factors_that_were_not_varied_are_left_out(runs):
+    one = runs[(runs["windows"] == 8) & (runs["prior"] == "even")]
+    assert significance.compare_levels(one, {"prior": "prior"}, "ppl").empty
+    varied = runs[runs["windows"] == 8]
+    shares = significance.explained(varied, SEARCH.factors, SEARCH.target)
+    assert list(shares["term"]) == ["prior", "length", "prior x length", "remainder"]

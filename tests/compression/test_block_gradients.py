@@ -19,7 +19,6 @@ TAYLOR = '''
 
 from meltpoint.chain import Sparsity
 from meltpoint.methods._masks import smallest_of_rows
-from tests.support.specs import compress_spec
 from meltpoint.methods.settings import CalibratedSettings
 
 kind = "unstructured"

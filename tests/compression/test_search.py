@@ -15,7 +15,7 @@ from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.methods import Method
 from tests.support.methods import ladder
 from tests.support.plugins import method_module, register_method
-from tests.support.specs import compress_spec
+from tests.support.specs import compress_spec, search_spec
 from tests.support.tiny_models import random_tokens, save_model
 
 RESULTS = {
@@ -30,7 +30,6 @@ import numpy as np
 
 from meltpoint.chain import Sparsity
 from meltpoint.errors import NotApplicable
-from tests.support.specs import compress_spec
 from meltpoint.methods.settings import MethodSettings
 
 kind = "finetuning"
@@ -73,8 +72,7 @@ def searched(monkeypatch, tmp_path, windows) -> Method:
 def run_search(base, target, windows, spelling="ladder"):
     """Runs a search as its script does."""
     settings = {"calibration": "default", "windows": {"file": "windows.npy"}}
-    spec = {"search": spelling, "settings": settings}
-    search(base, target, spec, [windows], Compute(device="cpu"))
+    search(base, target, search_spec(spelling, settings), [windows], Compute(device="cpu"))
     return target
 
 
@@ -167,7 +165,7 @@ def killed_job(target, spec):
 
 
 def test_what_a_killed_job_has_done_is_there_for_the_same_job_alone(tmp_path):
-    target, spec = tmp_path / "checkpoint", {"level": 1}
+    target, spec = tmp_path / "checkpoint", "one"
     with pytest.raises(KeyboardInterrupt):
         killed_job(target, spec)
     with resume_folder(target, spec) as folder:
@@ -175,6 +173,6 @@ def test_what_a_killed_job_has_done_is_there_for_the_same_job_alone(tmp_path):
     assert not folder.exists()
     with pytest.raises(KeyboardInterrupt):
         killed_job(target, spec)
-    with resume_folder(target, {"level": 2}) as other:
+    with resume_folder(target, "another") as other:
         assert not folder.exists()
         assert not other.exists()

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -19,61 +18,13 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.engines import open_engine
 from meltpoint.evaluations.size import size
-from meltpoint.model import empty_model
+from meltpoint.model import base_models, empty_model
 from meltpoint.model.load import load
 from tests.methods.test_contracts import CONTRACTS
-from tests.support import cut_shapes, factor_shapes
+from tests.support import cut_shapes
 from tests.support.contracts import Case
-from tests.support.plugins import register_method
+from tests.support.shape_chains import CHAINS, CPU, FAMILIES, IDS, ONLY, STEPS, logits, unique
 from tests.support.steps import SHAPE_LEVELS, run, spellings, weights
-from tests.support.tiny_models import random_tokens, save_model
-
-CPU = torch.device("cpu")
-FAMILIES = ("llama", "qwen2", "opt")
-IDS = random_tokens(2, 20, seed=3)
-STEPS = {"cut": "cut_shapes@0.3", "factor": "factor_shapes@0.3"}
-ONLY = "heads=false,neurons=false,depth=false,rotate=false"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def registered():
-    """The two methods, in the registry while these tests run."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (cut_shapes, factor_shapes):
-            register_method(patch, module)
-        yield
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shapes")
-    for family in FAMILIES:
-        kinds = {"layer_types": None} if family == "qwen2" else {}
-        save_model(folder / family, family, num_hidden_layers=4, **kinds)
-    np.save(folder / "windows.npy", random_tokens(6, 32).numpy())
-    return folder
-
-
-@pytest.fixture(scope="module")
-def made(place):
-    """The checkpoint of a family's chain, each made once."""
-
-    def make(family, chain=""):
-        if not chain:
-            return place / family
-        prefix, _, step = chain.rpartition("+")
-        target = place / f"{family}-{chain}"
-        if not target.exists():
-            run(make(family, prefix), target, step, place / "windows.npy")
-        assert Description.read(target).status == "ok", Description.read(target).reason
-        return target
-
-    return make
-
-
-def logits(folder):
-    with torch.no_grad():
-        return load(folder, torch.float32, CPU)(IDS).logits
 
 
 def held_in_memory(parent, method: ModuleType, monkeypatch, compress):
@@ -121,40 +72,6 @@ def test_a_reloaded_model_is_the_one_in_memory(
     assert not torch.equal(expected, logits(parent))
 
 
-CHAINS = [
-    chain
-    for step in STEPS.values()
-    for other in ("wanda@0.5", "sparsegpt@0.5", "rtn@4bit")
-    for chain in (f"{step}+{other}", f"{other}+{step}")
-]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("chain", CHAINS)
-def test_achieved_is_a_count_by_hand(family, chain, made):
-    folder, base = made(family, chain), made(family)
-    description, tensors = Description.read(folder), weights(folder)
-    inside = {n: t for n, t in tensors.items() if "layers." in n}
-    dense = sum(t.numel() for n, t in weights(base).items() if "layers." in n)
-    achieved = description.achieved
-    assert achieved.parameters == pytest.approx(1 - sum(t.numel() for t in inside.values()) / dense)
-    linears = {n: inside[f"{n}.weight"] for n in description.linears}
-    matrices = {n for n, t in inside.items() if t.dim() == 2 and "shortcut" not in n}
-    assert {f"{name}.weight" for name in linears} == matrices
-    entries = sum(t.numel() for t in linears.values())
-    zeros = sum(int((t == 0).sum()) for t in linears.values()) / entries
-    assert achieved.zeros + description.rounded == pytest.approx(zeros)
-    if chain.endswith("rtn@4bit"):
-        scales = sum(len(t) * math.ceil(t.shape[1] / 128) * 20 for t in linears.values())
-        assert achieved.bits == pytest.approx(4 + scales / entries)
-        assert {linear.stored.bits for linear in description.linears.values()} == {4}
-    elif chain.endswith("@0.5"):
-        # Each of sparsegpt's matrices may miss it by one weight, wanda's by one a row.
-        assert zeros == pytest.approx(0.5, abs=0.02)
-    assert description.requested.keys() >= {"level"}
-    assert achieved.parameters > 0.2
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("chain", [*STEPS.values(), *CHAINS])
 def test_it_walks_again_and_is_weighed(family, chain, made):
@@ -193,6 +110,15 @@ def test_a_rotated_model_computes_the_same(family, made):
     assert Description.read(rotated).achieved.parameters < 0
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_expanded_heads_compute_the_same_from_an_ordinary_folder(family, made):
+    expanded = made(family, f"cut_shapes@0.3,{unique(f'{ONLY},expand=true')}")
+    shapes = Description.read(expanded).shapes
+    assert shapes.irregular is None
+    assert {block.kv_heads for block in shapes.blocks} == {4}
+    torch.testing.assert_close(logits(expanded), logits(made(family)), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     "step",
@@ -213,11 +139,6 @@ def test_regular_shapes_are_an_ordinary_folder(family, step, made):
     with torch.no_grad():
         theirs = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()(IDS).logits
     assert torch.equal(logits(folder), theirs)
-
-
-def unique(step):
-    """A step's settings, the last of each name."""
-    return ",".join(f"{k}={v}" for k, v in dict(p.split("=") for p in step.split(",")).items())
 
 
 @pytest.mark.parametrize("chain", STEPS.values(), ids=STEPS)
@@ -245,55 +166,15 @@ def test_a_library_that_needs_regular_shapes_says_so(name, made, place, tmp_path
     assert "no config can say that self_attn.q_proj of block 0 is a product of two" in reason
 
 
-def test_a_total_holds_on_each_axis(made, place, tmp_path):
-    """The level of an earlier step on another axis neither counts nor stands in the way."""
-    chain = f"wanda@0.5+cut_shapes@0.2,{unique(f'{ONLY},neurons=true,even=true')}+wanda@0.6"
-    description = Description.read(made("llama", chain))
-    assert description.requested == {"zeros": 0.6, "level": 0.2}
-    assert description.achieved.zeros == pytest.approx(0.6, abs=0.02)
-    assert 0.05 < description.achieved.parameters < 0.2
-    refused = run(made("llama", chain), tmp_path / "a", "wanda@0.3", place / "windows.npy")
-    assert "sparse already, more than the 0.3" in Description.read(refused).reason
-    twice = run(
-        made("llama", STEPS["factor"]), tmp_path / "b", "factor_shapes@0.1,of=parameters", None
-    )
-    assert "of the dense decoder's parameters are gone already" in Description.read(twice).reason
-
-
-def test_zeros_stay_where_the_weight_stays(made):
-    """A cut loses no zeros; a rotation has other weights, and fills none of the earlier ones."""
-    cut = f"cut_shapes@0.3,{unique(f'{ONLY},neurons=true,heads=true')}"
-    parent, child = made("llama", "magnitude@0.5"), made("llama", f"magnitude@0.5+{cut}")
-    description = Description.read(child)
-    assert description.zeros_lost == 0
-    assert description.achieved.zeros == pytest.approx(0.5, abs=0.05)
-    before, after = weights(parent), weights(child)
-    name = "model.layers.0.mlp.gate_proj.weight"
-    rows = [
-        next(i for i, row in enumerate(before[name]) if torch.equal(row, x)) for x in after[name]
-    ]
-    assert rows == sorted(rows)
-    assert len(rows) < len(before[name])
-    assert Description.read(made("llama", "magnitude@0.5+cut_shapes@0.3")).zeros_lost == 0
-
-
-@pytest.mark.parametrize("columns", [False, True])
-def test_a_grid_holds_where_whole_groups_are_left(columns, made):
-    """Rows take their grids with them; a row that loses columns has other groups."""
-    cut = f"cut_shapes@0.3,{unique(f'{ONLY},neurons=true')}"
-    description = Description.read(made("llama", f"rtn@4bit+{cut}"))
-    name = f"model.layers.0.mlp.{'down' if columns else 'gate'}_proj"
-    stored = description.linears[name].stored
-    # 128 columns are one group here: a whole row's.
-    assert stored is not None
-    grouped = Description.read(made("llama", f"rtn@4bit,group_size=32+{cut}")).linears[name].stored
-    assert (grouped is None) == columns
-
-
 def test_a_method_that_leaves_nothing_does_not_apply(made, place, tmp_path, monkeypatch):
     monkeypatch.setattr(cut_shapes, "compress_block", lambda block, *_: block.drop())
     target = run(made("llama"), tmp_path / "a", STEPS["cut"], place / "windows.npy")
     assert Description.read(target).reason == "cut_shapes leaves no block at 0.3"
+
+
+def test_a_checkpoint_of_irregular_shapes_is_no_base_model(made, tmp_path):
+    with pytest.raises(MeltpointError, match=r"models\.mine: .* no config can say that self_attn"):
+        base_models.link(made("llama", STEPS["factor"]), tmp_path / "linked", "models.mine")
 
 
 def test_a_description_of_an_older_version_is_refused(made, place, tmp_path):
@@ -316,8 +197,10 @@ def test_a_description_is_read_without_torch(made):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("level", SHAPE_LEVELS)
+@pytest.mark.parametrize(
+    ("level", "family"),
+    [*((level, "llama") for level in SHAPE_LEVELS), ("0.3", "qwen2"), ("0.3", "opt")],
+)
 @pytest.mark.parametrize("name", ["cut_shapes", "factor_shapes"])
 def test_they_keep_the_contract_of_their_kind(name, level, family, made):
     """The table of tests/methods/test_contracts.py, before and after a step that makes zeros."""
@@ -329,12 +212,3 @@ def test_they_keep_the_contract_of_their_kind(name, level, family, made):
         contract.may_change(case)
         contract.must_reach(case)
         contract.must_keep(case)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("before", ["", "factor_shapes@0.1", "cut_shapes@0.1"])
-def test_a_level_of_the_dense_decoders_parameters_is_a_total(before, family, made):
-    chain = "+".join(filter(None, (before, "factor_shapes@0.5,of=parameters")))
-    description = Description.read(made(family, chain))
-    assert description.requested == {"parameters": 0.5}
-    assert description.achieved.parameters == pytest.approx(0.5, abs=0.02)

@@ -43,7 +43,7 @@ def evaluate_by_it(study: dict) -> None:
     study["sweeps"], study["figures"] = {}, {}
     chains = {"models": ["tiny"], "chains": ["magnitude@0.5"]}
     study["chains"] = {"pruned": {**chains, "evaluations": ["prose-32", "surprise"]}}
-    study["tables"] = {"pruned": {"of": "pruned", "columns": "evaluation", "value": shown}}
+    study["tables"] = {"pruned": {"source": "pruned", "columns": "evaluation", "value": shown}}
 
 
 def test_the_rule_appears(project):

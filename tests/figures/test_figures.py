@@ -8,14 +8,14 @@ from meltpoint import figures
 from meltpoint.analysis.frame import PERPLEXITY_COLUMNS
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.style import MARKERS, PALETTE, looks
-from meltpoint.study.outputs import Figure as Section
 from meltpoint.transitions.fit import fit_curves
 
 LEVELS = np.arange(1, 9) / 10
 
 
 def spec(**changes):
-    return Section(of="x", **{"value": "ppl", "fit": "transition"} | changes)
+    fit = {} if "kind" in changes else {"fit": "transition"}
+    return figures.parse({"source": "x", "value": "ppl"} | fit | changes)
 
 
 def cell(model, method, level, value):
@@ -49,7 +49,7 @@ def frame(models=("m",)):
 def drawn():
     cells = frame()
     transitions = fit_curves(cells, draws=50)
-    return figures.draw("curves", cells, transitions, spec()), transitions
+    return figures.draw(cells, transitions, spec()), transitions
 
 
 def texts(figure):
@@ -84,14 +84,14 @@ def test_legend_names_methods_and_signs_outside_the_panels(drawn):
 
 
 def test_without_fit_there_are_no_stars():
-    figure = figures.draw("curves", frame(), None, spec(fit=None, labels={"wanda": "Wanda"}))
+    figure = figures.draw(frame(), None, spec(fit=None, labels={"wanda": "Wanda"}))
     assert len(figure.axes) == 1
     assert not [line for line in figure.axes[0].lines if line.get_marker() == "*"]
     assert texts(figure) == ["Wanda", "sparsegpt", "2:4", "4:8"]
 
 
 def test_one_panel_per_model():
-    figure = figures.draw("curves", frame(("m", "n")), None, spec(fit=None))
+    figure = figures.draw(frame(("m", "n")), None, spec(fit=None))
     assert [ax.get_title() for ax in figure.axes] == ["m", "n"]
     assert figure.get_figwidth() == pytest.approx(2 * 3.35)
 
@@ -99,14 +99,14 @@ def test_one_panel_per_model():
 def test_infinities_are_drawn_at_the_edge():
     cells = frame()
     cells.loc[(cells["method"] == "wanda") & (cells["level"] == "0.8"), "value"] = np.inf
-    figure = figures.draw("curves", cells, None, spec(fit=None))
+    figure = figures.draw(cells, None, spec(fit=None))
     assert "∞" in [text.get_text() for text in figure.axes[0].texts]
     assert np.isfinite(figure.axes[0].get_ylim()).all()
 
 
 def test_same_figure_same_bytes(tmp_path):
     for name in ("a", "b"):
-        figure = figures.draw("curves", frame(), None, spec(fit=None))
+        figure = figures.draw(frame(), None, spec(fit=None))
         figures.save(figure, [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"])
     for suffix in ("svg", "png"):
         first, second = (tmp_path / f"{name}.{suffix}" for name in "ab")
@@ -123,9 +123,11 @@ def test_looks_are_fixed_distinct_and_overruled():
 
 def test_nothing_to_draw_is_said():
     with pytest.raises(MeltpointError, match="No cell of other has a numeric sparsity"):
-        figures.draw("curves", frame(), None, spec(value="other"))
-    with pytest.raises(MeltpointError, match="No kind of figure is called 'pie'"):
-        figures.draw("pie", frame(), None, spec())
+        figures.draw(frame(), None, spec(value="other"))
+    with pytest.raises(
+        MeltpointError, match="unknown kind of figure 'curve': did you mean 'curves'"
+    ):
+        figures.find("curve")
 
 
 def seeds():
@@ -141,33 +143,38 @@ def seeds():
 
 
 def test_a_spread_has_means_and_deviations_over_seeds():
-    declared = spec(kind="spread", x="method", over="seed", levels=["0.5"])
-    figure = figures.draw("spread", seeds(), None, declared)
+    declared = spec(kind="spread", x="method", average_over="seed", levels=["0.5"])
+    figure = figures.draw(seeds(), None, declared)
     (ax,) = figure.axes
     assert [t.get_text() for t in ax.get_xticklabels()] == ["magnitude", "wanda", "sparsegpt"]
     assert texts(figure) == ["default", "samples=8", "samples=64"]
-    ends = [bar.get_segments()[0][:, 1] for bar in ax.collections]
-    middles, widths = [e.mean() for e in ends], [np.ptp(e) / 2 for e in ends]
-    expected = 30 + np.mean([0, 0.1, 0.2, 0.3]) + 8 / 64
-    at = int(np.argmin(np.abs(np.array(middles) - expected)))
-    assert middles[at] == pytest.approx(expected)
-    assert widths[at] == pytest.approx(np.std([0, 0.1, 0.2, 0.3], ddof=1))
+    offsets = np.array([0, 0.1, 0.2, 0.3])
+    mean = 30 + offsets.mean() + 8 / 64
+    means = [y for line in ax.lines if line.get_marker() == "^" for y in line.get_ydata()]
+    assert means == pytest.approx([np.nan, mean, mean + 1], nan_ok=True)
+    bars = [line.get_ydata() for line in ax.lines if line.get_marker() in ("", "None")]
+    deviations = [
+        (np.nanmax(y) - np.nanmin(y)) / 2 for y in bars if np.nanmean(y) == pytest.approx(mean)
+    ]
+    assert deviations == pytest.approx([np.std(offsets, ddof=1)])
+    dots = np.concatenate([dots.get_offsets()[:, 1] for dots in ax.collections])
+    assert sorted(dots) == pytest.approx(sorted(seeds()["value"][1:]))
 
 
 def test_what_a_methods_cells_share_has_no_colour_of_its_own():
     cells = seeds()
     wanda = cells["method"] == "wanda"
     cells.loc[wanda, "settings"] = "cycles=4," + cells.loc[wanda, "settings"]
-    declared = spec(kind="spread", x="method", over="seed", levels=["0.5"])
-    assert texts(figures.draw("spread", cells, None, declared)) == [
+    declared = spec(kind="spread", x="method", average_over="seed", levels=["0.5"])
+    assert texts(figures.draw(cells, None, declared)) == [
         "default", "samples=8", "samples=64"
     ]  # fmt: skip
 
 
 def test_a_spread_over_the_values_of_a_setting():
-    declared = spec(kind="spread", x="samples", over="seed", levels=[0.5])
+    declared = spec(kind="spread", x="samples", average_over="seed", levels=[0.5])
     cells = seeds()
-    figure = figures.draw("spread", cells[cells["method"] != "magnitude"], None, declared)
+    figure = figures.draw(cells[cells["method"] != "magnitude"], None, declared)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["8", "64"]
     assert texts(figure) == ["wanda", "sparsegpt"]
 
@@ -177,8 +184,10 @@ def test_one_value_each_has_the_error_of_its_difference():
     gone = (cells["method"] == "wanda") & (cells["level"] == "0.5")
     cells.loc[gone, ["status", "value"]] = ["not_applicable", np.nan]
     labels = {"wanda": "Wanda", "sparsegpt": "SparseGPT"}
-    declared = spec(kind="spread", x="method", over=None, levels=["0.4", "0.5"], labels=labels)
-    figure = figures.draw("spread", cells, None, declared)
+    declared = spec(
+        kind="spread", x="method", average_over=None, levels=["0.4", "0.5"], labels=labels
+    )
+    figure = figures.draw(cells, None, declared)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["Wanda", "SparseGPT"]
     bar = figure.axes[0].collections[0].get_segments()[0]
     assert np.ptp(bar[:, 1]) == pytest.approx(1.0)
@@ -188,9 +197,7 @@ def test_one_value_each_has_the_error_of_its_difference():
 
 def test_a_spread_over_nothing_is_refused():
     with pytest.raises(MeltpointError, match="has the setting 'seed'"):
-        figures.draw(
-            "spread", frame(), None, spec(kind="spread", x="method", over="seed", levels=[])
-        )
+        figures.draw(frame(), None, spec(kind="spread", x="method", average_over="seed", levels=[]))
 
 
 def beside(name="Wanda"):
@@ -200,7 +207,7 @@ def beside(name="Wanda"):
 
 def test_published_curves_are_dashed_and_hollow_beside_a_studys_own():
     cells = pd.concat([frame(), beside()])
-    figure = figures.draw("curves", cells, None, spec(fit=None, published="mpt_unstructured_ppl"))
+    figure = figures.draw(cells, None, spec(fit=None, published="mpt_unstructured_ppl"))
     assert "Wanda (published)" in texts(figure)
     (line,) = [
         line
@@ -217,13 +224,13 @@ def test_a_published_table_without_the_studys_methods_is_refused():
     with pytest.raises(
         MeltpointError, match="published: mpt_unstructured_ppl has none of the figure's methods"
     ):
-        figures.draw("curves", cells, None, spec(fit=None, published="mpt_unstructured_ppl"))
+        figures.draw(cells, None, spec(fit=None, published="mpt_unstructured_ppl"))
 
 
 def test_a_published_transition_point_is_a_hollow_star():
     cells = frame()
     fits = fit_curves(cells, published={"wanda": 0.44}, draws=20)
-    figure = figures.draw("curves", cells, fits, spec())
+    figure = figures.draw(cells, fits, spec())
     assert "published $s_0$" in texts(figure)
     places = [float(line.get_xdata()[0]) for line in figure.axes[1].lines]
     assert 0.44 in places
@@ -235,8 +242,8 @@ def test_an_axis_has_several_ticks_whatever_it_spans(ends):
     low, high = cells["value"].min(), cells["value"].max()
     share = (cells["value"] - low) / (high - low)
     cells["value"] = ends[0] * (ends[1] / ends[0]) ** share
-    declared = spec(kind="spread", x="method", over="seed", levels=["0.5"])
-    figure = figures.draw("spread", cells, None, declared)
+    declared = spec(kind="spread", x="method", average_over="seed", levels=["0.5"])
+    figure = figures.draw(cells, None, declared)
     figure.draw_without_rendering()
     (ax,) = figure.axes
     bottom, top = ax.get_ylim()

@@ -99,7 +99,7 @@ def test_curves_say_what_each_point_is(tmp_path):
     cells = frame().assign(achieved=0.5004)
     cells.loc[(cells["method"] == "wanda") & (cells["level"] == "0.8"), "value"] = np.inf
     fits = fit_curves(cells, draws=50)
-    figure = figures.draw("curves", cells, fits, spec(labels={"wanda": "Wanda"}))
+    figure = figures.draw(cells, fits, spec(labels={"wanda": "Wanda"}))
     save(figure, [tmp_path / "f.svg"])
     texts = list(circles(tmp_path / "f.svg"))
     assert "Wanda at 2:4\nperplexity 30.00 ± 0.30\nachieved sparsity 0.5004" in texts

@@ -183,8 +183,8 @@ def test_llama_cpps_perplexity_is_called_so_by_the_pointer_and_the_colours(tmp_p
 
 def test_published_models_stand_beside_theirs():
     frame = quantized(("llama2-7b", "gemma"), ("gguf",), schemes=True)
-    beside = {"llama2-7b": "LLaMA-2-7B"}
-    figure = draw(frame, "tradeoff", published="mpt_gguf_families", beside=beside)
+    models = {"llama2-7b": "LLaMA-2-7B"}
+    figure = draw(frame, "tradeoff", published="mpt_gguf_families", published_models=models)
     assert hollow(figure) == [([2, 3, 4, 5, 6, 8], [6.69, 6.34, 6.24, 6.18, 6.17, 6.16])]
     assert "LLaMA-2-7B (published)" in texts(figure)
 

@@ -11,7 +11,7 @@ from meltpoint.analysis import parameter_search, significance
 from meltpoint.analysis.significance import LARGER, NONE
 from meltpoint.data.published import FOLDER
 from meltpoint.errors import MeltpointError
-from meltpoint.figures.heatmap import draw_heatmap
+from meltpoint.figures.heatmap_panels import draw_heatmap
 from meltpoint.published.parameter_search import write
 from meltpoint.published.parameter_search.figures import ACCURACY
 from meltpoint.published.parameter_search.read import MODELS, SEARCH, read_search, with_stderr

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from pydantic import ValidationError
 
+from meltpoint.data.published import FOLDER
 from meltpoint.data.published.frames import read
 from meltpoint.errors import MeltpointError
 from meltpoint.published.phase_transitions import (
@@ -19,7 +19,7 @@ from meltpoint.published.phase_transitions import (
     frames,
     transitions,
 )
-from meltpoint.published.specs import StudySpec
+from meltpoint.published.specs import read_study
 from meltpoint.published.specs import study as spec_of
 from meltpoint.published.tables import published_table
 from meltpoint.study.config import load
@@ -220,10 +220,22 @@ def test_the_workflow_knows_the_target(tmp_path):
         assert rule in done.stdout + done.stderr
 
 
-def test_an_unknown_key_or_phrase_of_the_texts_is_refused():
-    texts = SPEC.model_dump(mode="json")
-    with pytest.raises(ValidationError, match="captoin"):
-        StudySpec.model_validate(texts | {"captoin": "x"})
-    wrong = texts | {"files": {"x": {"title": "x", "caption": "{no_phrase}"}}}
-    with pytest.raises(KeyError, match="no_phrase"):
-        StudySpec.model_validate(wrong)
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("page:", "pages:", r"phase_transitions\.yaml: .*page"),
+        ("{within_row}", "{within}", r"phase_transitions\.yaml: tables: no phrase .* 'within'"),
+        (
+            "better: lower",
+            "better: least",
+            r"tables\.table01_structured\.layout\.measures\.0\.better",
+        ),
+        ("phrases:", "phrases: [", r"phase_transitions\.yaml cannot be read as YAML"),
+    ],
+)
+def test_wrong_texts_are_refused_by_file_and_key(tmp_path, old, new, message):
+    text = (FOLDER / "phase_transitions.yaml").read_text()
+    assert old in text
+    (tmp_path / "phase_transitions.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(MeltpointError, match=message):
+        read_study(tmp_path / "phase_transitions.yaml")

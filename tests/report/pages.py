@@ -52,7 +52,7 @@ CELLS = [
 
 
 def write_figures(folder: Path) -> None:
-    drawn = figures.draw("curves", frame().assign(achieved=0.5), None, spec(fit=None))
+    drawn = figures.draw(frame().assign(achieved=0.5), None, spec(fit=None))
     figures.save(drawn, [folder / "a.svg", folder / "b.svg"])
 
 
@@ -62,7 +62,7 @@ def write_table(stem: Path) -> None:
     columns = dict.fromkeys(("difference", "difference_stderr", "requested"), np.nan)
     cells = cells.assign(achieved=np.nan, unit="", reason="", source="measured", **columns)
     cells.loc[cells["level"] == "2of4", ["status", "reason"]] = ["not_applicable", REASON]
-    shown = Table(of="x", value="ppl", digits=1, error=True, caption="Printed <above>")
+    shown = Table(source="x", value="ppl", digits=1, error=True, caption="Printed <above>")
     table = tables.build(cells, shown)
     stem.parent.mkdir()
     stem.with_suffix(".csv").write_text(tables.to_csv(table))

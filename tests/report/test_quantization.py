@@ -9,7 +9,7 @@ from meltpoint.evaluations.cells import Score
 from meltpoint.report import cell_summary, study
 from meltpoint.report.build import build
 from meltpoint.study import config
-from meltpoint.study.outputs import Figure, Table
+from meltpoint.study.outputs import Table
 from meltpoint.tables import build as tables
 from tests.report.pages import cell, described
 from tests.report.test_content import Elements
@@ -22,11 +22,13 @@ EVALUATIONS = ["ppl", "bytes", "speed"]
 def page(tmp_path_factory):
     """A page of a table of three evaluations, a tradeoff and a contour."""
     folder = tmp_path_factory.mktemp("quantization")
-    table = tables.build(quantized(), Table(of="x", columns="evaluation", value=EVALUATIONS))
+    table = tables.build(quantized(), Table(source="x", columns="evaluation", value=EVALUATIONS))
     (folder / "t.csv").write_text(tables.to_csv(table))
     (folder / "t.md").write_text(tables.to_markdown(table))
     for kind, frame in (("tradeoff", quantized()), ("contour", combined())):
-        drawn = figures.draw(kind, frame, None, Figure(of="x", value="ppl", kind=kind))
+        drawn = figures.draw(
+            frame, None, figures.parse({"source": "x", "value": "ppl", "kind": kind})
+        )
         figures.save(drawn, [folder / f"{kind}.svg"])
     shown = [
         {"category": "Tables", "name": "t", "title": "T", "table": "t.csv"},
@@ -50,13 +52,13 @@ def test_points_of_both_figures_say_what_they_are(page):
 
 
 def test_captions_say_what_is_shown():
-    shared = {"of": "q", "value": "ppl"}
+    shared = {"source": "q", "value": "ppl"}
     captions = [
-        study.figure("f", Figure(kind="tradeoff", **shared)).caption,
-        study.figure("f", Figure(kind="tradeoff", x="bits", **shared)).caption,
-        study.figure("f", Figure(kind="contour", **shared)).caption,
-        study.figure("f", Figure(**shared)).caption,
-        study.table("t", Table(of="q", value=["ppl", "bits"], columns="evaluation")).caption,
+        study.figure("f", figures.parse({"kind": "tradeoff", **shared})).caption,
+        study.figure("f", figures.parse({"kind": "tradeoff", "x": "bits", **shared})).caption,
+        study.figure("f", figures.parse({"kind": "contour", **shared})).caption,
+        study.figure("f", figures.parse(shared)).caption,
+        study.table("t", Table(source="q", value=["ppl", "bits"], columns="evaluation")).caption,
     ]
     assert captions == [
         "ppl of q, over nominal bits per weight.",
@@ -74,7 +76,7 @@ def test_dense_bytes_are_printed_as_people_count_them():
 
 
 def test_the_page_of_a_study_names_its_items():
-    shown = {"of": "q", "value": "e", "kind": "tradeoff"}
+    shown = {"source": "q", "value": "e", "kind": "tradeoff"}
     raw = {
         "study": "s",
         "models": {"m": {"train": {}}},

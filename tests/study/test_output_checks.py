@@ -29,8 +29,8 @@ def study(tables=None, figures=None):
                 "evaluations": ["e"],
             }
         },
-        "tables": {"t": {"of": "p", "value": "e", **tables}} if tables else {},
-        "figures": {"f": {"of": "p", "value": "e", **figures}} if figures else {},
+        "tables": {"t": {"source": "p", "value": "e", **tables}} if tables else {},
+        "figures": {"f": {"source": "p", "value": "e", **figures}} if figures else {},
     }
     return Study(config.load(raw, "s.yaml"), ROOT)
 
@@ -42,14 +42,23 @@ PUBLISHED = {"published": "mpt_unstructured_ppl"}
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        ({"over": "sead"}, r"tables\.t\.over: 'sead' is no setting.*did you mean 'seed'"),
-        ({"over": "samples"}, r"tables\.t\.over: 'samples' is no setting that is swept"),
         (
-            {"labels": {"wnda": "W"}, "over": "seed"},
+            {"average_over": "sead"},
+            r"t\.average_over: 'sead' is no setting.*did you mean 'seed'",
+        ),
+        (
+            {"average_over": "samples"},
+            r"t\.average_over: 'samples' is no setting that is swept",
+        ),
+        (
+            {"labels": {"wnda": "W"}, "average_over": "seed"},
             r"tables\.t\.labels: 'wnda' is no row.*did you mean 'wanda",
         ),
-        ({"beside": {"wonda": "Wanda"}, **PUBLISHED}, r"beside: 'wonda' is no row"),
-        ({"beside": {"wanda": "Wonda"}, **PUBLISHED}, r"'Wonda' is no method of mpt_.*'Wanda'"),
+        ({"compare_with": {"wonda": "Wanda"}, **PUBLISHED}, r"compare_with: 'wonda' is no row"),
+        (
+            {"compare_with": {"wanda": "Wonda"}, **PUBLISHED},
+            r"'Wonda' is no method of mpt_.*'Wanda'",
+        ),
     ],
 )
 def test_a_table_names_what_is_there(tables, message):
@@ -60,7 +69,7 @@ def test_a_table_names_what_is_there(tables, message):
 @pytest.mark.parametrize(
     ("figures", "message"),
     [
-        ({**SPREAD, "over": "sead"}, r"figures\.f\.over: 'sead' is no setting"),
+        ({**SPREAD, "average_over": "sead"}, r"figures\.f\.average_over: 'sead' is no setting"),
         ({**SPREAD, "x": "colour"}, r"figures\.f\.x: 'colour' is no setting that is swept"),
         ({"labels": {"wnda": "W"}}, r"figures\.f\.labels: 'wnda' is no row"),
         ({"published": "mpt_unstructured_pp"}, r"unknown published table: did you mean"),
@@ -73,9 +82,11 @@ def test_a_figure_names_what_is_there(figures, message):
 
 def test_what_is_there_is_taken():
     rows = {"wanda": "W", "magnitude": "M"}
-    study(tables={"over": "seed", "labels": rows, "beside": {"W": "Wanda"}, **PUBLISHED})
+    study(
+        tables={"average_over": "seed", "labels": rows, "compare_with": {"W": "Wanda"}, **PUBLISHED}
+    )
     study(tables={"labels": {"wanda,seed=0": "W"}})
-    study(figures={**SPREAD, "over": "seed", "labels": rows})
+    study(figures={**SPREAD, "average_over": "seed", "labels": rows})
 
 
 @pytest.mark.parametrize(

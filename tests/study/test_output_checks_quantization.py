@@ -47,8 +47,8 @@ def study(tables=None, figures=None, chains=None, models=("m",)):
         "chains": {
             "c": {"models": [*models], "stages": STAGES, "evaluations": shown, **(chains or {})}
         },
-        "tables": {"t": {"of": "q", "columns": "evaluation", **tables}} if tables else {},
-        "figures": {"f": {"of": "q", "value": "ppl", **figures}} if figures else {},
+        "tables": {"t": {"source": "q", "columns": "evaluation", **tables}} if tables else {},
+        "figures": {"f": {"source": "q", "value": "ppl", **figures}} if figures else {},
     }
     return Study(config.load(raw, "s.yaml"), ROOT)
 
@@ -107,7 +107,7 @@ def test_wrong_stages_are_said(chains, message):
 
 # --- tables and figures ----------------------------------------------------------------------------
 
-CONTOUR = {"kind": "contour", "of": "c"}
+CONTOUR = {"kind": "contour", "source": "c"}
 TRADEOFF = {"kind": "tradeoff", "x": "bits"}
 
 
@@ -126,26 +126,31 @@ TRADEOFF = {"kind": "tradeoff", "x": "bits"}
         ({"value": ["bits"], "published": "mpt_quant_ppl"}, r"published: .* so exactly one"),
         (
             {"value": ["ppl"], "published": "mpt_gguf"},
-            r"tables\.t\.beside: mpt_gguf holds several models: .* \{m: Qwen2\.5-0\.5B\}",
-        ),
-        (
-            {"of": "g", "value": ["ppl"], "published": "mpt_gguf", "beside": {"n": "Qwen2.5-3B"}},
-            r"beside: 'n' is no model of it: there is m",
+            r"tables\.t\.published_models: mpt_gguf holds several models: .* \{m: Qwen2\.5-0\.5B\}",
         ),
         (
             {
-                **{"of": "g", "value": ["ppl"], "published": "mpt_gguf"},
-                "beside": {"m": "Qwen2.5-3"},
+                "source": "g",
+                "value": ["ppl"],
+                "published": "mpt_gguf",
+                "published_models": {"n": "Qwen2.5-3B"},
             },
-            r"beside: 'Qwen2\.5-3' is no model of mpt_gguf: did you mean 'Qwen2\.5-3B'",
+            r"published_models: 'n' is no model of it: there is m",
         ),
         (
-            {"value": ["ppl"], "published": "mpt_gguf", "beside": {"m": "Qwen2.5-3B"}},
+            {
+                **{"source": "g", "value": ["ppl"], "published": "mpt_gguf"},
+                "published_models": {"m": "Qwen2.5-3"},
+            },
+            r"published_models: 'Qwen2\.5-3' is no model of mpt_gguf: did you mean 'Qwen2\.5-3B'",
+        ),
+        (
+            {"value": ["ppl"], "published": "mpt_gguf", "published_models": {"m": "Qwen2.5-3B"}},
             r"tables\.t\.published: mpt_gguf is of gguf, which q has not",
         ),
         (
-            {"value": ["ppl"], "published": "mpt_quant_ppl", "beside": {"rtn": "RTM"}},
-            r"beside: 'RTM' is no method of mpt_quant_ppl",
+            {"value": ["ppl"], "published": "mpt_quant_ppl", "compare_with": {"rtn": "RTM"}},
+            r"compare_with: 'RTM' is no method of mpt_quant_ppl",
         ),
     ],
 )
@@ -160,17 +165,23 @@ def test_a_table_of_evaluations_names_what_is_there(tables, message):
         ({**TRADEOFF, "x": "bytes"}, r"figures\.f\.x: q is not evaluated on 'bytes'"),
         ({**TRADEOFF, "value": "bits", "x": "ppl"}, r"figures\.f\.value: a tradeoff is of a perpl"),
         ({**TRADEOFF, "x": "ppl"}, r"figures\.f: ppl is drawn over itself"),
-        ({**TRADEOFF, "published": "mpt_gguf"}, r"figures\.f\.beside: mpt_gguf holds several"),
         (
-            {**TRADEOFF, "published": "mpt_quant_ppl", "beside": {"rtn": "GPTQ"}},
-            r"figures\.f\.beside: mpt_quant_ppl is of one model",
+            {**TRADEOFF, "published": "mpt_gguf"},
+            r"f\.published_models: mpt_gguf holds several",
         ),
         (
-            {"of": "g", "published": "mpt_gguf", "beside": {"m": "Qwen2.5-3B"}},
+            {**TRADEOFF, "published": "mpt_quant_ppl", "published_models": {"rtn": "GPTQ"}},
+            r"figures\.f\.published_models: mpt_quant_ppl is of one model: use published_model",
+        ),
+        (
+            {"source": "g", "published": "mpt_gguf", "published_models": {"m": "Qwen2.5-3B"}},
             r"figures\.f\.published: mpt_gguf holds no sparsities",
         ),
-        ({"of": "c", "fit": "transition"}, r"figures\.f\.fit: curves are fitted to sweeps, and c"),
-        ({"kind": "contour"}, r"figures\.f\.of: no chain of q is a pruning step at a sparsity"),
+        (
+            {"source": "c", "fit": "transition"},
+            r"figures\.f\.fit: curves are fitted to sweeps, and c",
+        ),
+        ({"kind": "contour"}, r"figures\.f\.source: no chain of q is a pruning step at a sparsity"),
         ({**CONTOUR, "y": "bytes"}, r"figures\.f\.y: c is not evaluated on 'bytes'"),
         ({**CONTOUR, "value": "bits"}, r"figures\.f\.value: a contour is of a perplexity"),
         (
@@ -181,9 +192,15 @@ def test_a_table_of_evaluations_names_what_is_there(tables, message):
             {**CONTOUR, "labels": {"magnitude+rtn": "R"}},
             r"labels: 'magnitude\+rtn' is no step of it",
         ),
-        ({**TRADEOFF, "published_model": "m"}, r"published_model: say which table it is of"),
-        ({**CONTOUR, "published": "mpt_combined_ppl"}, r"published: a contour has no place for it"),
-        ({"kind": "spread", "x": "method", "y": "bits"}, r"y: only a contour has bits along it"),
+        ({**TRADEOFF, "published_model": "m"}, r"published_model: name the published table too"),
+        (
+            {**CONTOUR, "published": "mpt_combined_ppl"},
+            r"f\.published: there is no such key for contour; curves or tradeoff has it",
+        ),
+        (
+            {"kind": "spread", "x": "method", "y": "bits"},
+            r"f\.y: there is no such key for spread; contour or .* has it",
+        ),
     ],
 )
 def test_a_figure_of_quantization_names_what_is_there(figures, message):
@@ -198,7 +215,7 @@ def test_a_contours_labels_are_those_of_its_steps():
 
 
 PUBLISHED = {"published": "mpt_quant_ppl"}
-TABLE = {"value": ["ppl"], "beside": {"rtn": "GPTQ"}, **PUBLISHED}
+TABLE = {"value": ["ppl"], "compare_with": {"rtn": "GPTQ"}, **PUBLISHED}
 
 
 @pytest.mark.parametrize(
@@ -212,9 +229,14 @@ TABLE = {"value": ["ppl"], "beside": {"rtn": "GPTQ"}, **PUBLISHED}
         ({"figures": {**TRADEOFF, **PUBLISHED}}, r"figures\.f\.published_model: .* such as m"),
         (
             {
-                "figures": {"of": "g", **TRADEOFF, "published": "mpt_gguf", "published_model": "m"},
+                "figures": {
+                    "source": "g",
+                    **TRADEOFF,
+                    "published": "mpt_gguf",
+                    "published_model": "m",
+                },
             },
-            r"published_model: mpt_gguf holds several models: use beside",
+            r"published_model: mpt_gguf holds several models: use published_models",
         ),
     ],
 )
@@ -234,12 +256,12 @@ def test_the_model_that_was_published_need_not_be_named_where_it_is_plain():
     ("figure", "message"),
     [
         ({**CONTOUR, "width": 4.7}, "3 beside each other and 2 below, .* 4.6 at the most"),
-        ({"of": "c", "width": 3.0}, "6 beside each other and 1 below, .* 2.3 at the most"),
+        ({"source": "c", "width": 3.0}, "6 beside each other and 1 below, .* 2.3 at the most"),
         (
             {"kind": "spread", "x": "method", "width": 4.2},
             "1 beside each other and 6 below, .* 4.1",
         ),
-        ({"of": "c", "kind": "tradeoff", "width": 4.7}, "3 beside each other and 2 below"),
+        ({"source": "c", "kind": "tradeoff", "width": 4.7}, "3 beside each other and 2 below"),
         ({"width": 15}, "less than or equal to 14"),
     ],
 )
@@ -249,7 +271,7 @@ def test_a_figure_too_large_to_look_at_is_refused(figure, message):
 
 
 def test_lines_of_models_share_a_panel_that_may_be_wide():
-    study(figures={**TRADEOFF, "of": "g", "width": 6.5}, models=tuple("abcdef"))
+    study(figures={**TRADEOFF, "source": "g", "width": 6.5}, models=tuple("abcdef"))
 
 
 def test_schemes_of_as_many_nominal_bits_need_an_evaluation():
@@ -278,9 +300,9 @@ def test_a_table_is_made_of_the_cells_of_all_its_evaluations(tmp_path):
 def test_a_figure_is_made_of_the_cells_of_its_axes(figure, tmp_path):
     made = study(figures=figure)
     part = made.config.figures["f"]
-    axes = 1 + ("bits" in (part.x, part.y))
+    axes = 1 + ("bits" in (getattr(part, "x", None), getattr(part, "y", None)))
     cells = job_specs(made, tmp_path)._cells(part)
-    assert len(cells) == axes * len(made.cells(part.of, "ppl"))
+    assert len(cells) == axes * len(made.cells(part.source, "ppl"))
     assert {spec.cell["evaluation"] for spec in cells} == set(part.evaluations)
 
 

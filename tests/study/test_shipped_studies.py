@@ -104,9 +104,9 @@ def drawn(tmp_path, monkeypatch):
     def draw(study: Study, section: str, name: str) -> Outputs:
         part = getattr(study.config, section)[name]
         files = []
-        for cell in study.cells(part.of, *part.evaluations):
+        for cell in study.cells(part.source, *part.evaluations):
             files.append(tmp_path / f"{len(files)}.json")
-            made_up(study, part.of, *cell).write(files[-1])
+            made_up(study, part.source, *cell).write(files[-1])
         specs = JobSpecs(study, ROOT / "envs", HashCache(tmp_path / "hashes"))
         spec = getattr(specs, section.removesuffix("s"))(name)
         fits = getattr(part, "fit", None)
@@ -155,7 +155,7 @@ def test_every_table_is_drawn_up(file, name, drawn):
     assert len(rows) > 3
     assert "N/A" in "".join(rows)
     assert "+nan" not in "".join(rows)
-    if table.beside:
+    if table.compare_with or table.published_models:
         heads = {"evaluation": "published", "level": ", published"}
         assert any(heads[table.columns] in line for line in rows)
     assert Path(made.csv).exists()

@@ -28,6 +28,7 @@ class Settings(CalibratedSettings):
     depth: bool = Field(True, description="Drop the second block.")
     rotate: bool = Field(True, description="Rotate the residual stream.")
     narrow: float = Field(0.25, description="Fraction of the residual width that is cut.")
+    expand: bool = Field(False, description="Give each query head key and value heads of its own.")
     even: bool = Field(False, description="Cut all blocks alike.")
     empty: bool = Field(False, description="Remove the first block's attention, the last's MLP.")
 
@@ -42,6 +43,8 @@ def compress_block(block, statistics, level, settings) -> None:
     if settings.empty and block.index == block.count - 1:
         surgery.remove_mlp(block.module)
     facts = block_parts.BlockParts(block.module)
+    if settings.expand:
+        surgery.expand_kv(block.module)
     offset = 0 if settings.even else block.index
     if settings.heads and facts.has_attention and (settings.even or block.index == 0):
         keep = max(1, int(facts.kv_heads * (1 - level.fraction)))

@@ -6,7 +6,6 @@ import pandas as pd
 from meltpoint import evaluations, figures
 from meltpoint.analysis.frame import COLUMNS, columns_of, read_published
 from meltpoint.chain import methods_of, parse_chain
-from meltpoint.study.outputs import Figure
 
 # The main score of each evaluation: its kind, settings, and the score's name.
 SCORES = {
@@ -99,10 +98,10 @@ def combined(margins=True, models=("m",), prune="sparsegpt", quantize="gptq"):
 
 def draw(frame, kind, **changes):
     """The figure of a frame, with what is published beside it."""
-    spec = Figure(of="x", **{"value": "ppl", "kind": kind} | changes)
-    if spec.published:
-        frame = pd.concat([frame, read_published(spec.published, "ppl")], ignore_index=True)
-    return figures.draw(kind, frame, None, spec)
+    spec = figures.parse({"source": "x", "value": "ppl", "kind": kind} | changes)
+    if published := getattr(spec, "published", None):
+        frame = pd.concat([frame, read_published(published, "ppl")], ignore_index=True)
+    return figures.draw(frame, None, spec)
 
 
 def texts(figure):

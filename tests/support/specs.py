@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from meltpoint.workflow.job_specs.documents import CompressSpec
+from meltpoint.workflow.job_specs.documents import CompressSpec, SearchSpec
 
 
 def compress_spec(
@@ -18,3 +18,8 @@ def compress_spec(
         dtype=dtype,
         code="code",
     )
+
+
+def search_spec(search: str, settings: dict[str, Any]) -> SearchSpec:
+    """Spec of a search on the base model."""
+    return SearchSpec(search=search, chain="dense", settings=settings, dtype="float32", code="code")

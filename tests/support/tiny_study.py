@@ -43,10 +43,10 @@ chains:
     evaluations: [bits]
   other: {models: [other], chains: [magnitude@0.5], evaluations: [bits]}
 tables:
-  pruning: {of: pruning, value: prose-32, error: true}
-  calibrations: {of: calibrations, value: bits}
+  pruning: {source: pruning, value: prose-32, error: true}
+  calibrations: {source: calibrations, value: bits}
 figures:
-  pruning: {of: pruning, value: prose-32, fit: transition}
+  pruning: {source: pruning, value: prose-32, fit: transition}
 compute: {device: cpu}
 """
 

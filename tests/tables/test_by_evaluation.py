@@ -16,11 +16,11 @@ from meltpoint.tables import build as tables
 from tests.support.quantized_frames import absent, cell, combined, measured, quantized
 
 SHOWN = ["ppl", "bits", "bytes", "speed"]
-BESIDE = {"gptq": "GPTQ", "nf4": "QLoRA_NF4"}
+COMPARED = {"gptq": "GPTQ", "nf4": "QLoRA_NF4"}
 
 
 def build(frame, **changes):
-    spec = Table(of="x", **{"columns": "evaluation", "value": SHOWN} | changes)
+    spec = Table(source="x", **{"columns": "evaluation", "value": SHOWN} | changes)
     (name, *_) = perplexities(frame, spec.evaluations)
     theirs = read_published(spec.published, name) if spec.published else None
     return tables.build(frame, spec, theirs)
@@ -90,7 +90,7 @@ def test_what_is_not_measured_is_a_dash():
 def test_columns_stay_in_line_where_a_perplexity_is_not_measured():
     frame = quantized()
     frame = frame[~((frame["chain"] == "gptq@4bit") & (frame["evaluation"] == "ppl"))]
-    table = build(frame, value=["ppl", "bits"], published="mpt_quant_ppl", beside=BESIDE)
+    table = build(frame, value=["ppl", "bits"], published="mpt_quant_ppl", compare_with=COMPARED)
     row = next(row for names, row in table.rows if names == ["gptq", "4-bit"])
     assert [e.text for e in row] == ["-", "", "", "4.25"]
 
@@ -110,7 +110,7 @@ def test_the_achieved_sparsity_is_said_once_in_a_row():
 
 
 def test_published_perplexities_stand_right_of_ours():
-    table = build(quantized(), published="mpt_quant_ppl", beside=BESIDE)
+    table = build(quantized(), published="mpt_quant_ppl", compare_with=COMPARED)
     assert table.heads[:3] == ["perplexity, ppl", "published", "difference"]
     theirs, above = column(table, "published"), column(table, "difference")
     assert (theirs["gptq", "4-bit"].text, above["gptq", "4-bit"].text) == ("5.75", "-0.09")
@@ -123,7 +123,7 @@ def test_llama_cpps_perplexity_is_a_perplexity_of_its_own():
     frame = quantized()
     assert perplexities(frame, ["ppl", "bits", "llama"]) == ["ppl", "llama"]
     assert str(quantity(frame[frame["evaluation"] == "llama"])) == "perplexity (llama.cpp)"
-    table = build(frame, value=["bits", "llama"], published="mpt_quant_ppl", beside=BESIDE)
+    table = build(frame, value=["bits", "llama"], published="mpt_quant_ppl", compare_with=COMPARED)
     assert table.heads[1:] == ["perplexity (llama.cpp), llama", "published", "difference"]
     theirs, above = column(table, "published"), column(table, "difference")
     assert (theirs["gptq", "4-bit"].text, above["gptq", "4-bit"].text) == ("5.75", "+0.48")
@@ -132,7 +132,7 @@ def test_llama_cpps_perplexity_is_a_perplexity_of_its_own():
 @pytest.mark.parametrize("columns", ["evaluation", "level"])
 def test_what_is_published_of_one_model_stands_beside_that_one_alone(columns):
     shown = {"columns": columns, "value": "ppl" if columns == "level" else ["ppl"]}
-    said = {"published": "mpt_quant_ppl", "beside": BESIDE, "published_model": "b"}
+    said = {"published": "mpt_quant_ppl", "compare_with": COMPARED, "published_model": "b"}
     table = build(quantized(("a", "b")), **shown, **said)
     printed = {(names[0], entry.text) for names, row in table.rows for entry in row}
     assert {model for model, text in printed if text in ("5.75", "5.65")} <= {"b", ""}
@@ -150,7 +150,7 @@ def test_of_what_has_no_number_there_is_no_difference(columns):
     frame = absent(quantized(methods=("awq", "gptq")), "gptq@2bit")
     frame.loc[(frame["chain"] == "gptq@3bit") & (frame["evaluation"] == "ppl"), "value"] = np.inf
     shown = {"columns": columns, "value": "ppl" if columns == "level" else ["ppl"]}
-    said = {"published": "mpt_quant_ppl", "beside": {"gptq": "GPTQ", "awq": "AWQ"}}
+    said = {"published": "mpt_quant_ppl", "compare_with": {"gptq": "GPTQ", "awq": "AWQ"}}
     table = build(frame, **shown, **said)
     assert "nan" not in tables.to_markdown(table)
     assert "+inf" not in tables.to_markdown(table)
@@ -166,7 +166,7 @@ def test_of_what_has_no_number_there_is_no_difference(columns):
 
 def test_published_schemes_stand_by_model():
     frame = quantized(("llama2-7b", "gemma"), ("gguf",), schemes=True)
-    said = {"published": "mpt_gguf_families", "beside": {"llama2-7b": "LLaMA-2-7B"}}
+    said = {"published": "mpt_gguf_families", "published_models": {"llama2-7b": "LLaMA-2-7B"}}
     table = build(frame, value=["ppl", "bytes"], **said)
     theirs = {tuple(names): row[1].text for names, row in table.rows}
     assert theirs["llama2-7b", "gguf", "Q8_0"] == "6.16"
@@ -185,7 +185,7 @@ def test_published_chains_stand_beside_chains():
         columns="level",
         value="ppl",
         published="mpt_combined_ppl",
-        beside={"sparsegpt+gptq": "SparseGPT+GPTQ"},
+        compare_with={"sparsegpt+gptq": "SparseGPT+GPTQ"},
     )
     row = next(row for names, row in table.rows if names == ["SparseGPT+GPTQ, published"])
     published = dict(zip(table.heads, (e.text for e in row), strict=True))
@@ -196,7 +196,7 @@ def test_published_chains_stand_beside_chains():
 
 def test_published_rows_stand_below_in_the_column_of_the_perplexity():
     frame = pd.concat([quantized(), read_published("mpt_quant_ppl", "ppl")], ignore_index=True)
-    table = tables.build(frame, Table(of="x", columns="evaluation", value=["bits", "ppl"]))
+    table = tables.build(frame, Table(source="x", columns="evaluation", value=["bits", "ppl"]))
     row = next(row for names, row in table.rows if names == ["published", "AWQ", "4-bit"])
     assert [e.text for e in row] == ["-", "5.60"]
 
@@ -238,10 +238,10 @@ def test_levels_of_chains_sort_and_read():
         ({"value": ["ppl", "ppl"]}, "an evaluation is there twice"),
         ({"digits": {"bites": 1}}, "digits: 'bites' is not shown: did you mean 'bits'"),
         ({"digits": 9}, "less than or equal to 8"),
-        ({"published": "mpt_quant_ppl", "show": "difference"}, "has no difference"),
-        ({"published": "mpt_quant_ppl", "published_model": "m"}, "published_model: say which rows"),
+        ({"published": "mpt_quant_ppl", "show": "difference"}, "have no difference"),
+        ({"published": "mpt_quant_ppl", "published_model": "m"}, "published_model: name the rows"),
     ],
 )
 def test_what_makes_no_table_is_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
-        Table(of="x", **{"columns": "evaluation", "value": SHOWN} | changes)
+        Table(source="x", **{"columns": "evaluation", "value": SHOWN} | changes)

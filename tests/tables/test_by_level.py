@@ -16,7 +16,7 @@ from tests.report.pages import CELLS
 
 
 def spec(**changes):
-    return Table(of="x", value="ppl", **changes)
+    return Table(source="x", value="ppl", **changes)
 
 
 def cell(method, level, value, **changes):
@@ -43,7 +43,7 @@ def marks(table, column):
 def test_of_a_single_draw_no_deviation_is_known():
     """Its standard error is something else; what has not the setting keeps its own."""
     cells = [cell("a", "0.5", 6.0, settings="seed=3"), cell("b", "0.5", 7.0)]
-    table = tables.build(frame(*cells), spec(over="seed", error=True))
+    table = tables.build(frame(*cells), spec(average_over="seed", error=True))
     assert {name: row[1].error for name, row in entries(table).items()} == {"a": "", "b": "0.10"}
 
 
@@ -113,7 +113,7 @@ def test_the_achieved_sparsity_stands_beside():
     assert r"6.00\,{\scriptsize 0.494}" in tables.to_latex(table)
     assert "achieved sparsity" in tables.to_markdown(table)
     bare = tables.build(frame(cell("a", "0.5", 6.0, requested=0.5, achieved=0.494)),
-                        spec(achieved=False))  # fmt: skip
+                        spec(show_achieved=False))  # fmt: skip
     assert "0.494" not in tables.to_markdown(bare)
 
 
@@ -130,7 +130,7 @@ def test_what_is_published_stands_under_its_row_with_the_difference():
     theirs = pd.DataFrame([cell("Wanda", "0.5", 6.0, source="published")])
     table = tables.build(
         frame(*ours, *others),
-        spec(beside={"wanda": "Wanda"}, published="mpt_unstructured_ppl"),
+        spec(compare_with={"wanda": "Wanda"}, published="mpt_unstructured_ppl"),
         theirs,
     )
     printed = [(labels[0], [e.text for e in row]) for labels, row in table.rows]
@@ -147,7 +147,7 @@ def test_a_row_for_all_seeds_has_their_mean_and_deviation():
     seeds = [cell("a", "0.5", v, settings=f"seed={i}") for i, v in enumerate((6.0, 7.0, 8.0))]
     pairs = [cell("b", "0.5", v, settings=f"group=row,seed={i}") for i, v in enumerate((5.0, 5.5))]
     table = tables.build(
-        frame(*seeds, *pairs, cell("c", "0.5", 9.0)), spec(over="seed", error=True)
+        frame(*seeds, *pairs, cell("c", "0.5", 9.0)), spec(average_over="seed", error=True)
     )
     assert [labels for labels, _ in table.rows] == [["a", "default"], ["b", "group=row"],
                                                     ["c", "default"]]  # fmt: skip
@@ -215,7 +215,7 @@ def test_a_broken_cell_is_one_sentence(tmp_path):
 
 def test_published_rows_stand_below():
     published = pd.concat([read_cells([], {}), read_published("mpt_unstructured_ppl", "wikitext2")])
-    declared = Table(of="x", value="wikitext2", published="mpt_unstructured_ppl", digits=4)
+    declared = Table(source="x", value="wikitext2", published="mpt_unstructured_ppl", digits=4)
     text = tables.to_markdown(tables.build(published, declared))
     row = next(line for line in text.splitlines() if line.startswith("| SparseGPT "))
     assert "8.1100" in row
@@ -225,19 +225,19 @@ def test_published_rows_stand_below():
 
 def test_an_unknown_published_table_is_refused():
     with pytest.raises(ValidationError, match="unknown published table: did you mean"):
-        Table(of="x", value="y", published="mpt_unstructured_pp")
+        Table(source="x", value="y", published="mpt_unstructured_pp")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"beside": {"ria": "RIA"}}, "say which published table"),
-        ({"published": "mpt_unstructured_ppl", "show": "difference"}, "has no difference"),
+        ({"compare_with": {"ria": "RIA"}}, "name the published table"),
+        ({"published": "mpt_unstructured_ppl", "show": "difference"}, "have no difference"),
     ],
 )
 def test_published_values_are_shown_as_values(changes, message):
     with pytest.raises(ValidationError, match=message):
-        Table(of="x", value="y", **changes)
+        Table(source="x", value="y", **changes)
 
 
 # --- refused scores ----------------------------------------------------------------------------------
@@ -261,10 +261,10 @@ def test_a_refused_score_is_printed_as_such_and_does_not_compete():
 def test_a_mean_leaves_refused_scores_out_and_says_so():
     cells = [cell("a", "0.5", v, settings=f"seed={n}") for n, v in enumerate((6.0, 7.0), 1)]
     cells.append(cell("a", "0.5", np.nan, settings="seed=3", **REFUSED))
-    table = tables.build(frame(*cells), spec(over="seed"))
+    table = tables.build(frame(*cells), spec(average_over="seed"))
     assert entries(table)["a"][1].text == "6.50"
     assert list(table.notes.values()) == ["1 of 3 refused, and left out of the mean"]
-    alone = tables.build(frame(cells[-1]), spec(over="seed"))
+    alone = tables.build(frame(cells[-1]), spec(average_over="seed"))
     assert entries(alone)["a"][1].text == "refused"
 
 
@@ -280,6 +280,6 @@ def test_a_table_shows_the_score_that_it_names():
         ("ppl.perplexity", "6.00"),
         ("ppl.bits_per_byte", "1.50"),
     ):
-        table = tables.build(shown, Table(of="x", value=value))
+        table = tables.build(shown, Table(source="x", value=value))
         assert entries(table)["a"][-1].text == printed
         assert set(table.cells["score"]) == {"bits_per_byte" if printed == "1.50" else "perplexity"}

@@ -16,7 +16,7 @@ from tests.support.project import SHOWN, named
         "Snakefile",
         "rules/compress.smk",
         "scripts/compress.py",
-        "scripts/perplexity.py",
+        "scripts/evaluate.py",
         "meltpoint/methods/wanda.py",
         "envs/torch.yaml",
         "studies/tiny.yaml",

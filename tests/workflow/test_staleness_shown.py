@@ -17,7 +17,7 @@ def test_colour_changes_that_figure(project, everything):
 
 
 def test_table_added_makes_that_table(project):
-    table = {"of": "pruning", "value": "prose-32", "show": "difference"}
+    table = {"source": "pruning", "value": "prose-32", "show": "difference"}
     project.edit_study(lambda study: study["tables"].update(differences=table))
     assert project.stale() == {"tables/differences.csv"}
 

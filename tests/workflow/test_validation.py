@@ -75,7 +75,8 @@ BAD = [
     (CHAINS, "['wanda@0.5,calibration=ptb']", f"{CHAINS}: undefined calibration 'ptb': there is"),
     (f"{SWEEP}.evaluations", "[prose-23]",
      f"{SWEEP}.evaluations: undefined evaluation 'prose-23': did you mean 'prose-32'"),
-    ("tables.pruning.of", "prune", "tables.pruning.of: undefined sweep or group of chains 'prune'"),
+    ("tables.pruning.source", "prune",
+     "tables.pruning.source: undefined sweep or group of chains 'prune'"),
     ("tables.pruning.value", "bits", "tables.pruning.value: pruning is not evaluated on 'bits'"),
     # What does not go together.
     (CHAINS, "['wanda@0.5,calibration=given,samples=4']",
@@ -115,7 +116,7 @@ def test_bit_widths_have_no_curve_to_be_fitted(untouched):
     assert plan.curves() == ["pruning"]
 
 
-@pytest.mark.parametrize("key", ["study", "models", "evaluations", "tables.pruning.of"])
+@pytest.mark.parametrize("key", ["study", "models", "evaluations", "tables.pruning.source"])
 def test_missing_key_is_named(untouched, key):
     study = tiny_study.study()
     *parents, last = key.split(".")

@@ -1,10 +1,12 @@
 """Bars of the order study's changes."""
 
+from typing import NamedTuple
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from meltpoint.analysis import operation_order
-from meltpoint.figures.bars import draw_bars
+from meltpoint.figures.bar_panels import draw_bars
 from meltpoint.published.operation_order.discrepancies import KEYS
 from meltpoint.published.operation_order.read import METRICS, OrderStudy
 from meltpoint.published.specs import StudySpec
@@ -46,7 +48,7 @@ def draw_changes(spec: StudySpec, study: OrderStudy, checked: pd.DataFrame, tabl
     places = rows["metric"].map(METRICS.index).sort_values(kind="stable").index
     absent = [arrows(sequence) for sequence in study.not_applicable] if originals else []
     shown = [*dict.fromkeys(labels), *absent]
-    return draw_bars(bars.loc[places], shown, AXES[table], **SIGNS)
+    return draw_bars(bars.loc[places], shown, AXES[table], step=50, **SIGNS)
 
 
 def label_of(first: str, second: str) -> str:
@@ -59,7 +61,7 @@ def arrows(sequence: str) -> str:
     return sequence.replace(">", "→")
 
 
-def tooltip(spec: StudySpec, row, first: float, second: float) -> str:
+def tooltip(spec: StudySpec, row: NamedTuple, first: float, second: float) -> str:
     """Text of a bar: both scores, the change, and the published one where that is wrong."""
     published = "" if row.agrees else f"\npublished: {row.published_change_pct:+.2f} %"
     return (

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from meltpoint.figures.heatmap import Heatmap, draw_heatmap
+from meltpoint.figures.heatmap_panels import Heatmap, draw_heatmap
 from meltpoint.published.parameter_search.dependence import draw_dependence
 from meltpoint.published.parameter_search.read import SEARCH
 from meltpoint.published.parameter_search.scatter import draw_gradients, draw_tradeoff

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from meltpoint.analysis.parameter_search import best_run
-from meltpoint.figures.heatmap import TICKS, plain
+from meltpoint.figures.axes import tick
 from meltpoint.figures.style import INK, MARKERS, PALETTE, RC
 from meltpoint.figures.tooltips import note
 from meltpoint.published.parameter_search.read import SEARCH
@@ -21,6 +21,7 @@ METHOD, (LENGTH, SAMPLES) = SEARCH.method, SEARCH.settings
 POINT = {"markersize": 4.2, "markeredgecolor": INK, "markeredgewidth": 0.4, "linestyle": "none"}
 STAR = {"marker": "*", "markersize": 10, "markeredgecolor": INK, "markeredgewidth": 0.6}
 LIGHTEST = 0.75
+TICKS = (10, 15, 20, 30, 50, 100, 150)
 
 
 def shades(color: str, count: int) -> list[np.ndarray]:
@@ -79,8 +80,8 @@ def scale_perplexity(ax: Axes, values: pd.Series) -> None:
     """A logarithmic x axis with ticks at round perplexities."""
     ax.set_xscale("log")
     ax.set_xlabel("perplexity")
-    ax.set_xticks([tick for tick in TICKS if values.min() <= tick * 1.05 and tick <= values.max()])
-    ax.xaxis.set_major_formatter(FuncFormatter(plain))
+    ax.set_xticks([at for at in TICKS if values.min() <= at * 1.05 and at <= values.max()])
+    ax.xaxis.set_major_formatter(FuncFormatter(tick))
     ax.xaxis.set_minor_locator(NullLocator())
 
 
@@ -143,7 +144,7 @@ def scale_gradient(ax: Axes, values: pd.Series) -> None:
     ax.set_xlim(10 ** (low - 0.06 * (high - low)), 10 ** (high + room * (high - low)))
     if high - low < 2:
         ax.set_xticks([tick for tick in (2, 5, 10, 20, 50) if low < np.log10(tick) < high + 0.05])
-        ax.xaxis.set_major_formatter(FuncFormatter(plain))
+        ax.xaxis.set_major_formatter(FuncFormatter(tick))
     ax.xaxis.set_minor_locator(NullLocator())
 
 

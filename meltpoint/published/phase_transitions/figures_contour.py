@@ -88,7 +88,7 @@ def draw_sizes(ax: Axes, table: Surface) -> None:
     shades = mpl.colormaps["Blues_r"](np.linspace(0.0, 0.62, len(table.schemes)))
     for i, (scheme, shade) in enumerate(zip(table.schemes, shades, strict=True)):
         ax.plot(table.sizes[i], table.ppl[i], ".-", color=shade, linewidth=0.9, markersize=3)
-        note(ax, table.sizes[i], table.ppl[i], table.says[i])
+        note(ax, table.sizes[i], table.ppl[i], table.tooltips[i])
         ax.annotate(
             scheme,
             (table.sizes[i, -1], table.ppl[i, -1]),

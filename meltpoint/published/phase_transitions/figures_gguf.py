@@ -60,7 +60,7 @@ def draw_panel(ax: Axes, table: pd.DataFrame, x: str, column: str, look: dict) -
     cells = table[table[column].notna()].sort_values(x, kind="stable")
     tooltips = [tooltip(row, column) for row in cells.to_dict("records")]
     error = cells["ppl_stderr"] if column == "ppl" else 0.0
-    cells = cells.assign(x=cells[x], value=cells[column], stderr=error, says=tooltips)
+    cells = cells.assign(x=cells[x], value=cells[column], stderr=error, tooltip=tooltips)
     for model in table["model"].unique():
         own = cells[cells["model"] == model]
         if len(own):

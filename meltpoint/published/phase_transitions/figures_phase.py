@@ -5,17 +5,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from meltpoint.data.published.frames import read
-from meltpoint.figures.curves import draw_curves
+from meltpoint.figures import curves
 from meltpoint.published.phase_transitions import frames
-from meltpoint.study.outputs import Figure as Section
 
-SPEC = Section(of="published", value=frames.EVALUATION, fit="transition", width=4.6)
+SPEC = curves.Spec(source="published", value=frames.EVALUATION, fit="transition", width=4.6)
 
 
 def phase(family: str, transitions: pd.DataFrame) -> Figure:
     """The points, fits and transition points of a family; `transitions` as the CSV holds them."""
     points = frames.figure_points()
-    figure = draw_curves(points[points["kind"] == family], curves_of(family, transitions), SPEC)
+    figure = curves.draw(points[points["kind"] == family], curves_of(family, transitions), SPEC)
     span = read("mpt_phase_ranges").set_index("family").loc[family]
     figure.axes[1].axvspan(span["low"], span["high"], color="#EFEFEF", linewidth=0, zorder=0)
     return figure

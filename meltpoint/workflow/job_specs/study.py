@@ -209,7 +209,7 @@ class JobSpecs:
 
     def _cells(self, part) -> list[EvaluateSpec]:
         """Specs of the cells that a table or figure shows."""
-        return [self.evaluation(*cell) for cell in self.study.cells(part.of, *part.evaluations)]
+        return [self.evaluation(*cell) for cell in self.study.cells(part.source, *part.evaluations)]
 
     def transitions(self, sweep: str) -> TransitionsSpec:
         """Spec of a sweep's transition points."""
@@ -226,7 +226,7 @@ class JobSpecs:
         table = self.config.tables[name]
         return TableSpec(
             table=table.model_dump(mode="json"),
-            steps=steps_of(self.study, table.of),
+            steps=steps_of(self.study, table.source),
             published=_published(table),
             code=code_hash("scripts.table"),
             env=self._env("analysis"),
@@ -236,10 +236,10 @@ class JobSpecs:
     def figure(self, name: str) -> FigureSpec:
         """Spec of a figure; only the code of its own kind counts."""
         figure = self.config.figures[name]
-        fitted = [self.transitions(figure.of)] if figure.fit else []
+        fitted = [self.transitions(figure.source)] if figure.needs_transitions else []
         return FigureSpec(
             figure=figure.model_dump(mode="json"),
-            steps=steps_of(self.study, figure.of),
+            steps=steps_of(self.study, figure.source),
             published=_published(figure),
             code=code_hash("scripts.figure", f"meltpoint.figures.{figure.kind}"),
             env=self._env("analysis"),
@@ -280,10 +280,9 @@ class JobSpecs:
 
 
 def _published(part) -> str | None:
-    """Hash of the published table that a table or figure puts beside the study's own."""
-    if part.published is None:
-        return None
-    return hash_file(published.FOLDER / f"{part.published}.csv")
+    """Hash of the published table that a table or figure shows too; some figures can show none."""
+    name = getattr(part, "published", None)
+    return None if name is None else hash_file(published.FOLDER / f"{name}.csv")
 
 
 def sources(specs: JobSpecs) -> dict[str, dict[str, str]]:

@@ -1,0 +1,46 @@
+"""Marks that several kinds of figure share: the dense line, and signs for what is not finite."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.transforms import offset_copy
+
+from meltpoint.figures.axes import tick
+from meltpoint.figures.style import FAINT
+from meltpoint.figures.tooltips import note
+
+
+def draw_dense(ax: Axes, values: pd.Series, above: bool = True) -> None:
+    """Draws the dense value as a dashed line, named at its right end, above or below the line."""
+    for value in values[np.isfinite(values)]:
+        ax.axhline(value, color=FAINT, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
+        ax.annotate(
+            f"dense {tick(float(f'{value:.3g}'))}",
+            (1, value),
+            xycoords=ax.get_yaxis_transform(),
+            xytext=(-3, 2 if above else -2),
+            textcoords="offset points",
+            ha="right",
+            va="bottom" if above else "top",
+            fontsize=6.5,
+            color="#5F5F5F",
+        )
+
+
+def draw_infinities(ax: Axes, cells: pd.DataFrame, color: str, depth: int) -> None:
+    """Draws infinite and undefined values as signs at the upper edge; `depth` is the method's line."""
+    edge = ax.get_xaxis_transform()
+    lowered = offset_copy(edge, ax.figure, y=-6 * depth, units="points")
+    for _, cell in cells[~np.isfinite(cells["value"])].iterrows():
+        note(ax, cell["x"], 1, cell["tooltip"], transform=lowered)
+        ax.annotate(
+            "∞" if cell["value"] == np.inf else "nan",
+            (cell["x"], 1),
+            xycoords=edge,
+            xytext=(0, -6 * depth),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=8 if cell["value"] == np.inf else 6,
+            color=color,
+        )
