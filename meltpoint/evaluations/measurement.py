@@ -72,6 +72,7 @@ def evaluate(
             for name, spec in specs.items()
         }
         facts["protocol"] |= measured.protocol
+        facts["provenance"]["warnings"] += measured.warnings
         cost = cost_of(start, inputs.compute, kind, measured)
         cell = Cell(**facts, scores=scores, cost=cost)
     for path, ending in zip(outputs[1:], kind.keeps, strict=True):
@@ -96,6 +97,7 @@ def facts_of(job_spec: CellSpec, description: Description) -> dict:
             "code": job_spec.code,
             "env": job_spec.env,
             "versions": description.versions,
+            "warnings": list(description.warnings),
         },
     }
 
