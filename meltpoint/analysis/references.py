@@ -67,9 +67,12 @@ def printed_names_of(study: StudyView, part: Output) -> set[str]:
 
 
 def check_order(key: str, study: StudyView, part: Output) -> None:
-    """Checks that each name of `order` is a row or line, of ours or of the published table."""
+    """Checks that each name of `order` is a row or line, of ours or of the published table.
+
+    Not every kind of figure can show a published table.
+    """
     name = getattr(part, "published", None)
-    others = published.methods(name) if name else []
+    others = () if name is None else published.methods(name)
     check_names(f"{key}.order", part.order, printed_names_of(study, part) | set(others))
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from meltpoint.compute import Compute
+from meltpoint.section import Section
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,13 +41,11 @@ class ScoreSpec:
     label_unit: str = ""
 
 
-class EvaluationSettings(BaseModel):
+class EvaluationSettings(Section):
     """What a study may say of an evaluation; the key that has the kind's name holds its subject."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        model_title_generator=lambda cls: f"{cls.__module__.rpartition('.')[2]} evaluation",
+        model_title_generator=lambda cls: f"{cls.__module__.rpartition('.')[2]} evaluation"
     )
 
     main: str | None = Field(
