@@ -65,6 +65,7 @@ def evaluate(
         cell = Cell.not_applicable(str(reason), **facts)
     else:
         facts["protocol"] |= measured.protocol
+        facts["provenance"]["warnings"] += measured.warnings
         cost = cost_of(start, inputs.compute, kind, measured)
         cell = Cell(**facts, scores=scores, cost=cost)
     for path, ending in zip(outputs[1:], kind.keeps, strict=True):
@@ -101,6 +102,7 @@ def facts_of(job_spec: CellSpec, description: Description) -> dict:
             "code": job_spec.code,
             "env": job_spec.env,
             "versions": description.versions,
+            "warnings": list(description.warnings),
         },
     }
 

@@ -16,6 +16,7 @@ from meltpoint import evaluations, figures, methods
 from meltpoint.chain import Bits
 from meltpoint.figures.spec import FigureSpec
 from meltpoint.study.config import StudyConfig
+from meltpoint.study.config_readme import configuration_page
 
 ROOT = Path(__file__).parents[2]
 HEADER = (
@@ -36,6 +37,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "resources/study.schema.json": json.dumps(schema, indent=1) + "\n",
         ROOT / "docs/config.md": config_page(schema),
+        ROOT / "config/README.md": configuration_page(schema, HEADER),
         ROOT / "docs/methods.md": methods_page(),
         ROOT / "docs/evaluations.md": evaluations_page(),
         readme: between(readme.read_text(), "methods", methods_table("docs/methods.md")),

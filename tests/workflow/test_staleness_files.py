@@ -73,6 +73,30 @@ def test_new_weights_in_a_local_model_rerun_all_of_that_model(project, everythin
     assert project.stale() == everything - named(everything, "models/other", "cells/other")
 
 
+def test_moved_model_is_linked_again_and_makes_nothing_stale(project, everything):
+    (project.folder / "studies/model").rename(project.folder / "elsewhere")
+    project.edit_study(lambda study: study["models"]["tiny"].update(path="../elsewhere"))
+    assert project.stale() == named(everything, "models/tiny")
+    project.run("results/models/tiny")
+    assert (project.folder / "results/models/tiny/config.json").exists()
+    assert project.stale() == set()
+
+
+def test_moved_corpora_and_windows_make_nothing_stale(project):
+    moves = {"prose.txt": "a/prose.txt", "tokens.npy": "b.npy", "windows.npy": "c.npy"}
+    (project.folder / "studies/a").mkdir()
+    for old, new in moves.items():
+        (project.folder / "studies" / old).rename(project.folder / "studies" / new)
+
+    def move(study):
+        study["corpora"]["prose"]["path"] = moves["prose.txt"]
+        study["corpora"]["fixed"]["tokens"] = moves["tokens.npy"]
+        study["calibrations"]["given"]["windows"] = moves["windows.npy"]
+
+    project.edit_study(move)
+    assert project.stale() == set()
+
+
 def test_tokenizer_of_a_local_model_reruns_all_of_that_model(project, everything):
     file = project.folder / "studies/other/tokenizer.json"
     file.write_text(json.dumps(json.loads(file.read_text()), indent=3))
