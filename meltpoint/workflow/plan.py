@@ -23,6 +23,7 @@ from meltpoint.study.sections import DrawnCalibration, LocalModel, TrainedModel
 from meltpoint.workflow import cost, requirements, searches, staleness
 from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs, sources
+from meltpoint.workflow.positions import check_positions
 
 NOTHING = r"(?!)"
 PUBLISHED = "results/published"
@@ -56,6 +57,7 @@ class Plan:
         try:
             self.study = Study(self.config, folder)
             self._check_models()
+            check_positions(self.study)
         except MeltpointError as error:
             raise MeltpointError(f"{self.source.name}: {error}") from None
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))

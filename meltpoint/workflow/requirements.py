@@ -21,8 +21,8 @@ def check_ahead(
 
     `cell` and `checkpoint` give the paths of a study's results.
     """
-    for method in map(methods.find, sorted(set(_methods_ahead(specs, cell, checkpoint)))):
-        check(method.name, method.libraries, specs.envs / f"{method.env}.yaml")
+    ahead = map(methods.find, sorted(set(_methods_ahead(specs, cell, checkpoint))))
+    check((method.name, method.libraries, specs.envs / f"{method.env}.yaml") for method in ahead)
 
 
 def _methods_ahead(specs: JobSpecs, cell, checkpoint) -> Iterator[str]:
@@ -38,17 +38,22 @@ def _methods_ahead(specs: JobSpecs, cell, checkpoint) -> Iterator[str]:
             yield steps[-1].method
 
 
-def check(method: str, libraries: Iterable[str], env: Path) -> None:
-    """Raises MeltpointError, with the line that installs them, where a method's packages are missing.
+def check(needed: Iterable[tuple[str, Iterable[str], Path]]) -> None:
+    """Raises MeltpointError, with the line that installs them, where packages are missing.
 
-    `env` is the environment file that pins them.
+    needed: of each method its name, its packages, and the environment file that pins them.
     """
-    missing = [name for name in libraries if not installed(name)]
-    if missing:
-        pins = pinned(env)
+    sentences, lines = [], []
+    for method, libraries, env in needed:
+        missing = [name for name in libraries if not installed(name)]
+        if missing:
+            pins = pinned(env)
+            sentences.append(f"{method} needs {' and '.join(missing)}")
+            lines += [pins[name] for name in missing]
+    if sentences:
         raise MeltpointError(
-            f"{method} needs {' and '.join(missing)}, which this environment does not have: "
-            f"pip install {' '.join(pins[name] for name in missing)}  (or run with --use-conda)"
+            f"{', '.join(sentences)}, which this environment does not have: pip install "
+            f"{' '.join(dict.fromkeys(lines))}  (or run with --use-conda)"
         )
 
 
