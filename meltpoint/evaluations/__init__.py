@@ -75,6 +75,7 @@ class Evaluation:
 
     @property
     def settings_class(self) -> type[EvaluationSettings]:
+        """The class of its settings."""
         return self.module.Settings
 
     def settings_of(self, protocol: Mapping[str, object]) -> EvaluationSettings:

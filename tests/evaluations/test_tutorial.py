@@ -94,7 +94,9 @@ def test_only_its_own_cells_are_added(project):
 
 def test_an_unknown_score_is_refused_as_the_page_says(project):
     sentence = re.search(r"config\.yaml: (tables\..*)", PAGE)[1].replace("quantization", "pruned")
-    project.edit_study(lambda study: study["tables"]["pruned"].update(value=["surprise.worst"]))
+    project.edit_study(
+        lambda study: study["tables"]["pruned"].update(value=["surprise.worst_windw"])
+    )
     try:
         assert f"Error: tiny.yaml: {sentence}" in project.snakemake("-n").output
     finally:
