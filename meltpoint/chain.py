@@ -171,6 +171,8 @@ def parse_level(value: object) -> Level:
         return _sparsity(float(text), value)
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text):
         return Scheme(text.lower())
+    if match := re.fullmatch(r"(\d*\.?\d+) *%", text):
+        raise MeltpointError(f"{text!r} is no level: write {float(match[1]) / 100:g}")
     forms = ", ".join(LEVEL_FORMS.values())
     raise MeltpointError(f"{text!r} is no level: write {forms}")
 
@@ -190,19 +192,26 @@ def _bits(bits: int) -> Bits:
 def _sparsity(fraction: float, value: object) -> Sparsity:
     if 0 < fraction < 1:
         return Sparsity(fraction)
+    percent = f"write {fraction / 100:g} for {fraction:g} %" if 1 < fraction < 100 else ""
     if isinstance(value, int) and not isinstance(value, bool) and value > 60:
         n, m = divmod(value, 60)
         raise MeltpointError(
-            f"{value} is no level: YAML reads an unquoted {n}:{m} as the number {value}; "
-            f'write "{n}:{m}" in quotes'
+            f"{value} is no level: {percent + '; and ' if percent else ''}YAML reads an unquoted "
+            f'{n}:{m} as the number {value}; write "{n}:{m}" in quotes'
         )
-    raise MeltpointError(f"{value} is no sparsity: it must lie between 0 and 1")
+    hint = f": {percent}" if percent else ""
+    raise MeltpointError(f"{value} is no sparsity: it must lie between 0 and 1{hint}")
 
 
 def parse_step(text: str) -> Step:
     """A step from its spelling; raises MeltpointError where it does not parse."""
     head, *pairs = text.strip().split(",")
     match = re.fullmatch(r"([a-z][a-z0-9_]*)(?:@([^@]+))?", head.strip())
+    if re.match(r"\s*\w+=", text):
+        raise MeltpointError(
+            f"{text!r} is no step: a list in [...] is split at each comma: quote the step that it "
+            f'belongs to, such as "wanda@0.5,{text.strip()}"'
+        )
     if not match:
         raise MeltpointError(
             f"{text!r} is no step: a step is method@level,key=value such as wanda@0.5,samples=64"

@@ -52,6 +52,17 @@ class Compute:
         return max(1, tokens.get(self.torch_device.type, tokens["cpu"]) // length)
 
 
+def overflow(numbers: str, place: str, dtype: str) -> str:
+    """The sentence for numbers that are not finite, because `place` overflows in a dtype."""
+    if dtype == "float32":
+        return (
+            f"{numbers} are not finite: the model itself overflows in float32, in {place}, and no "
+            "other compute.dtype helps"
+        )
+    wider = "float32" if dtype == "bfloat16" else "float32 or bfloat16"
+    return f"{numbers} are not finite in {dtype}: {place} overflows: set compute.dtype to {wider}"
+
+
 def return_memory() -> None:
     """Has freed memory go back to the system at once, where glibc is the allocator.
 

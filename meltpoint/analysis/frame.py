@@ -17,7 +17,7 @@ COLUMNS = [
     *("model", "chain", "method", "level", "settings", "kind", "evaluation", "score", "main"),
     *("label", "unit", "label_unit", "better"),
     *("value", "stderr", "difference", "difference_stderr", "requested", "achieved"),
-    *("status", "reason", "source"),
+    *("status", "reason", "source", "note"),
 ]
 NUMBERS = ["value", "stderr", "difference", "difference_stderr", "requested", "achieved"]
 NUMBERS_AS_FLOATS = dict.fromkeys(NUMBERS, float)
@@ -36,7 +36,7 @@ def read_cells(paths: Iterable[Path], steps: Mapping[str, Mapping[str, str]]) ->
 
     A cell that is not applicable has a row for each score that it would have. `main` is True of the
     score that is meant where an evaluation is named alone. `label`, and `label_unit` behind it, are
-    what axes and heads of columns say.
+    what axes and heads of columns say. `note` is what the cell warns of.
 
     steps: for each chain its method, level, settings and kind; the dense chain needs none.
     Raises MeltpointError, naming the file, for one that is no cell, or whose chain is unknown.
@@ -59,6 +59,7 @@ def rows_of(path: Path, steps: Mapping[str, Mapping[str, str]]) -> Iterator[dict
         "requested": cell.requested.get(AXIS),
         "achieved": cell.achieved.get(AXIS),
         "source": "measured",
+        "note": "; ".join(cell.provenance.get("warnings", [])),
     }
     kind = evaluations.find(cell.kind)
     for spec in kind.scores(kind.settings_of(cell.protocol)).values():
@@ -136,7 +137,7 @@ def tidy(method, level, value, **columns) -> pd.DataFrame:
     frame["chain"] = list(map(chain_of, frame["method"], frame["level"]))
     frame["requested"] = frame["achieved"] = frame["level"].map(fraction_of)
     fixed = {"model": "published", **PERPLEXITY_COLUMNS, "status": "ok", "source": "published"}
-    fixed |= dict.fromkeys(("settings", "kind", "reason"), "")
+    fixed |= dict.fromkeys(("settings", "kind", "reason", "note"), "")
     return frame.assign(**fixed | columns).reindex(columns=COLUMNS).astype(NUMBERS_AS_FLOATS)
 
 

@@ -60,6 +60,22 @@ def row_names_of(study: StudyView, part: Output) -> set[str]:
     }
 
 
+def printed_names_of(study: StudyView, part: Output) -> set[str]:
+    """What a table's rows or a figure's lines may be called: by methods, settings and labels."""
+    rows = row_names_of(study, part)
+    return rows | set(part.labels.values()) | {row.split(",")[0] for row in rows}
+
+
+def check_order(key: str, study: StudyView, part: Output) -> None:
+    """Checks that each name of `order` is a row or line, of ours or of the published table.
+
+    Not every kind of figure can show a published table.
+    """
+    name = getattr(part, "published", None)
+    others = () if name is None else published.methods(name)
+    check_names(f"{key}.order", part.order, printed_names_of(study, part) | set(others))
+
+
 def step_names_of(study: StudyView, part: Output) -> set[str]:
     """Methods with settings of the single steps in the chains of a table or figure."""
     return {

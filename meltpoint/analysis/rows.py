@@ -51,7 +51,9 @@ def _average(group: pd.DataFrame) -> pd.Series:
         return first
     if len(refused):
         first["count"] = len(values)
-        first["note"] = f"{len(refused)} of {len(group)} refused, and left out of the mean"
+        left_out = f"{len(refused)} of {len(group)} refused, and left out of the mean"
+        notes = [first.get("note"), left_out]
+        first["note"] = "; ".join(note for note in notes if isinstance(note, str) and note)
     group = values
     for value, error in (("value", "stderr"), ("difference", "difference_stderr")):
         first[value], first[error] = group[value].mean(), group[value].std(ddof=1)

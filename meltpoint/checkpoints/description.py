@@ -40,7 +40,8 @@ class Description(BaseModel):
     asked for, by axis. `dense_parameters` is the number of the dense decoder's parameters. `linears`
     are the decoder's by their names in the model: a linear whose factors are there was replaced by
     them, one that is not there is gone. `zeros_lost` counts the earlier zeros that the last step
-    filled, `rounded` is the fraction of zeros that came of rounding. `unused` are tensors of a base
+    filled, `rounded` is the fraction of zeros that came of rounding. `warnings` are sentences about the
+    steps that each cell of the checkpoint repeats. `unused` are tensors of a base
     checkpoint that the language model does not use, `reached` what training the demo has reached.
     """
 
@@ -61,6 +62,7 @@ class Description(BaseModel):
     dense_parameters: int | None = None
     shapes: Shapes | None = None
     linears: dict[str, Linear] = {}
+    warnings: list[str] = []
     unused: list[str] = []
     reached: dict | None = None
 

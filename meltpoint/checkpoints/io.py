@@ -19,6 +19,7 @@ from meltpoint.checkpoints.description import FILE, WEIGHTS
 from meltpoint.checkpoints.formats import format_of
 from meltpoint.checkpoints.index import INDEX, PICKLES, index, prefixes_of, spellings
 from meltpoint.checkpoints.linears import Quantized
+from meltpoint.compute import overflow
 from meltpoint.errors import MeltpointError
 from meltpoint.files import write_json
 from meltpoint.timing import timed
@@ -154,9 +155,8 @@ class Writer:
         tensors = {key: tensor.contiguous().cpu() for key, tensor in tensors.items()}
         for key, tensor in tensors.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise MeltpointError(
-                    f"{key} became NaN or infinite: set compute.dtype to float32 or bfloat16"
-                )
+                dtype = str(tensor.dtype).removeprefix("torch.")
+                raise MeltpointError(overflow(f"weights of {key}", "this step", dtype))
             self.files[key] = self.shards
             self.shapes[key] = tuple(tensor.shape)
             self.bytes += tensor.nbytes

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from meltpoint.checkpoints.positions import positions_of
 from meltpoint.compute import Compute
 from meltpoint.data.calibration import draw_from_documents, draw_from_stream
 from meltpoint.data.corpora import check_vocabulary, read_tokens
@@ -18,13 +19,23 @@ def read_windows(
     """Windows of a step's resolved settings, int64 [samples, length].
 
     Raises MeltpointError, naming the calibration, for tokens outside the vocabulary of the checkpoint
-    `parent` and for a corpus that is too short.
+    `parent`, for a corpus that is too short, and for windows that the model has no positions for.
     """
     key = f"calibrations.{settings['calibration']}"
     windows = at(key, _windows, settings["windows"], tokens)
     vocabulary = build(parent, compute.torch_dtype).config.get_text_config().vocab_size
     at(key, check_vocabulary, windows, vocabulary, str(tokens[0]))
+    if positions := positions_of(parent):
+        at(key, positions.check, windows.shape[1])
     return torch.from_numpy(windows).long()
+
+
+def warnings_of(parent: Path, windows: torch.Tensor | None) -> list[str]:
+    """What a checkpoint says of its calibration windows: that its model was made for shorter ones."""
+    positions = positions_of(parent)
+    if windows is None or positions is None:
+        return []
+    return positions.warnings(windows.shape[1], "calibration windows")
 
 
 def _windows(calibration: dict, tokens: list[Path]) -> np.ndarray:

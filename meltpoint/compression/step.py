@@ -17,7 +17,7 @@ from meltpoint.checkpoints.shapes import Shapes
 from meltpoint.compression import axes
 from meltpoint.compression.block_gradients import block_gradients
 from meltpoint.compression.blockwise import Job, Outcome, walk
-from meltpoint.compression.calibration_windows import read_windows
+from meltpoint.compression.calibration_windows import read_windows, warnings_of
 from meltpoint.compression.resume import resume_folder
 from meltpoint.compression.search import check_readable, read_result
 from meltpoint.compute import Compute
@@ -84,8 +84,10 @@ def compress(
             Description(status="not_applicable", reason=str(reason), **facts).write(folder)
         else:
             dense, itemsize = origin.dense_parameters, compute.torch_dtype.itemsize
+            said = [*origin.warnings, *warnings_of(parent, windows)]
             Description(
                 **facts,
+                warnings=list(dict.fromkeys(said)),
                 hash=hash_weights(folder),
                 versions=versions(method.libraries),
                 **reached(linears, shapes.parameters, dense, itemsize),

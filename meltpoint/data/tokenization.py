@@ -1,5 +1,8 @@
 """A corpus tokenised once by a model's tokenizer, as files."""
 
+import logging
+import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,8 @@ from meltpoint.data.corpora import (
     stream,
     write_array,
 )
-from meltpoint.errors import MeltpointError
+from meltpoint.errors import MeltpointError, reason_of
+from meltpoint.text import one_of
 
 # One of which a tokenizer leaves in its folder.
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
@@ -60,9 +64,44 @@ def tokenizer_of(model: Path):
     """A checkpoint's own tokenizer; raises MeltpointError where it has none that loads."""
     try:
         return AutoTokenizer.from_pretrained(model, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MeltpointError(f"{model}: its tokenizer cannot be loaded: {reason}") from None
+    # Of a file that it cannot read the tokenizers library raises a bare Exception.
+    except Exception as error:
+        logging.error("%s: its tokenizer", model, exc_info=error)
+        raise MeltpointError(
+            f"{model}: its tokenizer cannot be loaded: {reason_of(error)}{_remedy(model)}"
+        ) from None
+
+
+def _remedy(model: Path) -> str:
+    """What to do about a tokenizer that does not load."""
+    if (model / "tokenizer.json").exists():
+        return (
+            ": its tokenizer.json is broken, or of a newer version than tokenizers "
+            f"{_version('tokenizers')} reads: save it again with that version"
+        )
+    vocabulary = model / "tokenizer.model"
+    if not vocabulary.exists():
+        return f": the folder needs one of {one_of(TOKENIZERS)}"
+    needed = ("tiktoken",) if _is_tiktoken(vocabulary) else ("sentencepiece", "protobuf")
+    missing = [name for name in needed if _version(name) is None]
+    if missing:
+        return (
+            f": to read its tokenizer.model, pip install {' '.join(missing)} (or use --use-conda)"
+        )
+    return ""
+
+
+def _is_tiktoken(path: Path) -> bool:
+    """Whether a file is a vocabulary of tiktoken, a token in base64 and its number in each line."""
+    with path.open("rb") as file:
+        return re.fullmatch(rb"[A-Za-z0-9+/=]+ \d+\s*", file.readline(1000)) is not None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def first_token(model: Path) -> int | None:

@@ -33,8 +33,8 @@ A kind has the name of its file, which is also the key that names it in a study:
 ``compute``
     optional: the keys of the study's `compute` section that change its numbers; ``("dtype",)`` if it
     is not said
-``memory``
-    optional: the memory of a job, as a multiple of the model's bytes; 2 if it is not said
+``resources``
+    optional: what a job asks of its machine, a `meltpoint.resources.Resources`
 ``alone``
     optional: True for a kind that needs the machine for itself
 ``old_values``
@@ -51,6 +51,7 @@ from types import ModuleType
 
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.contract import EvaluationSettings, Needs, ScoreSpec
+from meltpoint.resources import Resources
 from meltpoint.text import did_you_mean, first_sentence
 
 # Files of this folder that are no kinds.
@@ -74,6 +75,7 @@ class Evaluation:
 
     @property
     def settings_class(self) -> type[EvaluationSettings]:
+        """The class of its settings."""
         return self.module.Settings
 
     def settings_of(self, protocol: Mapping[str, object]) -> EvaluationSettings:
@@ -139,9 +141,9 @@ class Evaluation:
         return self._optional("compute", ("dtype",))
 
     @property
-    def memory(self) -> float:
-        """The memory of a job, as a multiple of the model's bytes."""
-        return self._optional("memory", 2.0)
+    def resources(self) -> Resources:
+        """What a job asks of its machine."""
+        return self._optional("resources", Resources())
 
     @property
     def alone(self) -> bool:

@@ -6,14 +6,15 @@ here needs torch or numpy, as a study reads the kinds where neither is installed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from meltpoint.compute import Compute
+from meltpoint.section import Section
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,13 +41,11 @@ class ScoreSpec:
     label_unit: str = ""
 
 
-class EvaluationSettings(BaseModel):
+class EvaluationSettings(Section):
     """What a study may say of an evaluation; the key that has the kind's name holds its subject."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        model_title_generator=lambda cls: f"{cls.__module__.rpartition('.')[2]} evaluation",
+        model_title_generator=lambda cls: f"{cls.__module__.rpartition('.')[2]} evaluation"
     )
 
     main: str | None = Field(
@@ -127,10 +126,11 @@ class Measurement:
 
     `scores` by name, besides those that `estimate` makes of what is `kept`; `protocol` is what only the
     measurement knows of its protocol, such as the engine; `device` is where it ran, where that is not
-    the study's device.
+    the study's device. `warnings` are sentences about the numbers, which tables and the report repeat.
     """
 
     scores: Mapping[str, Estimate] = field(default_factory=dict)
     kept: Kept = field(default_factory=dict)
     protocol: Mapping[str, object] = field(default_factory=dict)
     device: str | None = None
+    warnings: Sequence[str] = ()

@@ -54,29 +54,35 @@ def evaluate(
     settings = kind.settings_class(**job_spec.settings)
     description = Description.read(inputs.checkpoint)
     facts = facts_of(job_spec, description)
-    kept: Kept = {}
+    measured = Measurement()
     try:
         if description.status != "ok":
             raise NotApplicable(description.reason)
         with contextlib.closing(LazyEngine(open_engine, inputs)) as engine:
             measured = kind.module.measure(engine if open_engine else None, inputs, settings)
-        kept = measured.kept
-        estimates = {**measured.scores, **_estimate(kind, kept, inputs, settings)}
-        differences = compare(kind, settings, inputs, estimates, kept, dense)
+        scores = scores_of(kind, settings, inputs, measured, dense)
     except NotApplicable as reason:
         cell = Cell.not_applicable(str(reason), **facts)
     else:
-        specs = kind.scores(settings)
-        scores = {
-            name: score_of(spec, estimates[name], differences.get(name))
-            for name, spec in specs.items()
-        }
         facts["protocol"] |= measured.protocol
+        facts["provenance"]["warnings"] += measured.warnings
         cost = cost_of(start, inputs.compute, kind, measured)
         cell = Cell(**facts, scores=scores, cost=cost)
     for path, ending in zip(outputs[1:], kind.keeps, strict=True):
-        write_array(path, kept.get(ending, np.empty(0, np.float32)))
+        write_array(path, measured.kept.get(ending, np.empty(0, np.float32)))
     cell.write(outputs[0])
+
+
+def scores_of(
+    kind, settings, inputs: Inputs, measured: Measurement, dense: list[Path]
+) -> dict[str, Score]:
+    """All scores of a measurement, each with its difference to the dense model's."""
+    estimates = {**measured.scores, **_estimate(kind, measured.kept, inputs, settings)}
+    differences = compare(kind, settings, inputs, estimates, measured.kept, dense)
+    return {
+        name: score_of(spec, estimates[name], differences.get(name))
+        for name, spec in kind.scores(settings).items()
+    }
 
 
 def facts_of(job_spec: CellSpec, description: Description) -> dict:
@@ -96,6 +102,7 @@ def facts_of(job_spec: CellSpec, description: Description) -> dict:
             "code": job_spec.code,
             "env": job_spec.env,
             "versions": description.versions,
+            "warnings": list(description.warnings),
         },
     }
 

@@ -25,7 +25,13 @@ from meltpoint.evaluations.contract import (
     Needs,
     ScoreSpec,
 )
-from meltpoint.evaluations.windows import cut, error_of_mean, read_windows
+from meltpoint.evaluations.windows import (
+    cut,
+    error_of_mean,
+    overflow_warnings,
+    read_windows,
+    warnings_of,
+)
 from meltpoint.hashing import hash_file
 from meltpoint.lazy_import import numpy as np
 
@@ -73,7 +79,15 @@ def measure(engine, inputs: Inputs, settings: Settings) -> Measurement:
     windows = read_windows(inputs, settings.window, settings.windows)
     windows = SCORINGS[settings.scoring].begin(windows, inputs.checkpoint)
     protocol = {"windows": len(windows), "tokens_hash": hash_file(inputs.tokens)}
-    return Measurement(kept={NLL: engine.nll(windows)}, protocol={**protocol, **engine.provenance})
+    nll = engine.nll(windows)
+    return Measurement(
+        kept={NLL: nll},
+        protocol={**protocol, **engine.provenance},
+        warnings=[
+            *warnings_of(inputs, settings.window),
+            *overflow_warnings(inputs, windows, nll),
+        ],
+    )
 
 
 def estimate(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estimate]:

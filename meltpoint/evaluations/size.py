@@ -29,13 +29,14 @@ from meltpoint.evaluations.contract import (
     ScoreSpec,
 )
 from meltpoint.lazy_import import numpy as np
+from meltpoint.resources import Resources
 
 example = {"size": "weights"}
 opens_engine = False
 computes = False
 compute = ()
 # It reads a part of a file at a time.
-memory = 0.1
+resources = Resources(memory=0.1)
 scores = (
     ScoreSpec("bits_per_weight", "bits", "lower", "bits per weight"),
     ScoreSpec("decoder_bits_per_weight", "bits", "lower", "bits per decoder weight"),

@@ -125,6 +125,7 @@ def median(values: list[float]) -> Estimate:
 
 
 def time_gguf(checkpoint: Path, prompt: int, generated: int, runs: int, compute) -> Timing:
+    """In llama.cpp."""
     from meltpoint.llamacpp import runtime
 
     found = runtime.speed(checkpoint / GGUF, prompt, generated, runs, compute)
@@ -166,5 +167,6 @@ def time_run(model, ids: torch.Tensor, generated: int, compute: Compute) -> tupl
 
 
 def wait(compute: Compute) -> None:
+    """Waits until an accelerator has done what it was given."""
     if compute.torch_device.type == "cuda":
         torch.cuda.synchronize(compute.torch_device)

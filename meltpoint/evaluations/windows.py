@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+from meltpoint.checkpoints.formats import holds_gguf
+from meltpoint.checkpoints.positions import positions_of
+from meltpoint.compute import overflow
 from meltpoint.errors import MeltpointError, at
 from meltpoint.evaluations.contract import Inputs
 from meltpoint.lazy_import import numpy as np
@@ -12,14 +15,42 @@ from meltpoint.lazy_import import numpy as np
 def read_windows(inputs: Inputs, window: int, windows: int | None = None) -> np.ndarray:
     """The windows of the evaluation's corpus, int32 [windows, window].
 
-    Raises MeltpointError for tokens that the model has no embedding for, or too few of them.
+    Raises MeltpointError for tokens that the model has no embedding for, or too few of them, and for
+    windows that it has no positions for.
     """
     from meltpoint.data.corpora import check_vocabulary, read_tokens
     from meltpoint.data.tokenization import vocabulary_of
 
     stream = read_tokens(inputs.tokens, dimensions=1)
     check_vocabulary(stream, vocabulary_of(inputs.checkpoint), str(inputs.tokens))
+    if positions := positions_of(inputs.checkpoint):
+        at(f"{inputs.key}.window", positions.check, window)
     return at(inputs.key, cut, stream, window, windows)
+
+
+def warnings_of(inputs: Inputs, window: int) -> list[str]:
+    """What a cell says of windows that are longer than the model was made for."""
+    positions = positions_of(inputs.checkpoint)
+    return positions.warnings(window) if positions else []
+
+
+def overflow_warnings(inputs: Inputs, windows: np.ndarray, nll: np.ndarray) -> list[str]:
+    """What a cell says of losses that are not finite, with the first part of the model that makes them.
+
+    windows: tokens [windows, window]. nll: float32 [windows, window - 1].
+    """
+    bad = ~np.isfinite(nll)
+    if not bad.any():
+        return []
+    losses = f"{bad.sum():,} of {bad.size:,} losses"
+    if holds_gguf(inputs.checkpoint):
+        return [f"{losses} are not finite in llama.cpp"]
+    from meltpoint.lazy_import import torch
+    from meltpoint.model.overflow import first_overflow
+
+    worst = torch.from_numpy(windows[bad.any(axis=1)][:1]).long()
+    place = first_overflow(inputs.checkpoint, worst, inputs.compute)
+    return [overflow(losses, place, inputs.compute.dtype)]
 
 
 def cut(tokens: np.ndarray, window: int, windows: int | None = None) -> np.ndarray:

@@ -48,6 +48,7 @@ class Spec(FigureSpec):
 def check(key: str, spec: Spec, study: StudyView) -> None:
     """Checks the methods that labels name, and that the rows are not too many to look at."""
     references.check_names(f"{key}.labels", spec.labels, references.row_names_of(study, spec))
+    references.check_order(key, study, spec)
     rows = len(study.chains(spec.source))
     if ROW * rows + FRAME > TALLEST:
         most = int((TALLEST - FRAME) / ROW)

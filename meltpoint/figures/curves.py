@@ -50,6 +50,7 @@ class Spec(Compared, FigureSpec):
 def check(key: str, spec: Spec, study: StudyView) -> None:
     """Checks the methods that labels name, the sweep that is fitted and the published table."""
     references.check_names(f"{key}.labels", spec.labels, references.row_names_of(study, spec))
+    references.check_order(key, study, spec)
     references.check_published(key, study, spec)
     if spec.fit and spec.source not in study.config.sweeps:
         raise MeltpointError(f"{key}.fit: curves are fitted to sweeps, and {spec.source} is none")

@@ -57,6 +57,7 @@ def check(key: str, spec: Spec, study: StudyView) -> None:
     if spec.x != "method":
         references.check_names(f"{key}.x", [spec.x], swept, "setting that is swept")
     references.check_names(f"{key}.labels", spec.labels, references.row_names_of(study, spec))
+    references.check_order(key, study, spec)
 
 
 def panels(spec: Spec, study: StudyView) -> tuple[int, int]:

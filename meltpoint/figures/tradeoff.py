@@ -53,6 +53,7 @@ class Spec(Compared, FigureSpec):
 def check(key: str, spec: Spec, study: StudyView) -> None:
     """Checks the methods that labels name, the perplexity and the published table."""
     references.check_names(f"{key}.labels", spec.labels, references.row_names_of(study, spec))
+    references.check_order(key, study, spec)
     references.check_published(key, study, spec)
     if not study.perplexity(spec.value):
         raise MeltpointError(f"{key}.value: a tradeoff is of a perplexity")

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from meltpoint.chain import Bits, Level, Pattern, Scheme, Sparsity
 from meltpoint.compute import Compute
 from meltpoint.methods.settings import MethodSettings
+from meltpoint.resources import Resources
 from meltpoint.text import one_of
 
 if TYPE_CHECKING:
@@ -43,18 +44,6 @@ class Declared(BaseModel):
     """A part of what a file declares: unknown names and wrong types are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Resources(Declared):
-    """What a job of the method asks of the machine that it runs on."""
-
-    gpu: int = Field(0, ge=0, description="Number of GPUs without which the method cannot run.")
-    memory: float = Field(
-        2.0, gt=0, description="Memory of a job, as a multiple of the model's bytes in the dtype."
-    )
-    minutes: int = Field(
-        240, ge=1, description="Minutes after which a cluster may take a job for stuck."
-    )
 
 
 class Facts(Declared):

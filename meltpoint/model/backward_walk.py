@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from meltpoint.checkpoints.io import Reader
-from meltpoint.compute import Compute, trim_memory
+from meltpoint.compute import Compute, overflow, trim_memory
 from meltpoint.errors import MeltpointError
 from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
@@ -100,10 +100,8 @@ def walk_backwards(
         _run_backward(walk, index, inputs, gradient, collector)
         statistics = collector.statistics()
         if not all(values.finite() for values in statistics.values()):
-            raise MeltpointError(
-                f"the gradients of block {index} are not finite in {compute.dtype}: "
-                "set compute.dtype to float32 or bfloat16"
-            )
+            gradients = f"the gradients of block {index}"
+            raise MeltpointError(overflow(gradients, f"block {index}", compute.dtype))
         yield BlockGradients(index, linears, statistics, collector.accumulators(), losses)
         empty_model.empty(walk.model, names)
         del inputs, linears, collector, statistics

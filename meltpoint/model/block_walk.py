@@ -16,7 +16,7 @@ from torch import nn
 from torch.func import functional_call
 
 from meltpoint.checkpoints.io import Reader
-from meltpoint.compute import Compute
+from meltpoint.compute import Compute, overflow
 from meltpoint.errors import MeltpointError
 from meltpoint.model import empty_model, shaped
 from meltpoint.model.activation_statistics import Collector, Statistics
@@ -192,17 +192,19 @@ class Walk:
         """
         linears = linears or empty_model.linears(self.blocks[index])
         collector = Collector(linears, names, len(self.windows))
+        earlier = f"block {index - 1}" if index else "the embeddings"
+        place = f"block {index}"
         for batch in self.batches():
             with collector.forward_pass(batch.stop - batch.start):
                 outputs = self.forward(index, batch)
+            if not outputs.isfinite().all() and not self.hidden[batch].isfinite().all():
+                place = earlier
             if advance:
                 self.hidden[batch] = outputs
         collector.close()
         if not all(s.finite() for s in collector.statistics.values()):
-            raise MeltpointError(
-                f"the inputs of block {index} are not finite in {self.compute.dtype}: "
-                "set compute.dtype to float32 or bfloat16"
-            )
+            inputs = f"the inputs of block {index}"
+            raise MeltpointError(overflow(inputs, place, self.compute.dtype))
         return collector.statistics
 
     def input_groups(self, index: int) -> list[list[str]]:

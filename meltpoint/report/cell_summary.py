@@ -1,5 +1,6 @@
 """What the cells of a study say of it: models, protocols, what did not apply, versions."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -27,7 +28,21 @@ def before(cells: list[Cell], sources: Mapping[str, str]) -> list[dict]:
     if left_out:
         caption = "What a method cannot do with a model, and why."
         entries.append(fact(SUMMARY, "not-applicable", "Not applicable", absent(left_out), caption))
+    if rows := warnings(cells):
+        caption = "What to bear in mind when these numbers are read."
+        body = grid(["model", "evaluation", "warning", "cells"], rows, words=3)
+        entries.append(fact(SUMMARY, "warnings", "Warnings", body, caption))
     return entries
+
+
+def warnings(cells: list[Cell]) -> list[list[str]]:
+    """A row for each warning of a model's cells of an evaluation, with how many cells have it."""
+    found = Counter(
+        (cell.model, cell.evaluation, warning)
+        for cell in cells
+        for warning in cell.provenance.get("warnings", [])
+    )
+    return [[*key, str(count)] for key, count in found.items()]
 
 
 def after(cells: list[Cell]) -> list[dict]:

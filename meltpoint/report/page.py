@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from meltpoint.errors import MeltpointError
@@ -39,7 +39,8 @@ def write(target: Path, title: str, lead: str, entries: Sequence[dict]) -> None:
         partial.write_text(html, encoding="utf-8")
 
 
-def template():
+def template() -> Template:
+    """The page's template."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -76,6 +77,7 @@ def entries_of(items: Iterable[Item], folder: Path) -> list[dict]:
 
 
 def entry(item: Item, folder: Path, prefix: str) -> dict:
+    """One item as the template shows it; `prefix` is put before the ids of its drawing."""
     try:
         parts = []
         if item.figure:
@@ -130,5 +132,6 @@ def links(path: Path) -> list[dict]:
 
 
 def data_uri(file: Path) -> str:
+    """Address that holds a file's content."""
     kind = "text/csv" if file.suffix == ".csv" else "text/plain"
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"

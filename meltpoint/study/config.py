@@ -93,12 +93,14 @@ class StudyConfig(Section):
         default_factory=dict, description="the tokens that a method may look at, by name"
     )
     evaluations: dict[Name, Evaluation] = Field(min_length=1, description="measurements, by name")
-    sweeps: dict[Name, Sweep] = Field(default_factory=dict, description="by name")
+    sweeps: dict[Name, Sweep] = Field(
+        default_factory=dict, description="products of methods and levels, by name"
+    )
     chains: dict[Name, Chains] = Field(
         default_factory=dict, description="groups of chains, by name"
     )
-    tables: dict[Name, Table] = Field(default_factory=dict, description="by name")
-    figures: dict[Name, Figure] = Field(default_factory=dict, description="by name")
+    tables: dict[Name, Table] = Field(default_factory=dict, description="tables of scores, by name")
+    figures: dict[Name, Figure] = Field(default_factory=dict, description="figures, by name")
     compute: ComputeSection = Field(
         default_factory=ComputeSection, description="where and how jobs compute"
     )

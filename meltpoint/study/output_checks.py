@@ -20,5 +20,5 @@ def check_table(key: str, table, study: StudyView) -> None:
         f"{key}.average_over", [table.average_over], swept, "setting that is swept"
     )
     references.check_names(f"{key}.labels", table.labels, rows)
-    printed = rows | set(table.labels.values()) | {row.split(",")[0] for row in rows}
-    references.check_published(key, study, table, printed)
+    references.check_order(key, study, table)
+    references.check_published(key, study, table, references.printed_names_of(study, table))

@@ -14,7 +14,8 @@ Digits = Annotated[int, Field(ge=0, le=8)]
 
 def kind_of(figure: Any) -> str | None:
     """The kind of a figure, read or still to be read."""
-    return (figure if isinstance(figure, dict) else vars(figure)).get("kind", figures.DEFAULT_KIND)
+    keys = figure if isinstance(figure, dict) else getattr(figure, "__dict__", {})
+    return keys.get("kind", figures.DEFAULT_KIND)
 
 
 # A figure of a study, by its `kind`: one of the registered kinds.

@@ -8,7 +8,7 @@ from meltpoint.analysis.rows import LABELS, average_over, row_names
 from meltpoint.tables import by_evaluation, by_level
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import rows_of
-from meltpoint.tables.markup import Table, to_csv, to_latex, to_markdown
+from meltpoint.tables.markup import Entry, Table, to_csv, to_latex, to_markdown
 
 __all__ = ["Table", "build", "to_csv", "to_latex", "to_markdown"]
 
@@ -54,8 +54,8 @@ def with_labels(cells: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def remarks(rows, spec) -> list[str]:
-    """What is said of the whole table, below it."""
+def remarks(rows: list[tuple[list[str], list[Entry]]], spec) -> list[str]:
+    """Sentences on the whole table, which are printed below it."""
     small = any(printed.small for _, entries in rows for printed in entries)
     said = [ACHIEVED] if small else []
     if spec.average_over:

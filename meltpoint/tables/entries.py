@@ -14,6 +14,7 @@ class Notes:
         self.by_letter: dict[str, str] = {}
 
     def letter(self, text: str) -> str:
+        """Letter of a note: the same for the same text."""
         for letter, known in self.by_letter.items():
             if known == text:
                 return letter
@@ -73,7 +74,7 @@ def against(cell: dict | None, published: float | None, digits: int) -> tuple[st
 
 
 def unknown(cell: dict, spec) -> bool:
-    """Whether it was measured, but not compared with dense."""
+    """Whether a cell was measured, but not compared with dense."""
     compared = spec.show == "value" or not np.isfinite(cell["value"])
     return cell["status"] == "ok" and not compared and np.isnan(cell["difference"])
 
@@ -96,8 +97,11 @@ def comparable(cell: dict | None, spec) -> float | None:
     return (-1 if cell["better"] == "higher" else 1) * round(cell[spec.show], places(cell, spec))
 
 
-def mark(rows, values: list[list[float | None]]) -> None:
-    """Best of two or more, second of three or more; equal values share their mark."""
+def mark(rows: list[tuple[list[str], list[Entry]]], values: list[list[float | None]]) -> None:
+    """Marks the best of two or more entries of a column, and the second of three or more.
+
+    Equal values share their mark.
+    """
     for column in range(len(values[0]) if values else 0):
         present = [row[column] for row in values if row[column] is not None]
         ranks = sorted(set(present))

@@ -1,4 +1,4 @@
-"""A table as it is printed, and how Markdown and LaTeX write it."""
+"""A table as it is printed, and how CSV, Markdown and LaTeX write it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -90,6 +90,7 @@ def blocked(table: Table) -> bool:
 
 
 def latex_row(cells: Iterable[str]) -> str:
+    """One line of a tabular."""
     return " & ".join(cells) + r" \\"
 
 
@@ -118,6 +119,7 @@ class Markup:
 
 
 def escape_markdown(text: str) -> str:
+    """Text in which Markdown finds no markup."""
     for character in "\\|*_<`":
         text = text.replace(character, "&lt;" if character == "<" else "\\" + character)
     return text

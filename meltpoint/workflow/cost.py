@@ -5,15 +5,13 @@ from pathlib import Path
 
 from meltpoint.checkpoints.index import count_parameters
 from meltpoint.errors import MeltpointError
-from meltpoint.methods.contract import Resources
+from meltpoint.resources import Resources
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import LocalModel, TrainedModel
 from meltpoint.text import human_bytes
 
 # What Python, torch and transformers hold before any weight is loaded.
 BASELINE_BYTES = 700e6
-# Of a job that says nothing else: the model's weights and as much again.
-FACTOR = 2.0
 
 
 def model_bytes(study: Study, model: str) -> float | None:
@@ -35,7 +33,7 @@ def _parameters(study: Study, model: str) -> int | None:
         return None
 
 
-def memory_mb(study: Study, model: str, factor: float = FACTOR) -> int:
+def memory_mb(study: Study, model: str, factor: float = Resources().memory) -> int:
     """Estimate of a job's memory in MB: what is always held, and a multiple of the model's bytes.
 
     The weights of a model that is not fetched yet are unknown and count as nothing: `summary` says so.
@@ -50,6 +48,7 @@ class JobResources:
     study: Study
     model: str
     declared: Resources
+    computes: bool = True
 
     @property
     def mem_mb(self) -> int:
@@ -58,8 +57,9 @@ class JobResources:
 
     @property
     def gpu(self) -> int:
-        """Number of GPUs: one where the study computes on one, or as many as the method needs."""
-        return max(self.declared.gpu, int(self.study.config.compute.device.startswith("cuda")))
+        """Number of GPUs: as many as it needs, one where the study computes on one and so does it."""
+        on_one = self.computes and self.study.config.compute.device.startswith("cuda")
+        return max(self.declared.gpu, int(on_one))
 
     @property
     def runtime(self) -> int:

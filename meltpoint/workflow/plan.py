@@ -2,14 +2,12 @@
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from snakemake.io import ancient
 
 from meltpoint import evaluations, methods
-from meltpoint.chain import DENSE, Sparsity, spell_chain
-from meltpoint.checkpoints.description import FILE
+from meltpoint.chain import DENSE, Sparsity
 from meltpoint.checkpoints.formats import check_unquantised
 from meltpoint.checkpoints.index import count_parameters
 from meltpoint.data import published
@@ -25,6 +23,7 @@ from meltpoint.study.sections import DrawnCalibration, LocalModel, TrainedModel
 from meltpoint.workflow import cost, requirements, searches, staleness
 from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs, sources
+from meltpoint.workflow.positions import check_positions
 
 NOTHING = r"(?!)"
 PUBLISHED = "results/published"
@@ -58,6 +57,7 @@ class Plan:
         try:
             self.study = Study(self.config, folder)
             self._check_models()
+            check_positions(self.study)
         except MeltpointError as error:
             raise MeltpointError(f"{self.source.name}: {error}") from None
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
@@ -105,7 +105,7 @@ class Plan:
         deployment = workflow.deployment_settings.deployment_method
         try:
             if not any(method.name == "CONDA" for method in deployment):
-                self.check_libraries()
+                requirements.check_ahead(self.job_specs, self.cell, self.checkpoint_of)
         except MeltpointError as error:
             sys.exit(f"Error: {error}")
         if workflow.is_main_process:
@@ -115,7 +115,7 @@ class Plan:
     def shown(self) -> dict[str, list[str]]:
         """What the study's page shows, by kind."""
         return {
-            "cells": [self._cell(*cell) for cell in self.study.all_cells],
+            "cells": [self.cell(*cell) for cell in self.study.all_cells],
             "transitions": [f"{self.results}/transitions/{sweep}.csv" for sweep in self.curves()],
             "tables": [f"{self.results}/tables/{table}.csv" for table in self.config.tables],
             "figures": [f"{self.results}/figures/{figure}.svg" for figure in self.config.figures],
@@ -138,10 +138,12 @@ class Plan:
         lasts = (self.study.steps(chain)[-1] for chain in self.study.chains(sweep))
         return any(isinstance(step.level, Sparsity) for step in lasts)
 
-    def _cell(self, model: str, chain: str, evaluation: str) -> str:
+    def cell(self, model: str, chain: str, evaluation: str) -> str:
+        """Path of a cell."""
         return f"{self.results}/cells/{model}/{chain}/{evaluation}.json"
 
-    def _checkpoint(self, model: str, chain: str) -> str:
+    def checkpoint_of(self, model: str, chain: str) -> str:
+        """Path of a checkpoint, that of the empty chain too."""
         if chain == DENSE:
             return f"results/models/{model}"
         return f"{self.results}/cells/{model}/{chain}/checkpoint"
@@ -181,7 +183,7 @@ class Plan:
         return path if isinstance(self.config.models[model], TrainedModel) else ancient(path)
 
     def _input(self, model: str, chain: str) -> str:
-        return self.base_model(model) if chain == DENSE else self._checkpoint(model, chain)
+        return self.base_model(model) if chain == DENSE else self.checkpoint_of(model, chain)
 
     def calibration_files(self, wildcards) -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
@@ -198,26 +200,6 @@ class Plan:
         """What a compression or a search asks of the machine."""
         return searches.resources(self.study, wildcards)
 
-    def check_libraries(self) -> None:
-        """Raises MeltpointError where what is still to be made needs a package that is not here."""
-        for method in map(methods.find, sorted(set(self._methods_ahead()))):
-            requirements.check(
-                method.name, method.libraries, self.job_specs.envs / f"{method.env}.yaml"
-            )
-
-    def _methods_ahead(self) -> Iterator[str]:
-        """The methods whose packages are needed for the checkpoints and cells that are not there."""
-        for model, chain, evaluation in self.study.all_cells:
-            steps = self.study.steps(chain)
-            if not steps or Path(self._cell(model, chain, evaluation)).exists():
-                continue
-            for n, step in enumerate(steps, 1):
-                place = Path(self._checkpoint(model, spell_chain(steps[:n])), FILE)
-                if not place.exists():
-                    yield step.method
-            if self.job_specs.runtime(chain, evaluation) == methods.find(steps[-1].method).env:
-                yield steps[-1].method
-
     # --- evaluation -----------------------------------------------------------------------------
 
     def evaluation_kinds(self) -> list[evaluations.Evaluation]:
@@ -232,7 +214,7 @@ class Plan:
 
     def kept(self, kind: evaluations.Evaluation) -> list[str]:
         """The files that a kind keeps beside a cell, with the wildcards of its rule."""
-        return kind.files_beside(self._cell("{model}", "{chain}", "{evaluation}"))
+        return kind.files_beside(self.cell("{model}", "{chain}", "{evaluation}"))
 
     def evaluation_inputs(self, wildcards) -> dict[str, str | list[str]]:
         """The files that a measurement reads, by name (`meltpoint.evaluations.contract.Inputs`).
@@ -247,13 +229,18 @@ class Plan:
         if needs.dense_checkpoint:
             files["dense_checkpoint"] = self.base_model(wildcards.model)
         if wildcards.chain != DENSE:
-            cell = self._cell(wildcards.model, DENSE, wildcards.evaluation)
+            cell = self.cell(wildcards.model, DENSE, wildcards.evaluation)
             files["dense"] = [cell, *kind.files_beside(cell)]
         return files
 
     def evaluation_threads(self, kind: evaluations.Evaluation, cores: int | None) -> int:
         """The threads that a job of a kind takes of the machine's cores: all, to be alone there."""
         return cores if kind.alone and cores else self.threads
+
+    def evaluation_resources(self, wildcards) -> JobResources:
+        """What a measurement asks of the machine."""
+        kind = evaluations.kind_of(self.config.evaluations[wildcards.evaluation])
+        return JobResources(self.study, wildcards.model, kind.resources, kind.computes)
 
     def env(self, wildcards) -> str:
         """The environment that a cell is measured in."""
@@ -264,11 +251,11 @@ class Plan:
     def cells_of(self, section: str, name: str) -> list[str]:
         """The cells that a table or figure shows."""
         part = getattr(self.config, section)[name]
-        return [self._cell(*cell) for cell in self.study.cells(part.source, *part.evaluations)]
+        return [self.cell(*cell) for cell in self.study.cells(part.source, *part.evaluations)]
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
         """A sweep's cells of perplexity."""
-        return [self._cell(*cell) for cell in self.study.perplexity_cells(sweep)]
+        return [self.cell(*cell) for cell in self.study.perplexity_cells(sweep)]
 
     def transitions_of(self, figure: str) -> list[str]:
         """The fitted curves that a figure draws."""
@@ -281,10 +268,6 @@ class Plan:
         return [str(published.FOLDER / f"{name}.csv") for name in names]
 
     # --- what lies ahead ------------------------------------------------------------------------
-
-    def memory_mb(self, model: str, factor: float = cost.FACTOR) -> int:
-        """An estimate of a job's memory, from how many times the model's bytes it holds."""
-        return cost.memory_mb(self.study, model, factor)
 
     def summary(self) -> str:
         """What lies ahead, in a few lines: old spellings first."""

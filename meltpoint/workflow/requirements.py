@@ -1,30 +1,64 @@
 """Whether the running environment holds what the study's methods need."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import yaml
 
+from meltpoint import methods
+from meltpoint.chain import spell_chain
+from meltpoint.checkpoints.description import FILE
 from meltpoint.errors import MeltpointError
+from meltpoint.workflow.job_specs.study import JobSpecs
 
 
-def check(method: str, libraries: Iterable[str], env: Path) -> None:
-    """Raises MeltpointError, with the line that installs them, where a method's packages are missing.
+def check_ahead(
+    specs: JobSpecs, cell: Callable[..., str], checkpoint: Callable[[str, str], str]
+) -> None:
+    """Raises MeltpointError where what is still to be made needs a package that is not here.
 
-    `env` is the environment file that pins them.
+    `cell` and `checkpoint` give the paths of a study's results.
     """
-    missing = [name for name in libraries if not installed(name)]
-    if missing:
-        pins = pinned(env)
+    ahead = map(methods.find, sorted(set(_methods_ahead(specs, cell, checkpoint))))
+    check((method.name, method.libraries, specs.envs / f"{method.env}.yaml") for method in ahead)
+
+
+def _methods_ahead(specs: JobSpecs, cell, checkpoint) -> Iterator[str]:
+    """The methods whose packages are needed for the checkpoints and cells that are not there."""
+    for model, chain, evaluation in specs.study.all_cells:
+        steps = specs.study.steps(chain)
+        if not steps or Path(cell(model, chain, evaluation)).exists():
+            continue
+        for n, step in enumerate(steps, 1):
+            if not Path(checkpoint(model, spell_chain(steps[:n])), FILE).exists():
+                yield step.method
+        if specs.runtime(chain, evaluation) == methods.find(steps[-1].method).env:
+            yield steps[-1].method
+
+
+def check(needed: Iterable[tuple[str, Iterable[str], Path]]) -> None:
+    """Raises MeltpointError, with the line that installs them, where packages are missing.
+
+    needed: of each method its name, its packages, and the environment file that pins them.
+    """
+    sentences, lines = [], []
+    for method, libraries, env in needed:
+        missing = [name for name in libraries if not installed(name)]
+        if missing:
+            pins = pinned(env)
+            sentences.append(f"{method} needs {' and '.join(missing)}")
+            lines += [pins[name] for name in missing]
+    if sentences:
         raise MeltpointError(
-            f"{method} needs {' and '.join(missing)}, which this environment does not have: "
-            f"pip install {' '.join(pins[name] for name in missing)}  (or run with --use-conda)"
+            f"{', '.join(sentences)}, which this environment does not have: pip install "
+            f"{' '.join(dict.fromkeys(lines))}  (or run with --use-conda)"
         )
 
 
 def installed(name: str) -> bool:
+    """Whether a package is installed here."""
     try:
         return bool(version(name))
     except PackageNotFoundError:

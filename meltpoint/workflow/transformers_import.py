@@ -10,6 +10,8 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from operator import attrgetter
 from types import ModuleType
 from unittest.mock import patch
@@ -20,6 +22,7 @@ DEFERRED = (
     "torch.distributed.tensor",
     "torch.distributed.tensor._utils",
     "torch.distributed.tensor.placement_types",
+    "torch._dynamo",
     "torch._dynamo._trace_wrapped_higher_order_op",
     "scipy.optimize",
 )
@@ -52,6 +55,7 @@ def deferred(*modules: str) -> Iterator[None]:
     """Gives stand-ins for modules that are not imported yet, to `from ... import` statements."""
     stand_ins = {name: StandIn(name) for name in modules if name not in sys.modules}
     sys.modules.update(stand_ins)
+    sys.meta_path.insert(0, SubmoduleFinder())
     try:
         yield
     finally:
@@ -61,18 +65,35 @@ def deferred(*modules: str) -> Iterator[None]:
 def _remove_stand_ins() -> None:
     for name in [name for name, module in sys.modules.items() if isinstance(module, StandIn)]:
         del sys.modules[name]
+    sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, SubmoduleFinder)]
 
 
 class StandIn(ModuleType):
     """A module whose names stand for those of the real one, which is not imported."""
 
-    # Submodules are looked for in a package's path.
+    # What makes it a package, whose submodules `SubmoduleFinder` finds.
     __path__ = ()
 
     def __getattr__(self, name: str) -> "Deferred":
         if name.startswith("__"):
             raise AttributeError(name)
         return Deferred(self.__name__, attrgetter(name))
+
+
+class SubmoduleFinder(MetaPathFinder, Loader):
+    """Finds stand-ins for the submodules of stand-ins."""
+
+    def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
+        """Spec of a stand-in, where the package around a module is one."""
+        parent = sys.modules.get(fullname.rpartition(".")[0])
+        return ModuleSpec(fullname, self, is_package=True) if isinstance(parent, StandIn) else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The stand-in."""
+        return StandIn(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Does nothing: a stand-in has no code."""
 
 
 class Deferred:

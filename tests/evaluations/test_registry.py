@@ -10,6 +10,7 @@ import pytest
 from meltpoint import evaluations
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.contract import EvaluationSettings, Needs, ScoreSpec
+from meltpoint.resources import Resources
 from tests.support.project import ROOT
 
 KINDS = list(evaluations.registry())
@@ -122,7 +123,8 @@ def test_what_a_file_does_not_say_has_a_default(monkeypatch):
     module = toy()
     monkeypatch.setitem(sys.modules, module.__name__, module)
     kind = evaluations._load("toy")
-    assert (kind.env, kind.keeps, kind.compute, kind.memory) == ("torch", (), ("dtype",), 2.0)
+    assert (kind.env, kind.keeps, kind.compute) == ("torch", (), ("dtype",))
+    assert kind.resources == Resources()
     assert (kind.opens_engine, kind.computes, kind.alone, kind.own_kernels) == (
         *(True, True),
         *(False, False),

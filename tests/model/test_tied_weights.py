@@ -14,6 +14,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.size import size
 from meltpoint.model.base_models import link
 from meltpoint.model.load import load
+from tests.support.specs import compress_spec
 from tests.support.tiny_models import COMMON, random_tokens, save_model
 
 HEAD, EMBEDDINGS = "lm_head.weight", "model.embed_tokens.weight"
@@ -66,8 +67,7 @@ def test_checkpoints_made_of_it_are_untied(step, untied, tmp_path):
     if step == "nf4":
         pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     source, base = untied
-    spec = {"chain": step, "step": step, "settings": {}}
-    compress(base, tmp_path / "t", spec, [], Compute(device="cpu"))
+    compress(base, tmp_path / "t", compress_spec(step, {}), [], Compute(device="cpu"))
     assert json.loads((tmp_path / "t/config.json").read_text())["tie_word_embeddings"] is False
     head = load_file(source / "model.safetensors")[HEAD]
     assert torch.equal(load(tmp_path / "t", torch.float32, CPU).lm_head.weight, head)
@@ -98,13 +98,8 @@ def test_a_head_that_is_stored_twice_counts_once(tmp_path):
     }
     # The file's header is longer.
     assert 0 <= dense["bytes"] - expected["bytes"] < 400
-    compress(
-        tmp_path / "base",
-        tmp_path / "t",
-        {"chain": "magnitude@0.5", "step": "magnitude@0.5", "settings": {}},
-        [],
-        Compute(device="cpu"),
-    )
+    spec = compress_spec("magnitude@0.5", {})
+    compress(tmp_path / "base", tmp_path / "t", spec, [], Compute(device="cpu"))
     assert size(tmp_path / "t")["parameters"] == dense["parameters"]
 
 

@@ -1,6 +1,7 @@
 """The generated pages and the files written by hand agree with the code."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from meltpoint import methods
-from meltpoint.study import config, reference
+from meltpoint.study import config, config_readme, reference
 from meltpoint.study.resolved import Study
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,27 @@ def test_the_schema_takes_the_studies(path):
     schema = json.loads((ROOT / "resources/study.schema.json").read_text())
     jsonschema.validate(yaml.safe_load(path.read_text()), schema)
     config.load(yaml.safe_load(path.read_text()), path.name)
+
+
+def test_the_example_of_the_config_page_is_a_study():
+    raw = yaml.safe_load(config_readme.EXAMPLE)
+    assert config.load(raw, "the example").study == "mine"
+    assert len(config_readme.EXAMPLE.splitlines()) == 15
+
+
+def test_the_study_of_the_readme_is_complete(tmp_path):
+    text = re.search(r"```yaml\n(study: .*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    for folder in ("checkpoints/mine", "studies"):
+        (tmp_path / folder).mkdir(parents=True)
+    study = Study(config.load(yaml.safe_load(text), "README.md"), tmp_path / "studies")
+    assert len(study.all_cells) == 22
+
+
+def test_the_catalog_is_told_what_the_workflow_can_do():
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert usage["software-stack-deployment"]["conda"] is True
+    assert usage["report"] is True
+    assert "desc" in usage["mandatory-flags"]
 
 
 def test_the_schema_refuses_what_the_models_refuse():

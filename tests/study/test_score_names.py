@@ -54,25 +54,29 @@ def test_a_name_means_an_evaluation_and_a_score(name, evaluation, score):
     ("part", "message"),
     [
         (
-            {"tables": {"t": {"of": "q", "value": "docs-256.perplexty"}}},
+            {"tables": {"t": {"source": "q", "value": "docs-256.perplexty"}}},
             "s.yaml: tables.t.value: 'docs-256' has no score 'perplexty': did you mean "
             "'docs-256.perplexity'?",
         ),
         (
-            {"tables": {"t": {"of": "q", "value": "speed.load_seconds"}}},
+            {"tables": {"t": {"source": "q", "value": "speed.load_seconds"}}},
             "s.yaml: tables.t.value: q is not evaluated on 'speed.load_seconds'",
         ),
         (
-            {"tables": {"t": {"of": "q", "columns": "evaluation", "value": ["docs-256", "bits"]}}},
+            {
+                "tables": {
+                    "t": {"source": "q", "columns": "evaluation", "value": ["docs-256", "bits"]}
+                }
+            },
             "s.yaml: tables.t.value: q is not evaluated on 'bits'",
         ),
         (
             {
                 "figures": {
-                    "f": {"of": "q", "value": "docs-256", "kind": "tradeoff", "x": "size.bits"}
+                    "f": {"source": "q", "value": "docs-256", "kind": "tradeoff", "x": "size.bits"}
                 }
             },
-            "s.yaml: figures.f.x: 'size' has no score 'bits': did you mean",
+            "s.yaml: figures.f.x: 'size' has no score 'bits': did you mean 'size.bytes'?",
         ),
         (
             {"evaluations": {**RAW["evaluations"], "size": {"size": "weights", "main": "byte"}}},

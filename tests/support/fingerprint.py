@@ -1,8 +1,9 @@
 """What must be the same in two runs of one study."""
 
 import hashlib
-import json
 from pathlib import Path
+
+from meltpoint.evaluations.cells import Cell
 
 # Snakemake's note of the time at which a folder was finished.
 NOT_OURS = {".snakemake_timestamp"}
@@ -22,7 +23,7 @@ def fingerprint(results: Path) -> dict[str, object]:
 
 
 def _content(path: Path) -> object:
-    if path.suffix == ".json" and path.parent.name != "checkpoint":
-        cell = json.loads(path.read_text())
-        return {key: value for key, value in cell.items() if key != "cost"}
+    if path.suffix == ".json" and path.parent.name not in ("checkpoint", "search"):
+        # As a text, in which NaN equals NaN.
+        return repr(Cell.read(path).model_dump(exclude={"cost"}))
     return hashlib.sha256(path.read_bytes()).hexdigest()

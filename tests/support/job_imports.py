@@ -25,6 +25,9 @@ class Named(dict):
 
     __getattr__ = dict.__getitem__
 
+    def __iter__(self):
+        return iter(self.values())
+
     def __missing__(self, place: int) -> str:
         return list(self.values())[place]
 

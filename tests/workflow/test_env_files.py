@@ -75,10 +75,22 @@ def test_a_missing_library_is_named_with_the_line_that_installs_it(tmp_path):
     env = tmp_path / "env.yaml"
     env.write_text("dependencies:\n  - pip\n  - pip:\n      - nowhere-to-be-found ==1.2\n")
     with pytest.raises(MeltpointError) as error:
-        check("gptq", ("nowhere-to-be-found",), env)
+        check([("gptq", ["nowhere-to-be-found"], env)])
     assert "gptq needs nowhere-to-be-found" in str(error.value)
     assert "pip install nowhere-to-be-found==1.2" in str(error.value)
-    check("rtn", (), env)
+    check([("rtn", [], env)])
+
+
+def test_all_missing_libraries_are_named_at_once(tmp_path):
+    env = tmp_path / "env.yaml"
+    env.write_text("dependencies:\n  - pip\n  - pip:\n      - nowhere ==1.2\n      - neither ==3\n")
+    with pytest.raises(MeltpointError) as error:
+        check([("gptq", ["nowhere"], env), ("hqq", ["neither"], env), ("awq", ["nowhere"], env)])
+    said = (
+        "gptq needs nowhere, hqq needs neither, awq needs nowhere, which this environment does not"
+    )
+    assert str(error.value).startswith(said)
+    assert "pip install nowhere==1.2 neither==3  (or" in str(error.value)
 
 
 @pytest.mark.slow

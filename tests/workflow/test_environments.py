@@ -5,13 +5,13 @@ that run the tests. So this is about Snakemake's way to them, and about ours, no
 (`tests/workflow/test_env_files.py` builds the environments' packages).
 """
 
-import json
 import shutil
 import stat
 import sys
 
 import pytest
 
+from meltpoint.evaluations.cells import Cell
 from tests.support import tiny_study
 from tests.support.project import Project, copy_sources
 
@@ -71,11 +71,8 @@ def quantized(tmp_path_factory):
 
 def cells(project):
     """All numbers of the cells, less what is measured of the job itself."""
-    found = {}
-    for file in sorted(project.results.glob("cells/*/*/*.json")):
-        cell = json.loads(file.read_text())
-        found[str(file)] = {key: value for key, value in cell.items() if key != "cost"}
-    return found
+    files = sorted(project.results.glob("cells/*/*/*.json"))
+    return {str(file): Cell.read(file).model_dump(exclude={"cost"}) for file in files}
 
 
 def test_the_flag_changes_no_cell(quantized, conda, tmp_path):

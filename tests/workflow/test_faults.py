@@ -75,8 +75,8 @@ def test_truncated_shard_is_not_read(linked, step):
     os.truncate(shard, shard.stat().st_size - 8)
     message = {
         "compress": lambda: assert_fails(linked, linked.compress, "magnitude@0.5+magnitude@0.7"),
-        "perplexity": lambda: assert_fails(linked, linked.perplexity, "magnitude@0.5", "fixed-32"),
-        "size": lambda: assert_fails(linked, linked.size, "magnitude@0.5"),
+        "perplexity": lambda: assert_fails(linked, linked.evaluate, "magnitude@0.5", "fixed-32"),
+        "size": lambda: assert_fails(linked, linked.evaluate, "magnitude@0.5", "bits"),
     }[step]()
     assert "model-00002-of-00003.safetensors" in message
     assert "fetch or make it again" in message

@@ -16,7 +16,7 @@ from tests.support.project import SHOWN, named
         "Snakefile",
         "rules/compress.smk",
         "scripts/compress.py",
-        "scripts/perplexity.py",
+        "scripts/evaluate.py",
         "meltpoint/methods/wanda.py",
         "envs/torch.yaml",
         "studies/tiny.yaml",
@@ -71,6 +71,30 @@ def change_one(file) -> None:
 def test_new_weights_in_a_local_model_rerun_all_of_that_model(project, everything):
     tiny_study.write_model(project.folder / "studies/model", seed=7)
     assert project.stale() == everything - named(everything, "models/other", "cells/other")
+
+
+def test_moved_model_is_linked_again_and_makes_nothing_stale(project, everything):
+    (project.folder / "studies/model").rename(project.folder / "elsewhere")
+    project.edit_study(lambda study: study["models"]["tiny"].update(path="../elsewhere"))
+    assert project.stale() == named(everything, "models/tiny")
+    project.run("results/models/tiny")
+    assert (project.folder / "results/models/tiny/config.json").exists()
+    assert project.stale() == set()
+
+
+def test_moved_corpora_and_windows_make_nothing_stale(project):
+    moves = {"prose.txt": "a/prose.txt", "tokens.npy": "b.npy", "windows.npy": "c.npy"}
+    (project.folder / "studies/a").mkdir()
+    for old, new in moves.items():
+        (project.folder / "studies" / old).rename(project.folder / "studies" / new)
+
+    def move(study):
+        study["corpora"]["prose"]["path"] = moves["prose.txt"]
+        study["corpora"]["fixed"]["tokens"] = moves["tokens.npy"]
+        study["calibrations"]["given"]["windows"] = moves["windows.npy"]
+
+    project.edit_study(move)
+    assert project.stale() == set()
 
 
 def test_tokenizer_of_a_local_model_reruns_all_of_that_model(project, everything):

@@ -1,7 +1,10 @@
 """What transformers imports for others, and our jobs do without."""
 
+import json
 import subprocess
 import sys
+
+from tests.support.tiny_models import save_model
 
 CODE = """
 import sys
@@ -16,6 +19,89 @@ for name, found in (("hqq", is_hqq_available()), ("torchao", is_torchao_availabl
     assert found == bool(importlib.util.find_spec(name)), name
 """
 
+LOGITS = """
+import json, sys
+from pathlib import Path
+if sys.argv[1] == "deferred":
+    from meltpoint.workflow.transformers_import import import_transformers
+    import_transformers()
+import torch
+from transformers import AutoModelForCausalLM
+found = []
+for folder in sys.argv[2:]:
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    ids = torch.arange(24)[None] % 96
+    output = model(ids, labels=ids)
+    found.append([*output.logits.flatten().tolist(), float(output.loss)])
+modules = sorted(sys.modules)
+# Saving by the library and writing text import more; they must work, too.
+for folder in sys.argv[2:]:
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.save_pretrained(folder + "-saved")
+    found.append(model.generate(ids[:, :8], max_new_tokens=4, do_sample=False).tolist())
+print(json.dumps([found, modules]))
+"""
+
+USED_LATER = """
+import sys
+from meltpoint.workflow.transformers_import import StandIn, import_transformers
+import_transformers()
+assert not [name for name, module in sys.modules.items() if isinstance(module, StandIn)]
+import torch
+from transformers.distributed import sharding_utils
+from transformers.loss import loss_for_object_detection
+tensor = torch.zeros(2)
+assert not isinstance(tensor, sharding_utils.DTensor)
+assert "torch.distributed.tensor" not in sys.modules
+cost = [[4.0, 1.0], [2.0, 3.0]]
+rows, columns = loss_for_object_detection.linear_sum_assignment(cost)
+assert columns.tolist() == [1, 0]
+from scipy.optimize import linear_sum_assignment
+assert callable(linear_sum_assignment)
+import torch.distributed.tensor
+from torch.distributed.tensor import DTensor
+assert isinstance(DTensor, type)
+assert not isinstance(tensor, sharding_utils.DTensor)
+assert issubclass(DTensor, sharding_utils.DTensor)
+"""
+
+OTHER_SUBMODULE = """
+import sys
+from meltpoint.workflow.transformers_import import deferred
+import torch
+with deferred("torch.distributed.tensor"):
+    from torch.distributed.tensor import Shard
+    from torch.distributed.tensor._dtensor_spec import DTensorSpec
+assert "torch.distributed.tensor" not in sys.modules
+assert Shard(1).dim == 1
+assert isinstance(DTensorSpec.resolve(), type)
+"""
+
+
+def run(code: str, *arguments: str) -> str:
+    """What Python prints that runs this code in a process of its own."""
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
 
 def test_a_job_imports_neither_and_they_are_said_to_be_there_again():
-    subprocess.run([sys.executable, "-c", CODE], check=True)
+    run(CODE)
+
+
+def test_a_model_computes_the_same_whatever_is_deferred(tmp_path):
+    folders = [str(save_model(tmp_path / name, name)) for name in ("llama", "opt", "gemma2")]
+    plain, _ = json.loads(run(LOGITS, "plain", *folders))
+    deferred, modules = json.loads(run(LOGITS, "deferred", *folders))
+    assert deferred == plain
+    assert not {"sympy", "scipy.optimize", "torch.distributed.tensor"} & set(modules)
+
+
+def test_what_is_deferred_is_imported_when_it_is_used():
+    run(USED_LATER)
+
+
+def test_another_submodule_is_deferred_too_and_is_then_the_real_one():
+    run(OTHER_SUBMODULE)

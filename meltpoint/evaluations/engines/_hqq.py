@@ -15,9 +15,10 @@ def load(folder: Path, compute: Compute) -> PreTrainedModel:
     parts = Parts(folder, compute)
     model = empty_model.build(folder, compute.torch_dtype)
     empty_model.move_buffers(model, compute.torch_device)
+    tied = empty_model.tied_names(model)
     packed = {f"{name}.weight" for name in parts.linears}
     empty_model.fill(model, parts.reader.read([name for name in parts.names if name not in packed]))
-    model.tie_weights()
+    empty_model.tie(model, tied)
     for name in parts.linears:
         model.set_submodule(name, _linear(parts, name, compute))
     return model

@@ -22,6 +22,7 @@ class Stream:
         if reader.format is not None and (inputs := reader.format.inputs()):
             quantize_inputs(self.walk.model, reader, inputs)
         # While tied weights are still one parameter.
+        self._tied = empty_model.tied_names(self.walk.model)
         self._head_names = self._names_behind_blocks()
         self.walk.embed()
 
@@ -44,7 +45,7 @@ class Stream:
         """Reads what comes after the blocks."""
         model = self.walk.model
         empty_model.fill(model, self.walk.reader.read(self._head_names))
-        model.tie_weights()
+        empty_model.tie(model, self._tied)
 
     def close(self) -> None:
         """Lets go of the weights and the hidden states."""

@@ -1,5 +1,7 @@
 """Bars of the order study's changes."""
 
+from typing import NamedTuple
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -59,7 +61,7 @@ def arrows(sequence: str) -> str:
     return sequence.replace(">", "→")
 
 
-def tooltip(spec: StudySpec, row, first: float, second: float) -> str:
+def tooltip(spec: StudySpec, row: NamedTuple, first: float, second: float) -> str:
     """Text of a bar: both scores, the change, and the published one where that is wrong."""
     published = "" if row.agrees else f"\npublished: {row.published_change_pct:+.2f} %"
     return (

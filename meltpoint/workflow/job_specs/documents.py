@@ -74,7 +74,7 @@ class LinkSpec(JobSpec):
 
     job = "link"
     own = frozenset({"folder"})
-    folder: str = Field(description="Absolute path of the folder.")
+    folder: str = Field(description="Path of the folder, seen from the working directory.")
     files: str = Field(description="Hash of the folder's files, by name and content.")
 
 

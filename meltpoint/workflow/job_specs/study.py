@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from meltpoint import evaluations, methods
-from meltpoint.chain import DENSE, Step, methods_of, settings_of, spell_chain
+from meltpoint.chain import DENSE, Step, spell_chain
 from meltpoint.checkpoints import formats
 from meltpoint.data import published
 from meltpoint.data.text_files import suffix_of
@@ -36,6 +36,7 @@ from meltpoint.workflow.job_specs.documents import (
     TransitionsSpec,
     digest,
 )
+from meltpoint.workflow.job_specs.frame_steps import steps_of
 from meltpoint.workflow.staleness import code_hash
 
 # Only cells of GGUF files depend on its modules.
@@ -61,7 +62,7 @@ class JobSpecs:
         if isinstance(model, LocalModel):
             folder = self.study.path(model.path)
             return LinkSpec(
-                folder=str(folder.resolve()),
+                folder=str(folder),
                 files=self.hashes.folder(folder),
                 code=code_hash("scripts.link_model"),
             )
@@ -210,28 +211,11 @@ class JobSpecs:
         """Specs of the cells that a table or figure shows."""
         return [self.evaluation(*cell) for cell in self.study.cells(part.source, *part.evaluations)]
 
-    def steps(self, group: str) -> dict[str, dict]:
-        """Per chain of a group: what the tidy frame says of it (method, level, settings, kind)."""
-        chains = ["dense", *self.study.chains(group)]
-        return {chain: self._describe(chain) for chain in chains}
-
-    def _describe(self, chain: str) -> dict:
-        steps = self.study.steps(chain)
-        if not steps:
-            return {"method": "dense", "level": "", "settings": "", "kind": ""}
-        last = steps[-1]
-        return {
-            "method": methods_of(steps),
-            "level": "+".join(str(s.level) for s in steps if s.level is not None),
-            "settings": settings_of(steps),
-            "kind": methods.find(last.method).kind,
-        }
-
     def transitions(self, sweep: str) -> TransitionsSpec:
         """Spec of a sweep's transition points."""
         cells = self.study.perplexity_cells(sweep)
         return TransitionsSpec(
-            steps=self.steps(sweep),
+            steps=steps_of(self.study, sweep),
             code=code_hash("scripts.transitions"),
             env=self._env("analysis"),
             inputs=digest(self.evaluation(*cell) for cell in cells),
@@ -242,7 +226,7 @@ class JobSpecs:
         table = self.config.tables[name]
         return TableSpec(
             table=table.model_dump(mode="json"),
-            steps=self.steps(table.source),
+            steps=steps_of(self.study, table.source),
             published=_published(table),
             code=code_hash("scripts.table"),
             env=self._env("analysis"),
@@ -255,7 +239,7 @@ class JobSpecs:
         fitted = [self.transitions(figure.source)] if figure.needs_transitions else []
         return FigureSpec(
             figure=figure.model_dump(mode="json"),
-            steps=self.steps(figure.source),
+            steps=steps_of(self.study, figure.source),
             published=_published(figure),
             code=code_hash("scripts.figure", f"meltpoint.figures.{figure.kind}"),
             env=self._env("analysis"),

@@ -1,0 +1,44 @@
+"""The check of a study's file, which names the line of what is no YAML."""
+
+import subprocess
+import sys
+
+import pytest
+
+from meltpoint.errors import MeltpointError
+from meltpoint.study.check import read_yaml
+from tests.support.project import ROOT
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "study: x\nmodels:\n  a: {path: y\ncorpora: [1\n",
+            "line 4, column 8: no valid YAML: expected",
+        ),
+        ("study: x\n\tmodels: 1\n", "line 2, column 1: no valid YAML: found character"),
+        ("study: 'x\n", "no valid YAML"),
+        ("- a\n", "a study is a list of keys"),
+    ],
+)
+def test_a_broken_file_names_its_line(tmp_path, content, message):
+    (tmp_path / "a.yaml").write_text(content)
+    with pytest.raises(MeltpointError, match=message) as caught:
+        read_yaml(tmp_path / "a.yaml")
+    assert str(caught.value).startswith(f"{tmp_path / 'a.yaml'}")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_default_study_is_one(tmp_path):
+    command = [sys.executable, "-m", "meltpoint.study.check"]
+    fine = subprocess.run([*command, "config.yaml"], cwd=ROOT, capture_output=True, text=True)
+    assert fine.returncode == 0, fine.stderr
+    (tmp_path / "a.yaml").write_text("study: [")
+    broken = subprocess.run(
+        [*command, tmp_path / "a.yaml"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert broken.returncode == 1
+    assert broken.stderr.startswith(
+        f"Error: {tmp_path / 'a.yaml'}, line 1, column 9: no valid YAML"
+    )
