@@ -114,7 +114,7 @@ class Scheme:
 
     @property
     def quantizes_activations(self) -> bool:
-        """Whether the name holds the bits of activations too, as w8a8 does."""
+        """True for a name that holds the bits of activations too, as w8a8 does."""
         return _ACTIVATIONS.fullmatch(self.name) is not None
 
     @property
@@ -241,6 +241,7 @@ def parse_chain(text: str) -> tuple[Step, ...]:
 
 
 def spell_chain(steps: tuple[Step, ...]) -> str:
+    """Text of a chain: its steps joined by `+`, or `dense` for no steps."""
     return "+".join(map(str, steps)) or DENSE
 
 
@@ -264,7 +265,7 @@ def settings_of(steps: tuple[Step, ...]) -> str:
 
 
 def without(settings: str, key: str | None) -> str:
-    """Such settings, less one of them."""
+    """The settings string without the setting `key`."""
     steps = (step.split(",") for step in settings.split("+"))
     left = (",".join(part for part in step if not part.startswith(f"{key}=")) for step in steps)
     return "+".join(filter(None, left))

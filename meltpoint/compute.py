@@ -35,14 +35,15 @@ class Compute:
             torch.backends.cudnn.allow_tf32 = False
 
     @property
-    def torch_device(self):
+    def torch_device(self) -> "torch.device":
         """The device; `auto` takes the first accelerator that torch sees, else the CPU."""
         if self.device != "auto":
             return torch.device(self.device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     @property
-    def torch_dtype(self):
+    def torch_dtype(self) -> "torch.dtype":
+        """Torch's dtype that weights are computed with and stored in."""
         return getattr(torch, self.dtype)
 
     def batch_size(self, length: int, tokens: dict[str, int]) -> int:

@@ -1,12 +1,17 @@
 """The two ways in which a step can end without a result."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class MeltpointError(Exception):
-    """What went wrong, in one sentence that names the key or the file and the mend."""
+    """An error, in one sentence that names the key or the file and says what to do."""
 
 
-def at(key: str, function, *arguments):
-    """The function's result; what it finds wrong is said of that key of the study."""
+def at(key: str, function: Callable[..., T], *arguments: object) -> T:
+    """Result of the function; a MeltpointError that it raises is raised with that key of the study."""
     try:
         return function(*arguments)
     except MeltpointError as error:
@@ -18,7 +23,7 @@ class NotApplicable(Exception):
 
 
 def reason_of(error: Exception) -> str:
-    """What an exception of a library says, on one line of at most 300 characters, with its kind."""
+    """Text of a library's exception, on one line of at most 300 characters, with its kind."""
     text = " ".join(str(error).split())
     text = text if len(text) <= 300 else f"{text[:297]}..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -38,6 +38,7 @@ class HashCache:
             self.known = {}
 
     def file(self, path: Path) -> str:
+        """Hash of a file's content, computed anew if its size, time of change or inode differ."""
         stat = path.stat()
         key, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns, stat.st_ino]
         entry = self.known.get(key)

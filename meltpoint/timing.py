@@ -4,7 +4,11 @@ import contextlib
 import functools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 seconds: Counter[str] = Counter()
 _start = time.perf_counter()
@@ -20,12 +24,12 @@ def phase(name: str) -> Iterator[None]:
         seconds[name] += time.perf_counter() - start
 
 
-def timed(name: str):
-    """The same for a function."""
+def timed(name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorator form of `phase`."""
 
-    def decorate(function):
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(function)
-        def run(*args, **kwargs):
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
             with phase(name):
                 return function(*args, **kwargs)
 

@@ -13,7 +13,7 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 def index(folder: Path) -> dict[str, str]:
-    """Which file holds each tensor of a checkpoint, as transformers reads them.
+    """File of each tensor of a checkpoint, by the tensor's name, as transformers reads them.
 
     `model.safetensors` goes before an index over shards. The shards' own headers say what they hold;
     of a tensor that two of them hold, the last counts. Raises MeltpointError where there are no

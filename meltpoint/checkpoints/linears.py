@@ -2,8 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class LinearBefore:
         self._zeros = weight == 0 if zeros else None
         self._weight = weight.clone() if self.stored else None
 
-    def lost(self, weight, kept: tuple | None = None) -> int:
+    def lost(self, weight: "torch.Tensor", kept: tuple | None = None) -> int:
         """Number of zeros that the step has filled, among the weights that stay.
 
         `kept` are the rows and columns that the step left (index tensors; None: all). A weight of
@@ -77,8 +81,8 @@ class LinearBefore:
         zeros = select(self._zeros, kept)
         return int((zeros & (weight != 0)).sum()) if zeros.shape == weight.shape else 0
 
-    def grid_holds(self, weight, kept: tuple | None = None) -> bool:
-        """Whether the weights are still on their grids: none has changed but to zero.
+    def grid_holds(self, weight: "torch.Tensor", kept: tuple | None = None) -> bool:
+        """True while the weights are on their grids: none has changed but to zero.
 
         Where columns were cut, groups of columns have other members, so only grids of whole rows hold.
         """
@@ -94,7 +98,7 @@ class LinearBefore:
         return self.stored.group_size not in (-1, self._weight.shape[1])
 
 
-def select(weight, kept: tuple | None):
+def select(weight: "torch.Tensor", kept: tuple | None) -> "torch.Tensor":
     """The kept rows and columns of a matrix; `kept` is a pair of index tensors, None for all."""
     rows, columns = kept or (None, None)
     weight = weight if rows is None else weight[rows]
@@ -102,7 +106,7 @@ def select(weight, kept: tuple | None):
 
 
 def describe(
-    weight,
+    weight: "torch.Tensor",
     before: LinearBefore | None,
     quantized: Quantized | None,
     kept: tuple | None = None,
@@ -127,6 +131,6 @@ def describe(
     )
 
 
-def count_zeros(weight) -> int:
+def count_zeros(weight: "torch.Tensor") -> int:
     """Number of zeros of a tensor."""
     return weight.numel() - int(weight.count_nonzero())

@@ -27,7 +27,7 @@ class Tensor:
 
     @property
     def bits(self) -> int:
-        """The same, or with a mask of one bit an entry if that is less."""
+        """Bits with pruned entries dropped and a one-bit mask added, if that is smaller."""
         mask = self.count - self.pruned * self.code
         return self.packed + (mask if self.masked else min(0, mask))
 

@@ -1,6 +1,7 @@
 """Corpora: documents from their source, and their tokens."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from meltpoint.data import text_files
 from meltpoint.errors import MeltpointError
 from meltpoint.files import whole_file
 from meltpoint.progress import track
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def documents(corpus: dict, path: Path | None) -> list[str]:
@@ -51,7 +55,9 @@ def _hub(corpus: dict) -> list[str]:
         ) from None
 
 
-def stream(texts: list[str], join: str, tokenizer) -> tuple[np.ndarray, np.ndarray]:
+def stream(
+    texts: list[str], join: str, tokenizer: "PreTrainedTokenizerBase"
+) -> tuple[np.ndarray, np.ndarray]:
     """The tokens of the joined documents, tokenised in one call, and where each ends in the text.
 
     Returns int32 [tokens], and int64 [tokens]: bytes of UTF-8 from the beginning of the text. The
@@ -74,7 +80,9 @@ def byte_positions(text: str) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
 
 
-def separate(texts: list[str], tokenizer, batch: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+def separate(
+    texts: list[str], tokenizer: "PreTrainedTokenizerBase", batch: int = 1000
+) -> tuple[np.ndarray, np.ndarray]:
     """Each document tokenised by itself, as the official C4 loader does.
 
     Returns the tokens one after another, int32 [tokens], and where each document starts and the last

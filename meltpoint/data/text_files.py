@@ -45,7 +45,7 @@ def suffix_of(path: Path) -> str:
 
 
 def format_of(path: Path, declared: str | None) -> str:
-    """How a file is read: "text", "json", "csv", "tsv" or "parquet".
+    """Format of a file: "text", "json", "csv", "tsv" or "parquet".
 
     `declared` is the corpus's `format`, which goes before the suffix. Raises MeltpointError for a
     suffix that is not known to hold text.

@@ -4,6 +4,7 @@ import logging
 import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from transformers import AutoConfig, AutoTokenizer
@@ -18,6 +19,9 @@ from meltpoint.data.corpora import (
 )
 from meltpoint.errors import MeltpointError, reason_of
 from meltpoint.text import one_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # One of which a tokenizer leaves in its folder.
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
@@ -56,11 +60,12 @@ def write_documents(
 
 
 def vocabulary_of(model: Path) -> int:
+    """Number of tokens in a checkpoint's vocabulary, by its config."""
     config = AutoConfig.from_pretrained(model, trust_remote_code=False, local_files_only=True)
     return config.get_text_config().vocab_size
 
 
-def tokenizer_of(model: Path):
+def tokenizer_of(model: Path) -> "PreTrainedTokenizerBase":
     """A checkpoint's own tokenizer; raises MeltpointError where it has none that loads."""
     try:
         return AutoTokenizer.from_pretrained(model, trust_remote_code=False, local_files_only=True)

@@ -12,14 +12,14 @@ class TrainingSettings(BaseModel, extra="forbid"):
     Same settings, same Python, same machine: same bytes.
     """
 
-    seed: int = Field(0, ge=0, description="Of the initial weights and of the windows' order.")
+    seed: int = Field(0, ge=0, description="Seed of the initial weights and of the windows' order.")
     threads: int = Field(2, ge=1, description="Threads that train, however many cores there are.")
 
     vocabulary: int = Field(4096, ge=257, description="Tokens of the byte-level BPE.")
     hidden: int = Field(256, ge=BLOCK, description="Width of the hidden state.")
     intermediate: int = Field(512, ge=BLOCK, description="Width of the MLP.")
     tied: bool = Field(True, description="The head is the embedding.")
-    layers: int = Field(2, ge=1, description="Decoder blocks.")
+    layers: int = Field(2, ge=1, description="Number of decoder blocks.")
     heads: int = Field(8, ge=1, description="Query heads; each is hidden / heads wide.")
     kv_heads: int = Field(4, ge=1, description="Key and value heads, shared by the query heads.")
     context: int = Field(256, ge=2, description="Longest window the model declares, in tokens.")
@@ -30,13 +30,13 @@ class TrainingSettings(BaseModel, extra="forbid"):
         0.35,
         ge=0,
         le=1,
-        description="Last share of the steps, whose windows have `context` tokens, and the batch "
-        "fewer of them.",
+        description="Fraction of the training steps, at the end, that use windows of `context` tokens "
+        "(with proportionally fewer windows per batch).",
     )
     steps: int = Field(1050, ge=1, description="Training steps; the rates fall linearly to 0.")
     matrix_rate: float = Field(0.04, gt=0, description="Muon's learning rate: the blocks' linears.")
     other_rate: float = Field(0.01, gt=0, description="AdamW's: the embedding, head and norms.")
-    momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum.")
+    momentum: float = Field(0.95, ge=0, lt=1, description="Momentum of the Muon optimiser.")
     weight_decay: float = Field(0.2, ge=0, description="Decoupled, of the blocks' linears.")
     dropout: float = Field(0.15, ge=0, lt=1, description="Of what embedding and blocks add.")
 
@@ -57,7 +57,7 @@ class TrainingSettings(BaseModel, extra="forbid"):
         return self
 
     def parameters(self) -> int:
-        """How many weights the model has."""
+        """Number of the model's weights."""
         attention = 2 * self.hidden**2 * (1 + self.kv_heads / self.heads)
         block = attention + 3 * self.hidden * self.intermediate + 2 * self.hidden
         embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)

@@ -18,6 +18,7 @@ class Accumulator:
         self.windows = windows
 
     def shape(self, width: int) -> tuple[int, ...]:
+        """Shape of the value for an input of `width` channels."""
         return (width,)
 
     def update(self, inputs: torch.Tensor) -> None:
@@ -29,6 +30,7 @@ class Norm(Accumulator):
     """``a_j = (1/n) sum_t x_tj^2``: the squared norm of channel j, averaged over windows: [C]."""
 
     def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
         self.value += inputs.flatten(0, 1).square().sum(dim=0) / self.windows
 
 
@@ -36,9 +38,11 @@ class Hessian(Accumulator):
     """``H = (2/n) sum_k X_k^T X_k`` over the n windows: [C, C]."""
 
     def shape(self, width: int) -> tuple[int, ...]:
+        """Shape of the value for an input of `width` channels."""
         return (width, width)
 
     def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
         # Window by window, as the official codes do: what ADMM and SparseGPT make of it can hang on
         # the order of a sum, and so must not on the size of a batch.
         for window in inputs:
@@ -49,6 +53,7 @@ class Sum(Accumulator):
     """``m_j = (1/n) sum_t x_tj``: the sum of channel j over tokens, averaged over windows: [C]."""
 
     def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
         self.value += inputs.flatten(0, 1).sum(dim=0) / self.windows
 
 
@@ -59,6 +64,7 @@ class Variance(Accumulator):
     """
 
     def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
         self.value += inputs.var(dim=1, correction=0).sum(dim=0) / self.windows
 
 
@@ -90,6 +96,7 @@ class Statistics:
             raise AttributeError(f"{name} was not collected: name it in `statistics`") from None
 
     def finite(self) -> bool:
+        """True if no value is NaN or infinite."""
         return all(bool(a.value.isfinite().all()) for a in self._accumulators.values())
 
 
@@ -134,5 +141,6 @@ class Collector:
         self._seen.clear()
 
     def close(self) -> None:
+        """Removes the hooks from the linears."""
         for handle in self._handles.values():
             handle.remove()

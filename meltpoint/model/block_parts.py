@@ -6,10 +6,14 @@ row of `LAYOUTS`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from meltpoint.errors import NotApplicable
+
+if TYPE_CHECKING:
+    from transformers import Cache
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,9 @@ class Absent(nn.Module):
         super().__init__()
         self.layer_idx = layer_index
 
-    def forward(self, hidden_states, past_key_values=None, **_):
+    def forward(
+        self, hidden_states: Tensor, past_key_values: "Cache | None" = None, **_: object
+    ) -> Tensor | tuple[Tensor, None]:
         """Zeros of the input's shape; with None for attention's weights where it was attention."""
         if self.layer_idx is None:
             return hidden_states.new_zeros(hidden_states.shape)
@@ -88,18 +94,22 @@ class BlockParts:
 
     @property
     def has_attention(self) -> bool:
+        """True for a block whose attention was not dropped."""
         return not isinstance(self.attention, Absent)
 
     @property
     def queries(self) -> nn.Module:
+        """The linear of the queries."""
         return self.attention.q_proj
 
     @property
     def keys(self) -> nn.Module:
+        """The linear of the keys."""
         return self.attention.k_proj
 
     @property
     def values(self) -> nn.Module:
+        """The linear of the values."""
         return self.attention.v_proj
 
     @property
@@ -114,6 +124,7 @@ class BlockParts:
 
     @property
     def has_mlp(self) -> bool:
+        """True for a block whose MLP was not dropped."""
         owner = self.mlp_owner
         output = owner if self.layout.mlp else getattr(owner, self.layout.mlp_output)
         return not isinstance(output, Absent)
@@ -140,13 +151,13 @@ class BlockParts:
 
     @property
     def norms_lead(self) -> bool:
-        """Whether norms stand in front of attention and MLP, so not as in OPT-350m."""
+        """True where norms come before attention and MLP; in OPT-350m they come after."""
         return getattr(self.block, "do_layer_norm_before", True)
 
     def _norms(self, names: tuple[str, str | None]) -> tuple[nn.Module, nn.Module]:
         return tuple(getattr(self.block, n) if n else nn.Identity() for n in names)
 
-    def mlp(self, hidden):
+    def mlp(self, hidden: Tensor) -> Tensor:
         """The MLP's output on its (normalised) input."""
         if self.layout.mlp:
             return getattr(self.block, self.layout.mlp)(hidden)
@@ -154,6 +165,7 @@ class BlockParts:
 
     @property
     def head_width(self) -> int:
+        """Width of an attention head."""
         return self.attention.head_dim
 
     @property
@@ -219,7 +231,7 @@ class ModelParts:
 
     @property
     def tied(self) -> bool:
-        """Whether the head's weight is that of the embeddings."""
+        """True for a head whose weight is that of the embeddings."""
         return self.head.weight is self.embeddings.weight
 
     def tie(self) -> None:

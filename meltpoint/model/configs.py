@@ -35,7 +35,7 @@ def cannot_build(folder: Path, error: Exception) -> MeltpointError:
 
 
 def read_json(folder: Path) -> dict:
-    """What `config.json` holds; raises MeltpointError where it is no JSON object."""
+    """Content of `config.json`; raises MeltpointError where it is no JSON object."""
     try:
         config = json.loads((folder / "config.json").read_text())
     except ValueError as error:

@@ -87,4 +87,5 @@ class Parts:
         ]
 
     def stored_by_their_names(self) -> bool:
+        """True where each parameter is stored under its own name."""
         return all(self.reader.key(name) == name for name in self.names)

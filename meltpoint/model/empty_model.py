@@ -156,7 +156,10 @@ class Recorder(nn.Module):
         self.returns_tuple = returns_tuple
         self.arguments: tuple[tuple, dict] | None = None
 
-    def forward(self, hidden: torch.Tensor, *args, **kwargs):
+    def forward(
+        self, hidden: torch.Tensor, *args: object, **kwargs: object
+    ) -> torch.Tensor | tuple[torch.Tensor]:
+        """The hidden state, in a tuple where the block returns one; keeps the other arguments."""
         self.arguments = (args, kwargs)
         return (hidden,) if self.returns_tuple else hidden
 
@@ -181,6 +184,6 @@ def recorders(model: PreTrainedModel, blocks: nn.ModuleList) -> Iterator[list[Re
             blocks[i] = block
 
 
-def output_of(result):
+def output_of(result: torch.Tensor | tuple) -> torch.Tensor:
     """A block's hidden state, whether it returns it alone or first in a tuple."""
     return result[0] if isinstance(result, tuple) else result

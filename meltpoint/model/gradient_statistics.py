@@ -60,7 +60,7 @@ class GradientStatistics:
             raise AttributeError(f"{name} was not collected: name it in `gradients`") from None
 
     def finite(self) -> bool:
-        """Whether no value is NaN or infinite."""
+        """True if no value is NaN or infinite."""
         return all(bool(value.isfinite().all()) for value in self.values.values())
 
 

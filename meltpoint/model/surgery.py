@@ -31,7 +31,9 @@ def set_parameter(module: nn.Module, name: str, tensor: torch.Tensor | None) -> 
         module.normalized_shape = tuple(tensor.shape)
 
 
-def cut(linear: nn.Module, rows=None, columns=None) -> None:
+def cut(
+    linear: nn.Module, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None
+) -> None:
     """Keeps these rows and columns of a linear, or of the linear that two factors stand for.
 
     The linear notes what was kept, so that the zeros and grids of earlier steps can be followed.
@@ -152,7 +154,9 @@ def sync_heads(block: nn.Module) -> None:
             setattr(parts.attention, name, count)
 
 
-def set_shortcuts(block: nn.Module, attention=None, mlp=None) -> None:
+def set_shortcuts(
+    block: nn.Module, attention: torch.Tensor | None = None, mlp: torch.Tensor | None = None
+) -> None:
     """Sends the residual stream through matrices before attention's or the MLP's output is added.
 
     Both are [width before, width after]; None leaves the stream as it is. Raises NotApplicable for a

@@ -23,9 +23,15 @@ import json
 from collections.abc import Callable, Container
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from meltpoint.errors import MeltpointError
 from meltpoint.text import one_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from meltpoint.checkpoints.linears import Quantized
 
 # By the `quant_method` that the library writes.
 FILES = {
@@ -49,15 +55,19 @@ class Format:
         self.module, self.config = module, config
 
     def parts(self, linear: str, keys: Container[str]) -> dict[str, str]:
+        """Key of each tensor that stores a linear, by the name of the part."""
         return self.module.parts(linear, keys)
 
-    def decode(self, parts: dict):
+    def decode(self, parts: dict) -> "torch.Tensor":
+        """Weight [rows, columns] of a linear, from its stored parts."""
         return self.module.decode(parts, self.config)
 
-    def grid(self, parts: dict):
+    def grid(self, parts: dict) -> "Quantized":
+        """Bits, groups and scales that a linear's weight is stored in."""
         return self.module.grid(parts, self.config)
 
     def inputs(self) -> Callable | None:
+        """Function that rounds a linear's inputs as the format does; None where it leaves them."""
         inputs = getattr(self.module, "inputs", None)
         return None if inputs is None else inputs(self.config)
 
@@ -90,7 +100,7 @@ def check_unquantised(folder: Path) -> None:
 
 
 def quantization_config(folder: Path) -> dict | None:
-    """What a checkpoint's config says of its quantization."""
+    """`quantization_config` of a checkpoint's config; None where there is none."""
     try:
         return json.loads((folder / "config.json").read_text()).get("quantization_config")
     except (OSError, ValueError):
@@ -98,4 +108,5 @@ def quantization_config(folder: Path) -> dict | None:
 
 
 def holds_gguf(folder: Path) -> bool:
+    """True for a folder that holds a GGUF file."""
     return (folder / GGUF).exists()

@@ -49,7 +49,7 @@ def decode(parts: dict[str, torch.Tensor], config: dict) -> torch.Tensor:
 
 
 def grid(parts: dict[str, torch.Tensor], config: dict) -> Quantized:
-    """What the weight is stored as; a doubly quantised scale's own scale (0.125 bits) is left out."""
+    """Bits and blocks of the weight, without the 0.125 bits of a doubly quantised scale's own scale."""
     if "SCB" in parts:
         return Quantized(8, -1, symmetric=True, scale_bits=32)
     scale_bits = 8 * parts["absmax"].element_size()
@@ -57,7 +57,7 @@ def grid(parts: dict[str, torch.Tensor], config: dict) -> Quantized:
 
 
 def inputs(config: dict) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """What LLM.int8() does to a linear's input; None for 4 bits, which leave it as it is."""
+    """Rounding of a linear's inputs by LLM.int8(); None for 4 bits, which leave them as they are."""
     return Int8Inputs(config["llm_int8_threshold"]) if config.get("load_in_8bit") else None
 
 

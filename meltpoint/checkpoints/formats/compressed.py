@@ -32,7 +32,7 @@ def parts(linear: str, keys: Container[str]) -> dict[str, str]:
     return {name: key for name, key in names.items() if key in keys}
 
 
-def decode(parts: dict, config: dict):
+def decode(parts: dict, config: dict) -> "torch.Tensor":
     """The weight, float32 [rows, columns].
 
     Raises MeltpointError for a format that is not integer weights in groups or rows.
@@ -47,7 +47,7 @@ def decode(parts: dict, config: dict):
 
 
 def grid(parts: dict, config: dict) -> Quantized:
-    """What the weight is stored as; raises as `decode` does."""
+    """Bits, groups and scales of the weight; raises as `decode` does."""
     weights = scheme(config)["weights"]
     size = weights["group_size"] if weights["strategy"] == "group" else -1
     width = 8 * parts["weight_scale"].element_size()
@@ -55,7 +55,7 @@ def grid(parts: dict, config: dict) -> Quantized:
 
 
 def inputs(config: dict) -> Callable | None:
-    """What happens to a linear's input [..., columns] before it is multiplied; None if nothing.
+    """Rounding of a linear's inputs [..., columns] before they are multiplied; None for none.
 
     Raises MeltpointError for activations that are not int8 with a scale per token.
     """
@@ -75,7 +75,7 @@ def inputs(config: dict) -> Callable | None:
     return round_tokens
 
 
-def round_tokens(x):
+def round_tokens(x: "torch.Tensor") -> "torch.Tensor":
     """Activations [..., columns], each token's rounded to its own 256 levels."""
     scale = x.abs().amax(-1, keepdim=True) / 127.5
     scale = torch.where(scale == 0, torch.finfo(x.dtype).eps, scale)
@@ -126,7 +126,7 @@ def _codes(parts: dict, bits: int):
     return unpack(parts["weight_packed"], bits, columns), zeros
 
 
-def unpack(words, bits: int, count: int):
+def unpack(words: "torch.Tensor", bits: int, count: int) -> "torch.Tensor":
     """Codes [rows, count], signed int8, of int32 words [rows, at least ceil(count bits / 32)]."""
     padded = torch.nn.functional.pad(words, (0, -words.shape[1] % bits))
     # So many words hold 32 codes, and no code reaches over their end.

@@ -49,7 +49,7 @@ def decode(parts: dict[str, torch.Tensor], config: dict) -> torch.Tensor:
 
 
 def grid(parts: dict[str, torch.Tensor], config: dict) -> Quantized:
-    """What the linear is stored as."""
+    """Bits, groups and scales that the linear is stored in."""
     width = parts["scales"].element_size() * 8
     return Quantized(config["bits"], config["group_size"], config["sym"], width)
 

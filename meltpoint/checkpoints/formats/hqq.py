@@ -42,7 +42,7 @@ def decode(parts: dict[str, torch.Tensor], config: dict) -> torch.Tensor:
 
 
 def grid(parts: dict[str, torch.Tensor], config: dict) -> Quantized:
-    """What the weight is stored as: the zero point, no code but a number, is counted with the scale.
+    """Bits, groups and scales of the weight; the zero point, a number and no code, counts as scale.
 
     So zero is on no grid, but by chance, and with axis 0 a group is no piece of a row.
     """

@@ -17,7 +17,7 @@ def names() -> tuple[str, ...]:
 
 
 def has_perplexities(file: Path) -> bool:
-    """Whether a CSV file is a table of perplexities: a known one, or a user's with its columns."""
+    """True for a CSV file of perplexities: a known table, or a user's with its columns."""
     if file.stem in MODELS:
         return issubclass(MODELS[file.stem], PerplexityRow)
     with file.open(newline="", encoding="utf-8") as opened:
