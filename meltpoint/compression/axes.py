@@ -18,7 +18,7 @@ SHAPE_KINDS = ("structured", "low-rank")
 def requested(
     kind: str, level: Level | None, settings: MethodSettings, before: dict[str, float]
 ) -> dict[str, float]:
-    """What the steps up to this one have asked for, by axis; `before` without this step.
+    """Levels that the steps up to this one ask for, by axis; `before` are those without this step.
 
     A quantization that names no bit width takes the place of an earlier one that did.
     """

@@ -31,7 +31,7 @@ def read_windows(
 
 
 def warnings_of(parent: Path, windows: torch.Tensor | None) -> list[str]:
-    """What a checkpoint says of its calibration windows: that its model was made for shorter ones."""
+    """Warnings of calibration windows that are longer than the model was made for."""
     positions = positions_of(parent)
     if windows is None or positions is None:
         return []

@@ -115,7 +115,7 @@ def _array(value: np.ndarray | torch.Tensor) -> np.ndarray:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """What a search returned; arrays as NumPy's.
+    """Result of a search, by name; its arrays are NumPy's.
 
     Raises NotApplicable, with the reason, where there was nothing to search, and MeltpointError for a
     file that is truncated or broken.

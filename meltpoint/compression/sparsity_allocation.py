@@ -10,6 +10,8 @@ where one reaches 1, and divides zero by zero where all ``D_b`` are equal. Here 
 take up what a bound cuts off, and equal blocks get equal sparsities.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from meltpoint.chain import Level, Sparsity
@@ -17,10 +19,13 @@ from meltpoint.methods.settings import MethodSettings
 from meltpoint.model import empty_model
 from meltpoint.progress import track
 
+if TYPE_CHECKING:
+    from meltpoint.model.block_walk import Walk
+
 BOUNDS = (0.01, 0.99)
 
 
-def allocate(walk, level: Level | None, settings: MethodSettings) -> list[Level | None]:
+def allocate(walk: "Walk", level: Level | None, settings: MethodSettings) -> list[Level | None]:
     """The level of each block of a walk: the same for all, or by `settings`."""
     if getattr(settings, "allocation", "uniform") == "uniform" or not isinstance(level, Sparsity):
         return [level] * len(walk.blocks)
@@ -28,7 +33,7 @@ def allocate(walk, level: Level | None, settings: MethodSettings) -> list[Level 
     return [Sparsity(s) for s in share_out(outliers, sizes, level.fraction, settings.lambda_)]
 
 
-def measure_outliers(walk, ratio: float) -> tuple[list[float], list[int]]:
+def measure_outliers(walk: "Walk", ratio: float) -> tuple[list[float], list[int]]:
     """Per block, the percentage of outliers among its weights, and how many weights it has."""
     walk.embed()
     outliers, sizes = [], []

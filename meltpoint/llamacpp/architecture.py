@@ -8,12 +8,16 @@ adds to them.
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import gguf
 import torch
 
 from meltpoint.errors import NotApplicable
 from meltpoint.llamacpp.file import tensor_names
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 ROPE_FREQUENCIES = "rope_freqs.weight"
 # Gemma 2 and 3 of these depths have a scale of the scores of their own in llama.cpp.
@@ -32,7 +36,7 @@ class Architecture:
 
     @property
     def norm_shift(self) -> int:
-        """What is added to the weights of norms."""
+        """Number that the model adds to the weights of its norms."""
         return int(self.name.startswith("gemma"))
 
 
@@ -47,7 +51,7 @@ ARCHITECTURES = {
 }
 
 
-def architecture_of(config) -> Architecture:
+def architecture_of(config: "PreTrainedConfig") -> Architecture:
     """The architecture of a transformers config.
 
     Raises NotApplicable for one, or a variant of one, that would not run as the model does.
@@ -55,10 +59,10 @@ def architecture_of(config) -> Architecture:
     if config.model_type not in ARCHITECTURES:
         known = ", ".join(name.removesuffix("_text") for name in ARCHITECTURES)
         raise NotApplicable(f"gguf is written for {known}, not for {config.model_type}")
-    found = ARCHITECTURES[config.model_type]
-    if reason := _difference(config, found):
+    architecture = ARCHITECTURES[config.model_type]
+    if reason := _difference(config, architecture):
         raise NotApplicable(f"llama.cpp would not run this {config.model_type} as it is: {reason}")
-    return found
+    return architecture
 
 
 def _difference(config, architecture: Architecture) -> str | None:
@@ -94,11 +98,14 @@ def _rope(config) -> dict:
     return config.rope_parameters.get("full_attention", config.rope_parameters)
 
 
-def head_width(config) -> int:
+def head_width(config: "PreTrainedConfig") -> int:
+    """Width of an attention head."""
     return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
-def write_parameters(writer: gguf.GGUFWriter, config, architecture: Architecture) -> None:
+def write_parameters(
+    writer: gguf.GGUFWriter, config: "PreTrainedConfig", architecture: Architecture
+) -> None:
     """Adds a model's numbers to a file's metadata.
 
     A sliding window is noted even where llama.cpp does not heed it: whoever runs the file can see it.
@@ -142,16 +149,16 @@ def _write_attention(writer: gguf.GGUFWriter, config, architecture: Architecture
         writer.add_final_logit_softcapping(cap)
 
 
-def sliding_window(config) -> int | None:
-    """How many tokens some layers see at a time, if they do not see all."""
+def sliding_window(config: "PreTrainedConfig") -> int | None:
+    """Number of tokens that layers with a sliding window see; None where all layers see all."""
     kinds = getattr(config, "layer_types", None)
     if kinds is not None and "sliding_attention" not in kinds:
         return None
     return getattr(config, "sliding_window", None)
 
 
-def rope_factors(config) -> torch.Tensor | None:
-    """What Llama 3.1 divides its rotary frequencies by, float32 [head width / 2]; else None.
+def rope_factors(config: "PreTrainedConfig") -> torch.Tensor | None:
+    """Divisors of Llama 3.1's rotary frequencies, float32 [head width / 2]; None for other models.
 
     Frequencies whose wave is short in the context of pretraining stay, those of long waves are divided
     by the factor, and between the two it goes smoothly.
@@ -167,8 +174,8 @@ def rope_factors(config) -> torch.Tensor | None:
     return 1 / ((1 - smooth) / rope["factor"] + smooth)
 
 
-def heads_to_permute(name: str, config, architecture: Architecture) -> int:
-    """How many heads a parameter's rows are, if the file has their halves interleaved; else 0."""
+def heads_to_permute(name: str, config: "PreTrainedConfig", architecture: Architecture) -> int:
+    """Number of heads in a parameter's rows, if the file has their halves interleaved; else 0."""
     if not architecture.permuted:
         return 0
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}

@@ -1,6 +1,7 @@
 """A GGUF file, looked at before llama.cpp is let near it: a broken one could end the process."""
 
 from pathlib import Path
+from typing import Any
 
 import gguf
 
@@ -25,13 +26,13 @@ def read(file: Path) -> gguf.GGUFReader:
 
 
 def tensor_names(architecture: str, blocks: int) -> gguf.TensorNameMap:
-    """What transformers' parameters are called in the files of one of llama.cpp's architectures."""
+    """Map of transformers' parameter names to those in files of one of llama.cpp's architectures."""
     kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
     return gguf.get_tensor_name_map(kinds[architecture], blocks)
 
 
-def value(reader: gguf.GGUFReader, key: str):
-    """What the metadata says under a key; `{arch}` stands for the architecture's name."""
+def value(reader: gguf.GGUFReader, key: str) -> Any:
+    """Value of a key of the metadata, or None; `{arch}` stands for the architecture's name."""
     architecture = reader.fields["general.architecture"].contents()
-    found = reader.fields.get(key.format(arch=architecture))
-    return None if found is None else found.contents()
+    field = reader.fields.get(key.format(arch=architecture))
+    return None if field is None else field.contents()

@@ -42,7 +42,7 @@ def _weight(tensor: gguf.ReaderTensor, name: str, config) -> torch.Tensor:
 
 
 def grid(tensor: gguf.ReaderTensor) -> Quantized | None:
-    """What a tensor's type stores of it; None for one that is stored in 16 or 32 bits.
+    """Bits, groups and scales of a tensor's type; None for a tensor in 16 or 32 bits.
 
     What scales (and minima, signs and the rest) cost in all is exact, as if it were one scale a group.
     """

@@ -3,6 +3,7 @@
 import functools
 import re
 from collections import deque
+from types import ModuleType
 
 # GGML_LOG_LEVEL_ERROR of ggml.h.
 ERROR = 4
@@ -13,7 +14,7 @@ _offloaded: deque[int] = deque(maxlen=1)
 
 
 @functools.cache
-def llama_cpp():
+def llama_cpp() -> ModuleType:
     """The module, with llama.cpp's log caught and its backends ready."""
     import llama_cpp as module
 
@@ -38,7 +39,7 @@ def _callback(module):
 
 
 def offloaded() -> int:
-    """How many layers of the model that was loaded last lie on an accelerator; forgotten then."""
+    """Number of layers of the last model that lie on an accelerator; the next call gives 0."""
     return _offloaded.pop() if _offloaded else 0
 
 

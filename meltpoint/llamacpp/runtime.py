@@ -55,7 +55,7 @@ def windows_nll(model: Model, file: Path, windows: np.ndarray) -> np.ndarray:
 
 
 def batch_size(model: Model, length: int) -> int:
-    """How many tokens of texts of this length are read at once: their logits are held."""
+    """Number of tokens that are read at once from texts of this length: their logits are held."""
     return max(1, min(length, LARGEST_BATCH, LOGITS // model.vocabulary))
 
 
@@ -67,7 +67,7 @@ def check_tokens(model: Model, file: Path, tokens: np.ndarray, length: int) -> N
 
 
 def speed(file: Path, prompt: int, generate: int, runs: int, compute: Compute) -> Speed:
-    """How fast llama.cpp reads a prompt of so many tokens, and then so many more, one by one.
+    """Rates at which llama.cpp reads a prompt of so many tokens, and then so many more, one by one.
 
     A run before those that count warms up. The tokens are drawn at random and the same in each run,
     as in llama.cpp's own bench: which they are makes no difference to the time that they take.

@@ -47,7 +47,11 @@ class Context:
         self._sequences, self._lengths = list(range(rows)), [0] * rows
 
     def read(
-        self, tokens: np.ndarray, last_only: bool = False, row: int = 0, wanted=None
+        self,
+        tokens: np.ndarray,
+        last_only: bool = False,
+        row: int = 0,
+        wanted: np.ndarray | None = None,
     ) -> np.ndarray:
         """Reads on in one sequence by these tokens, `size` at the most.
 

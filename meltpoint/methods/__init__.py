@@ -33,7 +33,7 @@ class Method:
 
     @property
     def kind(self) -> str:
-        """What it may change: a kind of `meltpoint.methods.contract.Kind`."""
+        """Kind of change that it may make (`meltpoint.methods.contract.Kind`)."""
         return self.facts.kind
 
     @property
@@ -73,7 +73,7 @@ class Method:
 
     @property
     def resources(self) -> Resources:
-        """What a job asks of its machine."""
+        """Resources that a job asks of its machine."""
         return self.facts.resources
 
     @property
@@ -83,17 +83,17 @@ class Method:
 
     @property
     def is_blockwise(self) -> bool:
-        """Whether it works block by block on the shared walk."""
+        """True for a method that works block by block on the shared walk."""
         return hasattr(self.module, "compress_block")
 
     @property
     def has_search(self) -> bool:
-        """Whether a part of it does not depend on the level and is a result of its own."""
+        """True for a method with a part that does not depend on the level, kept as its own result."""
         return hasattr(self.module, "search")
 
     @property
     def needs_gradients(self) -> bool:
-        """Whether it uses gradients of the loss, at least with some settings."""
+        """True for a method that uses gradients of the loss, at least with some settings."""
         return self.facts.needs_gradients or hasattr(self.module, "gradients")
 
     @property
@@ -124,12 +124,12 @@ class Method:
         return getattr(self.facts, declaration) if function is None else function(settings)
 
     def needs_dense_outputs(self, settings: MethodSettings) -> bool:
-        """Whether it compares a block with what the whole dense model gives there."""
+        """True where it compares a block's outputs with those of the whole dense model."""
         function = self._function("needs_dense_outputs")
         return function is not None and function(settings)
 
     def calibrated(self, step: Step) -> bool:
-        """Whether the step looks at text."""
+        """True for a step that looks at text."""
         settings = self.settings(step)
         function = self._function("calibrated")
         if function is None or type(step.level) not in self.levels:

@@ -19,7 +19,7 @@ def reachable(candidates: torch.Tensor) -> tuple[float, float]:
 def exact_counts(
     rankings: dict[str, Ranking], alphas: dict[str, torch.Tensor], fraction: float
 ) -> dict[str, torch.Tensor]:
-    """How many weights each row loses ({name: [rows, 1]}) for a block of exactly that sparsity.
+    """Number of weights that each row loses, {name: [rows, 1]}, for a block of exactly that sparsity.
 
     `alphas` are one per row, or one for all of a linear's.
     """
@@ -37,7 +37,7 @@ def exact_counts(
 def shift_to_total(
     alphas: torch.Tensor, widths: torch.Tensor, zeros: torch.Tensor, total: int
 ) -> torch.Tensor:
-    """How many weights each row loses for `total` to be gone: [rows], int64.
+    """Number of weights that each row loses for `total` to be gone: [rows], int64.
 
     All `alphas` [rows] are shifted by the one amount that makes it so, which leaves what was learned
     between them; they are clipped to 0 and 1, and to the `zeros` that a row of a `widths` has

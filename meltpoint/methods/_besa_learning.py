@@ -1,5 +1,7 @@
 """BESA's learning: the sparsities of a block's rows or layers, by what the block then computes."""
 
+from collections.abc import Callable
+
 import torch
 from prodigyopt import Prodigy
 
@@ -45,7 +47,7 @@ class Learner:
         return {name: self.shares(name) @ self.candidates for name in self.logits}
 
     def counts(self, name: str, alphas: torch.Tensor) -> torch.Tensor:
-        """How many weights of each row a linear's alphas remove: [rows or 1, 1]."""
+        """Number of weights of each row that a linear's alphas remove: [rows or 1, 1]."""
         return (alphas.detach() * self.rankings[name].width).long()[:, None]
 
     def sparsity(self, alphas: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -54,7 +56,13 @@ class Learner:
         total = sum(alphas[name].mean() * size for name, size in sizes.items())
         return total / sum(sizes.values())
 
-    def loss(self, forward, reference, target: float, penalty: float) -> torch.Tensor:
+    def loss(
+        self,
+        forward: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+        reference: torch.Tensor,
+        target: float,
+        penalty: float,
+    ) -> torch.Tensor:
         """The block's error under the present masks, and what its sparsity misses `target` by.
 
         `forward(weights)` runs the block, `reference` is what it should give.
@@ -69,7 +77,13 @@ class Learner:
         return reconstruction_error(forward(weights), reference) + penalty * missed.square()
 
     @torch.enable_grad()
-    def step(self, forward, reference, target: float, penalty: float) -> torch.Tensor:
+    def step(
+        self,
+        forward: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+        reference: torch.Tensor,
+        target: float,
+        penalty: float,
+    ) -> torch.Tensor:
         """One step of the optimiser; returns the loss before it."""
         loss = self.loss(forward, reference, target, penalty)
         logits = list(self.logits.values())

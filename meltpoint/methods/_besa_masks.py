@@ -1,6 +1,7 @@
 """BESA's masks: which weights of a row go first, and how many go, as a differentiable choice."""
 
 import torch
+from torch.autograd.function import FunctionCtx
 
 CHUNK = 1 << 22
 
@@ -69,11 +70,15 @@ class MaskedWeight(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, shares, counts, ranking: Ranking):
+    def forward(
+        ctx: FunctionCtx, shares: torch.Tensor, counts: torch.Tensor, ranking: Ranking
+    ) -> torch.Tensor:
+        """Weight [rows, C] with zeros for the entries that `counts` removes."""
         ctx.ranking, ctx.shared = ranking, len(shares) == 1
         return torch.where(ranking.removed(counts), 0, ranking.weight)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """Gradient of `shares`, of their shape; `counts` and `ranking` have none."""
         values = gradient.float() * ctx.ranking.weight
         return -ctx.ranking.prefix_sums(values, ctx.shared), None, None

@@ -4,16 +4,20 @@ from pathlib import Path
 
 from pydantic import Field
 
+from meltpoint.compute import Compute
+from meltpoint.methods.contract import Context
 from meltpoint.methods.settings import MethodSettings
 
 
 class FourBitSettings(MethodSettings):
     """Settings of a 4-bit format."""
 
-    double_quant: bool = Field(False, description="quantise the blocks' scales to 8 bits too")
+    double_quant: bool = Field(
+        False, description="Whether the blocks' scales are quantised to 8 bits too."
+    )
 
 
-def quantize(source: Path, target: Path, compute, **options) -> None:
+def quantize(source: Path, target: Path, compute: Compute, **options: object) -> None:
     """Leaves the quantised checkpoint in `target`; `options` are those of `BitsAndBytesConfig`.
 
     Only the linears of the decoder's blocks are quantised. The model must not run before it is saved:
@@ -46,7 +50,9 @@ def _other_linears(source: Path, dtype) -> list[str]:
     return [name for name in empty_model.linears(model) if not name.startswith(f"{blocks}.")]
 
 
-def quantize_to_4_bits(source: Path, target: Path, kind: str, settings, context) -> None:
+def quantize_to_4_bits(
+    source: Path, target: Path, kind: str, settings: FourBitSettings, context: Context
+) -> None:
     """Leaves the checkpoint in codes of the table `kind`, nf4 or fp4."""
     quantize(
         source,

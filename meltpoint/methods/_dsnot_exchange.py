@@ -6,10 +6,13 @@ as many of each as there are cycles can be reached: whole rows are sorted only w
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from meltpoint.chain import Pattern
+from meltpoint.chain import Pattern, Sparsity
 from meltpoint.lazy_import import torch
+
+if TYPE_CHECKING:
+    from meltpoint.methods.dsnot import Settings
 
 INFINITY, NAN = float("inf"), float("nan")
 
@@ -24,12 +27,12 @@ class Rows:
     wanda: Any
     spread: Any  # v_j^power, [C]
 
-    def error(self):
-        """What the removed weights contribute: [rows]."""
+    def error(self) -> "torch.Tensor":
+        """Sum of the removed weights' contributions: [rows]."""
         return (self.contribution * self.removed).sum(dim=1)
 
 
-def reselect(rows: Rows, level, settings) -> None:
+def reselect(rows: Rows, level: Sparsity | Pattern, settings: "Settings") -> None:
     """Exchanges weights until every row is done; changes `rows.removed` in place.
 
     A row is done when its error is within the threshold, when there is nothing left to exchange or,
@@ -118,7 +121,9 @@ def _ends(wanda, removed, contribution, count: int):
     return _with_contributions(columns.clamp(min=0), columns < 0, contribution)
 
 
-def kept_by_wanda(wanda, removed, contribution):
+def kept_by_wanda(
+    wanda: "torch.Tensor", removed: "torch.Tensor", contribution: "torch.Tensor"
+) -> "torch.Tensor":
     """The rows' kept columns: [rows, kept], every row having as many.
 
     First those of negative contribution in Wanda's order, last those of positive contribution in

@@ -7,10 +7,15 @@ pointer walks from either end of either list, in all rows as long as any is acti
 meets; in rows that are done the column to be grown is marked as removed.
 """
 
-from meltpoint.chain import Pattern
+from typing import TYPE_CHECKING
+
+from meltpoint.chain import Pattern, Sparsity
 from meltpoint.errors import NotApplicable
 from meltpoint.lazy_import import torch
-from meltpoint.methods._dsnot_exchange import kept_by_wanda
+from meltpoint.methods._dsnot_exchange import Rows, kept_by_wanda
+
+if TYPE_CHECKING:
+    from meltpoint.methods.dsnot import Settings
 
 
 class Pointers:
@@ -22,7 +27,7 @@ class Pointers:
         self.head = torch.zeros_like(self.row)
         self.tail = self.head + lists.shape[1] - 1
 
-    def take(self, from_tail):
+    def take(self, from_tail: "torch.Tensor") -> "torch.Tensor":
         """The next column of each row; raises NotApplicable where a list has no more."""
         place = torch.where(from_tail, self.tail, self.head)
         if ((place < 0) | (place >= self.lists.shape[1])).any():
@@ -35,7 +40,7 @@ class Pointers:
         return self.lists[self.row, place]
 
 
-def reselect(rows, level, settings) -> None:
+def reselect(rows: Rows, level: Sparsity | Pattern, settings: "Settings") -> None:
     """Exchanges weights in all rows until none is active; changes `rows.removed` in place."""
     pattern = isinstance(level, Pattern)
     growing = Pointers(_by_gain(rows))

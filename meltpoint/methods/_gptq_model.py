@@ -10,7 +10,7 @@ from unittest import mock
 import torch
 from gptqmodel import GPTQModel, QuantizeConfig
 from gptqmodel.looper import gptq_processor, loop_processor
-from gptqmodel.models import loader
+from gptqmodel.models import BaseQModel, loader
 from gptqmodel.models.auto import SUPPORTED_MODELS
 from gptqmodel.utils import logger
 from transformers import GenerationConfig
@@ -58,7 +58,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def load(source: Path, options: dict, compute: Compute):
+def load(source: Path, options: dict, compute: Compute) -> BaseQModel:
     """The library's model of a plain checkpoint.
 
     It wants a tokenizer, to which it adds tokens, and which neither quantising nor saving needs here.
@@ -70,7 +70,7 @@ def load(source: Path, options: dict, compute: Compute):
     return model
 
 
-def quantize(model, windows: torch.Tensor, keep_zeros: bool) -> None:
+def quantize(model: BaseQModel, windows: torch.Tensor, keep_zeros: bool) -> None:
     """Quantises all linears of the blocks, in place, on windows [samples, length] as they are.
 
     Raises NotApplicable where the library would get a linear's inputs wrong, or could only round it.
@@ -107,8 +107,8 @@ def check_arguments(model: torch.nn.Module, window: torch.Tensor) -> None:
             )
 
 
-def same(one, other) -> bool:
-    """Whether two arguments of a block are equal: tensors, numbers, or tuples and dicts of them."""
+def same(one: object, other: object) -> bool:
+    """True for equal arguments of a block: tensors, numbers, or tuples and dicts of them."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, tuple) and isinstance(other, tuple):

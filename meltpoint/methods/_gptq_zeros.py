@@ -20,6 +20,7 @@ class ZeroKeepingQuantizer(Quantizer):
     column = 0
 
     def find_params(self, x: torch.Tensor, weight: bool = False) -> None:
+        """Finds the scale and zero point of a group, without its pruned weights."""
         # Before the first column pruned weights are still zero, and columns are still being sorted.
         if self.column:
             x = x.masked_fill(self._next(x.shape[1]), 0)
@@ -39,9 +40,10 @@ class ZeroKeepingGPTQ(GPTQ):
     """GPTQModel's work on one linear whose zeros stay zero."""
 
     def create_quantizer(self, name: str) -> Quantizer:
+        """Quantizer of a linear that keeps its zeros."""
         return ZeroKeepingQuantizer(qcfg=self.qcfg, name=name)
 
-    def quantize(self, blocksize: int = 128):
+    def quantize(self, blocksize: int = 128) -> tuple:
         """See `GPTQ.quantize`; raises RuntimeError where a zero was lost all the same."""
         diagonal = self.finalize_hessian().diagonal()
         pruned = self.clone_module(device=diagonal.device) == 0

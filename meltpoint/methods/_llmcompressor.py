@@ -12,7 +12,9 @@ have been scaled; and each linear must be stored in the bits that were asked for
 
 import contextlib
 import json
+from collections.abc import Container
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from meltpoint.checkpoints.formats import compressed
@@ -21,6 +23,12 @@ from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.lazy_import import LazyModule, torch
 from meltpoint.methods._saving import save_model
 from meltpoint.timing import phase, timed
+
+if TYPE_CHECKING:
+    from llmcompressor.modifiers import Modifier
+    from transformers import PreTrainedModel
+
+    from meltpoint.methods.contract import Context
 
 skeleton = LazyModule("meltpoint.model.empty_model")
 transformers = LazyModule("transformers")
@@ -39,7 +47,7 @@ def start() -> None:
 
 
 @timed("load")
-def load(source: Path, context):
+def load(source: Path, context: "Context") -> "PreTrainedModel":
     """The whole model, in the study's dtype, where the study computes."""
     return transformers.AutoModelForCausalLM.from_pretrained(
         source,
@@ -50,7 +58,7 @@ def load(source: Path, context):
     ).eval()
 
 
-def linears(model) -> dict:
+def linears(model: "PreTrainedModel") -> dict:
     """The decoder's linears by their names in the model."""
     name, blocks = skeleton.decoder_blocks(model)
     return {
@@ -60,8 +68,8 @@ def linears(model) -> dict:
     }
 
 
-# What reads which output, layer by layer, where the library does not know it or has it wrong: by the
-# end of the scaled layer's name those of the linears that read it.
+# For architectures missing from, or wrong in, llm-compressor's registry: norm name (suffix) -> names of
+# the linears that read its output.
 ATTENTION = ("q_proj", "k_proj", "v_proj")
 GEMMA = {"input_layernorm": ATTENTION, "pre_feedforward_layernorm": ("gate_proj", "up_proj")}
 READ_FROM_NORMS = {
@@ -83,14 +91,16 @@ def ending(name: str) -> str:
     return f"re:.*{name}$"
 
 
-def check_known(model, registry, method: str) -> None:
+def check_known(model: "PreTrainedModel", registry: Container[str], method: str) -> None:
     """Raises NotApplicable for an architecture of which the library does not know what feeds what."""
     name = type(model).__name__
     if name not in registry:
         raise NotApplicable(f"llm-compressor does not know what {method} scales in {name}")
 
 
-def smooth_and_round(model, smoother, scheme: dict, target: Path, context) -> None:
+def smooth_and_round(
+    model: "PreTrainedModel", smoother: "Modifier", scheme: dict, target: Path, context: "Context"
+) -> None:
     """Smooths the model, rounds its decoder's linears by the scheme, and saves it compressed."""
     inside = linears(model)
     before, sums = _outputs(model, context), _sums(model)
@@ -116,7 +126,7 @@ def _oneshot(model, recipe: list, context) -> None:
         oneshot(model=model, dataset=batches(context), recipe=recipe, processor=False)
 
 
-def batches(context):
+def batches(context: "Context") -> "torch.utils.data.DataLoader":
     """The windows as they are, in their order."""
     samples = [{"input_ids": window} for window in context.windows]
     size = context.compute.batch_size(context.windows.shape[1], TOKENS)

@@ -12,7 +12,7 @@ from meltpoint.lazy_import import torch
 SAMPLE = 2**14
 
 
-def at_most_threshold(metric, fraction: float):
+def at_most_threshold(metric: "torch.Tensor", fraction: float) -> "torch.Tensor":
     """Entries at or below that of index floor(numel fraction) of the sorted metric.
 
     One more than floor(numel fraction) entries, and all that equal the last of them.
@@ -20,7 +20,7 @@ def at_most_threshold(metric, fraction: float):
     return metric <= kth_smallest(metric, int(metric.numel() * fraction) + 1)
 
 
-def smallest_of_rows(metric, count: int):
+def smallest_of_rows(metric: "torch.Tensor", count: int) -> "torch.Tensor":
     """The `count` smallest entries of each row; of equal ones, the leftmost."""
     if count == 0:
         return torch.zeros_like(metric, dtype=torch.bool)
@@ -33,14 +33,16 @@ def smallest_of_rows(metric, count: int):
     return below | (equal & (equal.cumsum(dim=1) <= missing))
 
 
-def smallest_of_groups(metric, pattern: Pattern):
+def smallest_of_groups(metric: "torch.Tensor", pattern: Pattern) -> "torch.Tensor":
     """All but the `pattern.kept` largest of every `pattern.group` consecutive entries of a row."""
     groups = metric.unflatten(1, (-1, pattern.group))
     smallest = groups.topk(pattern.group - pattern.kept, dim=2, largest=False).indices
     return torch.zeros_like(groups, dtype=torch.bool).scatter_(2, smallest, True).flatten(1)
 
 
-def kth_smallest(values, rank: int, among=None):
+def kth_smallest(
+    values: "torch.Tensor", rank: int, among: "torch.Tensor | None" = None
+) -> "torch.Tensor":
     """The entry of that rank, counted from 1, of all entries or of those in the mask `among`.
 
     Two entries of a sorted sample, a little below and above that rank, bracket it as a rule, and
@@ -56,9 +58,9 @@ def kth_smallest(values, rank: int, among=None):
         between &= among
     between ^= below
     left = rank - int(below.count_nonzero())
-    found = values[between]
-    if 0 < left <= len(found):
-        return found.kthvalue(left).values
+    candidates = values[between]
+    if 0 < left <= len(candidates):
+        return candidates.kthvalue(left).values
     return _taken(values, among).kthvalue(rank).values
 
 

@@ -1,9 +1,13 @@
 """Saving a model that a quantization library holds as a model of transformers."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
-def save_model(model, target: Path) -> None:
+def save_model(model: "PreTrainedModel", target: Path) -> None:
     """Saves config and weights; the source's generation config is carried on as it is (`copy_missing`).
 
     transformers refuses to write a generation config that it reads, such as Vicuna's temperature

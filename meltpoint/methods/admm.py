@@ -38,16 +38,18 @@ class Settings(CalibratedSettings):
     """The official code's settings."""
 
     schedule: Literal["constant", "gradual"] = Field(
-        "constant", description="the sparsity of the refreshes of a layer's mask"
+        "constant", description="Course of the sparsity over the refreshes of a layer's mask."
     )
-    iterations: int = Field(20, ge=1, description="updates of the weights")
-    prune_iterations: int = Field(15, ge=1, description="the first of them that renew the mask")
+    iterations: int = Field(20, ge=1, description="Number of updates of the weights.")
+    prune_iterations: int = Field(
+        15, ge=1, description="Number of the first updates that renew the mask."
+    )
     percdamp: float = Field(
-        0.1, ge=0, description="damping of the Gram matrix, as a fraction of its mean diagonal"
+        0.1, ge=0, description="Damping of the Gram matrix, as a fraction of its mean diagonal."
     )
-    rho: float = Field(1.0, gt=0, description="penalty of the weights' distance from their mask")
+    rho: float = Field(1.0, gt=0, description="Penalty of the weights' distance from their mask.")
     group: Literal["layer", "row"] = Field(
-        "layer", description="the weights that are compared with each other at a sparsity"
+        "layer", description="Weights that are compared with each other at a sparsity."
     )
 
     @model_validator(mode="after")
@@ -57,6 +59,7 @@ class Settings(CalibratedSettings):
         return self
 
     def unused_settings(self) -> set[str]:
+        """Names of settings without effect: with `group=row` also `schedule`."""
         return super().unused_settings() | ({"schedule"} if self.group == "row" else set())
 
 

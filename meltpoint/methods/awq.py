@@ -64,14 +64,18 @@ class Settings(CalibratedSettings):
     """The grids, and the search for the scales."""
 
     group_size: Annotated[int, Field(ge=-1), AfterValidator(lambda size: size or -1)] = Field(
-        128, description="columns of a row that share a scale; -1 (or 0): the whole row"
+        128, description="Number of columns of a row that share a scale. -1 (or 0): the whole row."
     )
-    symmetric: bool = Field(False, description="the grid's middle is zero: no zero points")
+    symmetric: bool = Field(
+        False, description="Whether the grid's middle is zero, without zero points."
+    )
     duo_scaling: bool | Literal["both"] = Field(
         True,
-        description="the weights' magnitudes count for the scales too; `both`: tried either way",
+        description="Whether the weights' magnitudes count for scales too. `both` tries either way.",
     )
-    n_grid: int = Field(20, ge=4, description="scales tried for each set of linears")
+    n_grid: int = Field(
+        20, ge=4, description="Number of scales that are tried for each set of linears."
+    )
 
 
 def compress(source: Path, target: Path, level: Bits, settings: Settings, context: Context) -> None:
@@ -112,7 +116,7 @@ def check_widths(linears: dict, group_size: int) -> None:
 
 
 def mappings(architecture: str) -> list | None:
-    """What reads which output, in the library's words, where it has to be told."""
+    """Mappings of outputs to the linears that read them, for the library; None where it knows them."""
     from llmcompressor.modifiers.transform.awq import AWQMapping
 
     if architecture not in READERS:

@@ -50,27 +50,32 @@ REFERENCE = {"row": "pruned", "layer": "dense"}
 class Settings(CalibratedSettings):
     """The official code's defaults, and its scripts' where those differ."""
 
-    group: Literal["row", "layer"] = Field("layer", description="what has a sparsity of its own")
-    epochs: int = Field(1, ge=1, description="passes of the windows per block")
-    penalty: float = Field(5, ge=0, description="weight of the sparsity's term in the loss")
-    sigmoid: bool = Field(True, description="smooths the candidates' shares; limits the sparsity")
+    group: Literal["row", "layer"] = Field(
+        "layer", description="Part that has a sparsity of its own."
+    )
+    epochs: int = Field(1, ge=1, description="Number of passes of the windows per block.")
+    penalty: float = Field(5, ge=0, description="Weight of the sparsity's term in the loss.")
+    sigmoid: bool = Field(
+        True,
+        description="Whether a sigmoid smooths the candidates' shares, which limits the sparsity.",
+    )
     reference: Literal["auto", "pruned", "dense"] = Field(
         "auto",
-        description="what a block's outputs are compared to: the dense block's on its `pruned` "
-        "inputs, or the `dense` model's; auto: pruned for rows, dense for layers",
+        description="Outputs that a block's are compared to: the dense block's on its `pruned` inputs, "
+        "or the `dense` model's. auto: pruned for rows, dense for layers.",
     )
     d_coef: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
         "auto",
-        description="scales Prodigy's step size; auto: 5 for rows, 0.5 for layers, where the "
-        "official scripts go from 0.05 (LLaMA-2-7B, on 128 windows: too slow for fewer) to 50",
+        description="Scale of Prodigy's step size. auto: 5 for rows, 0.5 for layers, where the "
+        "official scripts go from 0.05 (LLaMA-2-7B, on 128 windows: too slow for fewer) to 50.",
     )
-    step: float = Field(0.01, ge=0.001, le=0.5, description="distance of the candidates")
-    batch: int = Field(1, ge=1, description="windows per step of the optimiser")
-    exact: bool = Field(True, description="give the block exactly the sparsity that is asked for")
+    step: float = Field(0.01, ge=0.001, le=0.5, description="Distance between the candidates.")
+    batch: int = Field(1, ge=1, description="Number of windows per step of the optimiser.")
+    exact: bool = Field(True, description="Whether the block gets exactly the requested sparsity.")
 
 
 def needs_dense_outputs(settings: Settings) -> bool:
-    """Whether a block's outputs are compared to those of the dense model."""
+    """True where a block's outputs are compared to those of the dense model."""
     auto = settings.reference == "auto"
     return (REFERENCE[settings.group] if auto else settings.reference) == "dense"
 
@@ -129,7 +134,7 @@ def learn_step(
 def final_counts(
     learner: "_besa_learning.Learner", level: Sparsity, settings: Settings
 ) -> dict[str, Tensor]:
-    """How many weights each row of each linear loses: {name: [rows, 1] or [1, 1]}."""
+    """Number of weights that each row of each linear loses: {name: [rows, 1] or [1, 1]}."""
     alphas = learner.alphas()
     if settings.exact:
         return counts.exact_counts(learner.rankings, alphas, level.fraction)

@@ -201,10 +201,10 @@ class OptionalFunctions(Protocol):
         """
 
     def needs_dense_outputs(self, settings: MethodSettings) -> bool:
-        """Whether it compares a block with what the whole dense model gives there."""
+        """True where it compares a block's outputs with those of the whole dense model."""
 
     def calibrated(self, level: Level, settings: MethodSettings) -> bool:
-        """Whether a step looks at text, where that depends on the level too."""
+        """True for a step that looks at text, where that depends on the level too."""
 
     def finish(self, parts: "block_parts.ModelParts", memory: dict[str, Any]) -> None:
         """Changes embeddings, final norm and head in place, after the last block.
@@ -213,7 +213,7 @@ class OptionalFunctions(Protocol):
         """
 
     def search(self, source: Path, settings: MethodSettings, context: Context) -> dict[str, Any]:
-        """What does not depend on the level: JSON values and arrays by name.
+        """Result that does not depend on the level: JSON values and arrays by name.
 
         It is computed once for all levels, kept as a result of its own, and handed to `compress` as
         `context.search`, to `compress_block` as `block.search`. Settings that are not named in

@@ -44,28 +44,29 @@ class Settings(CalibratedSettings):
     """The official code's settings."""
 
     init: Literal["wanda", "sparsegpt", "magnitude"] = Field(
-        "wanda", description="the metric of the first mask"
+        "wanda", description="Metric of the first mask."
     )
-    cycles: int = Field(50, ge=1, description="exchanges in a row at most")
-    threshold: float = Field(0.1, ge=0, description="a row of a smaller error is left as it is")
-    power: float = Field(1, ge=0, description="of the variance, in the order of growing")
+    cycles: int = Field(50, ge=1, description="Largest number of exchanges in a row.")
+    threshold: float = Field(0.1, ge=0, description="Error below which a row is left as it is.")
+    power: float = Field(1, ge=0, description="Power of the variance in the order of growing.")
     skip: Literal["mlp", "attn", "none"] = Field(
         "mlp",
-        description="linears that keep the first mask: `attn` are those with a module named "
-        "attention or attn (self_attn, say) in their path, `mlp` all others",
+        description="Linears that keep the first mask: `attn` are those with a module named "
+        "attention or attn (self_attn, say) in their path, `mlp` all others.",
     )
     same_sign: bool = Field(
         False,
-        description="a row is done before its error would change sign; always so for N:M",
+        description="Whether a row is done before its error would change sign. It always is for N:M.",
     )
     percdamp: float = Field(
-        0.01, gt=0, description="init=sparsegpt: damping, as a fraction of the mean diagonal"
+        0.01, gt=0, description="With init=sparsegpt: damping, as a fraction of the mean diagonal."
     )
     overrun: bool = Field(
-        False, description="let the lists' pointers run on, as the published code does"
+        False, description="Whether the lists' pointers run on, as in the published code."
     )
 
     def unused_settings(self) -> set[str]:
+        """Names of settings without effect: without `init=sparsegpt` also `percdamp`."""
         return super().unused_settings() | (set() if self.init == "sparsegpt" else {"percdamp"})
 
 

@@ -58,22 +58,23 @@ class Settings(CalibratedSettings):
 
     imatrix: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="weigh columns by their inputs' mean square over the calibration; auto: for the "
-        "schemes that cannot do without (iq2_m, iq1_m)",
+        description="Whether columns are weighed by their inputs' mean square over the calibration. "
+        "auto: for the schemes that cannot do without (iq2_m, iq1_m).",
     )
     fallback: bool = Field(
         False,
-        description="store linears of widths that the scheme's blocks do not fill in the types that "
-        "llama.cpp falls back to; false: a model with such widths is not applicable",
+        description="Whether linears of widths that the scheme's blocks do not fill are stored in the "
+        "types that llama.cpp falls back to. false: a model with such widths is not applicable.",
     )
 
     def unused_settings(self) -> set[str]:
+        """Names of settings without effect: those of the calibration with `imatrix=off`."""
         calibration = set(CalibratedSettings.model_fields)
         return calibration if self.imatrix == "off" else set()
 
 
 def calibrated(level: Scheme, settings: Settings) -> bool:
-    """Whether a step looks at text."""
+    """True for a step that looks at text."""
     if settings.imatrix == "auto":
         return level.name in NEED_IMPORTANCE
     return settings.imatrix == "on" and level.name not in IGNORE_IMPORTANCE

@@ -75,35 +75,36 @@ class Settings(CalibratedSettings):
     """The grids, and in which order columns are rounded."""
 
     group_size: Annotated[int, AfterValidator(known_size)] = Field(
-        128, description="columns of a row that share a scale; -1 (or 0): the whole row"
+        128, description="Number of columns of a row that share a scale. -1 (or 0): the row."
     )
-    symmetric: bool = Field(True, description="the grid's middle is zero: no zero points")
+    symmetric: bool = Field(
+        True, description="Whether the grid's middle is zero, without zero points."
+    )
     damp: float = Field(
-        0.05, gt=0, lt=1, description="of the Hessian's mean diagonal, added to its diagonal"
+        0.05, gt=0, lt=1, description="Fraction of the Hessian's mean diagonal to add to it."
     )
     damp_increment: float = Field(
-        0.01, ge=0, description="by which `damp` grows until the Hessian can be factored"
+        0.01, ge=0, description="Step that `damp` grows by until the Hessian can be factored."
     )
     act_group_aware: bool = Field(
-        True, description="groups, and columns within them, in the order of their activations"
+        True, description="Whether groups are in the order of their activations."
     )
     desc_act: bool = Field(
-        False, description="all columns in the order of their activations, grouped so"
+        False, description="Whether all columns are in the order of their activations."
     )
-    mse: float = Field(
-        0.0, ge=0, description="ranges are shrunk to the least error to this power; 0: they are not"
-    )
+    mse: float = Field(0.0, ge=0, description="Power of the error to shrink ranges by. 0: none.")
     true_sequential: bool = Field(
-        True, description="inputs come through the block's linears that are quantised already"
+        True, description="Whether inputs come through the linears that are quantised already."
     )
-    keep_zeros: bool = Field(True, description="weights that are zero stay zero")
+    keep_zeros: bool = Field(True, description="Whether weights that are zero stay zero.")
 
     @property
     def grouped_order(self) -> bool:
-        """Whether groups are sorted: without groups, or by `desc_act`, there is nothing to sort."""
+        """True where groups are sorted: there are several, and `desc_act` does not sort all columns."""
         return self.act_group_aware and not self.desc_act and self.group_size != -1
 
     def unused_settings(self) -> set[str]:
+        """Names of settings without effect: `act_group_aware` where groups are not sorted."""
         return {"act_group_aware"} if self.desc_act or self.group_size == -1 else set()
 
 

@@ -59,16 +59,20 @@ def _multiple_of_8(size: int) -> int:
 
 
 class Settings(MethodSettings):
-    """The grids."""
+    """Size, direction and dtype of the grids."""
 
     group_size: Annotated[int, AfterValidator(_multiple_of_8)] = Field(
-        64, description="entries that share a grid, a multiple of 8; -1: a row (axis 0: a column)"
+        64,
+        description="Number of entries of a grid, a multiple of 8. -1: a row (axis 0: a column).",
     )
     axis: int = Field(
-        1, ge=0, le=1, description="1: a group is neighbours, as most kernels need; 0: far apart"
+        1,
+        ge=0,
+        le=1,
+        description="Members of a group. 1: neighbours, as most kernels need. 0: far apart.",
     )
     compute_dtype: Literal["float16", "bfloat16", "float32"] = Field(
-        "float16", description="of scales and zero points, and of the arithmetic on them"
+        "float16", description="Dtype of scales and zero points, and of the arithmetic on them."
     )
 
 

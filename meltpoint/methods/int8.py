@@ -37,10 +37,10 @@ agrees_with_transformers = False
 
 
 class Settings(MethodSettings):
-    """The outliers."""
+    """Definition of an outlier."""
 
     threshold: float = Field(
-        6.0, ge=0, description="magnitude from which on an input is an outlier; 0: none is"
+        6.0, ge=0, description="Magnitude from which an input is an outlier. 0: none is."
     )
 
 

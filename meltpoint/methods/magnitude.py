@@ -24,9 +24,11 @@ class Settings(AllocatedSettings):
 
     @property
     def calibrated(self) -> bool:
+        """True for an allocation that looks at text."""
         return self.allocation != "uniform"
 
     def unused_settings(self) -> set[str]:
+        """Names of settings without effect: those of the calibration where it is not used."""
         unused = set() if self.calibrated else set(CalibratedSettings.model_fields)
         return super().unused_settings() | unused
 

@@ -33,7 +33,7 @@ agrees_with_transformers = False
 
 
 class Settings(_bitsandbytes.FourBitSettings):
-    """The scales."""
+    """Storage of the blocks' scales."""
 
 
 def compress(source: Path, target: Path, level: None, settings: Settings, context: Context) -> None:

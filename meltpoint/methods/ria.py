@@ -40,29 +40,36 @@ class Settings(CalibratedSettings):
     """The official code's settings."""
 
     group: Literal["layer", "row"] = Field(
-        "layer", description="the weights that are compared with each other at a sparsity"
+        "layer", description="Weights that are compared with each other at a sparsity."
     )
-    alpha: float = Field(0.5, ge=0, description="power of the inputs' norm in the metric")
+    alpha: float = Field(0.5, ge=0, description="Power of the inputs' norm in the metric.")
     reallocate: bool = Field(
-        False, description="deal the channels out over the groups of N:M; breaks the pattern"
+        False,
+        description="Whether channels are dealt out over groups of N:M, which breaks the pattern.",
     )
     importance: Literal["sum", "retained"] = Field(
         "sum",
-        description="what channels are sorted by to deal them out: the sum of their metric, or how "
-        "many of their weights the pattern's sparsity, unstructured, would keep",
+        description="Order in which channels are dealt out: by the sum of their metric, or by how many "
+        "of their weights the pattern's sparsity, unstructured, would keep.",
     )
     lsa: bool = Field(
-        False, description="assign the channels of each slot to groups; breaks the pattern"
+        False,
+        description="Whether channels of a slot are assigned to groups, which breaks the pattern.",
     )
     lsa_blocks: int = Field(
-        1, ge=1, description="parts of the groups that are assigned by themselves, to save time"
+        1,
+        ge=1,
+        description="Number of parts of the groups that are assigned separately, to save time.",
     )
-    reconstruct: bool = Field(False, description="update the kept weights as SparseGPT does")
+    reconstruct: bool = Field(
+        False, description="Whether the kept weights are updated as in SparseGPT."
+    )
     percdamp: float = Field(
-        0.01, gt=0, description="damping of the Hessian, as a fraction of its mean diagonal"
+        0.01, gt=0, description="Damping of the Hessian, as a fraction of its mean diagonal."
     )
 
     def unused_settings(self) -> set[str]:
+        """Names of settings without effect, because the part that they belong to is off."""
         needs = {"importance": self.reallocate, "lsa_blocks": self.lsa}
         needs["percdamp"] = self.reconstruct
         return super().unused_settings() | {name for name, used in needs.items() if not used}

@@ -38,12 +38,14 @@ LEAST_SCALE = 2.0**-24
 
 
 class Settings(MethodSettings):
-    """The grids."""
+    """Size and symmetry of the grids."""
 
     group_size: Annotated[int, Field(ge=-1), AfterValidator(lambda size: size or -1)] = Field(
-        128, description="columns of a row that share a scale; -1 (or 0): the whole row"
+        128, description="Number of columns of a row that share a scale. -1 (or 0): the whole row."
     )
-    symmetric: bool = Field(False, description="the grid's middle is zero: no zero points")
+    symmetric: bool = Field(
+        False, description="Whether the grid's middle is zero, without zero points."
+    )
 
 
 def compress_block(

@@ -12,7 +12,7 @@ class MethodSettings(BaseModel):
 
     @property
     def calibrated(self) -> bool:
-        """Whether the method looks at text."""
+        """True for a method that looks at text."""
         return False
 
     def unused_settings(self) -> set[str]:
@@ -23,15 +23,20 @@ class MethodSettings(BaseModel):
 class CalibratedSettings(MethodSettings):
     """Settings of a method that looks at text: which calibration, and what to change in it."""
 
-    calibration: str = Field("default", description="the study's calibration that is used")
-    samples: int | None = Field(None, ge=1, description="windows; unset: the calibration's own")
-    length: int | None = Field(
-        None, ge=2, description="tokens of a window; unset: the calibration's own"
+    calibration: str = Field("default", description="Name of the study's calibration to use.")
+    samples: int | None = Field(
+        None, ge=1, description="Number of windows. Default: the calibration's own."
     )
-    seed: int | None = Field(None, ge=0, description="of the draw; unset: the calibration's own")
+    length: int | None = Field(
+        None, ge=2, description="Number of tokens of a window. Default: the calibration's own."
+    )
+    seed: int | None = Field(
+        None, ge=0, description="Seed of the random draw. Default: the calibration's own."
+    )
 
     @property
     def calibrated(self) -> bool:
+        """True: the method looks at text."""
         return True
 
 
@@ -40,15 +45,18 @@ class AllocatedSettings(CalibratedSettings):
 
     allocation: Literal["uniform", "owl"] = Field(
         "uniform",
-        description="`owl`: blocks with more outliers are pruned less (see "
-        "[allocation](#allocation)); for N:M without effect, as in its official code",
+        description="Sparsity of the blocks. `owl`: blocks with more outliers are pruned less (see "
+        "[allocation](#allocation)); for N:M without effect, as in its official code.",
     )
     lambda_: float = Field(
-        0.08, ge=0, lt=0.5, description="owl: the blocks' sparsities span at most twice this"
+        0.08, ge=0, lt=0.5, description="With owl: the blocks' sparsities span at most twice this."
     )
     outlier_ratio: float = Field(
-        5, gt=0, description="owl: an outlier is so many times the mean of its block's metric"
+        5,
+        gt=0,
+        description="With owl: an outlier is this many times the mean of its block's metric.",
     )
 
     def unused_settings(self) -> set[str]:
+        """Names of settings without effect: those of OWL with another allocation."""
         return set() if self.allocation == "owl" else {"lambda_", "outlier_ratio"}

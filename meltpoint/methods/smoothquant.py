@@ -54,13 +54,13 @@ W8A8 = {
 
 
 class Settings(CalibratedSettings):
-    """The smoothing."""
+    """Strength of the smoothing."""
 
     smoothing_strength: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="how much of the activations' range the weights take; 0.5: half",
+        description="Share of the activations' range that the weights take. 0.5: half.",
     )
 
 
@@ -85,6 +85,6 @@ def compress(
 
 
 def mappings(read: dict[str, tuple[str, ...]]) -> list:
-    """What reads which norm, in the library's words."""
+    """Mappings of norms to the linears that read them, as the library takes them."""
     ending = llmcompressor.ending
     return [[list(map(ending, linears)), ending(norm)] for norm, linears in read.items()]

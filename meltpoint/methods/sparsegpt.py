@@ -37,11 +37,13 @@ class Settings(AllocatedSettings):
     """The official code's settings."""
 
     percdamp: float = Field(
-        0.01, gt=0, description="damping of the Hessian, as a fraction of its mean diagonal"
+        0.01, gt=0, description="Damping of the Hessian, as a fraction of its mean diagonal."
     )
-    blocksize: int = Field(128, ge=1, description="columns that share one mask and one update")
+    blocksize: int = Field(
+        128, ge=1, description="Number of columns that share one mask and one update."
+    )
     true_sequential: bool = Field(
-        False, description="prune q, k, v first, then o, then gate and up, then down"
+        False, description="Whether q, k, v are pruned first, then o, then gate and up, then down."
     )
 
 

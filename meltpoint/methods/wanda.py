@@ -32,7 +32,7 @@ class Settings(AllocatedSettings):
     """The official code's settings."""
 
     variant: bool = Field(
-        False, description="remove a share of each row's metric, not of its count"
+        False, description="Whether a share of each row's metric is removed, not of its count."
     )
 
 
