@@ -98,7 +98,7 @@ class Evaluation:
         return {settings.main: by_name[settings.main], **by_name}
 
     def needs(self, settings: EvaluationSettings) -> Needs:
-        """What it reads besides the checkpoint."""
+        """Files that it reads besides the checkpoint."""
         return self._optional("needs", lambda _: Needs())(settings)
 
     def corpora(self, settings: EvaluationSettings) -> list[str]:
@@ -122,17 +122,17 @@ class Evaluation:
 
     @property
     def opens_engine(self) -> bool:
-        """Whether `measure` is handed an open engine."""
+        """True where `measure` is handed an open engine."""
         return self._optional("opens_engine", True)
 
     @property
     def computes(self) -> bool:
-        """Whether it needs torch."""
+        """True where it needs torch."""
         return self._optional("computes", True)
 
     @property
     def own_kernels(self) -> bool:
-        """Whether it runs a checkpoint with the kernels of the library that made it."""
+        """True where it runs a checkpoint with the kernels of the library that made it."""
         return self._optional("own_kernels", False)
 
     @property
@@ -142,12 +142,12 @@ class Evaluation:
 
     @property
     def resources(self) -> Resources:
-        """What a job asks of its machine."""
+        """Resources that a job asks of its machine."""
         return self._optional("resources", Resources())
 
     @property
     def alone(self) -> bool:
-        """Whether it needs the machine for itself."""
+        """True where it needs the machine for itself."""
         return self._optional("alone", False)
 
     @property

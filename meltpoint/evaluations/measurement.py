@@ -17,8 +17,16 @@ from meltpoint import evaluations
 from meltpoint.checkpoints.description import Description
 from meltpoint.compute import Compute, peak_memory
 from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.evaluations import Evaluation
 from meltpoint.evaluations.cells import Cell, Cost, Difference, Score
-from meltpoint.evaluations.contract import Estimate, Inputs, Kept, Measurement
+from meltpoint.evaluations.contract import (
+    Estimate,
+    EvaluationSettings,
+    Inputs,
+    Kept,
+    Measurement,
+    ScoreSpec,
+)
 from meltpoint.evaluations.windows import error_of_mean
 from meltpoint.files import whole_file
 
@@ -74,7 +82,11 @@ def evaluate(
 
 
 def scores_of(
-    kind, settings, inputs: Inputs, measured: Measurement, dense: list[Path]
+    kind: Evaluation,
+    settings: EvaluationSettings,
+    inputs: Inputs,
+    measured: Measurement,
+    dense: list[Path],
 ) -> dict[str, Score]:
     """All scores of a measurement, each with its difference to the dense model's."""
     estimates = {**measured.scores, **_estimate(kind, measured.kept, inputs, settings)}
@@ -113,7 +125,7 @@ def zeros_of(description: Description) -> dict[str, float]:
     return {key: value for key, value in zeros.items() if value}
 
 
-def score_of(spec, estimate: Estimate, difference: Difference | None) -> Score:
+def score_of(spec: ScoreSpec, estimate: Estimate, difference: Difference | None) -> Score:
     """A cell's score from its declaration and its estimate."""
     declared = {"unit": spec.unit, "better": spec.better}
     if estimate.refused is not None:
@@ -121,8 +133,8 @@ def score_of(spec, estimate: Estimate, difference: Difference | None) -> Score:
     return Score(value=estimate.value, stderr=estimate.stderr, difference=difference, **declared)
 
 
-def cost_of(start: float, compute: Compute, kind, measured: Measurement) -> Cost:
-    """What the measurement has taken since `start`."""
+def cost_of(start: float, compute: Compute, kind: Evaluation, measured: Measurement) -> Cost:
+    """Seconds and peak memory of the measurement since `start`, and its device."""
     device = measured.device or (str(compute.torch_device) if kind.computes else "cpu")
     seconds = round(time.perf_counter() - start, 3)
     return Cost(seconds=seconds, peak_memory=peak_memory(), device=device)
@@ -132,7 +144,12 @@ def cost_of(start: float, compute: Compute, kind, measured: Measurement) -> Cost
 
 
 def compare(
-    kind, settings, inputs: Inputs, estimates: Mapping[str, Estimate], kept: Kept, dense: list[Path]
+    kind: Evaluation,
+    settings: EvaluationSettings,
+    inputs: Inputs,
+    estimates: Mapping[str, Estimate],
+    kept: Kept,
+    dense: list[Path],
 ) -> dict[str, Difference]:
     """Differences of a checkpoint's scores to the dense model's, by name.
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -34,6 +34,9 @@ from meltpoint.evaluations.windows import (
 )
 from meltpoint.hashing import hash_file
 from meltpoint.lazy_import import numpy as np
+
+if TYPE_CHECKING:
+    from meltpoint.evaluations.engines._engine import Engine
 
 NLL = "nll.npy"
 keeps = (NLL,)
@@ -71,7 +74,7 @@ def needs(settings: Settings) -> Needs:
     return Needs(tokens=settings.perplexity)
 
 
-def measure(engine, inputs: Inputs, settings: Settings) -> Measurement:
+def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     """Negative log likelihoods of the tokens of each window, float32 [windows, window - 1].
 
     Raises MeltpointError for tokens that the model has no embedding for, or too few of them.

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,9 @@ from meltpoint.evaluations.contract import (
 )
 from meltpoint.evaluations.engines import open_engine
 from meltpoint.lazy_import import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 example = {"speed": "generation", "prompt": 512, "generated": 128}
 opens_engine = False
@@ -124,34 +127,39 @@ def median(values: list[float]) -> Estimate:
     return Estimate(statistics.median(values), error)
 
 
-def time_gguf(checkpoint: Path, prompt: int, generated: int, runs: int, compute) -> Timing:
-    """In llama.cpp."""
+def time_gguf(checkpoint: Path, prompt: int, generated: int, runs: int, compute: Compute) -> Timing:
+    """Timing of llama.cpp on the checkpoint's GGUF file."""
     from meltpoint.llamacpp import runtime
 
-    found = runtime.speed(checkpoint / GGUF, prompt, generated, runs, compute)
-    memory = (peak_memory(), PROCESS) if found.memory is None else (found.memory, TAKEN)
-    rates = found.prompt, found.generate
+    speed = runtime.speed(checkpoint / GGUF, prompt, generated, runs, compute)
+    memory = (peak_memory(), PROCESS) if speed.memory is None else (speed.memory, TAKEN)
+    rates = speed.prompt, speed.generate
     return Timing(
-        found.load, *rates, "llama.cpp", "GGML, weights not repacked", found.device, *memory
+        speed.load, *rates, "llama.cpp", "GGML, weights not repacked", speed.device, *memory
     )
 
 
-def time_model(checkpoint: Path, prompt: int, generated: int, runs: int, compute) -> Timing:
-    """In transformers: the checkpoint as its users load it."""
+def time_model(
+    checkpoint: Path, prompt: int, generated: int, runs: int, compute: Compute
+) -> Timing:
+    """Timing of transformers, which loads the checkpoint as its users do."""
     with open_engine(checkpoint, compute, kernels=True) as engine:
-        model, loading, told = engine.model, engine.load_seconds, engine.provenance
+        model, loading, provenance = engine.model, engine.load_seconds, engine.provenance
         ids = torch.arange(prompt)[None] % engine.vocabulary
         ids = ids.to(compute.torch_device)
         with torch.no_grad():
             pairs = [time_run(model, ids, generated, compute) for _ in range(runs + 1)][1:]
-    read, made = (list(rates) for rates in zip(*pairs, strict=True))
+    prompt_rates, generated_rates = (list(rates) for rates in zip(*pairs, strict=True))
     device = compute.torch_device
     memory_of = ALLOCATED if device.type == "cuda" else PROCESS
-    said = told["engine"], told["kernels"], str(device), peak_memory(), memory_of
-    return Timing(loading, read, made, *said)
+    program = provenance["engine"], provenance["kernels"], str(device)
+    rates = prompt_rates, generated_rates
+    return Timing(loading, *rates, *program, peak_memory(), memory_of)
 
 
-def time_run(model, ids: torch.Tensor, generated: int, compute: Compute) -> tuple[float, float]:
+def time_run(
+    model: PreTrainedModel, ids: torch.Tensor, generated: int, compute: Compute
+) -> tuple[float, float]:
     """Tokens per second of the prompt, and of as many greedy ones after it."""
     start = time.perf_counter()
     output = model(ids, use_cache=True, logits_to_keep=1)

@@ -29,13 +29,13 @@ def read_windows(inputs: Inputs, window: int, windows: int | None = None) -> np.
 
 
 def warnings_of(inputs: Inputs, window: int) -> list[str]:
-    """What a cell says of windows that are longer than the model was made for."""
+    """Warnings of windows that are longer than the model was made for."""
     positions = positions_of(inputs.checkpoint)
     return positions.warnings(window) if positions else []
 
 
 def overflow_warnings(inputs: Inputs, windows: np.ndarray, nll: np.ndarray) -> list[str]:
-    """What a cell says of losses that are not finite, with the first part of the model that makes them.
+    """Warnings of losses that are not finite, with the first part of the model that makes them.
 
     windows: tokens [windows, window]. nll: float32 [windows, window - 1].
     """

@@ -37,7 +37,7 @@ class Engine(ABC):
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What a cell says of who ran its checkpoint."""
+        """Entries of a cell's provenance that name the program that ran its checkpoint."""
         return {"engine": self.name}
 
     @abstractmethod

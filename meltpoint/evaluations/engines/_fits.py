@@ -16,7 +16,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def fits(model: nn.Module, compute: Compute) -> bool:
-    """Whether the model's weights take at most four fifths of the device's available memory."""
+    """True where the model's weights take at most four fifths of the device's available memory."""
     needed, available = weight_bytes(model), available_bytes(compute.torch_device)
     if needed <= SHARE * available:
         return True
@@ -29,7 +29,7 @@ def fits(model: nn.Module, compute: Compute) -> bool:
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """What a model's parameters take in their dtype, tied ones once."""
+    """Bytes of a model's parameters in their dtype, tied ones once."""
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 

@@ -1,6 +1,6 @@
 """What is read to answer requests for likelihoods, and what is read together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -23,7 +23,7 @@ class Pass:
 
 
 def passes(requests: Sequence[Request], longest: int | None) -> list[Pass]:
-    """What has to be read: of requests one of which begins as the other goes on, only the longer.
+    """Passes that score the requests; a request that begins a longer one is read with that one.
 
     Raises MeltpointError for a request that has no context or continuation, or is too long.
     """
@@ -57,7 +57,7 @@ def _inputs(index: int, request: Request) -> tuple[int, ...]:
     return (*context, *continuation[:-1])
 
 
-def check_lengths(lengths, longest: int | None) -> None:
+def check_lengths(lengths: Iterable[int], longest: int | None) -> None:
     """Raises MeltpointError for more tokens than the model can read."""
     most = max(lengths, default=0)
     if longest is not None and most > longest:

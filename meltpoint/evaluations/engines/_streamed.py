@@ -7,6 +7,7 @@ code: the numbers are those of the whole model but for the order of sums in the 
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ class StreamedEngine(Engine):
         max_new_tokens: int,
         rows: int | None = None,
         hidden_states: bool = False,
-    ):
+    ) -> NoReturn:
         """Raises MeltpointError: each new token would read the whole checkpoint again."""
         raise MeltpointError(
             "a model that is streamed cannot write text, as all weights would be read again for each "

@@ -6,11 +6,17 @@ Speed is measured so.
 import importlib
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import holds_gguf, quantization_config
 from meltpoint.compute import Compute
 from meltpoint.lazy_import import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from meltpoint.evaluations.engines._kernels_engine import KernelsEngine
 
 label = "the kernels of a library"
 kernels = (True,)
@@ -28,11 +34,11 @@ LIBRARIES = {
 
 
 def opens(checkpoint: Path) -> bool:
-    """Whether the folder holds safetensors."""
+    """True for a folder that holds safetensors."""
     return not holds_gguf(checkpoint)
 
 
-def open(checkpoint: Path, compute: Compute):
+def open(checkpoint: Path, compute: Compute) -> "KernelsEngine":
     """The model as its users load it; what it took to import the library is no part of the load."""
     from meltpoint.evaluations.engines._kernels_engine import KernelsEngine
 
@@ -47,7 +53,7 @@ def open(checkpoint: Path, compute: Compute):
     return KernelsEngine(model, compute, seconds, module.split(".")[0] if module else None)
 
 
-def load(checkpoint: Path, compute: Compute):
+def load(checkpoint: Path, compute: Compute) -> "PreTrainedModel":
     """The model with the kernels that `from_pretrained` chooses, or hqq's own.
 
     A model whose shapes no config can say is built by its description.

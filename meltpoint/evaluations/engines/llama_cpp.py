@@ -1,10 +1,14 @@
 """llama.cpp: a GGUF file, as its users run it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meltpoint.checkpoints.formats import GGUF, holds_gguf
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
+
+if TYPE_CHECKING:
+    from meltpoint.evaluations.engines._llama_engine import LlamaEngine
 
 label = "llama.cpp"
 kernels = (False, True)
@@ -14,11 +18,11 @@ sources = (__name__,)
 
 
 def opens(checkpoint: Path) -> bool:
-    """Whether the folder holds a GGUF file."""
+    """True for a folder that holds a GGUF file."""
     return holds_gguf(checkpoint)
 
 
-def open(checkpoint: Path, compute: Compute):
+def open(checkpoint: Path, compute: Compute) -> "LlamaEngine":
     """The file, loaded by llama.cpp; raises MeltpointError where it should be streamed."""
     from meltpoint.evaluations.engines._llama_engine import LlamaEngine
 

@@ -5,10 +5,15 @@ Perplexity is measured so, in one way for all formats. A model that does not fit
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meltpoint.checkpoints.formats import holds_gguf
 from meltpoint.compute import Compute
 from meltpoint.timing import phase
+
+if TYPE_CHECKING:
+    from meltpoint.evaluations.engines._model_engine import ModelEngine
+    from meltpoint.evaluations.engines._streamed import StreamedEngine
 
 label = "transformers"
 kernels = (False,)
@@ -18,11 +23,11 @@ sources = (__name__,)
 
 
 def opens(checkpoint: Path) -> bool:
-    """Whether the folder holds safetensors."""
+    """True for a folder that holds safetensors."""
     return not holds_gguf(checkpoint)
 
 
-def open(checkpoint: Path, compute: Compute):
+def open(checkpoint: Path, compute: Compute) -> "ModelEngine | StreamedEngine":
     """The model in memory; streamed if `compute.stream` says so, or if it does not fit."""
     with phase("import"):
         from meltpoint.evaluations.engines._fits import fits
