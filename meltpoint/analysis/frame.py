@@ -69,7 +69,7 @@ def rows_of(path: Path, steps: Mapping[str, Mapping[str, str]]) -> Iterator[dict
 
 
 def columns_of(spec: ScoreSpec, main: str) -> dict:
-    """What a score is, as columns."""
+    """Columns of a score: its name, label, unit and direction, and whether it is the `main` one."""
     return {
         "score": spec.name,
         "main": spec.name == main,
@@ -127,7 +127,9 @@ def read_published(name: str, score_name: str) -> pd.DataFrame:
     )
 
 
-def tidy(method, level, value, **columns) -> pd.DataFrame:
+def tidy(
+    method: pd.Series | str, level: pd.Series | str, value: pd.Series, **columns: object
+) -> pd.DataFrame:
     """Published values as rows of the frame: per value its method, its level as it is spelled.
 
     columns: others of `COLUMNS`, each a Series or one value for all; the score is perplexity and

@@ -230,7 +230,7 @@ def counts(runs: pd.DataFrame) -> dict[str, int]:
 
 
 def noise_floor(frame: pd.DataFrame, search: Search) -> pd.DataFrame:
-    """What is known of the noise of one run, by model; `frame` has the target's `stderr`.
+    """Noise of one run, a row for each model; `frame` has the target's `stderr`.
 
     stderr: of the best run's target; close: how many other runs lie within 1.96 standard errors of a
     difference from it; repeats: standard deviation over the last setting, all else being the same,

@@ -1,18 +1,29 @@
 """Published perplexities, matched with the cells of a study that they are compared with."""
 
 from collections import Counter
+from typing import Protocol
 
 import pandas as pd
 
 from meltpoint.analysis.levels import nominal_bits
 
 
+class Comparison(Protocol):
+    """Keys by which a table is compared with a published one."""
+
+    compare_with: dict[str, str]
+    published_models: dict[str, str]
+    published_model: str | None
+
+
 def of_several_models(published: pd.DataFrame) -> bool:
-    """Whether a published table names a model, of several, in each of its rows."""
+    """True for a published table of several models, which names one in each row."""
     return "of" in published and bool((published["of"] != "").any())
 
 
-def published_values(cells: pd.DataFrame, spec, published: pd.DataFrame) -> dict[str, float]:
+def published_values(
+    cells: pd.DataFrame, spec: Comparison, published: pd.DataFrame
+) -> dict[str, float]:
     """Published perplexities of the cells of one model and method, by the level of those cells.
 
     cells: with `model`, `method`, `row` (the printed name of its row) and `level`. If the published

@@ -29,7 +29,7 @@ class Quantity:
 
 
 def perplexities(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
-    """Those of the scores, by their names in the study, that are perplexities, llama.cpp's too."""
+    """Names of the scores that are perplexities, llama.cpp's included."""
     return [name for name in names if (scores_named(frame, name)["score"] == PERPLEXITY).any()]
 
 

@@ -22,11 +22,14 @@ class StudyView(Protocol):
     config: Any
     groups: dict[str, Any]
 
-    def chains(self, group: str) -> list[str]: ...
+    def chains(self, group: str) -> list[str]:
+        """Chains of a sweep or group."""
 
-    def steps(self, chain: str) -> tuple[Step, ...]: ...
+    def steps(self, chain: str) -> tuple[Step, ...]:
+        """Steps of a chain."""
 
-    def perplexity(self, evaluation: str) -> bool: ...
+    def perplexity(self, evaluation: str) -> bool:
+        """True for a score that is a perplexity."""
 
 
 def check_names(
@@ -61,7 +64,7 @@ def row_names_of(study: StudyView, part: Output) -> set[str]:
 
 
 def printed_names_of(study: StudyView, part: Output) -> set[str]:
-    """What a table's rows or a figure's lines may be called: by methods, settings and labels."""
+    """Names that a table's rows or a figure's lines may have: methods, with settings, and labels."""
     rows = row_names_of(study, part)
     return rows | set(part.labels.values()) | {row.split(",")[0] for row in rows}
 

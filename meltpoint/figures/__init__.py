@@ -55,10 +55,12 @@ class Kind:
 
     @property
     def spec(self) -> type[FigureSpec]:
+        """Class of the keys that a study may give to a figure of this kind."""
         return self.module.Spec
 
     @property
     def summary(self) -> str:
+        """First sentence of the file's docstring."""
         return first_sentence(self.module.__doc__)
 
     def check(self, key: str, spec: FigureSpec, study: StudyView) -> None:

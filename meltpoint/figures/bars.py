@@ -42,6 +42,7 @@ class Spec(FigureSpec):
 
     @property
     def axes(self) -> str:
+        """Axes of the figure, as its default caption names them."""
         return "as differences to the dense model"
 
 

@@ -50,10 +50,12 @@ class Spec(FigureSpec):
 
     @property
     def shown(self) -> list[tuple[str, str]]:
+        """Pairs of a key and the score that it names."""
         return [("value", self.value), *([("y", self.y)] if self.y != "level" else [])]
 
     @property
     def axes(self) -> str:
+        """Axes of the figure, as its default caption names them."""
         bits = "nominal bits per weight" if self.y == "level" else self.y
         return f"over sparsity and {bits}"
 

@@ -44,6 +44,7 @@ class Spec(Compared, FigureSpec):
 
     @property
     def needs_transitions(self) -> bool:
+        """True where the figure draws fitted curves: with `fit`."""
         return self.fit is not None
 
 

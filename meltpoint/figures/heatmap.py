@@ -46,6 +46,7 @@ class Spec(FigureSpec):
 
     @property
     def axes(self) -> str:
+        """Axes of the figure, as its default caption names them."""
         return f"by {self.x} and {self.y}"
 
     @property

@@ -35,11 +35,12 @@ class FigureSpec(Output):
 
     @property
     def shown(self) -> list[tuple[str, str]]:
+        """Pairs of a key and the score that it names."""
         return [("value", self.value)]
 
     @property
     def needs_transitions(self) -> bool:
-        """Whether the figure draws fitted curves, so that its source must be a sweep."""
+        """True where the figure draws fitted curves, so that its source must be a sweep."""
         return False
 
     @property

@@ -45,6 +45,7 @@ class Spec(FigureSpec):
 
     @property
     def axes(self) -> str:
+        """Axes of the figure, as its default caption names them."""
         return f"by {self.x}"
 
 

@@ -63,7 +63,7 @@ class Tooltips(Artist):
 
 
 def is_inside(ax: Axes, place: np.ndarray) -> bool:
-    """Whether a place on the canvas, in pixels [2], is within the axes or on their edge."""
+    """True for a place on the canvas, in pixels [2], within the axes or on their edge."""
     box = ax.bbox.padded(EDGE)
     return bool(np.isfinite(place).all()) and box.contains(*place)
 

@@ -43,10 +43,12 @@ class Spec(Compared, FigureSpec):
 
     @property
     def shown(self) -> list[tuple[str, str]]:
+        """Pairs of a key and the score that it names."""
         return [("value", self.value), *([("x", self.x)] if self.x != "level" else [])]
 
     @property
     def axes(self) -> str:
+        """Axes of the figure, as its default caption names them."""
         return f"over {'nominal bits per weight' if self.x == 'level' else self.x}"
 
 

@@ -9,6 +9,7 @@ from meltpoint.tables import by_evaluation, by_level
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import rows_of
 from meltpoint.tables.markup import Entry, Table, to_csv, to_latex, to_markdown
+from meltpoint.tables.specs import TableSpec
 
 __all__ = ["Table", "build", "to_csv", "to_latex", "to_markdown"]
 
@@ -21,8 +22,8 @@ SOURCES = "resources/published/README.md"
 ACHIEVED = "small: the achieved sparsity of the decoder's linear layers"
 
 
-def build(frame: pd.DataFrame, spec, published: pd.DataFrame | None = None) -> Table:
-    """The table of `spec` (`meltpoint.study.sections.Table`) from a tidy frame.
+def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None = None) -> Table:
+    """The table of `spec` (`meltpoint.study.outputs.Table`) from a tidy frame.
 
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
     order behind the dense value, or scores. Best and second are marked per model and column,
@@ -38,8 +39,8 @@ def build(frame: pd.DataFrame, spec, published: pd.DataFrame | None = None) -> T
     laid_out, grid = LAYOUTS[spec.columns](with_labels(cells), spec, published)
     rows = rows_of(laid_out, grid, spec, notes)
     labels, heads = list(grid.labels), list(grid.heads.values())
-    said = remarks(rows, spec)
-    return Table(spec.caption, labels, heads, rows, notes.by_letter, said, csv_cells(cells))
+    sentences = remarks(rows, spec)
+    return Table(spec.caption, labels, heads, rows, notes.by_letter, sentences, csv_cells(cells))
 
 
 def with_labels(cells: pd.DataFrame) -> pd.DataFrame:
@@ -54,16 +55,16 @@ def with_labels(cells: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def remarks(rows: list[tuple[list[str], list[Entry]]], spec) -> list[str]:
+def remarks(rows: list[tuple[list[str], list[Entry]]], spec: TableSpec) -> list[str]:
     """Sentences on the whole table, which are printed below it."""
     small = any(printed.small for _, entries in rows for printed in entries)
-    said = [ACHIEVED] if small else []
+    sentences = [ACHIEVED] if small else []
     if spec.average_over:
         deviation = "; ±: standard deviation (dense: its standard error)" if spec.error else ""
-        said.append(f"means over {spec.average_over}{deviation}")
+        sentences.append(f"means over {spec.average_over}{deviation}")
     if spec.compares:
-        said.append(f"published: {spec.published} (its model, text and window: {SOURCES})")
-    return [*said, *spec.footnotes]
+        sentences.append(f"published: {spec.published} (its model, text and window: {SOURCES})")
+    return [*sentences, *spec.footnotes]
 
 
 def arrange(cells: pd.DataFrame, order: list[str]) -> pd.DataFrame:

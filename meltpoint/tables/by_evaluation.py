@@ -7,13 +7,16 @@ from meltpoint.analysis.quantities import Quantity, perplexities, quantity
 from meltpoint.analysis.rows import LABELS
 from meltpoint.tables.entries import against
 from meltpoint.tables.grid import Grid, varying_labels, without_competition
+from meltpoint.tables.specs import TableSpec
 
 NUMBERS = ("value", "stderr", "difference", "difference_stderr")
 # The columns that published values add: their keys are no names of scores.
 ADDED = {("published",): "published", ("difference",): "difference"}
 
 
-def lay_out(cells: pd.DataFrame, spec, published: pd.DataFrame | None) -> tuple[pd.DataFrame, Grid]:
+def lay_out(
+    cells: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None
+) -> tuple[pd.DataFrame, Grid]:
     """Cells with the head that each stands under, and their grid: dense, then rows as swept.
 
     Each column has its own unit, digits and direction of what is best; marks are given per model,
@@ -54,13 +57,15 @@ def heads_of(quantities: dict[str, Quantity], compares: list[str]) -> dict[str, 
     }
 
 
-def published_cells(cells: pd.DataFrame, name: str, spec, published: pd.DataFrame) -> pd.DataFrame:
+def published_cells(
+    cells: pd.DataFrame, name: str, spec: TableSpec, published: pd.DataFrame
+) -> pd.DataFrame:
     """For each row the published value of a score and the difference, blank without one."""
     added = []
     for names, row in cells.groupby(LABELS, sort=False):
-        own = row[row["score_name"] == name]
-        values = published_values(own, spec, published) if len(own) else {}
-        by_level = {cell["level"]: cell for cell in own.to_dict("records")}
+        scored = row[row["score_name"] == name]
+        values = published_values(scored, spec, published) if len(scored) else {}
+        by_level = {cell["level"]: cell for cell in scored.to_dict("records")}
         for level in row["level"].unique():
             texts = ("", "")
             if level in by_level and level in values:

@@ -7,11 +7,14 @@ from meltpoint.analysis.published_match import published_values
 from meltpoint.analysis.rows import LABELS
 from meltpoint.tables.entries import against
 from meltpoint.tables.grid import Grid, varying_labels
+from meltpoint.tables.specs import TableSpec
 
 DENSE = "dense"
 
 
-def lay_out(cells: pd.DataFrame, spec, published: pd.DataFrame | None) -> tuple[pd.DataFrame, Grid]:
+def lay_out(
+    cells: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None
+) -> tuple[pd.DataFrame, Grid]:
     """Cells with the head that each stands under, and their grid; marks are given per model.
 
     Below a row that is compared come two more: the published values, and the difference.
@@ -39,7 +42,9 @@ def dense_cell(dense: pd.DataFrame, line: pd.DataFrame) -> pd.DataFrame:
     return own.assign(**names, head=DENSE, line=0, better="")
 
 
-def lines_below(line: pd.DataFrame, levels: list[str], values: dict, spec) -> pd.DataFrame:
+def lines_below(
+    line: pd.DataFrame, levels: list[str], values: dict, spec: TableSpec
+) -> pd.DataFrame:
     """Cells of the two rows below a row: what was published of it, by level, and ours above that."""
     first, digits = line.iloc[0], spec.places(spec.value)
     by_level = {cell["level"]: cell for cell in line.to_dict("records")}

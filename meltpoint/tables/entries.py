@@ -5,6 +5,7 @@ from string import ascii_lowercase
 import numpy as np
 
 from meltpoint.tables.markup import Entry
+from meltpoint.tables.specs import EntrySpec
 
 
 class Notes:
@@ -29,7 +30,7 @@ def name_of(index: int) -> str:
     return prefix + ascii_lowercase[index % 26]
 
 
-def entry(cell: dict | None, spec, notes: Notes) -> Entry:
+def entry(cell: dict | None, spec: EntrySpec, notes: Notes) -> Entry:
     """A cell as printed: "-" where there is none, N/A or "refused" with the reason as a note.
 
     A frame may say more of a cell: a `note`, a `mark`, its own `digits`, whether its sign is printed
@@ -73,19 +74,19 @@ def against(cell: dict | None, published: float | None, digits: int) -> tuple[st
     return f"{published:.{digits}f}", f"{above:+.{digits}f}" if np.isfinite(above) else "-"
 
 
-def unknown(cell: dict, spec) -> bool:
-    """Whether a cell was measured, but not compared with dense."""
+def unknown(cell: dict, spec: EntrySpec) -> bool:
+    """True for a cell that was measured, but not compared with dense."""
     compared = spec.show == "value" or not np.isfinite(cell["value"])
     return cell["status"] == "ok" and not compared and np.isnan(cell["difference"])
 
 
-def places(cell: dict, spec) -> int:
+def places(cell: dict, spec: EntrySpec) -> int:
     """Digits after the point: the cell's own, or those of its score."""
-    own = cell.get("digits")
-    return spec.places(cell["score_name"]) if own is None or np.isnan(own) else int(own)
+    digits = cell.get("digits")
+    return spec.places(cell["score_name"]) if digits is None or np.isnan(digits) else int(digits)
 
 
-def comparable(cell: dict | None, spec) -> float | None:
+def comparable(cell: dict | None, spec: EntrySpec) -> float | None:
     """The value as printed, lower for better; None where it does not compete.
 
     A frame may say of a cell which direction is `better`; "" takes it out of the contest.

@@ -14,6 +14,7 @@ import pandas as pd
 from meltpoint.analysis.rows import LABELS
 from meltpoint.tables.entries import Notes, comparable, entry, mark
 from meltpoint.tables.markup import Entry
+from meltpoint.tables.specs import EntrySpec
 
 # What `rows_of` needs of every cell, where a frame does not say it.
 DEFAULTS = {
@@ -83,7 +84,7 @@ def cells_of(rows: Iterable[Mapping]) -> pd.DataFrame:
 
 
 def rows_of(
-    cells: pd.DataFrame, grid: Grid, spec, notes: Notes
+    cells: pd.DataFrame, grid: Grid, spec: EntrySpec, notes: Notes
 ) -> list[tuple[list[str], list[Entry]]]:
     """Rows in the order of their first cells: labels and entries, with marks and letters of notes.
 

@@ -85,7 +85,7 @@ def to_latex(table: Table) -> str:
 
 
 def blocked(table: Table) -> bool:
-    """Whether rows with the same first label belong together."""
+    """True where rows with the same first label belong together."""
     return len(table.labels) > 1 and table.labels[0] != "method"
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from meltpoint.transitions.forms import GRADUAL, PARAMETERS, DenseLimit, PowerLaw, evaluate
 from meltpoint.transitions.intervals import Fit, fit, interval, smooth_p
@@ -59,7 +60,7 @@ def fit_curves(
     return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 
-def predict(row, s) -> np.ndarray:
+def predict(row: Mapping, s: ArrayLike) -> np.ndarray:
     """Perplexity of the fitted curve of a row of `fit_curves` at sparsities s; NaN without a fit."""
     return evaluate(row["form"], s, *(row[name] for name in ("s0", *PARAMETERS)))
 
@@ -75,7 +76,9 @@ def candidates(name: str, dense: float | None) -> list:
     return [*smooth, Unbroken(dense), Unbroken(zero=True)]
 
 
-def fit_points(points: Points, forms: Sequence[str] = FORMS, draws: int = 300, seed: int = 0):
+def fit_points(
+    points: Points, forms: Sequence[str] = FORMS, draws: int = 300, seed: int = 0
+) -> dict:
     """The fitted part of a row of `fit_curves` for the points of one curve, as a dict."""
     data = points.s, points.y, points.weights
     fits = {name: least([fit(c, *data) for c in candidates(name, points.dense)]) for name in FORMS}
@@ -98,7 +101,9 @@ def choose(fits: Mapping[str, Fit | None], forms: Sequence[str], p: float) -> Fi
     return fits["smooth"] or broken
 
 
-def smooth_test(fits, forms, points: Points, draws: int, seed: int) -> float:
+def smooth_test(
+    fits: Mapping[str, Fit | None], forms: Sequence[str], points: Points, draws: int, seed: int
+) -> float:
     """`smooth_p` of the points of a curve; NaN where it is not asked for or cannot be said."""
     broken = [c for name in forms if name != "smooth" for c in candidates(name, points.dense)]
     data = points.s, points.y, points.weights
@@ -111,7 +116,7 @@ def smooth_test(fits, forms, points: Points, draws: int, seed: int) -> float:
 
 
 def supported(rival: Fit | None, best: Fit | None) -> bool:
-    """Whether s0 of a form belongs into the interval: that of the chosen and of close rivals."""
+    """True for a form whose s0 belongs into the interval: the chosen one and its close rivals."""
     if not best or not rival or not best.form.transition or not rival.form.transition:
         return False
     return rival is best or rival.aicc <= best.aicc + SUPPORT
@@ -129,8 +134,9 @@ def least(fits: Sequence[Fit | None]) -> Fit | None:
     return min(filter(None, fits), key=lambda f: (f.aicc, f.form.count), default=None)
 
 
-def place(found: Fit | None) -> float:
-    return found.s0 if found else np.nan
+def place(fitted: Fit | None) -> float:
+    """s0 of a fit; NaN without one."""
+    return fitted.s0 if fitted else np.nan
 
 
 def describe(best: Fit | None, points: Points) -> dict:
@@ -147,51 +153,60 @@ def describe(best: Fit | None, points: Points) -> dict:
     }
 
 
-def warnings(best: Fit | None, fits: Mapping[str, Fit | None], points: Points, ends) -> list[str]:
-    """What a reader of s0 has to know, in short phrases."""
-    found = []
+def warnings(
+    best: Fit | None, fits: Mapping[str, Fit | None], points: Points, ends: tuple[float, float]
+) -> list[str]:
+    """Phrases on the reasons to doubt s0."""
+    phrases = []
     if points.left_out:
-        found.append("left out: " + ", ".join(points.left_out))
+        phrases.append("left out: " + ", ".join(points.left_out))
     if best is None:
-        return [*found, f"no fit: {len(points.s)} points"]
+        return [*phrases, f"no fit: {len(points.s)} points"]
     if not best.form.transition:
-        found.append("no transition: a smooth curve will do")
+        phrases.append("no transition: a smooth curve will do")
     else:
-        found += [*grid_warnings(best.s0, points.s, ends), *form_warnings(best, fits, points, ends)]
+        phrases += [
+            *grid_warnings(best.s0, points.s, ends),
+            *form_warnings(best, fits, points, ends),
+        ]
     rmse = np.sqrt(np.mean((points.y - best.fitted) ** 2))
     if rmse > 0.1:
-        found.append(f"a poor fit, off by {rmse:.0%} of perplexity on average")
-    return found
+        phrases.append(f"a poor fit, off by {rmse:.0%} of perplexity on average")
+    return phrases
 
 
 def grid_warnings(s0: float, s: np.ndarray, ends: tuple[float, float]) -> list[str]:
     """Where the levels cannot say where s0 is."""
-    found = []
+    phrases = []
     low, high = ends
     step = max(b - a for a, b in pairwise(s) if b >= low and a <= high)
     if high - low >= step:
-        found.append(f"grid too coarse: add levels between {low:.2f} and {high:.2f}")
+        phrases.append(f"grid too coarse: add levels between {low:.2f} and {high:.2f}")
     if min((s <= s0).sum(), (s > s0).sum()) < 3:
-        found.append(f"{(s <= s0).sum()} levels below s0 and {(s > s0).sum()} above")
+        phrases.append(f"{(s <= s0).sum()} levels below s0 and {(s > s0).sum()} above")
     if s0 <= s[1] + 1e-6 or s0 >= s[-2] - 1e-6:
-        found.append("s0 at the edge of the levels")
-    return found
+        phrases.append("s0 at the edge of the levels")
+    return phrases
 
 
-def form_warnings(best: Fit, fits: Mapping[str, Fit | None], points: Points, ends) -> list[str]:
-    """Where another form tells another story."""
-    found = []
+def form_warnings(
+    best: Fit, fits: Mapping[str, Fit | None], points: Points, ends: tuple[float, float]
+) -> list[str]:
+    """Phrases on other forms that fit better, or whose s0 is outside the interval."""
+    phrases = []
     if not np.isfinite(best.aicc):
-        found.append(f"too few points for a choice of form: {len(points.s)}")
+        phrases.append(f"too few points for a choice of form: {len(points.s)}")
     smooth = fits["smooth"]
     if smooth and smooth.aicc < best.aicc:
-        found.append(f"a smooth curve has a lower AICc ({smooth.aicc:.1f} against {best.aicc:.1f})")
+        phrases.append(
+            f"a smooth curve has a lower AICc ({smooth.aicc:.1f} against {best.aicc:.1f})"
+        )
     bend = fit(Stretched(points.dense, (GRADUAL, BEND)), points.s, points.y, points.weights)
     if bend and bend.aicc < best.aicc:
         power = bend.parameters["alpha"]
-        found.append(f"a bend without a break, exp(c s^{power:.1f}), has a lower AICc")
+        phrases.append(f"a bend without a break, exp(c s^{power:.1f}), has a lower AICc")
     for name in FORMS[:2]:
         other = place(fits[name])
         if name != best.form.name and not (ends[0] <= other <= ends[1] or np.isnan(other)):
-            found.append(f"{name}: s0 at {other:.2f}")
-    return found
+            phrases.append(f"{name}: s0 at {other:.2f}")
+    return phrases

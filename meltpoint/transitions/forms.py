@@ -6,9 +6,12 @@ is a search over a grid with an exact solution at each of its points: no local m
 The published form is that of the "Model Phase Transitions" figures (`mpt_phase_points.csv`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # A loss is quadratic in a small perturbation (LeCun et al. 1990, Optimal Brain Damage), and the
 # energy of the smallest fraction s of weights grows as s to s^3 (any density finite at zero).
@@ -30,6 +33,27 @@ class Design:
     positive: tuple[int, ...] = ()
 
 
+class Form(Protocol):
+    """A form that curves are fitted with."""
+
+    name: str
+    transition: bool
+    powers: tuple[float, ...]
+
+    @property
+    def count(self) -> int:
+        """Free parameters, the noise included."""
+
+    def axes(self, s: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+        """Grids of the nonlinear parameters for sparsities `s` and log perplexities `y`, each [n]."""
+
+    def design(self, s: np.ndarray, axes: list[np.ndarray]) -> Design:
+        """Least-squares problem at each point of the axes, for sparsities `s` [n]."""
+
+    def parameters(self, point: Sequence[float], coefficients: np.ndarray) -> dict[str, float]:
+        """Named parameters of a solution."""
+
+
 @dataclass(frozen=True)
 class PowerLaw:
     """The published form: a s^alpha up to s0, a s0^alpha exp(beta h + gamma h^2) above, h = s - s0.
@@ -47,17 +71,20 @@ class PowerLaw:
         """Free parameters, the noise included."""
         return 4 + len(self.powers)
 
-    def axes(self, s, y) -> list[np.ndarray]:
+    def axes(self, s: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+        """Grids of the nonlinear parameters: s0."""
         return [breaks(s, self.powers, 121)]
 
-    def design(self, s, axes) -> Design:
+    def design(self, s: np.ndarray, axes: list[np.ndarray]) -> Design:
+        """Least-squares problem at each point of the axes, for sparsities `s` [n]."""
         s0 = axes[0][:, None]
         below, h = split(s, s0)
         basis = [np.ones_like(h), np.log(below) + h / s0, *(h**power for power in self.powers)]
         offset = np.zeros((len(s0), 1, len(s)))
         return Design(np.stack(basis, -1), offset, tuple(range(2, len(basis))))
 
-    def parameters(self, point, coefficients) -> dict[str, float]:
+    def parameters(self, point: Sequence[float], coefficients: np.ndarray) -> dict[str, float]:
+        """Named parameters of a solution."""
         (s0,), (log_a, alpha, *above) = point, coefficients
         rises = rise(self.powers, above, alpha / s0)
         return {"s0": s0, "a": np.exp(log_a), "alpha": alpha, **rises}
@@ -82,11 +109,13 @@ class DenseLimit:
         """Free parameters, the noise included."""
         return 4 + len(self.powers) + (self.dense is None)
 
-    def axes(self, s, y) -> list[np.ndarray]:
+    def axes(self, s: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+        """Grids of the nonlinear parameters: s0, the log of the loss at s0, and alpha."""
         scale = y.max() - (y.min() if self.dense is None else np.log(self.dense))
         return [breaks(s, self.powers, 41), losses(scale, 16), np.linspace(0.25, GRADUAL, 9)]
 
-    def design(self, s, axes) -> Design:
+    def design(self, s: np.ndarray, axes: list[np.ndarray]) -> Design:
+        """Least-squares problem at each point of the axes, for sparsities `s` [n]."""
         s0 = axes[0][:, None]
         loss, alpha = (axis.ravel() for axis in np.meshgrid(*axes[1:], indexing="ij"))
         u = np.exp(loss)
@@ -97,7 +126,8 @@ class DenseLimit:
         basis = np.stack([h**power for power in self.powers], -1)
         return with_dense(basis, offset, tuple(range(len(self.powers))), self.dense)
 
-    def parameters(self, point, coefficients) -> dict[str, float]:
+    def parameters(self, point: Sequence[float], coefficients: np.ndarray) -> dict[str, float]:
+        """Named parameters of a solution."""
         s0, loss, alpha = point
         above, ppl0 = take_dense(coefficients, self.dense)
         u = np.exp(loss)
@@ -105,7 +135,16 @@ class DenseLimit:
         return {"s0": s0, "ppl0": ppl0, "a": ppl0 * np.expm1(u) / s0**alpha, "alpha": alpha} | rises
 
 
-def evaluate(form: str, s, s0, ppl0, a, alpha, beta, gamma) -> np.ndarray:
+def evaluate(
+    form: str,
+    s: ArrayLike,
+    s0: float,
+    ppl0: float,
+    a: float,
+    alpha: float,
+    beta: float,
+    gamma: float,
+) -> np.ndarray:
     """Perplexity of a curve at sparsities `s`; parameters that a form lacks are NaN.
 
     At s = 0 the power law, which has no dense limit, gives 0.
@@ -121,7 +160,7 @@ def evaluate(form: str, s, s0, ppl0, a, alpha, beta, gamma) -> np.ndarray:
     return start * np.exp(beta * h + gamma * h**2)
 
 
-def breaks(s, powers: tuple[int, ...], number: int) -> np.ndarray:
+def breaks(s: np.ndarray, powers: tuple[int, ...], number: int) -> np.ndarray:
     """The s0 that leave two levels or more below, and a level beyond s0 for each power."""
     return np.linspace(s[1], s[-1 - len(powers)], number)
 
@@ -131,12 +170,14 @@ def losses(largest: float, number: int) -> np.ndarray:
     return np.log(max(largest, 1e-3)) + np.linspace(np.log(0.003), 0, number)
 
 
-def split(s, s0) -> tuple[np.ndarray, np.ndarray]:
+def split(s: np.ndarray, s0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """min(s, s0) and max(s - s0, 0): each [J, n]."""
     return np.minimum(s, s0), np.maximum(s - s0, 0)
 
 
-def with_dense(basis, offset, positive: tuple[int, ...], dense: float | None) -> Design:
+def with_dense(
+    basis: np.ndarray, offset: np.ndarray, positive: tuple[int, ...], dense: float | None
+) -> Design:
     """Add log ppl0: to the offset where the dense perplexity is known, else as a column."""
     if dense is not None:
         return Design(basis, offset + np.log(dense), positive)
@@ -144,14 +185,14 @@ def with_dense(basis, offset, positive: tuple[int, ...], dense: float | None) ->
     return Design(np.concatenate([basis, ones], -1), offset, positive)
 
 
-def take_dense(coefficients, dense: float | None) -> tuple[np.ndarray, float]:
+def take_dense(coefficients: np.ndarray, dense: float | None) -> tuple[np.ndarray, float]:
     """The coefficients without log ppl0, and ppl0."""
     if dense is not None:
         return coefficients, dense
     return coefficients[:-1], float(np.exp(coefficients[-1]))
 
 
-def rise(powers: tuple[int, ...], above, tangent: float) -> dict[str, float]:
+def rise(powers: tuple[int, ...], above: Sequence[float], tangent: float) -> dict[str, float]:
     """beta and gamma above s0, from what is added to the tangent there."""
     added = dict(zip(powers, above, strict=True))
     return {"beta": tangent + added.get(1, 0.0), "gamma": added.get(2, 0.0)}

@@ -1,10 +1,11 @@
 """Fit a form by a search over its grid, and an interval for s0 by profile and bootstrap."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from meltpoint.transitions.forms import Design
+from meltpoint.transitions.forms import Design, Form
 
 MINIMUM = 6
 
@@ -13,7 +14,7 @@ MINIMUM = 6
 class Fit:
     """A fitted form: `point` on its axes, linear `coefficients`, fitted log perplexities [n]."""
 
-    form: object
+    form: Form
     point: tuple[float, ...]
     coefficients: np.ndarray
     fitted: np.ndarray
@@ -22,14 +23,16 @@ class Fit:
 
     @property
     def s0(self) -> float:
+        """The sparsity at which gradual loss turns into collapse; NaN for a smooth form."""
         return self.parameters["s0"]
 
     @property
     def parameters(self) -> dict[str, float]:
+        """Named parameters of the fitted form."""
         return self.form.parameters(self.point, self.coefficients)
 
 
-def fit(form, s, y, weights) -> Fit | None:
+def fit(form: Form, s: np.ndarray, y: np.ndarray, weights: np.ndarray) -> Fit | None:
     """The weighted least-squares fit, or None where no solution keeps the form's signs or
     there are fewer than `MINIMUM` points.
 
@@ -58,7 +61,9 @@ def closer(axis: np.ndarray, x: float, limits: tuple[float, float]) -> np.ndarra
     return np.unique(np.clip(np.linspace(x - step, x + step, 13), *limits))
 
 
-def search(form, s, scale, y, axes) -> Fit | None:
+def search(
+    form: Form, s: np.ndarray, scale: np.ndarray, y: np.ndarray, axes: list[np.ndarray]
+) -> Fit | None:
     """The best point of a grid."""
     design = whiten(form.design(s, axes), scale)
     target = y * scale
@@ -105,7 +110,16 @@ def aicc(rss: float, n: int, k: int) -> float:
     return float(n * np.log(rss / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1))
 
 
-def smooth_p(smooth: Fit, null, broken, s, y, weights, draws: int = 300, seed: int = 0) -> float:
+def smooth_p(
+    smooth: Fit,
+    null: Sequence[Form],
+    broken: Sequence[Form],
+    s: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray,
+    draws: int = 300,
+    seed: int = 0,
+) -> float:
     """p that points of a smooth curve prefer a break as much as these do.
 
     A parametric bootstrap, as s0 has no meaning under the null (Davies 1987): curves are drawn from
@@ -120,14 +134,24 @@ def smooth_p(smooth: Fit, null, broken, s, y, weights, draws: int = 300, seed: i
     return float((1 + (gain[:-1] >= gain[-1]).sum()) / (draws + 1))
 
 
-def least_squares(forms, s, y, scale, targets) -> np.ndarray:
+def least_squares(
+    forms: Sequence[Form], s: np.ndarray, y: np.ndarray, scale: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
     """The least RSS [B] of B targets over the grids of the forms that n points can hold."""
     usable = [form for form in forms if form.count <= len(s)]
     designs = (whiten(form.design(s, form.axes(s, y)), scale) for form in usable)
     return np.min([squares(design, targets).min((0, 1)) for design in designs], axis=0)
 
 
-def interval(best: Fit, s, y, weights, draws: int = 300, seed: int = 0, level: float = 0.95):
+def interval(
+    best: Fit,
+    s: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray,
+    draws: int = 300,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
     """Confidence interval (low, high) of s0: a profile calibrated by the residual bootstrap.
 
     s0 is inside where log RSS(s0) - log min RSS is at most the `level` quantile of the same
@@ -154,7 +178,9 @@ def interval(best: Fit, s, y, weights, draws: int = 300, seed: int = 0, level: f
     return float(ends.min()), float(ends.max())
 
 
-def resample(fitted, target, parameters: int, draws: int, seed: int) -> np.ndarray:
+def resample(
+    fitted: np.ndarray, target: np.ndarray, parameters: int, draws: int, seed: int
+) -> np.ndarray:
     """Bootstrap curves [n, draws]: the fit plus its residuals, drawn anew, at unbiased variance."""
     n = len(target)
     residuals = target - fitted
@@ -169,7 +195,15 @@ def excess(rss: np.ndarray, index: int) -> np.ndarray:
     return np.log(at[usable] / least[usable]) if usable.any() else np.full(1, np.inf)
 
 
-def profile(forms, s, y, scale, grid, targets, shape):
+def profile(
+    forms: Sequence[Form],
+    s: np.ndarray,
+    y: np.ndarray,
+    scale: np.ndarray,
+    grid: np.ndarray,
+    targets: np.ndarray,
+    shape: Sequence[list[np.ndarray] | None],
+) -> tuple[np.ndarray, list[list[np.ndarray]]]:
     """Least RSS [J, B] over the forms at each s0 of the grid, and the narrowed axes of the shape."""
     rss = np.full((len(grid), targets.shape[1]), np.inf)
     narrowed = []

@@ -1,0 +1,32 @@
+"""Keys that a table is built by: the parts of a study's table that this room reads."""
+
+from typing import Literal, Protocol
+
+from meltpoint.analysis.published_match import Comparison
+
+
+class EntrySpec(Protocol):
+    """Keys that decide how a cell is printed."""
+
+    show: Literal["value", "difference"]
+    error: bool
+    show_achieved: bool
+    mark_best: bool
+
+    def places(self, score_name: str) -> int:
+        """Digits after the point of a score."""
+
+
+class TableSpec(EntrySpec, Comparison, Protocol):
+    """Keys of a study's table (`meltpoint.study.outputs.Table`)."""
+
+    value: str | list[str]
+    evaluations: list[str]
+    columns: Literal["level", "evaluation"]
+    average_over: str | None
+    labels: dict[str, str]
+    order: list[str]
+    caption: str
+    footnotes: list[str]
+    published: str | None
+    compares: bool
