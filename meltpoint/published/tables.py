@@ -93,7 +93,7 @@ def published_digits(values: pd.Series) -> int:
 
 
 def with_marks(table: Table, cells: pd.DataFrame, column: str) -> pd.DataFrame:
-    """What the table's CSV file holds: labels, the head in `column`, value, error, mark and note."""
+    """Content of the table's CSV file: labels, the head in `column`, value, error, mark and note."""
     marks = {
         (*labels, head): entry.mark
         for labels, entries in table.rows

@@ -56,7 +56,7 @@ def after(cells: list[Cell]) -> list[dict]:
 
 
 def counts(cells: list[Cell], left_out: int) -> str:
-    """How many cells there are, in a sentence."""
+    """Sentence on the number of cells and checkpoints."""
     chains = {(cell.model, cell.chain) for cell in cells}
     absent = f"{left_out or 'none'} not applicable"
     refused = sum(score.status == "refused" for cell in cells for score in cell.scores.values())

@@ -77,7 +77,7 @@ def read_csv(path: Path) -> Grid:
 
 
 def are_numbers(column: Iterable[str]) -> bool:
-    """Whether all of a column's cells that are defined show a number."""
+    """True for a column whose defined cells all show a number."""
     numbers = [number(cell) is not None for cell in column if cell not in UNDEFINED]
     return bool(numbers) and all(numbers)
 

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from meltpoint.figures.spec import FigureSpec
 from meltpoint.report.entries import Item
 from meltpoint.study.config import StudyConfig
+from meltpoint.study.outputs import Table
 
 STAR = (
     "A star stands at s0, where gradual loss turns into collapse; the bar below the curves is its "
@@ -24,7 +26,7 @@ def page(config: StudyConfig, curves: Iterable[str]) -> dict:
 
 
 def lead(config: StudyConfig) -> str:
-    """What the page is, in a sentence."""
+    """Sentences at the top of the page."""
     models = ", ".join(config.models)
     return (
         f"Where {models} break{'s' if len(config.models) == 1 else ''} under compression: every table, "
@@ -56,7 +58,8 @@ def items(config: StudyConfig, curves: Iterable[str]) -> list[Item]:
     ]
 
 
-def figure(name: str, part) -> Item:
+def figure(name: str, part: FigureSpec) -> Item:
+    """Item of a figure, with its caption."""
     caption = part.caption or f"{part.value} of {part.source}, {part.axes}."
     if part.needs_transitions:
         caption = f"{caption.rstrip('.')}. {STAR}"
@@ -64,7 +67,8 @@ def figure(name: str, part) -> Item:
     return Item("Figures", f"figure-{name}", name, caption, figure=path)
 
 
-def table(name: str, part) -> Item:
+def table(name: str, part: Table) -> Item:
+    """Item of a table, with its caption."""
     shown = ", ".join(part.evaluations)
     by = f"{part.rows} and level"
     caption = part.caption or f"{shown} by {by}, of {part.source}."
@@ -73,6 +77,7 @@ def table(name: str, part) -> Item:
 
 
 def transitions(sweep: str) -> Item:
+    """Item of a sweep's fitted curves, with its caption."""
     caption = (
         "A row for each curve: s0, where gradual loss turns into collapse, with its 95 % interval, the "
         "fitted form and its parameters, and what keeps it from being sure."

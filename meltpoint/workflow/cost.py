@@ -68,7 +68,7 @@ class JobResources:
 
 
 def summary(study: Study, source: str) -> str:
-    """What the study is and what it will take, for a person; `source` is its file's name."""
+    """Summary of the study and of its cost, for a person; `source` is its file's name."""
     config = study.config
     counts = ", ".join(
         f"{count} {thing}{'' if count == 1 else 's'}"

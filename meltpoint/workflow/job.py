@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
@@ -16,9 +17,12 @@ from meltpoint.timing import phase, report
 from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.transformers_import import import_transformers
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
 
 @contextlib.contextmanager
-def job(snakemake, computes: bool = True) -> Iterator[tuple[JobSpec, Compute]]:
+def job(snakemake: "Snakemake", computes: bool = True) -> Iterator[tuple[JobSpec, Compute]]:
     """Yields the rule's job spec and the study's compute settings.
 
     Where the job `computes` with torch, threads and precision are fixed before anything is imported.
@@ -62,7 +66,7 @@ def job(snakemake, computes: bool = True) -> Iterator[tuple[JobSpec, Compute]]:
         sys.exit(1)
 
 
-def source_file(snakemake, section: str, name: str | None) -> Path | None:
+def source_file(snakemake: "Snakemake", section: str, name: str | None) -> Path | None:
     """Path of the local file of a study's corpus or calibration; None where it has no file.
 
     The plan hands these paths on in the config. As an input or a param a path would make results
@@ -72,10 +76,10 @@ def source_file(snakemake, section: str, name: str | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def calibration_files(snakemake, settings: dict) -> list[Path]:
+def calibration_files(snakemake: "Snakemake", settings: dict) -> list[Path]:
     """Files of a job's calibration: its tokens, or the windows that are given."""
-    given = source_file(snakemake, "calibrations", settings.get("calibration"))
-    return [given] if given else [Path(file) for file in snakemake.input.tokens]
+    windows = source_file(snakemake, "calibrations", settings.get("calibration"))
+    return [windows] if windows else [Path(file) for file in snakemake.input.tokens]
 
 
 def _end(sentence: str) -> None:

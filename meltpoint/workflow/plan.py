@@ -2,9 +2,12 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snakemake.io import ancient
+from snakemake.iocontainers import Wildcards
 
 from meltpoint import evaluations, methods
 from meltpoint.chain import DENSE, Sparsity
@@ -24,6 +27,9 @@ from meltpoint.workflow import cost, requirements, searches, staleness
 from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs, sources
 from meltpoint.workflow.positions import check_positions
+
+if TYPE_CHECKING:
+    from snakemake.workflow import Workflow
 
 NOTHING = r"(?!)"
 PUBLISHED = "results/published"
@@ -87,7 +93,8 @@ class Plan:
         chosen = [n for n, part in parts.items() if key is None or key in type(part).model_fields]
         return "|".join(map(re.escape, chosen)) or NOTHING
 
-    def training_threads(self, wildcards) -> int:
+    def training_threads(self, wildcards: Wildcards) -> int:
+        """Number of threads that train a model."""
         return self.config.models[wildcards.model].train.threads
 
     # --- what is made ---------------------------------------------------------------------------
@@ -96,7 +103,7 @@ class Plan:
         """All of the study: cells, transitions, tables, figures, and the page that shows them."""
         return [*(file for files in self.shown().values() for file in files), self.page]
 
-    def all_targets(self, workflow) -> list[str]:
+    def all_targets(self, workflow: "Workflow") -> list[str]:
         """All of the study, once it is known that all can be made here.
 
         Where Snakemake deploys no conda environments every job runs in its own. Ends the run, with one
@@ -113,7 +120,7 @@ class Plan:
         return self.targets()
 
     def shown(self) -> dict[str, list[str]]:
-        """What the study's page shows, by kind."""
+        """Files that the study's page shows, by kind."""
         return {
             "cells": [self.cell(*cell) for cell in self.study.all_cells],
             "transitions": [f"{self.results}/transitions/{sweep}.csv" for sweep in self.curves()],
@@ -122,7 +129,7 @@ class Plan:
         }
 
     def shown_of_published(self) -> list[str]:
-        """What the page of the published results shows."""
+        """Files that the page of the published results shows."""
         files = (file for item in published_page.items() for file in item.files)
         return sorted({f"{self.published}/{file}" for file in files})
 
@@ -155,7 +162,9 @@ class Plan:
         kept = [False] if self.config.keep_checkpoints == "all" else [False, True]
         return [(method, t) for method in methods.registry().values() for t in kept]
 
-    def checkpoint_output(self, directory, temp, temporary: bool):
+    def checkpoint_output(
+        self, directory: Callable[[str], str], temp: Callable[[str], str], temporary: bool
+    ) -> str:
         """The output of a compression, flagged by Snakemake's own functions."""
         flagged = directory(f"{self.results}/cells/{{model}}/{{prefix}}{{step}}/checkpoint")
         return temp(flagged) if temporary else flagged
@@ -173,7 +182,7 @@ class Plan:
         """The constraint of the step: the method at any level, with any settings."""
         return rf"{method.name}(?:[@,][^+/:]*)?"
 
-    def parent(self, wildcards) -> str:
+    def parent(self, wildcards: Wildcards) -> str:
         """The checkpoint that a compression or a search starts from."""
         return self._input(wildcards.model, searches.chain_before(wildcards))
 
@@ -185,7 +194,7 @@ class Plan:
     def _input(self, model: str, chain: str) -> str:
         return self.base_model(model) if chain == DENSE else self.checkpoint_of(model, chain)
 
-    def calibration_files(self, wildcards) -> list[str]:
+    def calibration_files(self, wildcards: Wildcards) -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
         name = searches.calibration_of(self.study, wildcards)
         calibration = self.config.calibrations.get(name)
@@ -196,8 +205,8 @@ class Plan:
             return [f"{stem}.npy"]
         return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
 
-    def resources(self, wildcards) -> JobResources:
-        """What a compression or a search asks of the machine."""
+    def resources(self, wildcards: Wildcards) -> JobResources:
+        """Resources of a compression or a search."""
         return searches.resources(self.study, wildcards)
 
     # --- evaluation -----------------------------------------------------------------------------
@@ -216,7 +225,7 @@ class Plan:
         """The files that a kind keeps beside a cell, with the wildcards of its rule."""
         return kind.files_beside(self.cell("{model}", "{chain}", "{evaluation}"))
 
-    def evaluation_inputs(self, wildcards) -> dict[str, str | list[str]]:
+    def evaluation_inputs(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """The files that a measurement reads, by name (`meltpoint.evaluations.contract.Inputs`).
 
         `dense` is the dense model's cell with what is kept beside it; there is none for dense itself.
@@ -237,12 +246,12 @@ class Plan:
         """The threads that a job of a kind takes of the machine's cores: all, to be alone there."""
         return cores if kind.alone and cores else self.threads
 
-    def evaluation_resources(self, wildcards) -> JobResources:
-        """What a measurement asks of the machine."""
+    def evaluation_resources(self, wildcards: Wildcards) -> JobResources:
+        """Resources of a measurement."""
         kind = evaluations.kind_of(self.config.evaluations[wildcards.evaluation])
         return JobResources(self.study, wildcards.model, kind.resources, kind.computes)
 
-    def env(self, wildcards) -> str:
+    def env(self, wildcards: Wildcards) -> str:
         """The environment that a cell is measured in."""
         return f"../envs/{self.job_specs.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
 
@@ -270,5 +279,5 @@ class Plan:
     # --- what lies ahead ------------------------------------------------------------------------
 
     def summary(self) -> str:
-        """What lies ahead, in a few lines: old spellings first."""
+        """Lines on the work ahead: warnings of old spellings first."""
         return "\n".join([*self.warnings, cost.summary(self.study, self.source.name)])

@@ -58,7 +58,7 @@ def check(needed: Iterable[tuple[str, Iterable[str], Path]]) -> None:
 
 
 def installed(name: str) -> bool:
-    """Whether a package is installed here."""
+    """True for a package that is installed here."""
     try:
         return bool(version(name))
     except PackageNotFoundError:

@@ -1,5 +1,7 @@
 """The searches of a study as paths: which there are, where they are kept, and who reads them."""
 
+from typing import TYPE_CHECKING
+
 from meltpoint import methods
 from meltpoint.chain import DENSE, Step, parse_step
 from meltpoint.methods import Method
@@ -7,22 +9,25 @@ from meltpoint.study.resolved import Study
 from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs
 
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Wildcards
 
-def step_of(study: Study, wildcards) -> Step:
+
+def step_of(study: Study, wildcards: "Wildcards") -> Step:
     """Step of a compression's or a search's job; that of a search has no level."""
     if hasattr(wildcards, "search"):
         return parse_step(wildcards.search)
     return study.steps(wildcards.prefix + wildcards.step)[-1]
 
 
-def chain_before(wildcards) -> str:
+def chain_before(wildcards: "Wildcards") -> str:
     """Chain of the checkpoint that a compression or a search starts from."""
     if hasattr(wildcards, "search"):
         return wildcards.chain
     return wildcards.prefix.removesuffix("+") or DENSE
 
 
-def calibration_of(study: Study, wildcards) -> str | None:
+def calibration_of(study: Study, wildcards: "Wildcards") -> str | None:
     """Name of the calibration that a compression or a search looks at; None if at none."""
     step = step_of(study, wildcards)
     method = methods.find(step.method)
@@ -32,7 +37,7 @@ def calibration_of(study: Study, wildcards) -> str | None:
     return settings.calibration if calibrated else None
 
 
-def resources(study: Study, wildcards) -> JobResources:
+def resources(study: Study, wildcards: "Wildcards") -> JobResources:
     """Resources of a compression or a search, as its method declares them."""
     method = methods.find(step_of(study, wildcards).method)
     return JobResources(study, wildcards.model, method.resources)
@@ -57,7 +62,7 @@ class Searches:
         """Constraint of a search's name: the method with any settings."""
         return rf"{method.name}(?:,[^+/:]*)?"
 
-    def read_by(self, wildcards) -> list[str]:
+    def read_by(self, wildcards: "Wildcards") -> list[str]:
         """Path of the search that a compression reads, as a list of one or none."""
         step = step_of(self.study, wildcards)
         method = methods.find(step.method)
@@ -66,7 +71,7 @@ class Searches:
         names = {"model": wildcards.model, "chain": chain_before(wildcards)}
         return [self.file(method).format(**names, search=method.search_step(step))]
 
-    def job_spec(self, wildcards) -> str:
+    def job_spec(self, wildcards: "Wildcards") -> str:
         """Param: the job spec of a search."""
         step = parse_step(wildcards.search)
         return self.job_specs.search(wildcards.model, wildcards.chain, step).json()

@@ -70,7 +70,7 @@ def closure(*modules: str, without: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 
 def within(name: str, packages: Iterable[str]) -> bool:
-    """Whether a module is one of these modules, or in one of these packages."""
+    """True for a module that is one of these modules, or in one of these packages."""
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 

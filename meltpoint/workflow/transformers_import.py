@@ -9,7 +9,7 @@ given, which import the real thing when it is first used.
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from operator import attrgetter
@@ -83,7 +83,9 @@ class StandIn(ModuleType):
 class SubmoduleFinder(MetaPathFinder, Loader):
     """Finds stand-ins for the submodules of stand-ins."""
 
-    def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """Spec of a stand-in, where the package around a module is one."""
         parent = sys.modules.get(fullname.rpartition(".")[0])
         return ModuleSpec(fullname, self, is_package=True) if isinstance(parent, StandIn) else None

@@ -50,7 +50,7 @@ def percentages(
 
 
 def explain(row: NamedTuple, scores: pd.Series) -> str:
-    """What the wrong percentage of a row would fit: another base, or another score.
+    """Phrase on the wrong percentage of a row: the base, or the score, that it would fit.
 
     scores: those of the row's metric, by sequence.
     """

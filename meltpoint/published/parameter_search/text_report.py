@@ -31,7 +31,7 @@ def sections(
 
 
 def opening(frame: pd.DataFrame) -> str:
-    """What was run."""
+    """Sentences on the runs: their number, tasks and units."""
     return (
         f"{len(frame)} runs of {frame['model'].nunique()} models, each pruned by 20 % without "
         "fine-tuning. Accuracies are means of seven zero-shot tasks, as fractions; sd is the "
@@ -138,7 +138,7 @@ def across(spec: StudySpec, frame: pd.DataFrame) -> Section:
 
 
 def beyond(spec: StudySpec, noise: dict[str, pd.DataFrame]) -> Iterator[Section]:
-    """What the published summary does not ask: which of all this is more than noise."""
+    """Sections that the published summary lacks: the differences that exceed noise."""
     tables = {
         ("The noise of one run", "noise"): noise_table(noise["noise_floor"]),
         ("Differences", "differences"): difference_table(spec, noise["compare_levels"]),

@@ -43,14 +43,14 @@ def write(results: Path, folder: Path = FOLDER) -> None:
 
 
 def noise_of(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """What is more than noise in the runs, by the names of the analyses; runs: with their `stderr`."""
-    found = {"noise_floor": parameter_search.noise_floor(runs, SEARCH)}
+    """Tables of effects in the runs that exceed noise, by analysis; runs: with their `stderr`."""
+    floor = {"noise_floor": parameter_search.noise_floor(runs, SEARCH)}
     analyses = (
         significance.compare_levels,
         significance.partial_dependence,
         significance.explained,
     )
-    return found | {f.__name__: f(runs, SEARCH.factors, SEARCH.target) for f in analyses}
+    return floor | {f.__name__: f(runs, SEARCH.factors, SEARCH.target) for f in analyses}
 
 
 def write_csv(runs: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> None:

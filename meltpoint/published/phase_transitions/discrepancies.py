@@ -83,5 +83,5 @@ def round_numbers(star: pd.Series) -> str:
 
 
 def is_round(value: float, decimals: int) -> bool:
-    """Whether a value has no more decimals than these."""
+    """True for a value with no more decimals than these."""
     return bool(np.isclose(value, round(value, decimals), rtol=0, atol=1e-6))

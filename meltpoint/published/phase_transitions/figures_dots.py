@@ -77,7 +77,7 @@ def handles(groups: Iterable[Dots]) -> list[Line2D]:
 
 
 def patterns() -> Figure:
-    """What a pattern costs at 50 %: a line per method, and a dot for each pattern on it."""
+    """Figure of the cost of patterns at 50 %: a line per method, and a dot for each pattern on it."""
     tables = {"default calibration": frames.by_level(2), "calibrated on PTB": frames.by_level(3)}
     wide = {title: with_patterns(cells) for title, cells in tables.items()}
     with mpl.rc_context(RC):

@@ -67,7 +67,7 @@ def dense_curves(draws: int = 300) -> pd.DataFrame:
 
 
 def sparse_curves(dense: pd.DataFrame, draws: int = 300) -> pd.DataFrame:
-    """The same curves on the points of Tables 1, 2, 3 and 7: is the s0 of all points inside?"""
+    """Curves fitted to the points of Tables 1, 2, 3 and 7: is the s0 of all points inside?"""
     tables = {"Table 1": frames.by_level(1), "Table 2": frames.by_level(2)}
     alone = frames.by_level(3).query("method == 'SparseGPT_owl'")
     tables |= {"Table 3": alone, "Table 7": frames.lowrank().query("evaluation == 'wikitext2'")}
