@@ -86,28 +86,41 @@ TAKEN = {"models": "the base checkpoints", "published": "the published results"}
 class StudyConfig(Section):
     """A study: models, texts, measurements, what to sweep, what to draw."""
 
-    study: Name = Field(description="its name: the folder below results/")
-    models: dict[Name, Model] = Field(min_length=1, description="base checkpoints, by name")
-    corpora: dict[Name, Corpus] = Field(default_factory=dict, description="texts, by name")
-    calibrations: dict[Name, Calibration] = Field(
-        default_factory=dict, description="the tokens that a method may look at, by name"
+    study: Name = Field(description="Name of the study, and of its folder below results/.")
+    models: dict[Name, Model] = Field(
+        min_length=1, description="Base checkpoints, by a name that you choose."
     )
-    evaluations: dict[Name, Evaluation] = Field(min_length=1, description="measurements, by name")
+    corpora: dict[Name, Corpus] = Field(
+        default_factory=dict,
+        description="Texts to measure and calibrate on, by a name that you choose.",
+    )
+    calibrations: dict[Name, Calibration] = Field(
+        default_factory=dict,
+        description="Tokens that a method may look at, by a name that you choose.",
+    )
+    evaluations: dict[Name, Evaluation] = Field(
+        min_length=1, description="Measurements of each checkpoint, by a name that you choose."
+    )
     sweeps: dict[Name, Sweep] = Field(
-        default_factory=dict, description="products of methods and levels, by name"
+        default_factory=dict,
+        description="Products of methods, levels and settings, by a name you choose.",
     )
     chains: dict[Name, Chains] = Field(
-        default_factory=dict, description="groups of chains, by name"
+        default_factory=dict, description="Groups of chains, by a name that you choose."
     )
-    tables: dict[Name, Table] = Field(default_factory=dict, description="tables of scores, by name")
-    figures: dict[Name, Figure] = Field(default_factory=dict, description="figures, by name")
+    tables: dict[Name, Table] = Field(
+        default_factory=dict, description="Tables of scores, by a name that you choose."
+    )
+    figures: dict[Name, Figure] = Field(
+        default_factory=dict, description="Figures of scores, by a name that you choose."
+    )
     compute: ComputeSection = Field(
-        default_factory=ComputeSection, description="where and how jobs compute"
+        default_factory=ComputeSection, description="Device, dtype and threads of the jobs."
     )
     keep_checkpoints: Literal["all", "prefixes"] = Field(
         "all",
-        description="`all`, or `prefixes`: a checkpoint on which nothing builds is deleted as soon "
-        "as it is evaluated; a new evaluation then makes it again",
+        description="Checkpoints to keep: `all`, or `prefixes`. With `prefixes` a checkpoint on which "
+        "nothing builds is deleted once it is evaluated, and a new evaluation makes it again.",
     )
 
     @field_validator("study")

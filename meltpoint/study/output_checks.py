@@ -3,6 +3,7 @@
 from meltpoint import figures
 from meltpoint.analysis import references
 from meltpoint.analysis.references import StudyView
+from meltpoint.study.outputs import Table
 
 
 def check(study: StudyView) -> None:
@@ -13,7 +14,7 @@ def check(study: StudyView) -> None:
         figures.find(figure.kind).check(f"figures.{name}", figure, study)
 
 
-def check_table(key: str, table, study: StudyView) -> None:
+def check_table(key: str, table: Table, study: StudyView) -> None:
     """Checks the setting, the rows and the published table of a `meltpoint.study.outputs.Table`."""
     rows, swept = references.row_names_of(study, table), references.swept_settings(study, table)
     references.check_names(

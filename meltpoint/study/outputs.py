@@ -68,11 +68,12 @@ class Table(Compared):
 
     @property
     def compares(self) -> bool:
-        """Whether rows are compared with published ones, instead of standing above them."""
+        """True where rows are compared with published ones, not only printed with them."""
         return bool(self.compare_with or self.published_models)
 
     @property
     def shown(self) -> list[tuple[str, str]]:
+        """Pairs of the key `value` and a score that it names."""
         return [("value", e) for e in ([self.value] if isinstance(self.value, str) else self.value)]
 
     def places(self, evaluation: str) -> int:

@@ -263,6 +263,7 @@ def between(text: str, mark: str, content: str) -> str:
 
 
 def main(check: bool) -> int:
+    """Writes pages that are out of date, with `check` only names them; returns an exit status."""
     stale = [
         path for path, text in pages().items() if not path.exists() or path.read_text() != text
     ]

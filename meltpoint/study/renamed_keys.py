@@ -37,6 +37,7 @@ class Rename(NamedTuple):
 
     @property
     def key(self) -> str:
+        """The old key with its section and name."""
         return f"{self.section}.{self.name}.{self.old}"
 
 

@@ -77,7 +77,7 @@ class Study:
         return split_name(name, self.config.evaluations)
 
     def perplexity(self, name: str) -> bool:
-        """Whether a score, by its name in the study, is a perplexity."""
+        """True for a score, by its name in the study, that is a perplexity."""
         return self.score(name)[1].name == PERPLEXITY
 
     def perplexity_cells(self, sweep: str) -> list[Cell]:

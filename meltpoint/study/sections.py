@@ -16,115 +16,131 @@ Revision = Annotated[
 class TrainedModel(Section):
     """A model that the workflow trains itself, offline: the demo."""
 
-    train: TrainingSettings = Field(description="the training's settings; `{}` for the defaults")
+    train: TrainingSettings = Field(
+        description="Settings of the training; `{}` takes the defaults."
+    )
 
 
 class HubModel(Section):
     """A model of the Hugging Face hub, linked from the hub's cache."""
 
-    hub: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", description="the repository, `owner/name`")
+    hub: str = Field(
+        pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Name of the repository: `owner/name`."
+    )
     revision: Revision = Field(
-        description="the commit (40 digits), or `refs/pr/N` where only that one has safetensors"
+        description="Commit (40 digits), or `refs/pr/N` where only that one has safetensors."
     )
 
 
 class LocalModel(Section):
     """A Hugging Face folder on this machine, linked."""
 
-    path: Path = Field(description="the folder, relative to the study's file")
+    path: Path = Field(description="Path of the folder, relative to the study's file.")
 
 
 class BuiltinCorpus(Section):
     """Text that every Python has: the standard library's docstrings and help topics."""
 
-    builtin: Literal["python-docs"] = Field(description="the corpus")
-    split: Literal["train", "test"] = Field(description="split by source file")
-    join: str = Field("\n\n", description="what stands between two documents in the stream")
+    builtin: Literal["python-docs"] = Field(
+        description="Name of the text: the standard library's documentation."
+    )
+    split: Literal["train", "test"] = Field(
+        description="Part of the text, which is split by source file."
+    )
+    join: str = Field("\n\n", description="Text between two documents in the stream.")
 
 
 class HubCorpus(Section):
     """A data set of the Hugging Face hub."""
 
-    hub: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", description="the data set, `owner/name`")
-    revision: Revision = Field(description="the commit (40 digits), or `refs/convert/parquet`")
-    config: str | None = Field(None, description="the data set's configuration")
-    data_files: str | None = Field(None, description="a file of it, such as one shard of C4")
-    split: str = Field(description="train, validation, test; slices such as `train[:1%]` work")
-    field: str = Field("text", description="the column that holds the text")
-    join: str = Field("\n\n", description="what stands between two documents in the stream")
+    hub: str = Field(
+        pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Name of the data set: `owner/name`."
+    )
+    revision: Revision = Field(description="Commit (40 digits), or `refs/convert/parquet`.")
+    config: str | None = Field(None, description="Name of the data set's configuration.")
+    data_files: str | None = Field(
+        None, description="A file of the data set, such as one shard of C4."
+    )
+    split: str = Field(
+        description="Split of the data set: train, validation or test. Slices like `train[:1%]` work."
+    )
+    field: str = Field("text", description="Name of the column that holds the text.")
+    join: str = Field("\n\n", description="Text between two documents in the stream.")
 
 
 class LocalCorpus(Section):
     """A file of texts: plain, JSON or JSON lines, a CSV or TSV table, parquet; compressed or not."""
 
-    path: Path = Field(description="the file, relative to the study's file")
+    path: Path = Field(description="Path of the file, relative to the study's file.")
     format: Literal["text", "json", "csv", "tsv", "parquet"] | None = Field(
         None,
-        description="how the file is read; unset: by its suffix. `json` is a list, an object of "
-        "records, or JSON lines",
+        description="Format of the file. `json` is a list, an object of records, or JSON lines. "
+        "Default: by the suffix.",
     )
     field: str = Field(
-        "text", description="the key or column that holds the text; plain text has none"
+        "text", description="Name of the key or column that holds the text. Plain text has none."
     )
     lines: Literal["keep", "strip"] | None = Field(
         None,
-        description="in a text file: unset, it is one document; `strip`, each line is one, without "
-        "its ends (Penn Treebank); `keep`, each line is one, with its newline, and blank lines are "
-        "empty (WikiText as its data set has it)",
+        description="Lines of a text file as documents. `strip`: without white space at their ends "
+        "(Penn Treebank). `keep`: with their newlines, blank lines being empty (WikiText as its data "
+        "set has it). Default: the file is one document.",
     )
     documents: str | None = Field(
         None,
         pattern=r"^\d*:\d*$",
-        description="which documents, as a slice counted from 0: `700:` leaves out the first 700",
+        description="Slice of the documents, counted from 0: `700:` leaves out the first 700.",
     )
-    join: str = Field("\n\n", description="what stands between two documents in the stream")
+    join: str = Field("\n\n", description="Text between two documents in the stream.")
 
 
 class TokenCorpus(Section):
     """Integers that are tokens already, used as they are."""
 
-    tokens: Path = Field(description="a .npy file, relative to the study's file")
+    tokens: Path = Field(description="Path of a .npy file, relative to the study's file.")
 
 
 class DrawnCalibration(Section):
     """Calibration windows drawn from a corpus as the official loaders draw them."""
 
-    corpus: Name = Field(description="one of the study's corpora")
-    samples: int = Field(128, ge=1, description="how many windows")
-    length: int = Field(2048, ge=2, description="tokens of a window")
-    seed: int = Field(0, ge=0, description="of the draw")
+    corpus: Name = Field(description="Name of one of the study's corpora.")
+    samples: int = Field(128, ge=1, description="Number of windows to draw.")
+    length: int = Field(2048, ge=2, description="Number of tokens of a window.")
+    seed: int = Field(0, ge=0, description="Seed of the random draw.")
     sampling: Literal["stream", "documents"] = Field(
         "stream",
-        description="`stream`: starts drawn anywhere in the joined corpus (WikiText, PTB); "
-        "`documents`: a document is drawn, then a start in it (C4)",
+        description="`stream`: starts are drawn anywhere in the joined corpus (WikiText, PTB). "
+        "`documents`: a document is drawn, then a start in it (C4).",
     )
 
 
 class GivenCalibration(Section):
     """Calibration windows that are tokens already, used as they are."""
 
-    windows: Path = Field(description="a .npy file of integers [samples, length]")
+    windows: Path = Field(description="Path of a .npy file of integers [samples, length].")
 
 
 class OfModels(Section):
     """What is done to some of the study's models."""
 
-    models: list[Name] = Field(min_length=1, description="of the study's models")
+    models: list[Name] = Field(min_length=1, description="Names of some of the study's models.")
 
 
 class Product(Section):
     """The product of methods, levels and settings."""
 
     methods: list[str] = Field(
-        min_length=1, description="names, with settings where they differ: `sparsegpt,blocksize=64`"
+        min_length=1,
+        description="Methods, with settings that are not the default: `sparsegpt,blocksize=64`.",
     )
     levels: list[Any] = Field(
-        default_factory=list, description='0.5, "2:4" (in quotes), 4bit, q4_k_m'
+        default_factory=list,
+        description='Levels of the methods: 0.5, "2:4" (in quotes), 4bit, q4_k_m.',
     )
     settings: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict,
-        description="any setting of the methods: all combinations; a method without the setting "
-        "is run once",
+        description="Values of any settings of the methods, of which all combinations are run. A "
+        "method without the setting is run once.",
     )
 
 
@@ -133,30 +149,32 @@ class Sweep(Product, OfModels):
 
     evaluations: list[ScoreName] = Field(
         min_length=1,
-        description="of the study's evaluations, by name; `evaluation.score` is one as well, and all "
-        "of its scores are measured",
+        description="Names of some of the study's evaluations. `evaluation.score` is one as well, and "
+        "all of its scores are measured.",
     )
 
 
 class Stage(Product):
     """One step of many chains: any of its methods at any of its levels."""
 
-    skip: bool = Field(True, description="whether there are chains without it too")
+    skip: bool = Field(True, description="Whether there are chains without this stage too.")
 
 
 class Chains(OfModels):
     """Chains written out, `wanda@0.5+sparsegpt@0.7`, or the product of stages."""
 
-    chains: list[str] = Field(default_factory=list, description="steps joined by `+`")
+    chains: list[str] = Field(
+        default_factory=list, description="Chains, each of steps joined by `+`."
+    )
     stages: list[Stage] = Field(
         default_factory=list,
-        description="what is done first, then, and so on: a chain for each choice of a step from "
-        "each stage, and for each without some of them (`skip`)",
+        description="Stages in their order. There is a chain for each choice of a step from each "
+        "stage, and for each choice without some of them (`skip`).",
     )
     evaluations: list[ScoreName] = Field(
         min_length=1,
-        description="of the study's evaluations, by name; `evaluation.score` is one as well, and all "
-        "of its scores are measured",
+        description="Names of some of the study's evaluations. `evaluation.score` is one as well, and "
+        "all of its scores are measured.",
     )
 
     @model_validator(mode="after")
@@ -172,18 +190,20 @@ class ComputeSection(Section):
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$",
-        description="`auto` (an accelerator if there is one), `cpu`, `cuda`, `cuda:1`",
+        description="Device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:1`.",
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="in which weights are computed with and stored"
+        "float32", description="Dtype that weights are computed with and stored in."
     )
-    threads: int = Field(1, ge=1, description="of a job on the CPU, whatever --cores is")
+    threads: int = Field(
+        1, ge=1, description="Number of threads of a job on the CPU, whatever `--cores` is."
+    )
     batch: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="windows that run together; `auto` is chosen by the device"
+        "auto", description="Number of windows that run together. `auto` chooses it by the device."
     )
     stream: Literal["auto"] | bool = Field(
         "auto",
-        description="`true`: a model is evaluated block by block, so that one block's weights and the "
-        "hidden states of all windows are in memory, not the model; `false`: it never is; `auto`: it "
-        "is where its weights take more than four fifths of the memory that is available",
+        description="Whether a model is evaluated block by block, with one block's weights and the "
+        "hidden states of all windows in memory, not the model. `auto`: where its weights take more "
+        "than four fifths of the memory that is available.",
     )
