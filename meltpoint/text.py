@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A clause that names the nearest known word, or all of them."""
+def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """A clause that names the nearest known word, or all of them, each behind the prefix."""
     known = sorted(map(str, known))
     near = difflib.get_close_matches(str(word), known, n=1)
     if near:
-        return f": did you mean {near[0]!r}?"
-    return f": there is {', '.join(known)}" if known else ": there is none"
+        return f": did you mean {prefix + near[0]!r}?"
+    words = ", ".join(prefix + each for each in known)
+    return f": there is {words}" if known else ": there is none"
 
 
 def one_of(words: Iterable[str]) -> str:

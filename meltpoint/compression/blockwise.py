@@ -113,7 +113,7 @@ def _write_rest(walk: Walk, writer: Writer, outcome: Outcome, finish, memory: di
     tensors = walk.reader.read(walk.other_names())
     if finish is not None:
         empty_model.fill(walk.model, tensors)
-        walk.model.tie_weights()
+        empty_model.tie(walk.model, walk.tied)
         finish(ModelParts(walk.model), memory)
         parameters = walk.outer_parameters()
         buffers = {name: tensors[name] for name in tensors if name not in others}

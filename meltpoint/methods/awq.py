@@ -12,14 +12,16 @@ mean square over the calibration, to what it is unrounded; not scaling at all is
 |w| runs over the rows of all these linears, each weight as a share of the largest of its group. Without
 `duo_scaling` it is left out, as in the paper; with `both` half the ratios are tried either way.
 
-Computed by llm-compressor, with its defaults; that the grid is asymmetric is the official code's.
-Unlike that code it does not clip weights afterwards. Besides the decoder's linears only these layers
-before them change: norms, and biases of linears whose outputs are scaled. A scale is stored in the
-study's dtype, a zero point as an integer of as many bits as a weight, so zeros stay zero. The
-checkpoint is `pack-quantized`; transformers loads 2, 3, 4 and 8 bits, vLLM's kernels take 4 and 8. What
-feeds what is the library's knowledge, but for OPT, which it does not know, and BLOOM, of which it would
-scale a GELU, which has no weights: there only what reads the norms is scaled. v_proj is not scaled
-where o_proj sees more channels than it has (grouped-query attention).
+llm-compressor, the successor of AutoAWQ, does the work with its defaults; the asymmetric grid is that
+of the official code. Unlike that code it does not clip weights afterwards. Besides the decoder's
+linears only the layers before them change: norms, and biases of linears whose outputs are scaled. A
+scale is stored in the study's dtype, a zero point as an integer of as many bits as a weight, so zeros
+stay zero. The checkpoint is `pack-quantized`; transformers loads 2, 3, 4 and 8 bits, vLLM's kernels
+take 4 and 8.
+
+The library knows which layer feeds which, with two exceptions. It does not know OPT, and in BLOOM it
+would scale a GELU, which has no weights: there only the linears that read the norms are scaled. v_proj
+is not scaled where o_proj sees more channels than it has (grouped-query attention).
 
 Lin, Tang, Tang, Yang, Chen, Wang, Xiao, Dang, Gan and Han, "AWQ: Activation-aware Weight Quantization
 for On-Device LLM Compression and Acceleration", MLSys 2024.

@@ -8,13 +8,13 @@ columns, from its weights as they are when its first column comes up: with `symm
 ``s = 2 max|w| / (2^b - 1)`` and ``z = 2^(b-1)``, else ``s = (max - min) / (2^b - 1)`` and
 ``z = round(-min / s)``, max and min over the group and 0. Columns that no token excites become 0.
 
-The work is GPTQModel's, with its defaults, which are not the paper's: symmetric grids in groups of 128,
-`damp` 0.05 (the paper's code has 0.01), and groups and their columns sorted by ``diag H``
-(`act_group_aware`: Gafni, Karnieli and Hanani, "Dual Precision Quantization", CVPR workshops 2025),
-after which they go back to their places, where `desc_act` leaves them in the order of ``diag H``. What
-the library does of itself to calibration data (windows of 10 tokens or less left out, long ones cut,
-the longest first) is not done here: it sees the windows as they are, one at a time. Nor does it
-fall back on rounding to nearest where ``H`` fails it: that is not applicable, with the reason.
+GPTQModel, the successor of AutoGPTQ, does the work with its defaults. They are not the paper's:
+symmetric grids in groups of 128, `damp` 0.05 (the paper's code has 0.01), and groups and their columns
+sorted by ``diag H`` (`act_group_aware`: Gafni, Karnieli and Hanani, "Dual Precision Quantization", CVPR
+workshops 2025). The columns go back to their places afterwards; `desc_act` leaves them in the order of
+``diag H``. By itself the library leaves out calibration windows of 10 tokens or less, cuts long ones
+and takes the longest first. Here it gets the windows as they are, one at a time. Where ``H`` fails it,
+the library would round to nearest; here that is not applicable, with the reason.
 
 The checkpoint is in the layout that GPTQModel, vLLM and transformers load: scales in float16, and so
 are the biases of its linears. Its `checkpoint_format` is gptq; with asymmetric grids gptq_v2, since

@@ -129,7 +129,7 @@ def _last_gradient(walk: Walk) -> tuple[torch.Tensor, torch.Tensor]:
     losses = []
     names = walk.other_names()
     empty_model.fill(walk.model, walk.reader.read(names))
-    walk.model.tie_weights()
+    empty_model.tie(walk.model, walk.tied)
     with empty_model.recorders(walk.model, walk.blocks) as recorders:
         for batch in walk.batches():
             hidden = walk.hidden[batch].detach().requires_grad_()
@@ -138,7 +138,7 @@ def _last_gradient(walk: Walk) -> tuple[torch.Tensor, torch.Tensor]:
                 gradient[batch] = torch.autograd.grad(loss.sum(), hidden)[0]
             losses.append(loss.detach().mean(dim=1).float())
     empty_model.empty(walk.model, names)
-    walk.model.tie_weights()
+    empty_model.tie(walk.model, walk.tied)
     walk.hidden = None
     return gradient, torch.cat(losses)
 

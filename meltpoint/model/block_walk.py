@@ -84,7 +84,8 @@ class Walk:
     def __init__(self, reader: Reader, windows: torch.Tensor | None, compute: Compute) -> None:
         self.reader, self.windows, self.compute = reader, windows, compute
         self.model = empty_model.build(reader.folder, compute.torch_dtype)
-        reader.tie(empty_model.tied_names(self.model))
+        self.tied = empty_model.tied_names(self.model)
+        reader.tie(self.tied)
         self.name, self.blocks = empty_model.decoder_blocks(self.model)
         empty_model.move_buffers(self.model, compute.torch_device)
         # While the weights are still tied: once they have been filled in they are not.

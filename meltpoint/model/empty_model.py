@@ -141,8 +141,8 @@ def empty(model: nn.Module, names: Iterable[str]) -> None:
 def nothing_drawn() -> Iterator[None]:
     """Leaves parameters on the meta device as they are where they would be drawn at random.
 
-    torch has no operation for that on the meta device and imports its compiler to decompose one, a third
-    of what a job imports.
+    torch has no operation for that on the meta device and imports its compiler to decompose one:
+    a third of what a job imports.
     """
     draw = nn.init._no_grad_normal_
 

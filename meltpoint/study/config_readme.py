@@ -36,9 +36,9 @@ evaluations:
 sweeps:
   pruning: {models: [base], methods: [wanda], levels: [0.3, 0.5, "2:4"], evaluations: [text-512]}
 tables:
-  pruning: {of: pruning, value: text-512, error: true}
+  pruning: {source: pruning, value: text-512, error: true}
 figures:
-  pruning: {of: pruning, value: text-512, fit: transition}
+  pruning: {source: pruning, value: text-512, fit: transition}
 """
 
 

@@ -28,19 +28,24 @@ An evaluation is a named measurement of each checkpoint. It gives one or more sc
 in its cell. Sweeps, tables and figures name `evaluation`, which means its main score (the first, or
 what `main` says), or `evaluation.score`: `wikitext2-2048.bits_per_byte`. How each number comes about is
 in [the protocol](protocol.md); [adding an evaluation](adding-an-evaluation.md) takes one file."""
+METHODS = """\
+Each method is one file in `meltpoint/methods/`, and this page is written from those files. The last
+column of the table says what computes a method. A package alone does the whole work, and Meltpoint
+decodes and checks what it stored. A file of Meltpoint follows the paper and the official code. [The
+protocol](protocol.md#what-was-verified-where) says which numbers were compared with official ones."""
 
 
 def pages() -> dict[Path, str]:
     """Every generated file with what it should contain."""
     schema = StudyConfig.model_json_schema()
-    readme = ROOT / "README.md"
+    readme, table = ROOT / "README.md", methods_table("docs/methods.md", "meltpoint/methods")
     return {
         ROOT / "resources/study.schema.json": json.dumps(schema, indent=1) + "\n",
         ROOT / "docs/config.md": config_page(schema),
         ROOT / "config/README.md": configuration_page(schema, HEADER),
         ROOT / "docs/methods.md": methods_page(),
         ROOT / "docs/evaluations.md": evaluations_page(),
-        readme: between(readme.read_text(), "methods", methods_table("docs/methods.md")),
+        readme: between(readme.read_text(), "methods", table),
     }
 
 
@@ -134,15 +139,25 @@ def _default(key: str, field: dict, part: dict) -> str:
     return "" if default in (None, "", [], {}) else f"`{json.dumps(default)}`"
 
 
-def methods_table(page: str) -> str:
-    """The table of methods; `page` is where a method's name leads."""
+def methods_table(page: str, folder: str) -> str:
+    """Table of the methods in Markdown. Names lead to `page`, own files are in `folder`."""
     rows = [
-        f"| [`{name}`]({page}#{name}) | {method.kind} | {_levels(method)} | {_gist(method)} |"
+        f"| [`{name}`]({page}#{name}) | {method.kind} | {_levels(method)} | {_gist(method)} "
+        f"| {_computed_by(method, folder)} |"
         for name, method in methods.registry().items()
     ]
-    return "\n".join(
-        ["| method | kind | levels | what it does |", "| --- | --- | --- | --- |", *rows]
-    )
+    head = [
+        "| method | kind | levels | what it does | computed by |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join([*head, *rows])
+
+
+def _computed_by(method: methods.Method, folder: str) -> str:
+    """Packages that do the whole work, or the method's own file and the packages that help it."""
+    packages = [f"`{name}`" for name in method.libraries]
+    own = [f"[`{method.name}.py`]({folder}/{method.name}.py)"] if method.is_blockwise else []
+    return ", ".join([*own, *packages])
 
 
 def _levels(method: methods.Method) -> str:
@@ -157,7 +172,8 @@ def _gist(method: methods.Method | figures.Kind) -> str:
 
 def methods_page() -> str:
     """Each method with its formula, paper and settings, from its file."""
-    parts = [HEADER.replace("meltpoint/study/config.py", "meltpoint/methods/"), "# The methods"]
+    header = HEADER.replace("meltpoint/study/config.py", "meltpoint/methods/")
+    parts = [header, "# The methods", METHODS, methods_table("", "../meltpoint/methods")]
     for name, method in methods.registry().items():
         parts += [f"## {name}", inspect.cleandoc(method.module.__doc__), _facts(method)]
         if table := settings_table(method.settings_class):

@@ -20,10 +20,8 @@ def split_name(name: str, declared: Mapping[str, EvaluationSettings]) -> tuple[s
     scores = scores_of(evaluation, declared[evaluation])
     score = name[len(evaluation) + 1 :] or next(iter(scores))
     if score not in scores:
-        known = [f"{evaluation}.{each}" for each in scores]
-        raise MeltpointError(
-            f"{evaluation!r} has no score {score!r}{did_you_mean(f'{evaluation}.{score}', known)}"
-        )
+        hint = did_you_mean(score, scores, prefix=f"{evaluation}.")
+        raise MeltpointError(f"{evaluation!r} has no score {score!r}{hint}")
     return evaluation, scores[score]
 
 

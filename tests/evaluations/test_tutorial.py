@@ -25,7 +25,7 @@ def project(tmp_path_factory) -> Project:
     tiny = pytest.importorskip("tests.support.tiny_study", reason="the tiny model needs torch")
     folder = tmp_path_factory.mktemp("tutorial") / "project"
     copy_sources(folder)
-    for part in ("docs", "README.md"):
+    for part in ("docs", "config", "README.md"):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
         copy(ROOT / part, folder / part)
     name = re.search(r"Write `(.*?)`", PAGE)[1]
@@ -94,7 +94,9 @@ def test_only_its_own_cells_are_added(project):
 
 def test_an_unknown_score_is_refused_as_the_page_says(project):
     sentence = re.search(r"config\.yaml: (tables\..*)", PAGE)[1].replace("quantization", "pruned")
-    project.edit_study(lambda study: study["tables"]["pruned"].update(value=["surprise.worst"]))
+    project.edit_study(
+        lambda study: study["tables"]["pruned"].update(value=["surprise.worst_windw"])
+    )
     try:
         assert f"Error: tiny.yaml: {sentence}" in project.snakemake("-n").output
     finally:

@@ -1,6 +1,7 @@
 """The generated pages and the files written by hand agree with the code."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -34,6 +35,14 @@ def test_the_example_of_the_config_page_is_a_study():
     raw = yaml.safe_load(config_readme.EXAMPLE)
     assert config.load(raw, "the example").study == "mine"
     assert len(config_readme.EXAMPLE.splitlines()) == 15
+
+
+def test_the_study_of_the_readme_is_complete(tmp_path):
+    text = re.search(r"```yaml\n(study: .*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    for folder in ("checkpoints/mine", "studies"):
+        (tmp_path / folder).mkdir(parents=True)
+    study = Study(config.load(yaml.safe_load(text), "README.md"), tmp_path / "studies")
+    assert len(study.all_cells) == 22
 
 
 def test_the_catalog_is_told_what_the_workflow_can_do():

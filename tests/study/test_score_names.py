@@ -76,7 +76,7 @@ def test_a_name_means_an_evaluation_and_a_score(name, evaluation, score):
                     "f": {"source": "q", "value": "docs-256", "kind": "tradeoff", "x": "size.bits"}
                 }
             },
-            "s.yaml: figures.f.x: 'size' has no score 'bits': did you mean",
+            "s.yaml: figures.f.x: 'size' has no score 'bits': did you mean 'size.bytes'?",
         ),
         (
             {"evaluations": {**RAW["evaluations"], "size": {"size": "weights", "main": "byte"}}},

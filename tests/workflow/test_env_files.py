@@ -16,12 +16,16 @@ ROOT = Path(__file__).parents[2]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 # What the rules of every environment import, by what it is for.
 MODULES = {
-    "analysis": ("analysis.tables", "analysis.transitions", "figures", "report.build"),
-    "torch": ("compress", "model", "tokens", "models", "demo.train", "evaluation.perplexity",
-              "evaluation.size", "evaluation.speed"),
-    "quantization": ("compress", "evaluation.speed", "methods._bitsandbytes",
+    "analysis": ("tables.build", "transitions.fit", "figures", "report.build", "published.page"),
+    "torch": ("compression.step", "model.base_models", "data.tokenization", "demo.train",
+              "evaluations.measurement", "evaluations.perplexity", "evaluations.size",
+              "evaluations.speed", "evaluations.engines._model_engine",
+              "evaluations.engines._streamed"),
+    "quantization": ("compression.step", "evaluations.measurement", "evaluations.speed",
+                     "evaluations.engines._kernels_engine", "methods._bitsandbytes",
                      "methods._gptq_model", "methods._gptq_zeros", "methods._llmcompressor"),
-    "llama": ("compress", "evaluation.perplexity", "evaluation.size", "evaluation.speed",
+    "llama": ("compression.step", "evaluations.measurement", "evaluations.perplexity",
+              "evaluations.size", "evaluations.speed", "evaluations.engines._llama_engine",
               "llamacpp.convert", "llamacpp.importance", "llamacpp.layers", "llamacpp.quantize",
               "llamacpp.runtime", "llamacpp.size"),
 }  # fmt: skip

@@ -78,8 +78,3 @@ def test_code_of_the_walk_makes_steps_stale_and_no_search(copy):
 def test_the_calibration_makes_the_search_stale(copy):
     copy.edit_study(lambda study: study["calibrations"]["default"].update(samples=7))
     assert planned(copy, *TWO) == (1, 2)
-
-
-def test_a_search_that_is_gone_or_new_is_followed_by_its_steps(copy):
-    (copy.folder / CELLS / "dense/search/ladder.json").unlink()
-    assert planned(copy, TWO[0], TWO[1]) == (1, 2)

@@ -247,7 +247,7 @@ def test_what_is_not_run_here_imports_nothing_else_either(closures, monkeypatch)
         script = next(m for m in closure.split() if m.startswith("scripts.")).removeprefix(
             "scripts."
         )
-        kind, _, subject = name.partition(" ")
+        subject = name.partition(" ")[2]
         measured = (f"evaluations/{name}" for name in evaluations.registry())
         plugins = (f"methods/{subject}", f"figures/{subject}", *measured)
         cases.imported(name, script, closure, plugins)
