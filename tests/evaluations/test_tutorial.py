@@ -25,7 +25,7 @@ def project(tmp_path_factory) -> Project:
     tiny = pytest.importorskip("tests.support.tiny_study", reason="the tiny model needs torch")
     folder = tmp_path_factory.mktemp("tutorial") / "project"
     copy_sources(folder)
-    for part in ("docs", "README.md"):
+    for part in ("docs", "config", "README.md"):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
         copy(ROOT / part, folder / part)
     name = re.search(r"Write `(.*?)`", PAGE)[1]

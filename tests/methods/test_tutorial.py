@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "README.md", "pyproject.toml", "rules", "scripts", "envs",
-         "profiles", "meltpoint", "docs", "resources", "studies", "tests")  # fmt: skip
+         "profiles", "meltpoint", "docs", "config", "resources", "studies", "tests")  # fmt: skip
 
 pytestmark = pytest.mark.workflow
 
