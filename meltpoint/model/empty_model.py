@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from accelerate import init_empty_weights
@@ -46,7 +47,7 @@ def build(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
 def from_config(config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     """The model of a config with parameters on the meta device and its buffers real."""
     attention = {"attn_implementation": "eager"} if config.model_type in EAGER else {}
-    with init_empty_weights(include_buffers=False):
+    with init_empty_weights(include_buffers=False), nothing_drawn():
         model = AutoModelForCausalLM.from_config(
             config, dtype=dtype, trust_remote_code=False, **attention
         )
@@ -134,6 +135,22 @@ def empty(model: nn.Module, names: Iterable[str]) -> None:
         if leaf in module._parameters:
             meta = module._parameters[leaf].to("meta")
             module._parameters[leaf] = nn.Parameter(meta, requires_grad=False)
+
+
+@contextlib.contextmanager
+def nothing_drawn() -> Iterator[None]:
+    """Leaves parameters on the meta device as they are where they would be drawn at random.
+
+    torch has no operation for that on the meta device and imports its compiler to decompose one:
+    a third of what a job imports.
+    """
+    draw = nn.init._no_grad_normal_
+
+    def draw_real(tensor: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+        return tensor if tensor.is_meta else draw(tensor, *args, **kwargs)
+
+    with patch.object(nn.init, "_no_grad_normal_", draw_real):
+        yield
 
 
 def move_buffers(model: nn.Module, device: torch.device) -> None:

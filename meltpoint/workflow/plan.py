@@ -25,7 +25,7 @@ from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel, TrainedModel
 from meltpoint.workflow import cost, requirements, searches, staleness
 from meltpoint.workflow.cost import JobResources
-from meltpoint.workflow.job_specs.study import JobSpecs, sources
+from meltpoint.workflow.job_specs.study import JobSpecs
 from meltpoint.workflow.positions import check_positions
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Plan:
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
         self.job_specs = JobSpecs(self.study, root / "envs", hashes)
         config["compute"] = self.config.compute.model_dump(mode="json")
-        config["sources"] = sources(self.job_specs)
+        config["sources"] = self._sources()
         items = study_page.items(self.config, self.config.sweeps)
         config["captions"] = {item.name: item.caption for item in items}
         self.results = f"results/{self.config.study}"
@@ -86,6 +86,15 @@ class Plan:
                 path = self.study.path(model.path)
                 at(f"models.{name}.path", count_parameters, path)
                 at(f"models.{name}.path", check_unquantised, path)
+
+    def _sources(self) -> dict[str, dict[str, str]]:
+        """Paths of the study's local corpora and calibrations, by section and name."""
+        corpora = {name: self.job_specs.corpus_file(name) for name in self.config.corpora}
+        given = {name: self.job_specs.windows_file(name) for name in self.config.calibrations}
+        return {
+            section: {name: str(file) for name, file in files.items() if file}
+            for section, files in (("corpora", corpora), ("calibrations", given))
+        }
 
     def names(self, section: str, key: str | None = None) -> str:
         """A wildcard's constraint: the names in a section, those of one kind if `key` is given."""

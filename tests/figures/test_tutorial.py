@@ -22,7 +22,8 @@ def project(tmp_path_factory) -> Project:
     tiny = pytest.importorskip("tests.support.tiny_study", reason="the tiny model needs torch")
     project = Project(tmp_path_factory.mktemp("tutorial") / "project")
     copy_sources(project.folder)
-    shutil.copytree(ROOT / "docs", project.folder / "docs")
+    for part in ("config", "docs"):
+        shutil.copytree(ROOT / part, project.folder / part)
     shutil.copyfile(ROOT / "README.md", project.folder / "README.md")
     tiny.write(project.folder / "studies")
     name = re.search(r"Write `(.*?)`", PAGE)[1]

@@ -15,6 +15,7 @@ from meltpoint.chain import parse_step
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compression.sparsity_allocation import measure_outliers, share_out
 from meltpoint.compute import Compute
+from meltpoint.evaluations.cells import Cell
 from meltpoint.model.activation_statistics import Statistics
 from meltpoint.model.block_walk import Walk
 from tests.support.official_layers import official_layer, prune
@@ -118,8 +119,8 @@ def official():
 
 @pytest.mark.workflow
 def test_dense_perplexity(cells, official):
-    value = json.loads((cells / "dense/test-256.json").read_text())["value"]
-    assert value == pytest.approx(official["dense"]["0"]["ppl"], rel=1e-6)
+    score = Cell.read(cells / "dense/test-256.json").scores["perplexity"]
+    assert score.value == pytest.approx(official["dense"]["0"]["ppl"], rel=1e-6)
 
 
 def folder_of(cells, row, level):
@@ -133,8 +134,8 @@ def folder_of(cells, row, level):
 @pytest.mark.parametrize("row", WHOLE)
 def test_the_whole_model(cells, official, row, level):
     folder = folder_of(cells, row, level)
-    cell = json.loads((folder / "test-256.json").read_text())
-    assert cell["value"] == pytest.approx(official[row][level]["ppl"], rel=1e-3)
+    score = Cell.read(folder / "test-256.json").scores["perplexity"]
+    assert score.value == pytest.approx(official[row][level]["ppl"], rel=1e-3)
     ours = {}
     for file in (folder / "checkpoint").glob("*.safetensors"):
         ours |= load_file(file)
@@ -152,10 +153,10 @@ def test_the_whole_model(cells, official, row, level):
 @pytest.mark.parametrize("row", ["wanda", "sparsegpt"])
 def test_a_width_that_no_group_fills_is_refused(cells, row):
     """The official codes prune the short group of a row of 172 weights whole."""
-    cell = json.loads((folder_of(cells, row, "4:8") / "test-256.json").read_text())
-    assert cell["status"] == "not_applicable"
-    assert cell["reason"].endswith("mlp.down_proj has 172")
-    assert cell["value"] is None
+    cell = Cell.read(folder_of(cells, row, "4:8") / "test-256.json")
+    assert cell.status == "not_applicable"
+    assert cell.reason.endswith("mlp.down_proj has 172")
+    assert not cell.scores
 
 
 def test_outliers_of_each_block():

@@ -137,14 +137,15 @@ class Cases:
         outputs = {"svg": f"{stem}.svg", "png": f"{stem}.png"}
         ends = {"csv": "csv", "markdown": "md", "latex": "tex"}
         tables = {name: f"results/tiny/tables/pruning.{end}" for name, end in ends.items()}
-        self.add(
-            "transitions", "transitions", specs.transitions("pruning"), {"cells": files}, {0: fits}
-        )
-        self.add("table", "table", specs.table("pruning"), {"cells": files}, tables)
-        inputs = {"cells": files, "transitions": [fits]}
-        self.add("figure", "figure", specs.figure("pruning"), inputs, outputs)
-        page = {0: "results/tiny/report.html"}
-        self.add("report", "report", specs.report(["pruning"]), {"cells": files}, page)
+        shown = ("evaluations/perplexity", "figures/curves")
+        measured = [f"evaluations/{name}" for name in evaluations.registry()]
+        cells, transitions = {"cells": files}, specs.transitions("pruning")
+        self.add("transitions", "transitions", transitions, cells, {0: fits}, shown)
+        self.add("table", "table", specs.table("pruning"), cells, tables, shown)
+        inputs = {**cells, "transitions": [fits]}
+        self.add("figure", "figure", specs.figure("pruning"), inputs, outputs, shown)
+        page, spec = {0: "results/tiny/report.html"}, specs.report(["pruning"])
+        self.add("report", "report", spec, cells, page, measured)
 
     def imported(self, name: str, script: str, closure: str, plugins: tuple[str, ...] = ()) -> None:
         """A job that is not run: all modules of its closure are imported."""
@@ -246,8 +247,9 @@ def test_what_is_not_run_here_imports_nothing_else_either(closures, monkeypatch)
         script = next(m for m in closure.split() if m.startswith("scripts.")).removeprefix(
             "scripts."
         )
-        kind, _, subject = name.partition(" ")
-        plugins = (f"methods/{subject}", f"evaluations/{kind}", f"figures/{subject}")
+        subject = name.partition(" ")[2]
+        measured = (f"evaluations/{name}" for name in evaluations.registry())
+        plugins = (f"methods/{subject}", f"figures/{subject}", *measured)
         cases.imported(name, script, closure, plugins)
     assert missing(cases.cases, cases.imports()) == {}
 

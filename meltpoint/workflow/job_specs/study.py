@@ -1,5 +1,6 @@
 """The job specs of a study's results."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -213,37 +214,39 @@ class JobSpecs:
 
     def transitions(self, sweep: str) -> TransitionsSpec:
         """Spec of a sweep's transition points."""
-        cells = self.study.perplexity_cells(sweep)
+        cells = [self.evaluation(*cell) for cell in self.study.perplexity_cells(sweep)]
         return TransitionsSpec(
             steps=steps_of(self.study, sweep),
-            code=code_hash("scripts.transitions"),
+            code=_code_over(cells, "scripts.transitions"),
             env=self._env("analysis"),
-            inputs=digest(self.evaluation(*cell) for cell in cells),
+            inputs=digest(cells),
         )
 
     def table(self, name: str) -> TableSpec:
         """Spec of a table."""
         table = self.config.tables[name]
+        cells = self._cells(table)
         return TableSpec(
             table=table.model_dump(mode="json"),
             steps=steps_of(self.study, table.source),
             published=_published(table),
-            code=code_hash("scripts.table"),
+            code=_code_over(cells, "scripts.table"),
             env=self._env("analysis"),
-            inputs=digest(self._cells(table)),
+            inputs=digest(cells),
         )
 
     def figure(self, name: str) -> FigureSpec:
         """Spec of a figure; only the code of its own kind counts."""
         figure = self.config.figures[name]
+        cells = self._cells(figure)
         fitted = [self.transitions(figure.source)] if figure.needs_transitions else []
         return FigureSpec(
             figure=figure.model_dump(mode="json"),
             steps=steps_of(self.study, figure.source),
             published=_published(figure),
-            code=code_hash("scripts.figure", f"meltpoint.figures.{figure.kind}"),
+            code=_code_over(cells, "scripts.figure", f"meltpoint.figures.{figure.kind}"),
             env=self._env("analysis"),
-            inputs=digest([*self._cells(figure), *fitted]),
+            inputs=digest([*cells, *fitted]),
         )
 
     def published(self, module: str, *tables: str, texts: object = None) -> PublishedSpec:
@@ -273,23 +276,20 @@ class JobSpecs:
         return ReportSpec(
             page=page,
             assets={name: hash_file(PAGE / name) for name in ("page.html", "page.css", "page.js")},
-            code=code_hash("scripts.report"),
+            code=_code_over(inputs, "scripts.report"),
             env=self._env("analysis"),
             inputs=digest(inputs),
         )
+
+
+def _code_over(specs: Iterable[JobSpec], *modules: str) -> str:
+    """Hash of modules that read cells, and of the kinds of evaluation, which say what scores are."""
+    kinds = {spec.kind for spec in specs if isinstance(spec, EvaluateSpec)}
+    named = sorted(evaluations.find(kind).module.__name__ for kind in kinds)
+    return code_hash(*modules, *named, without=(LLAMA,))
 
 
 def _published(part) -> str | None:
     """Hash of the published table that a table or figure shows too; some figures can show none."""
     name = getattr(part, "published", None)
     return None if name is None else hash_file(published.FOLDER / f"{name}.csv")
-
-
-def sources(specs: JobSpecs) -> dict[str, dict[str, str]]:
-    """Paths of the study's local corpora and calibrations, by section and name."""
-    corpora = {name: specs.corpus_file(name) for name in specs.config.corpora}
-    given = {name: specs.windows_file(name) for name in specs.config.calibrations}
-    return {
-        section: {name: str(file) for name, file in files.items() if file}
-        for section, files in (("corpora", corpora), ("calibrations", given))
-    }
