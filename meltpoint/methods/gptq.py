@@ -75,24 +75,33 @@ class Settings(CalibratedSettings):
     """The grids, and in which order columns are rounded."""
 
     group_size: Annotated[int, AfterValidator(known_size)] = Field(
-        128, description="Number of columns of a row that share a scale. -1 (or 0): the row."
+        128, description="Number of columns of a row that share a scale. -1 (or 0): the whole row."
     )
     symmetric: bool = Field(
         True, description="Whether the grid's middle is zero, without zero points."
     )
     damp: float = Field(
-        0.05, gt=0, lt=1, description="Fraction of the Hessian's mean diagonal to add to it."
+        0.05,
+        gt=0,
+        lt=1,
+        description="Fraction of the Hessian's mean diagonal to add to its diagonal.",
     )
     damp_increment: float = Field(
         0.01, ge=0, description="Step that `damp` grows by until the Hessian can be factored."
     )
     act_group_aware: bool = Field(
-        True, description="Whether groups are in the order of their activations."
+        True,
+        description="Whether groups and columns in them are in the order of their activations.",
     )
     desc_act: bool = Field(
-        False, description="Whether all columns are in the order of their activations."
+        False,
+        description="Whether all columns are in the order of their activations, and grouped so.",
     )
-    mse: float = Field(0.0, ge=0, description="Power of the error to shrink ranges by. 0: none.")
+    mse: float = Field(
+        0.0,
+        ge=0,
+        description="Power of the error that ranges are shrunk to minimise. 0: not shrunk.",
+    )
     true_sequential: bool = Field(
         True, description="Whether inputs come through the linears that are quantised already."
     )

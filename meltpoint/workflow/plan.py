@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakemake.io import ancient
-from snakemake.iocontainers import Wildcards
 
 from meltpoint import evaluations, methods
 from meltpoint.chain import DENSE, Sparsity
@@ -29,6 +28,7 @@ from meltpoint.workflow.job_specs.study import JobSpecs
 from meltpoint.workflow.positions import check_positions
 
 if TYPE_CHECKING:
+    from snakemake.iocontainers import Wildcards
     from snakemake.workflow import Workflow
 
 NOTHING = r"(?!)"
@@ -102,7 +102,7 @@ class Plan:
         chosen = [n for n, part in parts.items() if key is None or key in type(part).model_fields]
         return "|".join(map(re.escape, chosen)) or NOTHING
 
-    def training_threads(self, wildcards: Wildcards) -> int:
+    def training_threads(self, wildcards: "Wildcards") -> int:
         """Number of threads that train a model."""
         return self.config.models[wildcards.model].train.threads
 
@@ -191,7 +191,7 @@ class Plan:
         """The constraint of the step: the method at any level, with any settings."""
         return rf"{method.name}(?:[@,][^+/:]*)?"
 
-    def parent(self, wildcards: Wildcards) -> str:
+    def parent(self, wildcards: "Wildcards") -> str:
         """The checkpoint that a compression or a search starts from."""
         return self._input(wildcards.model, searches.chain_before(wildcards))
 
@@ -203,7 +203,7 @@ class Plan:
     def _input(self, model: str, chain: str) -> str:
         return self.base_model(model) if chain == DENSE else self.checkpoint_of(model, chain)
 
-    def calibration_files(self, wildcards: Wildcards) -> list[str]:
+    def calibration_files(self, wildcards: "Wildcards") -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
         name = searches.calibration_of(self.study, wildcards)
         calibration = self.config.calibrations.get(name)
@@ -214,7 +214,7 @@ class Plan:
             return [f"{stem}.npy"]
         return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
 
-    def resources(self, wildcards: Wildcards) -> JobResources:
+    def resources(self, wildcards: "Wildcards") -> JobResources:
         """Resources of a compression or a search."""
         return searches.resources(self.study, wildcards)
 
@@ -234,7 +234,7 @@ class Plan:
         """The files that a kind keeps beside a cell, with the wildcards of its rule."""
         return kind.files_beside(self.cell("{model}", "{chain}", "{evaluation}"))
 
-    def evaluation_inputs(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
+    def evaluation_inputs(self, wildcards: "Wildcards") -> dict[str, str | list[str]]:
         """The files that a measurement reads, by name (`meltpoint.evaluations.contract.Inputs`).
 
         `dense` is the dense model's cell with what is kept beside it; there is none for dense itself.
@@ -255,12 +255,12 @@ class Plan:
         """The threads that a job of a kind takes of the machine's cores: all, to be alone there."""
         return cores if kind.alone and cores else self.threads
 
-    def evaluation_resources(self, wildcards: Wildcards) -> JobResources:
+    def evaluation_resources(self, wildcards: "Wildcards") -> JobResources:
         """Resources of a measurement."""
         kind = evaluations.kind_of(self.config.evaluations[wildcards.evaluation])
         return JobResources(self.study, wildcards.model, kind.resources, kind.computes)
 
-    def env(self, wildcards: Wildcards) -> str:
+    def env(self, wildcards: "Wildcards") -> str:
         """The environment that a cell is measured in."""
         return f"../envs/{self.job_specs.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
 
