@@ -81,21 +81,16 @@ class Settings(CalibratedSettings):
         True, description="Whether the grid's middle is zero, without zero points."
     )
     damp: float = Field(
-        0.05,
-        gt=0,
-        lt=1,
-        description="Fraction of the Hessian's mean diagonal to add to its diagonal.",
+        0.05, gt=0, lt=1, description="Share of its mean that is added to the Hessian's diagonal."
     )
     damp_increment: float = Field(
         0.01, ge=0, description="Step that `damp` grows by until the Hessian can be factored."
     )
     act_group_aware: bool = Field(
-        True,
-        description="Whether groups and columns in them are in the order of their activations.",
+        True, description="Whether groups, and columns in them, are in order of activations."
     )
     desc_act: bool = Field(
-        False,
-        description="Whether all columns are in the order of their activations, and grouped so.",
+        False, description="Whether all columns are in order of activations, and grouped so."
     )
     mse: float = Field(
         0.0,
@@ -103,7 +98,7 @@ class Settings(CalibratedSettings):
         description="Power of the error that ranges are shrunk to minimise. 0: not shrunk.",
     )
     true_sequential: bool = Field(
-        True, description="Whether inputs come through the linears that are quantised already."
+        True, description="Whether inputs come through linears that are quantised already."
     )
     keep_zeros: bool = Field(True, description="Whether weights that are zero stay zero.")
 
