@@ -19,7 +19,7 @@ code's examples take 0.8 to 0.9 for LLaMA and Mistral). The paper has max |x| an
 and 2 max |w|, which at a = 0.5 is the same where activations are symmetric, and one scale for a whole
 weight matrix. Of the model only the decoder's linears and these norms change; zeros stay zero. The
 checkpoint is `int-quantized`, which transformers and vLLM load; vLLM divides a token's maximum by 127
-instead of 127.5. What reads which norm is the library's knowledge, but for OPT, which it does not know,
+instead of 127.5. The library knows which linears read which norm, but not for OPT, which it lacks,
 and Gemma 2 and 3, whose feed-forward reads another norm than it scales (llm-compressor 0.14).
 
 Xiao, Lin, Seznec, Wu, Demouth and Han, "SmoothQuant: Accurate and Efficient Post-Training Quantization

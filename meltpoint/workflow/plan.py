@@ -113,10 +113,11 @@ class Plan:
         return [*(file for files in self.shown().values() for file in files), self.page]
 
     def all_targets(self, workflow: "Workflow") -> list[str]:
-        """All of the study, once it is known that all can be made here.
+        """All targets of the study, after checking that the needed packages are installed.
 
-        Where Snakemake deploys no conda environments every job runs in its own. Ends the run, with one
-        sentence, where a package is missing: an input function's error would be a page.
+        Where Snakemake deploys no conda environments all jobs run in Snakemake's own environment.
+        Ends the run, with one sentence, where a package is missing: an input function's error would
+        be a page.
         """
         deployment = workflow.deployment_settings.deployment_method
         try:
