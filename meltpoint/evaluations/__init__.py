@@ -163,8 +163,9 @@ class Evaluation:
     @property
     def sources(self) -> tuple[str, ...]:
         """The modules that, with their imports, compute a cell of this kind."""
-        engines = ("meltpoint.evaluations.engines",) if self.opens_engine else ()
-        return (self.module.__name__, "meltpoint.evaluations.measurement", *engines)
+        # Put together: a name in full would count as an import of whatever imports this registry.
+        engines = (f"{__name__}.engines",) if self.opens_engine else ()
+        return (self.module.__name__, f"{__name__}.measurement", *engines)
 
 
 _registry: dict[str, Evaluation] = {}

@@ -21,6 +21,7 @@ matplotlib nor pandas need be installed: import them from `meltpoint.lazy_import
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -78,8 +79,10 @@ class Kind:
 @cache
 def registry() -> Mapping[str, Kind]:
     """All kinds of figure by name."""
-    files = sorted(Path(__file__).parent.glob("[!_]*.py"))
-    return {file.stem: _load(file.stem) for file in files if DECLARES_KIND.search(file.read_text())}
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    folder = Path(__file__).parent
+    sources = {name: (folder / f"{name}.py").read_text() for name in names if name[0] != "_"}
+    return {name: _load(name) for name, text in sources.items() if DECLARES_KIND.search(text)}
 
 
 def _load(name: str) -> Kind:

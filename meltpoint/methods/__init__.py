@@ -22,6 +22,9 @@ from meltpoint.text import did_you_mean, first_sentence, one_of
 
 NOT_METHODS = ("contract", "settings")
 
+# Put together: a name in full would count as an import of whatever imports this registry.
+COMPRESSION = f"{__name__.partition('.')[0]}.compression"
+
 
 @dataclass(frozen=True)
 class Method:
@@ -104,12 +107,12 @@ class Method:
     @property
     def sources(self) -> tuple[str, ...]:
         """Modules that, with their imports, compute a checkpoint of this method."""
-        return (self.module.__name__, "meltpoint.compression.step")
+        return (self.module.__name__, f"{COMPRESSION}.step")
 
     @property
     def search_sources(self) -> tuple[str, ...]:
         """Modules that, with their imports, compute a result of this method's search."""
-        return (self.module.__name__, "meltpoint.compression.search")
+        return (self.module.__name__, f"{COMPRESSION}.search")
 
     def statistics(self, settings: MethodSettings) -> tuple[str, ...]:
         """Names of the accumulators that it needs with these settings."""

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snakemake.io import ancient
-
 from meltpoint import evaluations, methods
 from meltpoint.chain import DENSE, Sparsity
 from meltpoint.checkpoints.formats import check_unquantised
@@ -21,7 +19,7 @@ from meltpoint.report import study as study_page
 from meltpoint.study import config as schema
 from meltpoint.study import old_evaluations, renamed_keys
 from meltpoint.study.resolved import Study
-from meltpoint.study.sections import DrawnCalibration, LocalModel, TrainedModel
+from meltpoint.study.sections import DrawnCalibration, LocalModel
 from meltpoint.workflow import cost, requirements, searches, staleness
 from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs
@@ -197,9 +195,8 @@ class Plan:
         return self._input(wildcards.model, searches.chain_before(wildcards))
 
     def base_model(self, model: str) -> str:
-        """Input: a base checkpoint. Of one that is linked, the content alone counts, by its hash."""
-        path = f"results/models/{model}"
-        return path if isinstance(self.config.models[model], TrainedModel) else ancient(path)
+        """Path of a base checkpoint."""
+        return f"results/models/{model}"
 
     def _input(self, model: str, chain: str) -> str:
         return self.base_model(model) if chain == DENSE else self.checkpoint_of(model, chain)

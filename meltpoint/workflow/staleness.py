@@ -95,10 +95,18 @@ def _imports_of(module: str) -> tuple[str, ...]:
 
 @cache
 def _imports_in(module: str, source: str) -> tuple[str, ...]:
-    tree = ast.parse(source)
+    tree = _WithoutAnnotations().visit(ast.parse(source))
     names = {name for node in ast.walk(tree) for name in _named(node, module)}
     around = {parent for name in {*names, module} for parent in _packages(name)}
     return tuple(sorted(name for name in names | around if path_of(name)))
+
+
+class _WithoutAnnotations(ast.NodeTransformer):
+    """Drops imports for annotations alone: they are under `if TYPE_CHECKING`, and never run."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        """None for such a block."""
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
 
 
 def _named(node: ast.AST, module: str) -> Iterator[str]:

@@ -258,7 +258,9 @@ def test_a_width_that_no_group_fills_is_not_applicable(method, base_of, windows,
 def test_a_sparser_model_is_not_applicable(method, base_of, windows, tmp_path):
     parent = run(base_of(method, "llama"), tmp_path / "parent", f"{MAGNITUDE}@0.6", windows)
     child = run(parent, tmp_path / "child", f"{method}@0.3", windows)
-    assert "0.600 sparse already" in Description.read(child).reason
+    zeros = Description.read(parent).achieved.zeros
+    assert zeros == pytest.approx(0.6, abs=0.02)
+    assert f"{zeros:.3f} sparse already" in Description.read(child).reason
 
 
 @pytest.mark.parametrize(("method", "level"), QUANTIZING)

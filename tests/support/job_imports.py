@@ -66,7 +66,7 @@ def keep_only(plugins: list[str]) -> None:
         rooms = {Path(place).name for place in path or ()}
         for info in every(path, prefix):
             name = f"{Path(info.module_finder.path).name}/{info.name}"
-            if not rooms & {"methods", "evaluations", "figures"} or name in plugins:
+            if not rooms & {"methods", "evaluations", "engines", "figures"} or name in plugins:
                 yield info
 
     pkgutil.iter_modules = chosen

@@ -117,7 +117,7 @@ def test_rotary_windows_beyond_the_positions_are_measured_with_a_warning(bench):
         "wanda@0.5": {"method": "wanda", "level": "0.5", "settings": "", "kind": "unstructured"}
     }
     frame = read_cells(cells, steps)
-    table = tables.build(frame, Table(of="pruning", value="fixed-32"))
+    table = tables.build(frame, Table(source="pruning", value="fixed-32"))
     assert set(table.notes.values()) == {beyond, "; ".join(pruned)}
     rows = cell_summary.warnings([Cell.read(path) for path in cells])
     assert ["tiny", "fixed-32", beyond, "2"] in rows

@@ -126,7 +126,7 @@ class Cases:
         inputs = self.plan.evaluation_inputs(SimpleNamespace(**wildcards))
         outputs = {"cell": f"{cell}.json"} | {end: f"{cell}.{end}" for end in kind.keeps}
         plugins = [f"methods/{step.method}" for step in self.plan.study.steps(chain)]
-        plugins += [f"evaluations/{kind.name}"]
+        plugins += [f"evaluations/{kind.name}", *engines_in(spec.code)]
         name = f"{kind.name} {chain}"
         self.add(name, "evaluate", spec, inputs, outputs, plugins, **wildcards)
 
@@ -167,7 +167,15 @@ class Cases:
             timeout=600,
         )
         assert result.returncode == 0, result.stderr
-        return {name: set(found) for name, found in json.loads(result.stdout).items()}
+        return {
+            name: set(found) for name, found in json.loads(result.stdout.splitlines()[-1]).items()
+        }
+
+
+def engines_in(closure: str) -> list[str]:
+    """The engines of a closure, as plugins: a job spec declares the one that will run."""
+    named = (module.rpartition(".") for module in closure.split())
+    return [f"engines/{n}" for room, _, n in named if room.endswith(".engines") and n[0] != "_"]
 
 
 def missing(cases: dict[str, dict], imports: dict[str, set[str]]) -> dict[str, set[str]]:
@@ -249,7 +257,7 @@ def test_what_is_not_run_here_imports_nothing_else_either(closures, monkeypatch)
         )
         subject = name.partition(" ")[2]
         measured = (f"evaluations/{name}" for name in evaluations.registry())
-        plugins = (f"methods/{subject}", f"figures/{subject}", *measured)
+        plugins = (f"methods/{subject}", f"figures/{subject}", *measured, *engines_in(closure))
         cases.imported(name, script, closure, plugins)
     assert missing(cases.cases, cases.imports()) == {}
 
