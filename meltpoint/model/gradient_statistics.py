@@ -20,8 +20,12 @@ class GradientAccumulator:
         self.windows = windows
 
     def update(self, gradient: torch.Tensor) -> None:
-        """Adds the gradient of one window's loss, [rows, columns], which it may overwrite."""
+        """Adds the gradient of one window's loss, [rows, columns], and leaves it as it is."""
         raise NotImplementedError
+
+    def update_product(self, left: torch.Tensor, right: torch.Tensor) -> None:
+        """Adds the gradient that is ``left^T right``, of [tokens, rows] and [tokens, columns]."""
+        self.update(left.T @ right)
 
 
 class Gradient(GradientAccumulator):
@@ -30,6 +34,10 @@ class Gradient(GradientAccumulator):
     def update(self, gradient: torch.Tensor) -> None:
         """Adds the gradient of one window's loss."""
         self.value.add_(gradient, alpha=1 / self.windows)
+
+    def update_product(self, left: torch.Tensor, right: torch.Tensor) -> None:
+        """Adds the product without making it first, which spares passes over the weight's size."""
+        self.value.addmm_(left.T, right, alpha=1 / self.windows)
 
 
 class GradientSquare(GradientAccumulator):
@@ -40,7 +48,6 @@ class GradientSquare(GradientAccumulator):
         self.value.addcmul_(gradient, gradient, value=1 / self.windows)
 
 
-# In this order they are shown a gradient: none of these overwrites it.
 GRADIENT_ACCUMULATORS: dict[str, type[GradientAccumulator]] = {
     "gradient": Gradient,
     "gradient_square": GradientSquare,
@@ -112,7 +119,11 @@ class GradientCollector:
         dtype = torch.promote_types(inputs.dtype, torch.float32)
         gradients = gradients.reshape(len(inputs), -1, gradients.shape[-1])
         for window, gradient in zip(inputs, gradients, strict=True):
-            product = (gradient.to(dtype) * scale).T @ window.to(dtype)
+            left, right = gradient.to(dtype) * scale, window.to(dtype)
+            if len(accumulators) == 1:
+                accumulators[0].update_product(left, right)
+                continue
+            product = left.T @ right
             for accumulator in accumulators:
                 accumulator.update(product)
 

@@ -110,6 +110,14 @@ def test_batches_change_nothing_beyond_rounding(tmp_path):
     assert all(close(one[key].gradient_square, five[key].gradient_square, 1e-5) for key in one)
 
 
+def test_one_accumulator_alone_has_the_same_value(tmp_path):
+    """It adds each product to its sum without making it first."""
+    base, windows = save_model(tmp_path / "base", "llama"), random_tokens(3, 12)
+    both, _ = walk(base, windows)
+    alone, _ = walk(base, windows, names=("gradient",))
+    assert all(close(alone[key].gradient, both[key].gradient, 1e-6) for key in both)
+
+
 def test_borders_in_files_give_the_same_and_are_gone(tmp_path):
     base, windows = save_model(tmp_path / "base", "llama"), random_tokens(3, 12)
     (tmp_path / "borders").mkdir()
