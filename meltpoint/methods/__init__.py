@@ -167,12 +167,12 @@ class Method:
 
         Settings at their default, and settings without effect beside the others, are left out.
         """
-        settings, default = self.settings(step), self.settings_class()
-        unused = settings.unused_settings()
+        settings = self.settings(step)
+        default, unused = settings.defaults(), settings.unused_settings()
         overrides = tuple(
             (key, spell(getattr(settings, key)))
             for key, _ in step.overrides
-            if getattr(settings, key) != getattr(default, key) and key not in unused
+            if getattr(settings, key) != default[key] and key not in unused
         )
         return Step(self.name, step.level, overrides)
 

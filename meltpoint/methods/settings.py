@@ -1,8 +1,8 @@
 """What the settings of all methods have in common."""
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 
 class MethodSettings(BaseModel):
@@ -18,6 +18,10 @@ class MethodSettings(BaseModel):
     def unused_settings(self) -> set[str]:
         """The settings that have no effect beside the others: a step is spelled without them."""
         return set()
+
+    def defaults(self) -> dict[str, Any]:
+        """Values of the settings that a step need not spell."""
+        return dict(type(self)())
 
 
 class CalibratedSettings(MethodSettings):
@@ -60,3 +64,48 @@ class AllocatedSettings(CalibratedSettings):
     def unused_settings(self) -> set[str]:
         """Names of settings without effect: those of OWL with another allocation."""
         return set() if self.allocation == "owl" else {"lambda_", "outlier_ratio"}
+
+
+class OfficialSettings(MethodSettings):
+    """Settings of a method whose official code has quirks that change numbers.
+
+    Each quirk is a setting of its own. `official_defaults` are the settings with which the method
+    computes what the official code does.
+    """
+
+    official_defaults: ClassVar[dict[str, Any]] = {}
+
+    official: bool = Field(
+        False,
+        description="Whether the other settings have the official code's quirks for their defaults.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_official_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
+        official = TypeAdapter(bool).validate_python(values.get("official", False))
+        return {**cls.official_defaults, **values} if official else values
+
+    def defaults(self) -> dict[str, Any]:
+        """Values of the settings that a step need not spell beside its `official`."""
+        return {**dict(type(self)(official=self.official)), "official": False}
+
+
+class ShapeSettings(MethodSettings):
+    """Settings of a method that changes shapes."""
+
+    of: Literal["nominal", "parameters"] = Field(
+        "nominal",
+        description="What the level is a fraction of: what the official code counts, or the "
+        "parameters of the dense decoder that are gone after the step.",
+    )
+
+
+class ExpandableSettings(MethodSettings):
+    """Settings of a method that scores or cuts attention heads."""
+
+    expand_kv: bool = Field(
+        False,
+        description="Whether each query head first gets key and value heads of its own: the same "
+        "logits, more parameters.",
+    )

@@ -10,11 +10,12 @@ from meltpoint import methods
 from meltpoint.chain import Bits, Pattern, Sparsity, parse_level, parse_step
 from meltpoint.checkpoints.formats import format_of
 from meltpoint.checkpoints.io import Reader
+from meltpoint.compression.search import search
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
 from meltpoint.model import empty_model
 from meltpoint.workflow import requirements
-from tests.support.specs import compress_spec
+from tests.support.specs import compress_spec, search_spec
 
 LEVELS = {
     Sparsity: ["0.3", "0.5", "0.7"],
@@ -41,7 +42,10 @@ def spell(method: str, level: str) -> str:
 
 
 def run(parent: Path, target: Path, spelling: str, windows: Path | None, **compute) -> Path:
-    """Compresses by a step as its script does; skips the test if a package is not installed."""
+    """Compresses by a step as its script does, after its search if the method has one.
+
+    Skips the test if a package is not installed.
+    """
     method = methods.find(parse_step(spelling).method)
     more = "".join(f",{key}={value}" for key, value in method.facts.full_range_settings.items())
     step = parse_step(spelling + more)
@@ -49,8 +53,16 @@ def run(parent: Path, target: Path, spelling: str, windows: Path | None, **compu
         pytest.skip(f"{step.method} needs {', '.join(missing)}")
     settings = method.settings(step)
     given = {"windows": {"file": "x"}} if method.calibrated(step) else {}
-    spec = compress_spec(str(step), settings.model_dump(mode="json") | given)
-    compress(parent, target, spec, [windows], Compute(device="cpu", **compute))
+    values, tokens, how = (
+        settings.model_dump(mode="json") | given,
+        [windows],
+        Compute(device="cpu", **compute),
+    )
+    found = None
+    if method.has_search:
+        found = target.with_name(f"{target.name}-search.{method.facts.search_format}")
+        search(parent, found, search_spec(str(method.search_step(step)), values), tokens, how)
+    compress(parent, target, compress_spec(str(step), values), tokens, how, found)
     return target
 
 
