@@ -53,16 +53,14 @@ def run(parent: Path, target: Path, spelling: str, windows: Path | None, **compu
         pytest.skip(f"{step.method} needs {', '.join(missing)}")
     settings = method.settings(step)
     given = {"windows": {"file": "x"}} if method.calibrated(step) else {}
-    values, tokens, how = (
-        settings.model_dump(mode="json") | given,
-        [windows],
-        Compute(device="cpu", **compute),
-    )
+    values, compute = settings.model_dump(mode="json") | given, Compute(device="cpu", **compute)
     found = None
     if method.has_search:
         found = target.with_name(f"{target.name}-search.{method.facts.search_format}")
-        search(parent, found, search_spec(str(method.search_step(step)), values), tokens, how)
-    compress(parent, target, compress_spec(str(step), values), tokens, how, found)
+        search(
+            parent, found, search_spec(str(method.search_step(step)), values), [windows], compute
+        )
+    compress(parent, target, compress_spec(str(step), values), [windows], compute, found)
     return target
 
 
