@@ -23,7 +23,7 @@ ACHIEVED = "small: the achieved sparsity of the decoder's linear layers"
 
 
 def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None = None) -> Table:
-    """The table of `spec` (`meltpoint.study.outputs.Table`) from a tidy frame.
+    """The table of `spec` (`meltpoint.tables.keys.Table`) from a tidy frame.
 
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
     order behind the dense value, or scores. Best and second are marked per model and column,

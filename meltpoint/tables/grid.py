@@ -88,7 +88,7 @@ def rows_of(
 ) -> list[tuple[list[str], list[Entry]]]:
     """Rows in the order of their first cells: labels and entries, with marks and letters of notes.
 
-    spec: a `meltpoint.study.outputs.Table`, or a `Printing`.
+    spec: a `meltpoint.tables.keys.Table`, or a `Printing`.
     """
     keys = list(grid.row or grid.labels.values())
     blocks = cells.groupby(list(grid.block), sort=False) if grid.block else [((), cells)]
