@@ -13,6 +13,7 @@ import torch
 from meltpoint.checkpoints.description import Description
 from meltpoint.compute import Compute
 from meltpoint.evaluations.engines import open_engine
+from meltpoint.model import base_models
 from tests.support.steps import run, weights
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -79,7 +80,10 @@ def checkpoint(step: str, target: Path, **compute: Any) -> Path:
     """The golden model's checkpoint after a step, made without the workflow."""
     windows = target.with_name("calibration.npy")
     np.save(windows, np.load(GOLDEN / "calibration.npy"))
-    return run(MODEL, target, step, windows, **compute)
+    base = target.with_name("base")
+    if not base.exists():
+        base_models.link(MODEL, base, "models.golden")
+    return run(base, target, step, windows, **compute)
 
 
 def perplexity(folder: Path) -> float:
