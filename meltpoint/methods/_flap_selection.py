@@ -1,5 +1,6 @@
 """FLAP's choice of heads and neurons among those of all blocks."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from meltpoint.methods._unit_selection import (
     check_cut,
     keep_highest,
     per_unit,
-    ratio_of_parameters,
+    ratios_of_parameters,
 )
 from meltpoint.methods._units import KINDS, Units
 from meltpoint.methods.contract import Tensor
@@ -44,11 +45,12 @@ def select(
         pool = Pool(scores, blocks, *everywhere, *KINDS)
         pool.spread(_above_threshold(pool, blocks, level.fraction, size, settings), kept)
     elif settings.structure == "UL-UM":
-        ratio = level.fraction
+        ratios = dict.fromkeys(KINDS, level.fraction)
         if settings.of == "parameters":
-            ratio = ratio_of_parameters("flap", blocks, size, ratio)
-        for pool in (Pool(scores, blocks, group, kind) for group in each for kind in KINDS):
-            pool.spread(keep_highest(pool.scores, int(ratio * len(pool.scores))), kept)
+            ratios = ratios_of_parameters("flap", blocks, size, level.fraction)
+        for group, kind in itertools.product(each, KINDS):
+            pool = Pool(scores, blocks, group, kind)
+            pool.spread(keep_highest(pool.scores, int(ratios[kind] * len(pool.scores))), kept)
     else:
         groups = everywhere if settings.structure == "AL-MM" else each
         heads = settings.remove_heads // len(groups)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from meltpoint.errors import NotApplicable
 from meltpoint.lazy_import import torch
 from meltpoint.methods._reach import nearest_level
-from meltpoint.methods._units import Units
+from meltpoint.methods._units import KINDS, Units
 from meltpoint.methods.contract import Tensor
 
 # Of one block, a tensor by "attention" and "mlp".
@@ -66,21 +66,40 @@ def keep_highest(scores: Tensor, cut: int) -> Tensor:
     return scores >= (scores.sort().values[cut] if cut < len(scores) else math.inf)
 
 
-def ratio_of_parameters(method: str, blocks: Sequence[Units], size: Size, wanted: float) -> float:
-    """Ratio of the units of each kind and block whose cut brings a size nearest to a level.
+def ratios_of_parameters(
+    method: str, blocks: Sequence[Units], size: Size, wanted: float
+) -> dict[str, float]:
+    """Ratios of the units of each block, by "attention" and "mlp", that reach a level most nearly.
 
-    `size` counts the blocks' units before the cut, `wanted` is a fraction of its dense parameters.
-    Raises NotApplicable where none comes near.
+    `size` counts the blocks' units before the cut, `wanted` is a fraction of its dense parameters. The
+    heads have the ratio that is best for both kinds; the neurons then make up for the rest. Raises
+    NotApplicable for a level beyond all ratios.
     """
-    totals = {units for block in blocks for units in (block.heads, block.neurons) if units}
+    both = _ratios(blocks, KINDS)
+    gone = [size.gone(cut) for cut in _cut_by(blocks, KINDS, both)]
+    best = both[nearest_level(method, gone, wanted)]
+    heads = _cut_by(blocks, KINDS[:1], [best])[0]
+    ratios = _ratios(blocks, KINDS[1:])
+    gone = [size.gone(heads + cut) for cut in _cut_by(blocks, KINDS[1:], ratios)]
+    nearest = min(range(len(ratios)), key=lambda index: abs(gone[index] - wanted))
+    return {"attention": best, "mlp": ratios[nearest]}
+
+
+def _ratios(blocks: Sequence[Units], kinds: Sequence[str]) -> list[float]:
+    """The ratios at which the number of units to cut changes in some block, ascending."""
+    totals = {block.count_of(kind) for block in blocks for kind in kinds}
     # A ratio of k / n must count k units, whatever its rounding.
-    ratios = sorted({k / n * (1 + 1e-12) for n in totals for k in range(n)})
+    return sorted({k / n * (1 + 1e-12) for n in totals for k in range(n)} | {0.0})
+
+
+def _cut_by(blocks: Sequence[Units], kinds: Sequence[str], ratios: list[float]) -> list[float]:
+    """Parameters that are cut at each ratio of the units of these kinds."""
     grid = torch.tensor(ratios, dtype=torch.float64)
     cut = torch.zeros_like(grid)
     for block in blocks:
-        cut += (grid * block.heads).floor() * block.head_cost
-        cut += (grid * block.neurons).floor() * block.neuron_cost
-    return ratios[nearest_level(method, [size.gone(x) for x in cut.tolist()], wanted)]
+        for kind in kinds:
+            cut += (grid * block.count_of(kind)).floor() * block.cost_of(kind)
+    return cut.tolist()
 
 
 def check_cut(step: str, units: int, left: int) -> None:
