@@ -17,10 +17,20 @@ from torch.func import functional_call
 
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute, overflow
-from meltpoint.errors import MeltpointError
-from meltpoint.model import empty_model, shaped
+from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.model import empty_model, shaped, stored_layout
 from meltpoint.model.activation_statistics import Collector, Statistics
+from meltpoint.model.as_linears import experts_of, sent_everything
 from meltpoint.model.gradient_statistics import GradientStatistics
+from meltpoint.model.running import (
+    Recorder,
+    StopRunning,
+    ask,
+    knows_returned,
+    output_of,
+    recorders,
+    running,
+)
 
 AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
 
@@ -73,12 +83,8 @@ class Block:
         return group_by_identity({name: statistics[name] for name in self.linears})
 
 
-class _LastBlock(Exception):
-    """Ends a run of the model that only records how its blocks are called."""
-
-
 def _stop(*_) -> None:
-    raise _LastBlock
+    raise StopRunning
 
 
 class Walk:
@@ -87,8 +93,7 @@ class Walk:
     def __init__(self, reader: Reader, windows: torch.Tensor | None, compute: Compute) -> None:
         self.reader, self.windows, self.compute = reader, windows, compute
         self.model = empty_model.build(reader.folder, compute.torch_dtype)
-        self.tied = empty_model.tied_names(self.model)
-        reader.tie(self.tied)
+        self.tied = stored_layout.follow(reader, self.model)
         self.name, self.blocks = empty_model.decoder_blocks(self.model)
         empty_model.move_buffers(self.model, compute.torch_device)
         # While the weights are still tied: once they have been filled in they are not.
@@ -98,6 +103,8 @@ class Walk:
         self.outer_norms = shaped.outer_norms(self.model, self.name)
         self.hidden: torch.Tensor | None = None
         self.dense: torch.Tensor | None = None
+        # Experts that no calibration token was sent to, by the index of their block.
+        self.unsent: dict[int, list[str]] = {}
         self.calls: list[dict[int, tuple[tuple, dict]]] = [{} for _ in self.blocks]
 
     def names(self, index: int) -> list[str]:
@@ -134,31 +141,40 @@ class Walk:
     def _run_body(self, batches: Iterable[slice]) -> Iterator[tuple[slice, torch.Tensor]]:
         """The first block's inputs, batch by batch; notes what each block is called with."""
         body = self.model.base_model
-        names = [name for name in self.other_names() if self._in(body, name)]
+        names = self._names_in(body)
         empty_model.fill(self.model, self.reader.read(names))
-        with empty_model.recorders(self.model, self.blocks) as recorders:
+        empty_model.tie(self.model, self.tied)
+        if not knows_returned(self.blocks):
+            self._ask(body)
+        with recorders(self.blocks) as stand_ins:
             for batch in batches:
-                first = self._record(recorders, body, batch)
-                for calls, recorder in zip(self.calls, recorders, strict=True):
+                self._run_to(stand_ins[-1], body, batch)
+                for calls, recorder in zip(self.calls, stand_ins, strict=True):
                     calls.setdefault(batch.stop - batch.start, recorder.arguments)
-                yield batch, first
+                yield batch, stand_ins[0].hidden
+        empty_model.empty(self.model, names)
+        empty_model.tie(self.model, self.tied)
+
+    def _ask(self, body: nn.Module) -> None:
+        """Finds out what the blocks return: the first one runs on the first window."""
+        with recorders(self.blocks) as (first, *_):
+            self._run_to(first, body, slice(0, 1))
+        names = self.names(0)
+        empty_model.fill(self.model, self.reader.read(names))
+        with running(self.model, self.reader.folder):
+            ask(self.blocks, first.hidden, first.arguments)
         empty_model.empty(self.model, names)
 
-    def _record(self, recorders: list, body: nn.Module, batch: slice) -> torch.Tensor:
-        """The first block's inputs; the model stops behind the last block.
+    def _run_to(self, recorder: Recorder, body: nn.Module, batch: slice) -> None:
+        """Runs the model up to a recorder, on a batch of the windows.
 
-        What follows could not run: the final norm may have another width than these inputs.
+        What follows the blocks could not run: the final norm may have another width than the
+        embeddings.
         """
-        entered = []
-        handles = [
-            recorders[0].register_forward_pre_hook(lambda _, args: entered.append(args[0])),
-            recorders[-1].register_forward_hook(_stop),
-        ]
-        with contextlib.suppress(_LastBlock):
+        handle = recorder.register_forward_hook(_stop)
+        with contextlib.suppress(StopRunning), running(self.model, self.reader.folder):
             body(self.windows[batch].to(self.compute.torch_device), use_cache=False)
-        for handle in handles:
-            handle.remove()
-        return entered[0]
+        handle.remove()
 
     def _arguments(self, index: int, size: int) -> tuple[tuple, dict]:
         """What a block is called with beside its inputs, for a batch of so many windows."""
@@ -167,9 +183,12 @@ class Walk:
                 pass
         return self.calls[index][size]
 
-    def _in(self, body: nn.Module, name: str) -> bool:
-        prefix = next((n for n, m in self.model.named_modules() if m is body), "")
-        return name.startswith(f"{prefix}.")
+    def _names_in(self, body: nn.Module) -> list[str]:
+        """The parameters outside the blocks that the body of the model holds or is tied to."""
+        path = next((n for n, m in self.model.named_modules() if m is body), "")
+        prefix = f"{path}." if path else ""
+        tied = {name: (name, *self.tied.get(name, ())) for name in self.other_names()}
+        return [name for name, same in tied.items() if any(n.startswith(prefix) for n in same)]
 
     def forward(
         self,
@@ -182,10 +201,11 @@ class Walk:
         args, kwargs = self._arguments(index, batch.stop - batch.start)
         args = ((self.hidden if inputs is None else inputs)[batch], *args)
         block = self.blocks[index]
-        if not weights:
-            return empty_model.output_of(block(*args, **kwargs))
-        places = {f"{name}.weight": weight for name, weight in weights.items()}
-        return empty_model.output_of(functional_call(block, places, args, kwargs))
+        places = {f"{name}.weight": weight for name, weight in (weights or {}).items()}
+        with running(self.model, self.reader.folder):
+            if places:
+                return output_of(functional_call(block, places, args, kwargs))
+            return output_of(block(*args, **kwargs))
 
     def collect(
         self, index: int, names: tuple[str, ...], linears: dict | None = None, advance: bool = False
@@ -197,18 +217,45 @@ class Walk:
         linears = linears or empty_model.linears(self.blocks[index])
         collector = Collector(linears, names, len(self.windows))
         earlier = f"block {index - 1}" if index else "the embeddings"
-        place = f"block {index}"
+        place, experts = f"block {index}", experts_of(self.blocks[index])
+        inputs = self.hidden.clone() if experts and advance else self.hidden
         for batch in self.batches():
             with collector.forward_pass(batch.stop - batch.start):
-                outputs = self.forward(index, batch)
-            if not outputs.isfinite().all() and not self.hidden[batch].isfinite().all():
+                outputs = self.forward(index, batch, inputs=inputs)
+            if not outputs.isfinite().all() and not inputs[batch].isfinite().all():
                 place = earlier
             if advance:
                 self.hidden[batch] = outputs
         collector.close()
-        if not all(s.finite() for s in collector.statistics.values()):
-            inputs = f"the inputs of block {index}"
-            raise MeltpointError(overflow(inputs, place, self.compute.dtype))
+        statistics = collector.statistics
+        statistics |= self._collect_uncalled(index, names, linears, statistics, inputs)
+        if not all(s.finite() for s in statistics.values()):
+            numbers = f"the inputs of block {index}"
+            raise MeltpointError(overflow(numbers, place, self.compute.dtype))
+        return statistics
+
+    def _collect_uncalled(
+        self, index: int, names: tuple[str, ...], linears: dict, known: dict, inputs: torch.Tensor
+    ) -> dict[str, Statistics]:
+        """The statistics of experts that were sent no token: all tokens are sent to them.
+
+        Raises NotApplicable for a linear that is no expert's and was not called.
+        """
+        missing = {name: linear for name, linear in linears.items() if name not in known}
+        if not missing:
+            return {}
+        collector = Collector(missing, names, len(self.windows))
+        with sent_everything(self.blocks[index], missing) as experts:
+            self.unsent[index] = sorted({*self.unsent.get(index, ()), *experts})
+            for batch in self.batches():
+                with collector.forward_pass(batch.stop - batch.start):
+                    self.forward(index, batch, inputs=inputs)
+        collector.close()
+        if uncalled := [name for name in missing if name not in collector.statistics]:
+            raise NotApplicable(
+                f"{uncalled[0]} of block {index} was not called on the calibration windows: there "
+                "are no statistics of its inputs"
+            )
         return collector.statistics
 
     def input_groups(self, index: int) -> list[list[str]]:
@@ -216,7 +263,10 @@ class Walk:
         linears = empty_model.linears(self.blocks[index])
         collector = Collector(linears, (), len(self.windows))
         batch = next(self.batches())
-        with collector.forward_pass(batch.stop - batch.start):
+        with (
+            sent_everything(self.blocks[index], linears),
+            collector.forward_pass(batch.stop - batch.start),
+        ):
             self.forward(index, batch)
         collector.close()
         return group_by_identity(collector.statistics)

@@ -14,6 +14,7 @@ from meltpoint.compression.search import search
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
 from meltpoint.model import empty_model
+from meltpoint.model.stored_layout import follow
 from meltpoint.workflow import requirements
 from tests.support.specs import compress_spec, search_spec
 
@@ -78,7 +79,7 @@ def decoded(folder: Path) -> dict[str, torch.Tensor]:
     """All of a checkpoint's weights, as the library reads them."""
     model = empty_model.build(folder, torch.float32)
     reader = Reader(folder, torch.float32, torch.device("cpu"))
-    reader.tie(empty_model.tied_names(model))
+    follow(reader, model)
     return reader.read(empty_model.parameters_of(model, model, ""))
 
 
