@@ -34,7 +34,7 @@ class Job:
 
     `earlier` are facts about the checkpoint's linears, `search` is what the method's search found,
     `gradients` are those of the loss. `parameters` are the numbers of the decoder's parameters, of the
-    dense model and before the step. `memory` is the method's own, from block to block.
+    dense model and before the step. `memory` is the method's own, from block to block, `smallest` are numbers that it noted.
     """
 
     method: Method
@@ -44,6 +44,7 @@ class Job:
     gradients: BlockGradients | None = None
     parameters: tuple[int, int] | None = None
     memory: dict = field(default_factory=dict)
+    smallest: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -189,6 +190,7 @@ def _view(walk: Walk, index: int, linears: dict[str, nn.Linear], job: Job) -> Bl
         parameters=job.parameters,
         decoder=walk.blocks,
         search=job.search,
+        smallest=job.smallest,
         gradients=job.gradients.read(index) if job.gradients else {},
     )
 

@@ -87,6 +87,8 @@ def compress(
         else:
             dense, itemsize = origin.dense_parameters, compute.torch_dtype.itemsize
             matrices = facts["linears"] | facts["other_matrices"]
+            if smallest := facts.pop("smallest", None):
+                facts["steps"][-1]["smallest"] = smallest
             said = [*origin.warnings, *warnings_of(parent, windows), *facts.pop("warnings", ())]
             Description(
                 **facts,
@@ -125,6 +127,7 @@ def _walk(
         "other_matrices": outcome.other_matrices,
         "stored_as": outcome.stored_as,
         "warnings": outcome.warnings,
+        "smallest": job.smallest,
         "shapes": outcome.shapes.model_copy(update={"irregular": irregular}),
     }
 

@@ -49,7 +49,7 @@ class Block:
     block and in its `finish`. `parameters` are the numbers of the whole decoder's parameters, first of
     the dense model, then before the step. `decoder` are all of the decoder's blocks: those that the
     walk has not come to have the shapes of the model before the step, and no weights. `search` is what
-    the method's search found, `gradients` are those that it names in `gradients`, by the linears'
+    the method's search found, `smallest` are numbers that it noted, `gradients` are those that it names in `gradients`, by the linears'
     names.
     """
 
@@ -67,7 +67,12 @@ class Block:
     parameters: tuple[int, int] | None = None
     decoder: nn.ModuleList | None = None
     search: dict[str, Any] | None = None
+    smallest: dict[str, float] = field(default_factory=dict)
     gradients: dict[str, GradientStatistics] = field(default_factory=dict)
+
+    def note_smallest(self, name: str, value: float) -> None:
+        """Notes a number whose smallest value over all blocks the cells' provenance shall tell."""
+        self.smallest[name] = min(value, self.smallest.get(name, value))
 
     def drop(self) -> None:
         """Leaves the block out of the new checkpoint: its inputs are the next block's."""
@@ -133,6 +138,14 @@ class Walk:
     def embed(self) -> None:
         """Runs all but the blocks: notes the blocks' arguments, makes the first one's inputs."""
         for batch, first in self._run_body(self.batches()):
+            texts, tokens = self.windows[batch].shape
+            if first.shape[:-1] != (texts, tokens):
+                name = type(self.model).__name__
+                raise MeltpointError(
+                    f"{self.reader.folder}: the blocks of {name} take hidden states of shape "
+                    f"{list(first.shape)} for {texts} texts of {tokens} tokens; [texts, tokens, width] "
+                    "was expected: this architecture is not supported"
+                )
             if self.hidden is None:
                 self.hidden = first.new_empty(len(self.windows), *first.shape[1:])
             self.hidden[batch] = first

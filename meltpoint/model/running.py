@@ -105,9 +105,9 @@ def ask(blocks: nn.ModuleList, hidden: torch.Tensor, arguments: tuple[tuple, dic
     """Runs the first block, whose weights are loaded, and notes what the blocks return."""
     args, kwargs = arguments
     result = blocks[0](hidden, *args, **kwargs)
-    blocks.rest = result[1:] if isinstance(result, tuple) else None
+    blocks.rest = tuple(result[1:]) if isinstance(result, tuple | list) else None
 
 
-def output_of(result: torch.Tensor | tuple) -> torch.Tensor:
-    """A block's hidden state, whether it returns it alone or first in a tuple."""
-    return result[0] if isinstance(result, tuple) else result
+def output_of(result: torch.Tensor | tuple | list) -> torch.Tensor:
+    """A block's hidden state, whether it returns it alone or first of several."""
+    return result[0] if isinstance(result, tuple | list) else result

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from meltpoint import methods
 from meltpoint.chain import Bits, Pattern, Sparsity, parse_level, parse_step
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import format_of
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compression.search import search
@@ -66,8 +67,11 @@ def run(parent: Path, target: Path, spelling: str, windows: Path | None, **compu
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """All of a checkpoint's weights by their parameters' names, decoded where they are packed."""
-    if format_of(folder):
+    """All of a checkpoint's weights by their parameters' names.
+
+    They are decoded where they are packed, and converted where they are stored by other names.
+    """
+    if format_of(folder) or Description.read(folder).stored_as:
         return decoded(folder)
     found = {}
     for file in sorted(folder.glob("*.safetensors")):
@@ -91,7 +95,8 @@ def linear_names(folder: Path) -> list[str]:
 
 
 def zeros_of(folder: Path) -> float:
-    """Fraction of zeros among the entries of the decoder's linears."""
+    """Fraction of zeros among the entries of the matrices of the decoder's blocks."""
     found = weights(folder)
-    linears = [found[name] for name in linear_names(folder)]
-    return sum(int((x == 0).sum()) for x in linears) / sum(x.numel() for x in linears)
+    path, _ = empty_model.decoder_blocks(empty_model.build(folder, torch.float32))
+    inside = [x for name, x in found.items() if name.startswith(f"{path}.") and x.dim() > 1]
+    return sum(int((x == 0).sum()) for x in inside) / sum(x.numel() for x in inside)
