@@ -33,8 +33,9 @@ class Job:
     """What a walk does to each block, and what it knows beforehand.
 
     `earlier` are facts about the checkpoint's linears, `search` is what the method's search found,
-    `gradients` are those of the loss. `parameters` are the numbers of the decoder's parameters, of the
-    dense model and before the step. `memory` is the method's own, from block to block, `smallest` are numbers that it noted.
+    `gradients` are those of the loss. `parameters` are the numbers of the decoder's parameters, of
+    the dense model and before the step. `memory` is the method's own, from block to block,
+    `smallest` are numbers that it noted.
     """
 
     method: Method

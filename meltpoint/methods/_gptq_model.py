@@ -19,7 +19,7 @@ from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
 from meltpoint.methods._gptq_zeros import ZeroKeepingGPTQ
 from meltpoint.model import empty_model
-from meltpoint.model.running import StopRunning, ask, recorders
+from meltpoint.model.running import ask, recorders, stopping_at
 
 WORD = 32
 KEPT = ("config.json", "quantize_config.json", "model.safetensors.index.json")
@@ -104,8 +104,7 @@ def check_arguments(model: torch.nn.Module, window: torch.Tensor) -> None:
     and with rotary bases of more than one kind.
     """
     blocks = empty_model.decoder_blocks(model)[1]
-    with contextlib.suppress(StopRunning), recorders(blocks) as (first, *_):
-        first.register_forward_hook(_stop)
+    with recorders(blocks) as (first, *_), stopping_at(first):
         model(input_ids=window, use_cache=False)
     ask(blocks, first.hidden, first.arguments)
     with recorders(blocks) as stand_ins:
@@ -116,10 +115,6 @@ def check_arguments(model: torch.nn.Module, window: torch.Tensor) -> None:
                 f"GPTQModel calls all blocks with the first one's mask and positions; block {i} of "
                 f"this model has others in windows of {window.shape[1]} tokens"
             )
-
-
-def _stop(*_) -> None:
-    raise StopRunning
 
 
 def same(one: object, other: object) -> bool:

@@ -6,7 +6,6 @@ makes the next block's inputs. One block's weights and one buffer of hidden stat
 [windows, tokens, hidden] are all that is held.
 """
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,12 +23,13 @@ from meltpoint.model.as_linears import experts_of, sent_everything
 from meltpoint.model.gradient_statistics import GradientStatistics
 from meltpoint.model.running import (
     Recorder,
-    StopRunning,
     ask,
+    check_hidden,
     knows_returned,
     output_of,
     recorders,
     running,
+    stopping_at,
 )
 
 AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
@@ -45,12 +45,12 @@ class Block:
     names; gradients reach them.
 
     A method may change `module` in place, its shapes too (`meltpoint.model.surgery`): what it holds
-    afterwards is written. `memory` is the walk's: what a method puts there it finds again at the next
-    block and in its `finish`. `parameters` are the numbers of the whole decoder's parameters, first of
-    the dense model, then before the step. `decoder` are all of the decoder's blocks: those that the
-    walk has not come to have the shapes of the model before the step, and no weights. `search` is what
-    the method's search found, `smallest` are numbers that it noted, `gradients` are those that it names in `gradients`, by the linears'
-    names.
+    afterwards is written. `memory` is the walk's: what a method puts there it finds again at the
+    next block and in its `finish`. `parameters` are the numbers of the whole decoder's parameters,
+    first of the dense model, then before the step. `decoder` are all of the decoder's blocks: those
+    that the walk has not come to have the shapes of the model before the step, and no weights.
+    `search` is what the method's search found, `smallest` are numbers that it noted, `gradients`
+    are those that it names in `gradients`, by the linears' names.
     """
 
     index: int
@@ -86,10 +86,6 @@ class Block:
     def same_input(self, statistics: dict[str, Statistics]) -> list[list[str]]:
         """The linears' names, grouped by the statistics that they share."""
         return group_by_identity({name: statistics[name] for name in self.linears})
-
-
-def _stop(*_) -> None:
-    raise StopRunning
 
 
 class Walk:
@@ -138,14 +134,7 @@ class Walk:
     def embed(self) -> None:
         """Runs all but the blocks: notes the blocks' arguments, makes the first one's inputs."""
         for batch, first in self._run_body(self.batches()):
-            texts, tokens = self.windows[batch].shape
-            if first.shape[:-1] != (texts, tokens):
-                name = type(self.model).__name__
-                raise MeltpointError(
-                    f"{self.reader.folder}: the blocks of {name} take hidden states of shape "
-                    f"{list(first.shape)} for {texts} texts of {tokens} tokens; [texts, tokens, width] "
-                    "was expected: this architecture is not supported"
-                )
+            check_hidden(self.model, self.reader.folder, first, self.windows[batch])
             if self.hidden is None:
                 self.hidden = first.new_empty(len(self.windows), *first.shape[1:])
             self.hidden[batch] = first
@@ -184,10 +173,8 @@ class Walk:
         What follows the blocks could not run: the final norm may have another width than the
         embeddings.
         """
-        handle = recorder.register_forward_hook(_stop)
-        with contextlib.suppress(StopRunning), running(self.model, self.reader.folder):
+        with running(self.model, self.reader.folder), stopping_at(recorder):
             body(self.windows[batch].to(self.compute.torch_device), use_cache=False)
-        handle.remove()
 
     def _arguments(self, index: int, size: int) -> tuple[tuple, dict]:
         """What a block is called with beside its inputs, for a batch of so many windows."""

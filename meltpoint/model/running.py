@@ -43,6 +43,32 @@ def guard(model: PreTrainedModel, folder: Path) -> None:
     model.forward = guarded
 
 
+@contextlib.contextmanager
+def stopping_at(recorder: nn.Module) -> Iterator[None]:
+    """Around a run of a model that ends behind this recorder."""
+
+    def stop(*_) -> None:
+        raise StopRunning
+
+    handle = recorder.register_forward_hook(stop)
+    try:
+        with contextlib.suppress(StopRunning):
+            yield
+    finally:
+        handle.remove()
+
+
+def check_hidden(model: nn.Module, folder: Path, hidden: torch.Tensor, ids: torch.Tensor) -> None:
+    """Raises MeltpointError unless the hidden states of texts are [texts, tokens, width]."""
+    if hidden.shape[:-1] != ids.shape:
+        texts, tokens = ids.shape
+        raise MeltpointError(
+            f"{folder}: the blocks of {type(model).__name__} take hidden states of shape "
+            f"{list(hidden.shape)} for {texts} texts of {tokens} tokens; [texts, tokens, width] was "
+            "expected: this architecture is not supported"
+        )
+
+
 class Recorder(nn.Module):
     """Stands in a block's place: notes the arguments and hands the hidden state on.
 
