@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 kind = "structured"
 levels = (Sparsity,)
 env = "torch"
+updates_weights = True
+rescales_norms = True
 
 
 class Settings(CalibratedSettings, OfficialSettings, ShapeSettings):

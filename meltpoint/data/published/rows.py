@@ -139,7 +139,7 @@ class LowRankRow(PerplexityRow):
     source: Text
 
     def step(self) -> tuple[str, str] | None:
-        """The method at its level; None for the dense model, the other data set and digitised points."""
+        """The method at its level; None for dense, the other data set and digitised points."""
         if self.dataset != DATASET or self.obtained != "text" or not self.sparsity:
             return None
         return self.method, f"{self.sparsity:g}"
