@@ -220,6 +220,14 @@ class OptionalFunctions(Protocol):
         `search_settings` have their defaults here.
         """
 
+    def rounds(self, settings: MethodSettings) -> int:
+        """Number of rounds of a method with a search, where it is not one.
+
+        Each round searches and changes the checkpoint of the round before. Round k of n is handed the
+        level's k-th part of n; `block.memory` stays the same. The method is `calibrated` with more than
+        one round, so that the windows are there for their searches.
+        """
+
 
 FUNCTIONS = {
     name: list(inspect.signature(function).parameters)[1:]
