@@ -41,6 +41,7 @@ STEPS = [
     *("admm@0.5", "wanda@2of4", "ria@2of4", "sparsegpt@2of4", "dsnot@2of4", "admm@2of4"),
     *("besa@0.5,group=row", "besa@0.5,group=layer", "slicegpt@0.3"),
     *("flap@0.3", "wanda_sp@0.3"),
+    *("svd@0.3", "svd_llm@0.3", "svd_llm@0.3,update=true"),
 ]
 
 

@@ -85,13 +85,15 @@ def compress(
             Description(status="not_applicable", reason=str(reason), **facts).write(folder)
         else:
             dense, itemsize = origin.dense_parameters, compute.torch_dtype.itemsize
+            counts = reached(linears, shapes.parameters, dense, itemsize)
             said = [*origin.warnings, *warnings_of(parent, windows)]
+            said += axes.warnings(origin, counts["achieved"], spec.step)
             Description(
                 **facts,
                 warnings=list(dict.fromkeys(said)),
                 hash=hash_weights(folder),
                 versions=versions(method.libraries),
-                **reached(linears, shapes.parameters, dense, itemsize),
+                **counts,
                 dense_parameters=dense,
                 shapes=shapes,
                 linears=linears,

@@ -64,6 +64,11 @@ class Facts(Declared):
     statistics: tuple[str, ...] = Field(
         (), description="Accumulators of `meltpoint.model.activation_statistics` that it needs."
     )
+    dense_statistics: bool = Field(
+        False,
+        description="Its statistics are those of the model as it is before the step: compressed "
+        "blocks do not change the inputs of later ones. `block.hidden` is None then.",
+    )
     gradients: tuple[str, ...] = Field(
         (),
         description="Accumulators of `meltpoint.model.gradient_statistics` that `compress_block` "
@@ -202,6 +207,13 @@ class OptionalFunctions(Protocol):
 
     def needs_dense_outputs(self, settings: MethodSettings) -> bool:
         """True where it compares a block's outputs with those of the whole dense model."""
+
+    def compressed_windows(self, settings: MethodSettings) -> int:
+        """Number of windows whose way through the compressed blocks is followed.
+
+        For a method with `dense_statistics`, which finds them in `block.compressed_inputs`; at most
+        the calibration's windows are followed.
+        """
 
     def calibrated(self, level: Level, settings: MethodSettings) -> bool:
         """True for a step that looks at text, where that depends on the level too."""

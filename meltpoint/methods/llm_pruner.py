@@ -212,7 +212,9 @@ def _select(block: Block, level: Sparsity, settings: Settings) -> list[dict]:
     size = Size(dense, before + sum(facts.added for facts in units))
     kept = _llm_pruner_selection.select(scores, units, initial, level.fraction, size, settings)
     if block.memory["step"] == settings.steps:
-        total = sum(x.count_of(kind) for x, parts in zip(initial, kept, strict=True) for kind in parts)
+        total = sum(
+            x.count_of(kind) for x, parts in zip(initial, kept, strict=True) for kind in parts
+        )
         left = sum(int(mask.sum()) for parts in kept for mask in parts.values())
         check_cut(f"llm_pruner@{level}", total, left)
     return kept

@@ -127,17 +127,19 @@ ACCUMULATORS = {
 class Statistics:
     """The accumulators of one input, each an attribute that holds its value.
 
-    `windows` is the number of calibration windows that they average over.
+    `windows` is the number of calibration windows that they average over, `tokens` the number of
+    inputs that were seen.
     """
 
     def __init__(self, names: Iterable[str], width: int, windows: int, device) -> None:
-        self.windows = windows
+        self.windows, self.tokens = windows, 0
         self._accumulators = {name: ACCUMULATORS[name](width, windows, device) for name in names}
 
     def update(self, inputs: torch.Tensor) -> None:
         """Takes in the inputs of some windows, [windows, tokens, C]."""
         if not self._accumulators:
             return
+        self.tokens += inputs[..., 0].numel()
         inputs = inputs.float()
         for accumulator in self._accumulators.values():
             accumulator.update(inputs)

@@ -10,7 +10,10 @@ ROWS = golden.rows_of("llm_pruner")
 
 def prune_out_channels(folder, expanded):
     """The cut channels of q, k and gate as the official code's log has them."""
-    heads = {"q": golden.cut_of(folder, "self_attn.q_proj"), "gate": golden.cut_of(folder, "mlp.gate_proj")}
+    heads = {
+        "q": golden.cut_of(folder, "self_attn.q_proj"),
+        "gate": golden.cut_of(folder, "mlp.gate_proj"),
+    }
     heads["k"] = heads["q"] if expanded else golden.cut_of(folder, "self_attn.k_proj")
     places = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "gate": "mlp.gate_proj"}
     return {

@@ -250,7 +250,10 @@ def test_the_last_outputs_keep_their_zeros(take):
     [
         ("slicegpt@1e-17", "slicegpt@1e-17 removes 0 of 64 channels of the residual stream"),
         ("slicegpt@0.95", "slicegpt@0.95 leaves nothing of the residual stream: 64 channels"),
-        ("slicegpt@0.3,round_interval=65", "round_interval=65 is above the residual stream's width"),
+        (
+            "slicegpt@0.3,round_interval=65",
+            "round_interval=65 is above the residual stream's width",
+        ),
         ("slicegpt@0.3,round_interval=64", "slicegpt@0.3 leaves nothing of the residual stream"),
         (
             "slicegpt@0.3,round_interval=64,of=parameters",
@@ -274,4 +277,6 @@ def test_fewer_tokens_than_channels_do_not_apply(place, tmp_path):
 
 def test_norms_behind_the_addition_do_not_apply(take, tmp_path):
     base = save_model(tmp_path / "after", "opt", do_layer_norm_before=False)
-    assert "OPTDecoderLayer that normalises after the residual" in reason(take("slicegpt@0.3", base))
+    assert "OPTDecoderLayer that normalises after the residual" in reason(
+        take("slicegpt@0.3", base)
+    )
