@@ -132,7 +132,9 @@ def in_a_subspace(folder, target, dimensions):
     basis = torch.linalg.qr(torch.randn(64, dimensions, generator=generator))[0]
     project = basis @ basis.T
     for name, tensor in tensors.items():
-        if name.endswith(("o_proj.weight", "down_proj.weight", "out_proj.weight", "fc2.weight")) or name.endswith(("out_proj.bias", "fc2.bias")):
+        if name.endswith(
+            ("o_proj.weight", "down_proj.weight", "out_proj.weight", "fc2.weight")
+        ) or name.endswith(("out_proj.bias", "fc2.bias")):
             tensors[name] = project @ tensor
         elif name.endswith(("embed_tokens.weight", "embed_positions.weight")):
             tensors[name] = tensor @ project if tensor.shape[1] == 64 else tensor
@@ -249,7 +251,10 @@ def test_the_last_outputs_keep_their_zeros(take):
     [
         ("slicegpt@1e-17", "slicegpt@1e-17 removes 0 of 64 channels of the residual stream"),
         ("slicegpt@0.95", "slicegpt@0.95 leaves nothing of the residual stream: 64 channels"),
-        ("slicegpt@0.3,round_interval=65", "round_interval=65 is above the residual stream's width"),
+        (
+            "slicegpt@0.3,round_interval=65",
+            "round_interval=65 is above the residual stream's width",
+        ),
         ("slicegpt@0.3,round_interval=64", "slicegpt@0.3 leaves nothing of the residual stream"),
         (
             "slicegpt@0.3,round_interval=64,of=parameters",
@@ -273,7 +278,9 @@ def test_fewer_tokens_than_channels_do_not_apply(place, tmp_path):
 
 def test_norms_behind_the_addition_do_not_apply(take, tmp_path):
     base = save_model(tmp_path / "after", "opt", do_layer_norm_before=False)
-    assert "OPTDecoderLayer that normalises after the residual" in reason(take("slicegpt@0.3", base))
+    assert "OPTDecoderLayer that normalises after the residual" in reason(
+        take("slicegpt@0.3", base)
+    )
 
 
 def test_a_head_without_a_norm_in_front_of_it_does_not_apply(take, tmp_path):
