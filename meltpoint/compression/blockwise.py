@@ -80,7 +80,7 @@ def walk(
     walk, method, settings = Walk(reader, windows, compute), job.method, job.settings
     check_widths(walk.blocks, level)
     levels = allocate(walk, level, settings)
-    if method.statistics(settings) or settings.calibrated:
+    if windows is not None and (method.statistics(settings) or settings.calibrated):
         walk.embed()
     outcome = Outcome()
     for index in track(range(len(walk.blocks)), f"{method.name}: blocks"):

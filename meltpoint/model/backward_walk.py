@@ -10,8 +10,10 @@ passes: one to get there, one to run each block again, and two for the gradients
 its weights.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -160,29 +162,36 @@ def _last_gradient(walk: Walk, losses_of: WindowLosses) -> tuple[torch.Tensor, t
     """The gradient of the summed losses at the last border, and the loss of each window."""
     gradient = torch.empty_like(walk.hidden)
     losses = []
-    names = walk.other_names()
-    empty_model.fill(walk.model, walk.reader.read(names))
-    empty_model.tie(walk.model, walk.tied)
-    with empty_model.recorders(walk.model, walk.blocks) as recorders:
+    with token_losses(walk) as losses_at:
         for batch in walk.batches():
             hidden = walk.hidden[batch].detach().requires_grad_()
             with torch.enable_grad():
-                total, loss = losses_of.of(batch, token_losses(walk, recorders[-1], batch, hidden))
+                total, loss = losses_of.of(batch, losses_at(batch, hidden))
                 gradient[batch] = torch.autograd.grad(total, hidden)[0]
             losses.append(loss)
-    empty_model.empty(walk.model, names)
-    empty_model.tie(walk.model, walk.tied)
     walk.hidden = None
     return gradient, torch.cat(losses)
 
 
-def token_losses(
+@contextlib.contextmanager
+def token_losses(walk: Walk) -> Iterator[Callable[[slice, torch.Tensor], torch.Tensor]]:
+    """Yields a function from a batch and the last block's outputs to its tokens' cross-entropies.
+
+    The outputs are [windows, tokens, width], the losses of the next tokens [windows, tokens - 1].
+    Embeddings, final norm and head are loaded for as long.
+    """
+    names = walk.other_names()
+    empty_model.fill(walk.model, walk.reader.read(names))
+    empty_model.tie(walk.model, walk.tied)
+    with empty_model.recorders(walk.model, walk.blocks) as recorders:
+        yield partial(_token_losses, walk, recorders[-1])
+    empty_model.empty(walk.model, names)
+    empty_model.tie(walk.model, walk.tied)
+
+
+def _token_losses(
     walk: Walk, last_block: nn.Module, batch: slice, hidden: torch.Tensor
 ) -> torch.Tensor:
-    """Cross-entropy of the next tokens [windows, tokens - 1], from the last block's outputs.
-
-    The weights outside the blocks are loaded, and `last_block` is a recorder in the last block's place.
-    """
     tokens = walk.windows[batch].to(hidden.device)
     handle = last_block.register_forward_hook(
         lambda module, args, outputs: (hidden,) if isinstance(outputs, tuple) else hidden

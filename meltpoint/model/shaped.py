@@ -93,29 +93,25 @@ def apply(model: nn.Module, blocks: Iterable[nn.Module], shapes: Shapes) -> None
 
 
 def _shape_block(block: nn.Module, shape: BlockShape) -> None:
-    known = type(block).__name__ in LAYOUTS
-    # Norms first: attention and MLP take theirs with them.
+    known, dtype = type(block).__name__ in LAYOUTS, next(block.parameters()).dtype
     for name, _ in list(norms(block)):
         if name in shape.norms:
             _shape_norm(block, name, shape.norms[name])
     if known and shape.heads is None:
-        remove_attention(block)
+        remove_attention(block, keep_norms=True)
     if known and shape.intermediate is None:
-        remove_mlp(block)
+        remove_mlp(block, keep_norms=True)
     for name, _ in list(norms(block)):
         if name not in shape.norms:
             block.set_submodule(name, nn.Identity())
     for name, linear in linears(block).items():
         _shape_linear(block, name, linear, shape.linears)
     if shape.shortcuts:
-        matrices = {name: _meta(block, size) for name, size in shape.shortcuts.items()}
+        sizes = shape.shortcuts.items()
+        matrices = {n: torch.empty(size, dtype=dtype, device="meta") for n, size in sizes}
         set_shortcuts(block, **matrices)
     if known:
         sync_heads(block)
-
-
-def _meta(block: nn.Module, shape: tuple[int, ...]) -> torch.Tensor:
-    return next(block.parameters()).new_empty(shape, device="meta")
 
 
 def _shape_linear(

@@ -116,15 +116,16 @@ def keep_neurons(block: nn.Module, neurons: torch.Tensor) -> None:
     cut(parts.mlp_output, columns=neurons)
 
 
-def remove_attention(block: nn.Module) -> None:
-    """Removes a block's attention and its norms: the residual stream passes by."""
+def remove_attention(block: nn.Module, keep_norms: bool = False) -> None:
+    """Removes a block's attention and, unless they are kept, its norms: the residual stream passes by."""
     parts = BlockParts(block)
     block.self_attn = Absent(parts.attention.layer_idx)
-    _remove_norms(parts, parts.layout.attention_norms)
+    if not keep_norms:
+        _remove_norms(parts, parts.layout.attention_norms)
 
 
-def remove_mlp(block: nn.Module) -> None:
-    """Removes a block's MLP and its norms: the residual stream passes by."""
+def remove_mlp(block: nn.Module, keep_norms: bool = False) -> None:
+    """Removes a block's MLP and, unless they are kept, its norms: the residual stream passes by."""
     parts = BlockParts(block)
     if parts.layout.mlp:
         setattr(block, parts.layout.mlp, Absent())
@@ -132,7 +133,8 @@ def remove_mlp(block: nn.Module) -> None:
         for name in parts.layout.mlp_inputs:
             setattr(block, name, nn.Identity())
         setattr(block, parts.layout.mlp_output, Absent())
-    _remove_norms(parts, parts.layout.mlp_norms)
+    if not keep_norms:
+        _remove_norms(parts, parts.layout.mlp_norms)
 
 
 def _remove_norms(parts: BlockParts, names: tuple[str, str | None]) -> None:
