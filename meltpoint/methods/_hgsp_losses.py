@@ -18,9 +18,9 @@ from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
 from meltpoint.methods._hgsp_units import KINDS
 from meltpoint.model import empty_model
-from meltpoint.model.backward_walk import token_losses
 from meltpoint.model.block_parts import Absent, BlockParts, columns_of, rows_of
 from meltpoint.model.block_walk import Walk
+from meltpoint.model.token_losses import head_of
 from meltpoint.progress import track
 
 # The part of a block that is all of it, as the search names it.
@@ -86,9 +86,11 @@ def _outputs(walk: Walk, index: int, hidden: torch.Tensor) -> torch.Tensor:
 def _losses(walk: Walk, states: dict, weights: torch.Tensor) -> dict[tuple[int, str], float]:
     """The loss of each model, from the last block's outputs."""
     losses = {}
-    with token_losses(walk) as losses_at:
+    with head_of(walk) as token_losses:
         for key, hidden in states.items():
-            parts = [losses_at(batch, hidden[batch]).cpu() for batch in walk.batches()]
+            parts = [
+                token_losses(walk.windows[batch], hidden[batch]).cpu() for batch in walk.batches()
+            ]
             losses[key] = float((torch.cat(parts).double() * weights).sum())
     return losses
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from meltpoint.model.block_parts import BlockParts, linears
-from meltpoint.model.surgery import keep_heads, keep_neurons, remove_attention, remove_mlp
+from meltpoint.model.surgery import keep_heads, keep_neurons, remove_attention, remove_mlp, remove_norms
 
 KINDS = ("attention", "mlp")
 
@@ -123,17 +123,14 @@ def cut(block: nn.Module, kept: dict[str, torch.Tensor]) -> None:
     Attention or an MLP without units becomes absent, and its norms stay. A block without either is an
     identity, whose norms go.
     """
-    parts, emptied = BlockParts(block), []
+    parts = BlockParts(block)
     for kind, has, keep, remove in (
         ("attention", parts.has_attention, keep_heads, remove_attention),
         ("mlp", parts.has_mlp, keep_neurons, remove_mlp),
     ):
         if has and len(kept[kind]):
             keep(block, kept[kind])
-            continue
-        emptied.append(remove)
-        if has:
+        elif has:
             remove(block, keep_norms=True)
-    if len(emptied) == len(KINDS):
-        for remove in emptied:
-            remove(block)
+    if not parts.has_attention and not parts.has_mlp:
+        remove_norms(block)

@@ -64,6 +64,11 @@ class Facts(Declared):
     statistics: tuple[str, ...] = Field(
         (), description="Accumulators of `meltpoint.model.activation_statistics` that it needs."
     )
+    dense_statistics: bool = Field(
+        False,
+        description="Its statistics are those of the model as it is before the step: compressed "
+        "blocks do not change the inputs of later ones. `block.hidden` is None then.",
+    )
     gradients: tuple[str, ...] = Field(
         (),
         description="Accumulators of `meltpoint.model.gradient_statistics` that `compress_block` "
@@ -206,6 +211,13 @@ class OptionalFunctions(Protocol):
     def needs_dense_outputs(self, settings: MethodSettings) -> bool:
         """True where it compares a block's outputs with those of the whole dense model."""
 
+    def compressed_windows(self, settings: MethodSettings) -> int:
+        """Number of windows whose way through the compressed blocks is followed.
+
+        For a method with `dense_statistics`, which finds them in `block.compressed_inputs`; at most
+        the calibration's windows are followed.
+        """
+
     def calibrated(self, level: Level, settings: MethodSettings) -> bool:
         """True for a step that looks at text, where that depends on the level too."""
 
@@ -228,6 +240,14 @@ class OptionalFunctions(Protocol):
         It is computed once for all levels, kept as a result of its own, and handed to `compress` as
         `context.search`, to `compress_block` as `block.search`. Settings that are not named in
         `search_settings` have their defaults here.
+        """
+
+    def rounds(self, settings: MethodSettings) -> int:
+        """Number of rounds of a method with a search, where it is not one.
+
+        Each round searches and changes the checkpoint of the round before. Round k of n is handed the
+        level's k-th part of n; `block.memory` stays the same. The method is `calibrated` with more than
+        one round, so that the windows are there for their searches.
         """
 
 
