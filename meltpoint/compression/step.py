@@ -23,12 +23,15 @@ from meltpoint.compression.resume import resume_folder
 from meltpoint.compression.search import check_readable, read_result, write_result
 from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
-from meltpoint.files import whole_folder
+from meltpoint.files import whole_folder, write_json
 from meltpoint.methods import Method
 from meltpoint.methods.contract import Context
 from meltpoint.model.decoded import compare, plain
 from meltpoint.model.regular import config_of
 from meltpoint.text import one_of
+
+# Folder of a checkpoint for what its step's method has to say: it is not copied to the next one's.
+ANALYSIS = "analysis"
 
 
 class StepSpec(Protocol):
@@ -85,13 +88,15 @@ def compress(
             Description(status="not_applicable", reason=str(reason), **facts).write(folder)
         else:
             dense, itemsize = origin.dense_parameters, compute.torch_dtype.itemsize
+            counts = reached(linears, shapes.parameters, dense, itemsize)
             said = [*origin.warnings, *warnings_of(parent, windows)]
+            said += axes.warnings(origin, counts["achieved"], spec.step)
             Description(
                 **facts,
                 warnings=list(dict.fromkeys(said)),
                 hash=hash_weights(folder),
                 versions=versions(method.libraries),
-                **reached(linears, shapes.parameters, dense, itemsize),
+                **counts,
                 dense_parameters=dense,
                 shapes=shapes,
                 linears=linears,
@@ -152,9 +157,23 @@ def _walk(
         job = Job(method, settings, origin.linears, found, gradients, parameters, memory)
         outcome = walk(reader, writer, job, step.level, context.windows, compute)
     writer.finish()
+    _write_analysis(method, job.memory, folder)
     changes, irregular = _config(parent, origin.shapes, outcome)
     copy_companions(parent, folder, compute.dtype, changes)
     return outcome.linears, outcome.shapes.model_copy(update={"irregular": irregular})
+
+
+def _write_analysis(method: Method, memory: dict[str, Any], folder: Path) -> None:
+    """Writes what the method's `analysis` says of the step, below the checkpoint."""
+    if not hasattr(method.module, "analysis"):
+        return
+    place = folder / ANALYSIS
+    place.mkdir()
+    for name, content in method.module.analysis(memory).items():
+        if name.endswith(".json"):
+            write_json(place / name, content)
+        else:
+            (place / name).write_text(content)
 
 
 def _config(parent: Path, before: Shapes, outcome: Outcome) -> tuple[dict, str | None]:

@@ -131,6 +131,11 @@ class Method:
         function = self._function("needs_dense_outputs")
         return function is not None and function(settings)
 
+    def compressed_windows(self, settings: MethodSettings) -> int:
+        """Number of windows that it follows through the compressed blocks."""
+        function = self._function("compressed_windows")
+        return 0 if function is None else function(settings)
+
     def calibrated(self, step: Step) -> bool:
         """True for a step that looks at text."""
         settings = self.settings(step)

@@ -28,6 +28,7 @@ from meltpoint.model.gradient_statistics import (
     GradientCollector,
     GradientStatistics,
 )
+from meltpoint.model.token_losses import head_of
 from meltpoint.progress import track
 
 
@@ -87,10 +88,10 @@ def walk_backwards(
     """Yields each block with the gradients of its linears' weights, from the last to the first.
 
     `windows` are tokens, int64 [windows, tokens]; a window's loss is the mean cross-entropy of its next
-    tokens or, given `token_weights` [windows, tokens - 1], the sum weighted by these. `accumulators` are
-    classes by names (`meltpoint.model.gradient_statistics`): each is shown one window's gradient after
-    the other, in the order of the windows. With `vectors` there are gradients of biases and norms too,
-    by the parameters' names in the block. `prepare` may change a block, into one that computes the
+    tokens or, given `token_weights` [windows, tokens - 1], the sum weighted by these. `accumulators`
+    are classes by names (`meltpoint.model.gradient_statistics`): each is shown one window's gradient
+    after the other, in the order of the windows. With `vectors` there are gradients of biases and norms
+    too, by the parameters' names in the block. `prepare` may change a block, into one that computes the
     same, before it runs backwards. What is yielded is valid until the next block. Raises
     MeltpointError for gradients that are not finite.
     """
@@ -160,37 +161,15 @@ def _last_gradient(walk: Walk, losses_of: WindowLosses) -> tuple[torch.Tensor, t
     """The gradient of the summed losses at the last border, and the loss of each window."""
     gradient = torch.empty_like(walk.hidden)
     losses = []
-    names = walk.other_names()
-    empty_model.fill(walk.model, walk.reader.read(names))
-    empty_model.tie(walk.model, walk.tied)
-    with empty_model.recorders(walk.model, walk.blocks) as recorders:
+    with head_of(walk) as token_losses:
         for batch in walk.batches():
             hidden = walk.hidden[batch].detach().requires_grad_()
             with torch.enable_grad():
-                total, loss = losses_of.of(batch, token_losses(walk, recorders[-1], batch, hidden))
+                total, loss = losses_of.of(batch, token_losses(walk.windows[batch], hidden))
                 gradient[batch] = torch.autograd.grad(total, hidden)[0]
             losses.append(loss)
-    empty_model.empty(walk.model, names)
-    empty_model.tie(walk.model, walk.tied)
     walk.hidden = None
     return gradient, torch.cat(losses)
-
-
-def token_losses(
-    walk: Walk, last_block: nn.Module, batch: slice, hidden: torch.Tensor
-) -> torch.Tensor:
-    """Cross-entropy of the next tokens [windows, tokens - 1], from the last block's outputs.
-
-    The weights outside the blocks are loaded, and `last_block` is a recorder in the last block's place.
-    """
-    tokens = walk.windows[batch].to(hidden.device)
-    handle = last_block.register_forward_hook(
-        lambda module, args, outputs: (hidden,) if isinstance(outputs, tuple) else hidden
-    )
-    logits = walk.model(input_ids=tokens, use_cache=False).logits[:, :-1]
-    handle.remove()
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return nn.functional.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
 
 
 def _run_backward(

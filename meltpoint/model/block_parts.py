@@ -46,6 +46,7 @@ LAYOUTS = {
     "MistralDecoderLayer": PLAIN,
     "Qwen2DecoderLayer": PLAIN,
     "Qwen3DecoderLayer": PLAIN,
+    "GemmaDecoderLayer": PLAIN,
     "Gemma2DecoderLayer": SANDWICH,
     "Gemma3DecoderLayer": SANDWICH,
     "OPTDecoderLayer": OPT,
@@ -275,6 +276,13 @@ def norms(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, part in module.named_modules():
         if isinstance(part, nn.LayerNorm) or type(part).__name__.endswith("RMSNorm"):
             yield name, part
+
+
+def scale_of(norm: nn.Module) -> Tensor | None:
+    """Factors [width] of a norm's channels; None for a norm that has none. Gemma's are 1 + weight."""
+    if norm.weight is None:
+        return None
+    return 1 + norm.weight.double() if type(norm).__name__.startswith("Gemma") else norm.weight
 
 
 def rows_of(linear: nn.Module) -> int:

@@ -1,7 +1,8 @@
 """Statistics of the loss's gradient with respect to a weight, over the calibration windows.
 
-The loss of a window is the mean cross-entropy of its next tokens, or a weighted sum of them. A method names the accumulators that
-it needs, or brings classes of its own; each is shown the gradient of one window after the other.
+The loss of a window is the mean cross-entropy of its next tokens, or a weighted sum of them. A method
+names the accumulators that it needs, or brings classes of its own; each is shown the gradient of one
+window after the other.
 """
 
 import contextlib

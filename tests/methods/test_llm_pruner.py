@@ -18,14 +18,12 @@ from tests.support.unit_chains import WINDOWS, Chains
 ROWS = golden.rows_of("llm_pruner")
 
 
-def prune_out_channels(folder):
+def prune_out_channels(folder, expanded):
     """The cut channels of q, k and gate as the official code's log has them."""
-    places = ("self_attn.q_proj", "self_attn.k_proj", "mlp.gate_proj")
-    cut = {place: golden.cut_of(folder, place) for place in places[::2]}
-    shapes = Description.read(folder).shapes
-    group = {block.heads // block.kv_heads for block in shapes.blocks}.pop()
-    heads = [sorted({c // (8 * group) for c in channels}) for channels in cut[places[0]]]
-    cut[places[1]] = [[8 * head + c for head in block for c in range(8)] for block in heads]
+    queries, keys = "self_attn.q_proj", "self_attn.k_proj"
+    cut = {place: golden.cut_of(folder, place) for place in (queries, "mlp.gate_proj")}
+    # The expanded keys are rows that the dense model's have once.
+    cut[keys] = cut[queries] if expanded else golden.cut_of(folder, keys)
     return {
         f"model.layers.{index}.{place}:prune_out_channels": channels
         for place, blocks in cut.items()
@@ -38,7 +36,7 @@ def prune_out_channels(folder):
 def test_it_is_the_official_code(step, tmp_path):
     row = ROWS[step]
     folder = golden.checkpoint(step, tmp_path / "checkpoint")
-    cut = prune_out_channels(folder)
+    cut = prune_out_channels(folder, "expand_kv" in step)
     assert golden.hash_of(cut) == row["cut_sha256"]
     assert golden.perplexity(folder) == pytest.approx(row["ppl"], rel=1e-4)
     if "expand_kv" not in step:
