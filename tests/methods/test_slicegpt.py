@@ -131,13 +131,13 @@ def in_a_subspace(folder, target, dimensions):
     generator = torch.Generator().manual_seed(5)
     basis = torch.linalg.qr(torch.randn(64, dimensions, generator=generator))[0]
     project = basis @ basis.T
+    writers = ("o_proj", "down_proj", "out_proj", "fc2", "project_in")
     for name, tensor in tensors.items():
-        if name.endswith(("o_proj.weight", "down_proj.weight", "out_proj.weight", "fc2.weight")) or name.endswith(("out_proj.bias", "fc2.bias")):
+        module = name.split(".")[-2]
+        if module in writers:
             tensors[name] = project @ tensor
-        elif name.endswith(("embed_tokens.weight", "embed_positions.weight")):
-            tensors[name] = tensor @ project if tensor.shape[1] == 64 else tensor
-        elif name.endswith("project_in.weight"):
-            tensors[name] = project @ tensor
+        elif module in ("embed_tokens", "embed_positions") and tensor.shape[1] == 64:
+            tensors[name] = tensor @ project
     target.mkdir()
     for file in folder.iterdir():
         if file.suffix == ".json":
@@ -249,7 +249,10 @@ def test_the_last_outputs_keep_their_zeros(take):
     [
         ("slicegpt@1e-17", "slicegpt@1e-17 removes 0 of 64 channels of the residual stream"),
         ("slicegpt@0.95", "slicegpt@0.95 leaves nothing of the residual stream: 64 channels"),
-        ("slicegpt@0.3,round_interval=65", "round_interval=65 is above the residual stream's width"),
+        (
+            "slicegpt@0.3,round_interval=65",
+            "round_interval=65 is above the residual stream's width",
+        ),
         ("slicegpt@0.3,round_interval=64", "slicegpt@0.3 leaves nothing of the residual stream"),
         (
             "slicegpt@0.3,round_interval=64,of=parameters",
@@ -273,7 +276,9 @@ def test_fewer_tokens_than_channels_do_not_apply(place, tmp_path):
 
 def test_norms_behind_the_addition_do_not_apply(take, tmp_path):
     base = save_model(tmp_path / "after", "opt", do_layer_norm_before=False)
-    assert "OPTDecoderLayer that normalises after the residual" in reason(take("slicegpt@0.3", base))
+    assert "OPTDecoderLayer that normalises after the residual" in reason(
+        take("slicegpt@0.3", base)
+    )
 
 
 def test_a_head_without_a_norm_in_front_of_it_does_not_apply(take, tmp_path):
