@@ -117,26 +117,44 @@ def keep_neurons(block: nn.Module, neurons: torch.Tensor) -> None:
     cut(parts.mlp_output, columns=neurons)
 
 
-def remove_attention(block: nn.Module) -> None:
-    """Removes a block's attention and its norms: the residual stream passes by."""
+def remove_attention(
+    block: nn.Module, constant: torch.Tensor | None = None, keep_norms: bool = False
+) -> None:
+    """Removes a block's attention and, unless they are kept, its norms: the residual stream passes by.
+
+    `constant` [width] is added to the stream in the place of attention's output.
+    """
     parts = BlockParts(block)
-    block.self_attn = Absent(parts.attention.layer_idx)
-    _remove_norms(parts, parts.layout.attention_norms)
+    block.self_attn = Absent(parts.attention.layer_idx, constant)
+    if not keep_norms:
+        _remove_norms(parts, parts.layout.attention_norms)
 
 
-def remove_mlp(block: nn.Module) -> None:
-    """Removes a block's MLP and its norms: the residual stream passes by."""
+def remove_mlp(
+    block: nn.Module, constant: torch.Tensor | None = None, keep_norms: bool = False
+) -> None:
+    """Removes a block's MLP and, unless they are kept, its norms: the residual stream passes by.
+
+    `constant` [width] is added to the stream in the place of the MLP's output.
+    """
     parts = BlockParts(block)
     if parts.layout.mlp:
-        setattr(block, parts.layout.mlp, Absent())
+        setattr(block, parts.layout.mlp, Absent(constant=constant))
     else:
         for name in parts.layout.mlp_inputs:
             setattr(block, name, nn.Identity())
-        setattr(block, parts.layout.mlp_output, Absent())
-    _remove_norms(parts, parts.layout.mlp_norms)
+        setattr(block, parts.layout.mlp_output, Absent(constant=constant))
+    if not keep_norms:
+        _remove_norms(parts, parts.layout.mlp_norms)
 
 
-def _remove_norms(parts: BlockParts, names: tuple[str, str | None]) -> None:
+def remove_norms(block: nn.Module) -> None:
+    """Removes the norms of a block whose attention and MLP were removed: it is then an identity."""
+    parts = BlockParts(block)
+    _remove_norms(parts, (*parts.layout.attention_norms, *parts.layout.mlp_norms))
+
+
+def _remove_norms(parts: BlockParts, names: tuple[str | None, ...]) -> None:
     # A norm behind the residual addition still has something to normalise.
     for name in names if parts.norms_lead else ():
         if name:
@@ -198,7 +216,7 @@ def _attention_half(block: nn.Module, hidden_states: torch.Tensor, **arguments) 
     residual = _through(hidden_states, block.attention_shortcut)
     if not parts.has_attention:
         parts.attention(hidden_states, **arguments)
-        return residual
+        return parts.attention.added_to(residual)
     output, _ = parts.attention(hidden_states=before(hidden_states), **arguments)
     return residual + _through(after(output), getattr(block, "attention_projection", None))
 
@@ -208,7 +226,7 @@ def mlp_half(block: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
     parts = BlockParts(block)
     residual = _through(hidden_states, block.mlp_shortcut)
     if not parts.has_mlp:
-        return residual
+        return parts.absent_mlp.added_to(residual)
     before, after = parts.mlp_norms
     output = after(parts.mlp(before(hidden_states)))
     return residual + _through(output, getattr(block, "mlp_projection", None))

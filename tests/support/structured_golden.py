@@ -78,11 +78,10 @@ def rows_of(method: str) -> dict[str, dict[str, Any]]:
 
 def checkpoint(step: str, target: Path, **compute: Any) -> Path:
     """The golden model's checkpoint after a step, made without the workflow."""
-    windows = target.with_name("calibration.npy")
+    windows, base = target.with_name("calibration.npy"), target.with_name("golden-model")
     np.save(windows, np.load(GOLDEN / "calibration.npy"))
-    base = target.with_name("base")
     if not base.exists():
-        base_models.link(MODEL, base, "models.golden")
+        base_models.link(MODEL, base, "models.stories260K")
     return run(base, target, step, windows, **compute)
 
 
