@@ -7,7 +7,13 @@ import torch
 from torch import nn
 
 from meltpoint.model.block_parts import BlockParts, linears
-from meltpoint.model.surgery import keep_heads, keep_neurons, remove_attention, remove_mlp, remove_norms
+from meltpoint.model.surgery import (
+    keep_heads,
+    keep_neurons,
+    remove_attention,
+    remove_mlp,
+    remove_norms,
+)
 
 KINDS = ("attention", "mlp")
 

@@ -63,7 +63,8 @@ class Settings(CalibratedSettings, ShapeSettings, ExpandableSettings):
     """Settings of the published search."""
 
     prior: Literal["taylor", "layerwise", "blockwise"] = Field(
-        "taylor", description="Part whose rise of the loss weighs a unit: none, its block, or its own."
+        "taylor",
+        description="Part whose rise of the loss weighs a unit: none, its block, or its own.",
     )
     tau: Annotated[float, Field(allow_inf_nan=False)] | Literal["quartile"] = Field(
         0.0,
