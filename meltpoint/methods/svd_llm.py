@@ -1,11 +1,11 @@
 """SVD-LLM: singular values are truncated after the inputs have been whitened.
 
 ``C = sum x x^T`` over all calibration tokens has the lower Cholesky factor ``S`` (in float64; a
-singular C is shifted by ``1e-6`` less its least eigenvalue). Then ``W S = U D V^T`` (in float32): dropping a
-singular value costs its square in the error of the linear's outputs. With the r largest the linear
-becomes ``U_r sqrt(D_r)`` after ``sqrt(D_r) V_r^T S^-1``. The rank is that of `svd`, and so are biases,
-zeros of earlier steps, earlier factors and `of=parameters`. The inputs of all blocks are those of the
-model before the step.
+singular C is shifted by ``1e-6`` less its least eigenvalue). Then ``W S = U D V^T`` (in float32):
+dropping a singular value costs its square in the error of the linear's outputs. With the r largest
+the linear becomes ``U_r sqrt(D_r)`` after ``sqrt(D_r) V_r^T S^-1``. The rank is that of `svd`, and so
+are biases, zeros of earlier steps, earlier factors and `of=parameters`. The inputs of all blocks are
+those of the model before the step.
 
 With `update` the second factor is then solved for again, in closed form: it minimises
 ``|U (D_r V_r^T S^-1) x - W x|`` over inputs x that the truncated model gives on the first

@@ -113,6 +113,22 @@ class AliasedFluctuation(Fluctuation):
                 self.value.mul_((count - 2) / (count - 1)).add_(distance, alpha=1 / count)
 
 
+class AbsoluteMean(Accumulator):
+    """``(1/n) sum_k mean_t |x_tj|``: the mean magnitude of channel j: [C]."""
+
+    def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
+        self.value += inputs.abs().mean(dim=1).sum(dim=0) / self.windows
+
+
+class AbsoluteMaximum(Accumulator):
+    """``max_t |x_tj|``: the largest magnitude of channel j over all windows: [C]."""
+
+    def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
+        self.value = torch.maximum(self.value, inputs.abs().amax(dim=(0, 1)))
+
+
 ACCUMULATORS = {
     "norm": Norm,
     "hessian": Hessian,
@@ -121,6 +137,8 @@ ACCUMULATORS = {
     "mean": Mean,
     "fluctuation": Fluctuation,
     "fluctuation_aliased": AliasedFluctuation,
+    "absolute_mean": AbsoluteMean,
+    "absolute_maximum": AbsoluteMaximum,
 }
 
 
