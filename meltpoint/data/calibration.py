@@ -1,7 +1,7 @@
 """Calibration windows, drawn as the official loaders draw them.
 
-Those that draw at random seed Python's `random` right before the loop and draw document and start from that one
-stream, so the same seed gives the same windows.
+Those that draw at random seed Python's `random` right before the loop and draw document and start
+from that one stream, so the same seed gives the same windows.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Units that the global search removes from a block: key and value heads with their queries, neurons."""
+"""Units that the global search removes from a block: groups of attention heads, and neurons."""
 
 from dataclasses import dataclass
 from typing import Any
