@@ -189,6 +189,7 @@ def _view(walk: Walk, index: int, linears: dict[str, nn.Linear], job: Job) -> Bl
         walk.replace_hidden,
         job.memory,
         parameters=job.parameters,
+        decoder=walk.blocks,
         search=job.search,
         gradients=job.gradients.read(index) if job.gradients else {},
         compressed_inputs=walk.compressed,

@@ -144,6 +144,11 @@ class Method:
             return settings.calibrated and function is None
         return function(step.level, settings)
 
+    def rounds(self, settings: MethodSettings) -> int:
+        """Number of times that its search and its walk are taken."""
+        function = self._function("rounds")
+        return 1 if function is None else function(settings)
+
     def _function(self, name: str) -> Callable | None:
         value = getattr(self.module, name, None)
         return value if callable(value) else None
@@ -165,7 +170,8 @@ class Method:
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "settings"
-            raise MeltpointError(f"{self.name}: setting {key}: {first['msg']}") from None
+            message = first["msg"].removeprefix("Value error, ")
+            raise MeltpointError(f"{self.name}: setting {key}: {message}") from None
 
     def canonical(self, step: Step) -> Step:
         """The step in its one spelling: keys sorted, numbers by %g.

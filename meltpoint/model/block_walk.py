@@ -37,8 +37,10 @@ class Block:
     A method may change `module` in place, its shapes too (`meltpoint.model.surgery`): what it holds
     afterwards is written. `memory` is the walk's: what a method puts there it finds again at the next
     block and in its `finish`. `parameters` are the numbers of the whole decoder's parameters, first of
-    the dense model, then before the step. `search` is what the method's search found, `gradients` are
-    those that it names in `gradients`, by the linears' names.
+    the dense model, then before the step. `decoder` are all of the decoder's blocks: those that the
+    walk has not come to have the shapes of the model before the step, and no weights. `search` is what
+    the method's search found, `gradients` are those that it names in `gradients`, by the linears'
+    names.
 
     Where a method's statistics are of the dense model, `hidden` is None: the pass that collects them
     has made the next block's inputs. `compressed_inputs` [some windows, tokens, hidden] are then the
@@ -57,6 +59,7 @@ class Block:
     memory: dict = field(default_factory=dict)
     dropped: bool = False
     parameters: tuple[int, int] | None = None
+    decoder: nn.ModuleList | None = None
     search: dict[str, Any] | None = None
     gradients: dict[str, GradientStatistics] = field(default_factory=dict)
     compressed_inputs: torch.Tensor | None = None
