@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.workflow,
     pytest.mark.skipif(
-        not golden.GOLDEN.exists(), reason="the official codes' numbers (shared/golden) are not here"
+        not golden.GOLDEN.exists(),
+        reason="the official codes' numbers (shared/golden) are not here",
     ),
 ]
 
