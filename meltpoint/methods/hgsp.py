@@ -1,31 +1,31 @@
 """H-GSP: attention groups and MLP channels of all blocks compete in one global knapsack.
 
-A unit is a key and value head with its g query heads (rows of q, k and v, columns of o), or a neuron of
-the MLP. Its importance is ``I = sum |W G|`` over its weights, with G the sum over batches of four windows
-of the gradients of their mean losses, and its cost c is the number of its weights. Units go by ascending
-``I / c * M`` for as long as their costs sum to at most the level times the parameters of the model,
-embeddings and head included; at least one goes. ``M = B^temperature`` with ``B = ln(1 + D)``, and D the
-rise of the loss, on the first fifth of the windows, without a part of the model:
+A unit is a key and value head with its g query heads (rows of q, k and v, columns of o), or a neuron
+of the MLP. Its importance is ``I = sum |W G|`` over its weights. G is the sum over batches of four
+windows of the gradients of their mean losses. Its cost c is the number of its weights. Units go by
+ascending ``I / c * M`` for as long as their costs sum to at most the level times the parameters of the
+model, embeddings and head included; at least one goes. ``M = ln(1 + D)^temperature``, and D is the rise
+of the loss, on the first fifth of the windows, without a part of the model:
 
-- `prior=taylor`: M = 1, nothing is measured.
-- `prior=layerwise`: D is that of the unit's block.
-- `prior=blockwise`: D is that of the unit's attention or MLP, but that of its block where this is below
-  `tau`.
+- `prior=taylor`: M = 1, and no rise is measured.
+- `prior=layerwise`: without the unit's block.
+- `prior=blockwise`: without the unit's attention or MLP, or without its block where the block's rise is
+  below `tau`.
 
-As published, an attention or MLP that is left out returns its input, which is the normalised hidden
-state; `ablation=zero` lets it return zeros. Where a loss falls, B is negative, and the block's most
-important units go first. Padded tokens (`sampling: first`) count in the losses unless `pad=mask`. The
-published losses are of the evaluation's text: `loss_split=test` measures them on the calibration
-`loss_calibration`, which a study declares over the corpus of its evaluation.
+As published, an attention or MLP that is left out returns its input, the normalised hidden state.
+Where a loss falls, ln(1 + D) is negative, and the block's most important units go first. Padded tokens
+(`sampling: first`) count in the losses unless `pad=mask`. The published losses are of the evaluation's
+text: `loss_split=test` measures them on the calibration `loss_calibration`, which a study declares over
+the corpus of its evaluation.
 
 An attention or MLP without units becomes absent, and its norms stay. A block without either becomes an
-identity. Gradients take about four passes. The rises take up to 0.3 passes per block, for which the hidden
-states of all the models are held: 3 x blocks x windows / 5 x tokens x width, less than those at the
-blocks' borders on the walk backwards: blocks x windows x tokens x width.
+identity. Gradients take about four passes. The rises take up to 0.3 passes per block. They hold the
+hidden states of all models at once, 0.6 x blocks x windows x tokens x width; the walk backwards holds
+those at the blocks' borders, blocks x windows x tokens x width.
 
-The checkpoint's folder `analysis` holds `pruning_comparison.json`, `gradient_diagnosis.json`, `losses.json`
-and `global_group_table.csv`; the search holds importances and statistics of the gradients of each parameter
-after each batch, in float32.
+The checkpoint's folder `analysis` holds `pruning_comparison.json`, `gradient_diagnosis.json`,
+`losses.json` and `global_group_table.csv`. The search holds importances, and statistics of each
+parameter's gradients after each batch, in float32.
 
 Of the public repository song17122328/llama-pruning.
 """
@@ -63,7 +63,8 @@ class Settings(CalibratedSettings, ShapeSettings, ExpandableSettings):
     """Settings of the published search."""
 
     prior: Literal["taylor", "layerwise", "blockwise"] = Field(
-        "taylor", description="Part whose rise of the loss weighs a unit: none, its block, or its own."
+        "taylor",
+        description="Part whose rise of the loss weighs a unit: none, its block, or its own.",
     )
     tau: Annotated[float, Field(allow_inf_nan=False)] | Literal["quartile"] = Field(
         0.0,
@@ -75,7 +76,7 @@ class Settings(CalibratedSettings, ShapeSettings, ExpandableSettings):
     )
     ablation: Literal["norm", "zero"] = Field(
         "norm",
-        description="Output of an attention or MLP that is left out: its input, as published, or zeros.",
+        description="Output of an attention or MLP that is left out: its input, or zeros.",
     )
     loss_split: Literal["calibration", "test"] = Field(
         "calibration",
