@@ -11,8 +11,8 @@ with job(snakemake, computes=False) as (spec, _):
 
         from meltpoint.analysis.frame import read_cells, read_published
         from meltpoint.analysis.quantities import perplexities
-        from meltpoint.study.outputs import Table
         from meltpoint.tables import build as tables
+        from meltpoint.tables.keys import Table
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], spec.steps)
     section, published = Table(**spec.table), None

@@ -7,7 +7,7 @@ from pathlib import Path
 from meltpoint.figures.spec import FigureSpec
 from meltpoint.report.entries import Item
 from meltpoint.study.config import StudyConfig
-from meltpoint.study.outputs import Table
+from meltpoint.tables.keys import Table
 
 STAR = (
     "A star stands at s0, where gradual loss turns into collapse; the bar below the curves is its "

@@ -17,7 +17,7 @@ from pydantic import (
 from meltpoint import evaluations, figures
 from meltpoint.errors import MeltpointError, at
 from meltpoint.study.old_evaluations import with_new_spellings
-from meltpoint.study.outputs import Figure, Table
+from meltpoint.study.outputs import Figure
 from meltpoint.study.renamed_keys import with_new_keys
 from meltpoint.study.score_names import check_measured, scores_of, split_name
 from meltpoint.study.sections import (
@@ -36,6 +36,7 @@ from meltpoint.study.sections import (
     TokenCorpus,
     TrainedModel,
 )
+from meltpoint.tables.keys import Table
 from meltpoint.text import did_you_mean, one_of
 
 

@@ -3,7 +3,7 @@
 from meltpoint import figures
 from meltpoint.analysis import references
 from meltpoint.analysis.references import StudyView
-from meltpoint.study.outputs import Table
+from meltpoint.tables.keys import Table
 
 
 def check(study: StudyView) -> None:
@@ -15,7 +15,7 @@ def check(study: StudyView) -> None:
 
 
 def check_table(key: str, table: Table, study: StudyView) -> None:
-    """Checks the setting, the rows and the published table of a `meltpoint.study.outputs.Table`."""
+    """Checks the setting, the rows and the published table of a `meltpoint.tables.keys.Table`."""
     rows, swept = references.row_names_of(study, table), references.swept_settings(study, table)
     references.check_names(
         f"{key}.average_over", [table.average_over], swept, "setting that is swept"

@@ -20,7 +20,7 @@ from meltpoint.tables.specs import EntrySpec
 DEFAULTS = {
     **{"status": "ok", "reason": "", "source": "published", "chain": "", "note": ""},
     **{"score_name": "", "better": "", "value": np.nan, "stderr": np.nan, "difference": np.nan},
-    **{"requested": np.nan, "achieved": np.nan},
+    **{"requested": np.nan, "achieved": np.nan, "removed": np.nan},
 }
 
 
@@ -88,7 +88,7 @@ def rows_of(
 ) -> list[tuple[list[str], list[Entry]]]:
     """Rows in the order of their first cells: labels and entries, with marks and letters of notes.
 
-    spec: a `meltpoint.study.outputs.Table`, or a `Printing`.
+    spec: a `meltpoint.tables.keys.Table`, or a `Printing`.
     """
     keys = list(grid.row or grid.labels.values())
     blocks = cells.groupby(list(grid.block), sort=False) if grid.block else [((), cells)]

@@ -18,7 +18,7 @@ class EntrySpec(Protocol):
 
 
 class TableSpec(EntrySpec, Comparison, Protocol):
-    """Keys of a study's table (`meltpoint.study.outputs.Table`)."""
+    """Keys of a study's table (`meltpoint.tables.keys.Table`)."""
 
     value: str | list[str]
     evaluations: list[str]

@@ -6,8 +6,8 @@ import numpy as np
 
 from meltpoint import figures
 from meltpoint.evaluations.cells import Cell, Score
-from meltpoint.study.outputs import Table
 from meltpoint.tables import build as tables
+from meltpoint.tables.keys import Table
 from tests.figures.test_figures import frame, spec
 
 ITEMS = [

@@ -9,8 +9,8 @@ from meltpoint.evaluations.cells import Score
 from meltpoint.report import cell_summary, study
 from meltpoint.report.build import build
 from meltpoint.study import config
-from meltpoint.study.outputs import Table
 from meltpoint.tables import build as tables
+from meltpoint.tables.keys import Table
 from tests.report.pages import cell, described
 from tests.report.test_content import Elements
 from tests.support.quantized_frames import combined, quantized

@@ -11,8 +11,8 @@ from meltpoint.analysis.frame import read_published
 from meltpoint.analysis.levels import level_key, level_label, nominal_bits
 from meltpoint.analysis.published_match import pairs
 from meltpoint.analysis.quantities import perplexities, quantity
-from meltpoint.study.outputs import Table
 from meltpoint.tables import build as tables
+from meltpoint.tables.keys import Table
 from tests.support.quantized_frames import absent, cell, combined, measured, quantized
 
 SHOWN = ["ppl", "bits", "bytes", "speed"]

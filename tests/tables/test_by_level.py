@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from meltpoint.analysis.frame import COLUMNS, PERPLEXITY_COLUMNS, read_cells, read_published
 from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.errors import MeltpointError
-from meltpoint.study.outputs import Table
 from meltpoint.tables import build as tables
+from meltpoint.tables.keys import Table
 from tests.report.pages import CELLS
 
 

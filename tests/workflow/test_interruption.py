@@ -38,7 +38,7 @@ def kill_all(process: subprocess.Popen) -> None:
     assert not alive
 
 
-def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
+def wait_for(condition, process: subprocess.Popen, seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, "the run ended before it could be killed"
@@ -46,7 +46,6 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
         time.sleep(0.005)
 
 
-@pytest.mark.xfail(reason="on two busy cores its slow chain does not begin within two minutes")
 def test_killed_run_resumes_to_the_same_bytes(begun, tmp_path, everything):
     """SIGKILL while a checkpoint is being written, then --unlock and the same command."""
     undisturbed = begun.copy(tmp_path / "undisturbed")

@@ -16,8 +16,8 @@ from meltpoint.checkpoints.positions import Positions, positions_of
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.cells import Cell
 from meltpoint.report import cell_summary
-from meltpoint.study.outputs import Table
 from meltpoint.tables import build as tables
+from meltpoint.tables.keys import Table
 from meltpoint.workflow.plan import Plan
 from tests.support import tiny_study
 from tests.support.bench import Bench

@@ -1,0 +1,98 @@
+"""Keys of a study's table, with defaults and descriptions."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from meltpoint.analysis.output_keys import Compared
+from meltpoint.section import Name, ScoreName
+from meltpoint.text import did_you_mean
+
+Digits = Annotated[int, Field(ge=0, le=8)]
+
+
+class Table(Compared):
+    """A table over a sweep or a group of chains, written as CSV, Markdown and LaTeX."""
+
+    value: ScoreName | Annotated[list[ScoreName], Field(min_length=1)] = Field(
+        description="Score that the table shows: an `evaluation`, which means its main score, or "
+        "`evaluation.score`; a list of them with `columns: evaluation`."
+    )
+    rows: Literal["method"] = Field("method", description="Rows of the table: one for each method.")
+    columns: Literal["level", "evaluation"] = Field(
+        "level",
+        description="Columns of the table. `level`: one for each level, of one evaluation. "
+        "`evaluation`: one for each evaluation, with a row for each method and level.",
+    )
+    show: Literal["value", "difference"] = Field(
+        "value", description="Number to print: the value, or its paired difference to dense."
+    )
+    error: bool = Field(False, description="Whether ± the standard error is printed.")
+    digits: Digits | dict[ScoreName, Digits] = Field(
+        2,
+        description="Digits after the decimal point, for all evaluations or by evaluation: "
+        "`{docs-256: 3, size: 1}` (2 for the others).",
+    )
+    mark_best: bool = Field(
+        True, description="Whether the best of a column is bold and the second underlined."
+    )
+    show_achieved: bool = Field(
+        True, description="Whether the achieved sparsity is printed beside the values."
+    )
+    average_over: Name | None = Field(
+        None,
+        description="Setting to average over, such as `seed`: one row for all its values, with their "
+        "mean and standard deviation. Default: none.",
+    )
+    footnotes: list[str] = Field(default_factory=list, description="Lines below the table.")
+    compare_with: dict[str, str] = Field(
+        default_factory=dict,
+        description="Published method to compare each row with: `{ria: RIA}` by the name of our row. "
+        "The published number and the difference are printed with the row: below it, or to its right "
+        "with `columns: evaluation`. Without it, published methods are rows of their own.",
+    )
+
+    @property
+    def compares(self) -> bool:
+        """True where rows are compared with published ones, not only printed with them."""
+        return bool(self.compare_with or self.published_models)
+
+    @property
+    def shown(self) -> list[tuple[str, str]]:
+        """Pairs of the key `value` and a score that it names."""
+        return [("value", e) for e in ([self.value] if isinstance(self.value, str) else self.value)]
+
+    def places(self, evaluation: str) -> int:
+        """Number of digits after the decimal point of an evaluation."""
+        return self.digits if isinstance(self.digits, int) else self.digits.get(evaluation, 2)
+
+    @model_validator(mode="after")
+    def _value_is_what_columns_need(self) -> Self:
+        if isinstance(self.value, str) != (self.columns == "level"):
+            raise ValueError(
+                "value: one evaluation where the columns are levels, a list of them where they are "
+                "evaluations (`columns: evaluation`)"
+            )
+        if len(set(self.evaluations)) < len(self.evaluations):
+            raise ValueError("value: an evaluation is there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _digits_are_of_what_it_shows(self) -> Self:
+        named = self.digits if isinstance(self.digits, dict) else {}
+        for name in named:
+            if name not in self.evaluations:
+                raise ValueError(
+                    f"digits: {name!r} is not shown{did_you_mean(name, self.evaluations)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _published_values_are_values(self) -> Self:
+        if self.compare_with and self.published is None:
+            raise ValueError("compare_with: name the published table too, with `published`")
+        if self.published_model and not self.compare_with:
+            raise ValueError("published_model: name the rows to compare too, with `compare_with`")
+        if self.published is not None and self.show == "difference":
+            raise ValueError("published: published numbers have no difference to our dense model")
+        return self
