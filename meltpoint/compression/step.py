@@ -76,11 +76,11 @@ def compress(
                 check_level(step)
                 axes.check_reach(origin, facts["requested"], method.kind)
             check_readable(parent, method)
-            windows = None
+            windows, lengths = None, None
             if method.calibrated(step):
-                windows = read_windows(parent, spec.settings, tokens, compute)
+                windows, lengths = read_windows(parent, spec.settings, tokens, compute)
             found = read_result(search) if search else None
-            context = Context(windows, compute, search=found, resume=resume)
+            context = Context(windows, compute, lengths=lengths, search=found, resume=resume)
             compress_by = _walk_in_rounds if method.is_blockwise else _call
             linears, shapes = compress_by(method, parent, folder, step, context)
         except NotApplicable as reason:

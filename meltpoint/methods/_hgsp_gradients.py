@@ -113,8 +113,12 @@ def _importances(block: BlockGradients) -> dict[str, torch.Tensor]:
 
 
 def _noted(block: BlockGradients) -> dict[str, torch.Tensor]:
-    """What was noted of each parameter, [batches, statistics], by its name in the block."""
+    """What was noted of each parameter, [batches, statistics], by its name in the block.
+
+    A norm whose attention or MLP an earlier step has removed has no gradient.
+    """
     return {
         f"{name}.weight" if name in block.linears else name: torch.stack(kinds["sum"].noted).cpu()
         for name, kinds in block.accumulators.items()
+        if kinds["sum"].noted
     }

@@ -1,4 +1,4 @@
-"""Units that the global search removes from a block: key and value heads with their queries, neurons."""
+"""Units that the global search removes from a block: groups of attention heads, and neurons."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,13 @@ import torch
 from torch import nn
 
 from meltpoint.model.block_parts import BlockParts, linears
-from meltpoint.model.surgery import keep_heads, keep_neurons, remove_attention, remove_mlp, remove_norms
+from meltpoint.model.surgery import (
+    keep_heads,
+    keep_neurons,
+    remove_attention,
+    remove_mlp,
+    remove_norms,
+)
 
 KINDS = ("attention", "mlp")
 

@@ -19,8 +19,9 @@ KINDS = ("attention", "mlp")
 class Units:
     """The units of a block, and how many parameters each holds; a part that is absent has none.
 
-    `head_width` is the width of a head, `added` are the parameters that `expand_kv` adds to the block, `biases` those that the outputs of
-    attention and MLP would add if both had a bias, `group` the query heads of a unit of attention.
+    `head_width` is the width of a head and `group` the query heads of a unit of attention. `added` are
+    the parameters that `expand_kv` adds to the block, `biases` those that the outputs of attention and
+    MLP would add if both had a bias.
     """
 
     heads: int

@@ -128,10 +128,11 @@ class Context:
     """What a method is handed besides a checkpoint, its level and its settings.
 
     `windows` are the calibration's tokens, int64 [windows, tokens], None for a method that looks at
-    none; `validation` are those of the settings' `validation_calibration`, which training may be stopped
-    by. Windows of `sampling: first` may be padded: `lengths` and `validation_lengths`, int64 [windows],
-    are the numbers of tokens before the padding. `search` is what the method's `search` returned. `resume` is a folder that is still there when a killed job runs
-    again, and is deleted when the job ends.
+    none. `validation` are those of the calibration that the settings' `validation_calibration` names,
+    for a search. Windows of `sampling: first` may be padded: `lengths` and `validation_lengths`, int64
+    [windows], are the numbers of tokens before the padding. `search` is what the method's `search`
+    returned. `resume` is a folder that is still there when a killed job runs again, and is deleted when
+    the job ends.
     """
 
     windows: "Tensor | None"

@@ -1,44 +1,42 @@
 """H-GSP: attention groups and MLP channels of all blocks compete in one global knapsack.
 
-A unit is a key and value head with its g query heads (rows of q, k and v, columns of o), or a neuron of
-the MLP. Its importance is ``I = sum |W G|`` over its weights, with G the sum over batches of four windows
-of the gradients of their mean losses, and its cost c is the number of its weights. Units go by ascending
-``I / c * M`` for as long as their costs sum to at most the level times the parameters of the model,
-embeddings and head included; at least one goes. ``M = B^temperature`` with ``B = ln(1 + D)``, and D the
-rise of the loss, on the first fifth of the windows, without a part of the model:
+A unit is a key and value head with its g query heads (rows of q, k and v, columns of o), or a neuron
+of the MLP. Its importance is ``I = sum |W G|`` over its weights. G is the sum over batches of four
+windows of the gradients of their mean losses. Its cost c is the number of its weights. Units go by
+ascending ``I / c * M`` for as long as their costs sum to at most the level times the parameters of the
+model, embeddings and head included; at least one goes. ``M = ln(1 + D)^temperature``, and D is the rise
+of the loss, on the first fifth of the windows, without a part of the model:
 
-- `prior=taylor`: M = 1, nothing is measured.
-- `prior=layerwise`: D is that of the unit's block.
-- `prior=blockwise`: D is that of the unit's attention or MLP, but that of its block where this is below
-  `tau`.
+- `prior=taylor`: M = 1, and no rise is measured.
+- `prior=layerwise`: without the unit's block.
+- `prior=blockwise`: without the unit's attention or MLP, or without its block where the block's rise is
+  below `tau`.
 
-As published, an attention or MLP that is left out returns its input, which is the normalised hidden
-state; `ablation=zero` lets it return zeros. Where a loss falls, B is negative, and the block's most
-important units go first. Padded tokens (`sampling: first`) count in the losses unless `pad=mask`. The
-published losses are of the evaluation's text: `loss_split=test` measures them on the calibration
-`loss_calibration`, which a study declares over the corpus of its evaluation.
+As published, an attention or MLP that is left out returns its input, the normalised hidden state.
+Where a loss falls, ln(1 + D) is negative, and the block's most important units go first. Padded tokens
+(`sampling: first`) count in the losses unless `pad=mask`. The published losses are of the evaluation's
+text: `loss_split=test` measures them on the calibration `loss_calibration`, which a study declares over
+the corpus of its evaluation.
 
 An attention or MLP without units becomes absent, and its norms stay. A block without either becomes an
-identity. Gradients take about four passes. The rises take up to 0.3 passes per block, for which the hidden
-states of all the models are held: 3 x blocks x windows / 5 x tokens x width, less than those at the
-blocks' borders on the walk backwards: blocks x windows x tokens x width.
+identity. Gradients take about four passes. The rises take up to 0.3 passes per block. They hold the
+hidden states of all models at once, 0.6 x blocks x windows x tokens x width; the walk backwards holds
+those at the blocks' borders, blocks x windows x tokens x width.
 
-The checkpoint's folder `analysis` holds `pruning_comparison.json`, `gradient_diagnosis.json`, `losses.json`
-and `global_group_table.csv`; the search holds importances and statistics of the gradients of each parameter
-after each batch, in float32.
+The checkpoint's folder `analysis` holds `pruning_comparison.json`, `gradient_diagnosis.json`,
+`losses.json` and `global_group_table.csv`. The search holds importances, and statistics of each
+parameter's gradients after each batch, in float32.
 
 Of the public repository song17122328/llama-pruning.
 """
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from meltpoint.chain import Sparsity
-from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.lazy_import import LazyModule, numpy, torch
+from meltpoint.lazy_import import LazyModule, torch
 from meltpoint.methods.contract import Block, Context, Statistics
 from meltpoint.methods.settings import CalibratedSettings, ExpandableSettings, ShapeSettings
 
@@ -55,15 +53,13 @@ selection = LazyModule("meltpoint.methods._hgsp_selection")
 units = LazyModule("meltpoint.methods._hgsp_units")
 surgery = LazyModule("meltpoint.model.surgery")
 
-# One of so many calibration windows measures losses.
-SHARE = 5
-
 
 class Settings(CalibratedSettings, ShapeSettings, ExpandableSettings):
     """Settings of the published search."""
 
     prior: Literal["taylor", "layerwise", "blockwise"] = Field(
-        "taylor", description="Part whose rise of the loss weighs a unit: none, its block, or its own."
+        "taylor",
+        description="Part whose rise of the loss weighs a unit: none, its block, or its own.",
     )
     tau: Annotated[float, Field(allow_inf_nan=False)] | Literal["quartile"] = Field(
         0.0,
@@ -75,7 +71,7 @@ class Settings(CalibratedSettings, ShapeSettings, ExpandableSettings):
     )
     ablation: Literal["norm", "zero"] = Field(
         "norm",
-        description="Output of an attention or MLP that is left out: its input, as published, or zeros.",
+        description="Output of an attention or MLP that is left out: its input, or zeros.",
     )
     loss_split: Literal["calibration", "test"] = Field(
         "calibration",
@@ -115,29 +111,10 @@ def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]
     Raises MeltpointError for too few windows to measure losses on.
     """
     lengths = context.lengths if settings.pad == "mask" else None
-    measured = partial(_losses, source, settings, context)
     # Too few windows are found before the gradients are computed.
-    found = {} if settings.prior == "taylor" else measured()
+    found = {} if settings.prior == "taylor" else losses.measure(source, settings, context)
     prepare = surgery.expand_kv if settings.expand_kv else None
     return found | gradients.measure(source, context.windows, lengths, context.compute, prepare)
-
-
-def _losses(source: Path, settings: Settings, context: Context) -> dict[str, Any]:
-    windows, lengths = context.windows, context.lengths
-    name, number = settings.calibration, len(context.windows) // SHARE
-    if settings.validation_calibration is not None:
-        windows, lengths = context.validation, context.validation_lengths
-        name = settings.validation_calibration
-    if not 0 < number <= len(windows):
-        raise MeltpointError(
-            f"calibrations.{name}: hgsp measures losses on a fifth of {len(context.windows)} windows, "
-            f"and at least one: {len(windows)} are too few; set prior=taylor or more samples"
-        )
-    masked = lengths[:number] if settings.pad == "mask" and lengths is not None else None
-    weights = gradients.token_weights(windows[:number], masked, number)
-    kinds = units.KINDS if settings.prior == "blockwise" else ()
-    ablation, compute = settings.ablation, context.compute
-    return losses.differences(source, windows[:number], weights, compute, kinds, ablation)
 
 
 def compress_block(
@@ -148,36 +125,12 @@ def compress_block(
     Raises NotApplicable for a level that leaves no unit, or that no number of units comes near to.
     """
     if block.index == 0:
-        block.memory |= _select(block, level, settings)
+        block.memory |= selection.select(block, level, settings)
     if settings.expand_kv:
         surgery.expand_kv(block.module)
     kept = block.memory["kept"][block.index]
     units.cut(block.module, {name: torch.from_numpy(index) for name, index in kept.items()})
     block.memory["after"].append(units.counts(block.module))
-
-
-def _select(block: Block, level: Sparsity, settings: Settings) -> dict[str, Any]:
-    """What is kept of each block by kind, with the table of all units."""
-    found = block.search
-    blocks = found["blocks"]
-    factors = numpy.ones((len(blocks), len(units.KINDS)))
-    if settings.prior != "taylor":
-        blockwise = settings.prior == "blockwise"
-        factors = selection.factors(found, settings.tau, settings.temperature, blockwise)
-    table = selection.table(found, factors)
-    decoder = sum(facts["parameters"] for facts in blocks)
-    if settings.of == "parameters":
-        sizes = block.parameters[0], decoder
-        removed = selection.removed_by_fraction(table, blocks, level.fraction, sizes)
-    else:
-        budget = int(level.fraction * (found["outer_parameters"] + decoder))
-        removed = selection.removed_by_budget(table, budget)
-    if len(removed) in (0, len(table.unit)):
-        raise NotApplicable(
-            f"hgsp@{level} removes {len(removed)} of {len(table.unit)} heads and neurons"
-        )
-    kept = selection.kept(table, removed, len(blocks))
-    return {"search": found, "table": table, "removed": removed, "kept": kept, "after": []}
 
 
 def analysis(memory: dict[str, Any]) -> dict[str, Any]:

@@ -3,19 +3,21 @@
 A weight w with gradient g of the mean loss has the importance ``|w g|`` (param_first), ``|w^2 d|``
 (param_second) or ``|w g - w^2 d / 2|`` (param_mix), with d the squared gradient of a window's loss,
 averaged over windows. That of a channel of a linear is the sum over its weights; with vectorize it is
-``|sum w g|``, with l1 and l2 the sum of ``|w|^p``. What depends on each other is scored together: rows
-of q, k and v with columns of o, rows of gate and up with columns of down. Of C channels C - floor(C (1 -
-s)) go. Heads go whole: those channels hold floor(channels / h) heads of width h. So a level that would
-cut less than a head leaves attention as it is. A layer keeps at least one head and one neuron.
+``|sum w g|``, with l1 and l2 the sum of ``|w|^p``. Channels that depend on each other are scored
+together: rows of q, k and v with columns of o, rows of gate and up with columns of down.
+
+Of C channels C - floor(C (1 - s)) are too many. Of the neurons so many go, the least important first.
+Of the heads, of width h, go as many as fit into these channels. So a level that would cut less than a
+head leaves attention as it is. A layer keeps at least one head and one neuron.
 
 With `steps` the level is reached in as many equal steps, each with new gradients. With `scope=global`
 the units of all layers compete, and a head counts as much as a neuron: those that are not above the one
 threshold go. Scores are a search for all levels, but for those of later steps.
 
-Where query heads share key and value heads, a group is cut as one, or with `expand_kv=true` each head by
-itself. `official=true` sets `fold_across_heads`: the authors' code adds the scores of query head a to
-those of key head a modulo their number K, which serves other query heads. Only the block-wise structure
-is here: cutting the residual width (`channelwise`) is not.
+Where query heads share key and value heads, a group is cut as one, or with `expand_kv=true` each head
+by itself. `official=true` sets `fold_across_heads`: the authors' code adds the scores of query head a
+to those of key head a modulo their number K, which serves other query heads. Only the block-wise
+structure is here: cutting the residual width (`channelwise`) is not.
 
 Ma, Fang and Wang, "LLM-Pruner: On the Structural Pruning of Large Language Models", NeurIPS 2023.
 """

@@ -76,10 +76,10 @@ def source_file(snakemake: "Snakemake", section: str, name: str | None) -> Path 
     return None if path is None else Path(path)
 
 
-def calibration_files(snakemake: "Snakemake", settings: dict) -> list[Path]:
-    """Files of a job's calibration: its tokens, or the windows that are given."""
+def calibration_files(snakemake: "Snakemake", settings: dict, tokens: str = "tokens") -> list[Path]:
+    """Files of a job's calibration: the windows that are given, or its input named `tokens`."""
     windows = source_file(snakemake, "calibrations", settings.get("calibration"))
-    return [windows] if windows else [Path(file) for file in snakemake.input.tokens]
+    return [windows] if windows else [Path(file) for file in getattr(snakemake.input, tokens)]
 
 
 def _end(sentence: str) -> None:

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 NOTHING = r"(?!)"
 PUBLISHED = "results/published"
+# Parts of the names of a corpus's files that a calibration is drawn from, by its sampling.
+TOKEN_FILES = {
+    "stream": ("",),
+    "documents": ("documents.", "documents.offsets."),
+    "first": ("documents.", "documents.offsets.", "documents.characters."),
+}
 
 
 class Plan:
@@ -215,14 +221,18 @@ class Plan:
 
     def calibration_files(self, wildcards: "Wildcards") -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
-        name = searches.calibration_of(self.study, wildcards)
+        return self._token_files(wildcards, searches.calibration_of(self.study, wildcards))
+
+    def validation_files(self, wildcards: "Wildcards") -> list[str]:
+        """The corpus's tokens that the second calibration of a search is drawn from."""
+        return self._token_files(wildcards, searches.validation_of(self.study, wildcards))
+
+    def _token_files(self, wildcards: "Wildcards", name: str | None) -> list[str]:
         calibration = self.config.calibrations.get(name)
         if not isinstance(calibration, DrawnCalibration):
             return []
         stem = f"{self.results}/tokens/{wildcards.model}/{calibration.corpus}"
-        if calibration.sampling == "stream":
-            return [f"{stem}.npy"]
-        return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
+        return [f"{stem}.{part}npy" for part in TOKEN_FILES[calibration.sampling]]
 
     def resources(self, wildcards: "Wildcards") -> JobResources:
         """Resources of a compression or a search."""

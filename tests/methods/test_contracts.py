@@ -225,7 +225,7 @@ def test_same_job_spec_same_bytes(method, level, base_of, compressed, windows, t
     hashes = []
     again = run(base_of(method, "llama"), tmp_path / "again", spell(method, level), windows)
     for target in (compressed("llama", method, level), again):
-        files = sorted(f for f in target.iterdir())
+        files = sorted(f for f in target.rglob("*") if f.is_file())
         hashes.append([(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files])
     assert hashes[0] == hashes[1]
 

@@ -1,7 +1,7 @@
 """The official codes' numbers for methods that change shapes, through the workflow itself.
 
-The tests of each method compare all golden rows and what was cut. Here one row of each step goes through
-its rules: searches, compression and evaluation.
+The tests of each method compare all golden rows and what was cut. Here one row of each step goes
+through its rules: searches, compression and evaluation.
 """
 
 import json
@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.workflow,
     pytest.mark.skipif(
-        not golden.GOLDEN.exists(), reason="the official codes' numbers (shared/golden) are not here"
+        not golden.GOLDEN.exists(),
+        reason="the official codes' numbers (shared/golden) are not here",
     ),
 ]
 

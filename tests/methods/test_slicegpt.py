@@ -131,15 +131,13 @@ def in_a_subspace(folder, target, dimensions):
     generator = torch.Generator().manual_seed(5)
     basis = torch.linalg.qr(torch.randn(64, dimensions, generator=generator))[0]
     project = basis @ basis.T
+    writers = ("o_proj", "down_proj", "out_proj", "fc2", "project_in")
     for name, tensor in tensors.items():
-        if name.endswith(
-            ("o_proj.weight", "down_proj.weight", "out_proj.weight", "fc2.weight")
-        ) or name.endswith(("out_proj.bias", "fc2.bias")):
+        module = name.split(".")[-2]
+        if module in writers:
             tensors[name] = project @ tensor
-        elif name.endswith(("embed_tokens.weight", "embed_positions.weight")):
-            tensors[name] = tensor @ project if tensor.shape[1] == 64 else tensor
-        elif name.endswith("project_in.weight"):
-            tensors[name] = project @ tensor
+        elif module in ("embed_tokens", "embed_positions") and tensor.shape[1] == 64:
+            tensors[name] = tensor @ project
     target.mkdir()
     for file in folder.iterdir():
         if file.suffix == ".json":

@@ -147,6 +147,8 @@ class JobSpecs:
         inputs = [self.checkpoint(model, chain)]
         if "windows" in settings:
             inputs += self._calibration(model, settings)
+        if "validation_calibration" in settings:
+            inputs += self._calibration(model, settings["validation_calibration"])
         return SearchSpec(
             search=str(step),
             chain=chain,
