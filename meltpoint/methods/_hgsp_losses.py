@@ -15,14 +15,19 @@ from torch import nn
 
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute
-from meltpoint.errors import NotApplicable
+from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.methods._hgsp_gradients import token_weights
 from meltpoint.methods._hgsp_units import KINDS
+from meltpoint.methods.contract import Context
+from meltpoint.methods.settings import MethodSettings
 from meltpoint.model import empty_model
 from meltpoint.model.block_parts import Absent, BlockParts, columns_of, rows_of
 from meltpoint.model.block_walk import Walk
 from meltpoint.model.token_losses import head_of
 from meltpoint.progress import track
 
+# One of so many calibration windows measures losses.
+SHARE = 5
 # The part of a block that is all of it, as the search names it.
 LAYER = "layer"
 
@@ -33,6 +38,28 @@ class PassThrough(nn.Module):
     def forward(self, hidden_states: torch.Tensor, **_: object) -> tuple[torch.Tensor, None]:
         """The input, and no attention weights."""
         return hidden_states, None
+
+
+def measure(source: Path, settings: MethodSettings, context: Context) -> dict[str, Any]:
+    """Loss and differences that the method's settings ask for, as `differences` has them.
+
+    Raises MeltpointError for too few windows.
+    """
+    windows, lengths = context.windows, context.lengths
+    name, number = settings.calibration, len(context.windows) // SHARE
+    if settings.validation_calibration is not None:
+        windows, lengths = context.validation, context.validation_lengths
+        name = settings.validation_calibration
+    if not 0 < number <= len(windows):
+        raise MeltpointError(
+            f"calibrations.{name}: hgsp measures losses on a fifth of {len(context.windows)} windows, "
+            f"and at least one: {len(windows)} are too few; set prior=taylor or more samples"
+        )
+    masked = lengths[:number] if settings.pad == "mask" and lengths is not None else None
+    weights = token_weights(windows[:number], masked, number)
+    kinds = KINDS if settings.prior == "blockwise" else ()
+    ablation, compute = settings.ablation, context.compute
+    return differences(source, windows[:number], weights, compute, kinds, ablation)
 
 
 @torch.no_grad()

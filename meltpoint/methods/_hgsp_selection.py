@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from meltpoint.chain import Sparsity
 from meltpoint.errors import NotApplicable
 from meltpoint.methods._hgsp_units import KINDS
 from meltpoint.methods._reach import nearest_level
+from meltpoint.methods.contract import Block
+from meltpoint.methods.settings import MethodSettings
 
 
 @dataclass(frozen=True)
@@ -131,3 +134,30 @@ def kept(units: Table, removed: np.ndarray, blocks: int) -> list[dict[str, np.nd
         }
         for block in range(blocks)
     ]
+
+
+def select(block: Block, level: Sparsity, settings: MethodSettings) -> dict[str, Any]:
+    """What is kept of each block by kind, with the table of all units.
+
+    Raises NotApplicable where all or none of the units would go.
+    """
+    found = block.search
+    blocks = found["blocks"]
+    weights = np.ones((len(blocks), len(KINDS)))
+    if settings.prior != "taylor":
+        blockwise = settings.prior == "blockwise"
+        weights = factors(found, settings.tau, settings.temperature, blockwise)
+    units = table(found, weights)
+    decoder = sum(facts["parameters"] for facts in blocks)
+    if settings.of == "parameters":
+        sizes = block.parameters[0], decoder
+        removed = removed_by_fraction(units, blocks, level.fraction, sizes)
+    else:
+        budget = int(level.fraction * (found["outer_parameters"] + decoder))
+        removed = removed_by_budget(units, budget)
+    if len(removed) in (0, len(units.unit)):
+        raise NotApplicable(
+            f"hgsp@{level} removes {len(removed)} of {len(units.unit)} heads and neurons"
+        )
+    stays = kept(units, removed, len(blocks))
+    return {"search": found, "table": units, "removed": removed, "kept": stays, "after": []}

@@ -30,15 +30,13 @@ parameter's gradients after each batch, in float32.
 Of the public repository song17122328/llama-pruning.
 """
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from meltpoint.chain import Sparsity
-from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.lazy_import import LazyModule, numpy, torch
+from meltpoint.lazy_import import LazyModule, torch
 from meltpoint.methods.contract import Block, Context, Statistics
 from meltpoint.methods.settings import CalibratedSettings, ExpandableSettings, ShapeSettings
 
@@ -54,9 +52,6 @@ losses = LazyModule("meltpoint.methods._hgsp_losses")
 selection = LazyModule("meltpoint.methods._hgsp_selection")
 units = LazyModule("meltpoint.methods._hgsp_units")
 surgery = LazyModule("meltpoint.model.surgery")
-
-# One of so many calibration windows measures losses.
-SHARE = 5
 
 
 class Settings(CalibratedSettings, ShapeSettings, ExpandableSettings):
@@ -116,29 +111,10 @@ def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]
     Raises MeltpointError for too few windows to measure losses on.
     """
     lengths = context.lengths if settings.pad == "mask" else None
-    measured = partial(_losses, source, settings, context)
     # Too few windows are found before the gradients are computed.
-    found = {} if settings.prior == "taylor" else measured()
+    found = {} if settings.prior == "taylor" else losses.measure(source, settings, context)
     prepare = surgery.expand_kv if settings.expand_kv else None
     return found | gradients.measure(source, context.windows, lengths, context.compute, prepare)
-
-
-def _losses(source: Path, settings: Settings, context: Context) -> dict[str, Any]:
-    windows, lengths = context.windows, context.lengths
-    name, number = settings.calibration, len(context.windows) // SHARE
-    if settings.validation_calibration is not None:
-        windows, lengths = context.validation, context.validation_lengths
-        name = settings.validation_calibration
-    if not 0 < number <= len(windows):
-        raise MeltpointError(
-            f"calibrations.{name}: hgsp measures losses on a fifth of {len(context.windows)} windows, "
-            f"and at least one: {len(windows)} are too few; set prior=taylor or more samples"
-        )
-    masked = lengths[:number] if settings.pad == "mask" and lengths is not None else None
-    weights = gradients.token_weights(windows[:number], masked, number)
-    kinds = units.KINDS if settings.prior == "blockwise" else ()
-    ablation, compute = settings.ablation, context.compute
-    return losses.differences(source, windows[:number], weights, compute, kinds, ablation)
 
 
 def compress_block(
@@ -149,36 +125,12 @@ def compress_block(
     Raises NotApplicable for a level that leaves no unit, or that no number of units comes near to.
     """
     if block.index == 0:
-        block.memory |= _select(block, level, settings)
+        block.memory |= selection.select(block, level, settings)
     if settings.expand_kv:
         surgery.expand_kv(block.module)
     kept = block.memory["kept"][block.index]
     units.cut(block.module, {name: torch.from_numpy(index) for name, index in kept.items()})
     block.memory["after"].append(units.counts(block.module))
-
-
-def _select(block: Block, level: Sparsity, settings: Settings) -> dict[str, Any]:
-    """What is kept of each block by kind, with the table of all units."""
-    found = block.search
-    blocks = found["blocks"]
-    factors = numpy.ones((len(blocks), len(units.KINDS)))
-    if settings.prior != "taylor":
-        blockwise = settings.prior == "blockwise"
-        factors = selection.factors(found, settings.tau, settings.temperature, blockwise)
-    table = selection.table(found, factors)
-    decoder = sum(facts["parameters"] for facts in blocks)
-    if settings.of == "parameters":
-        sizes = block.parameters[0], decoder
-        removed = selection.removed_by_fraction(table, blocks, level.fraction, sizes)
-    else:
-        budget = int(level.fraction * (found["outer_parameters"] + decoder))
-        removed = selection.removed_by_budget(table, budget)
-    if len(removed) in (0, len(table.unit)):
-        raise NotApplicable(
-            f"hgsp@{level} removes {len(removed)} of {len(table.unit)} heads and neurons"
-        )
-    kept = selection.kept(table, removed, len(blocks))
-    return {"search": found, "table": table, "removed": removed, "kept": kept, "after": []}
 
 
 def analysis(memory: dict[str, Any]) -> dict[str, Any]:

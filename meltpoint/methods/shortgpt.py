@@ -12,8 +12,8 @@ Layers", 2024). With `order_study` the influence of the last block is that of bl
 together, as in the script of the study of the order of operations, which reads transformers'
 `hidden_states`. One pass of the calibration gives all influences and angles, for all levels.
 
-Men, Xu, Zhang, Wang, Lin, Lu, Han and Chen, "ShortGPT: Layers in Large Language Models are More Redundant
-Than You Expect", 2024; there is no official code.
+Men, Xu, Zhang, Wang, Lin, Lu, Han and Chen, "ShortGPT: Layers in Large Language Models are More
+Redundant Than You Expect", 2024; there is no official code.
 """
 
 from pathlib import Path

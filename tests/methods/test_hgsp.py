@@ -10,7 +10,7 @@ from torch import nn
 from meltpoint.checkpoints.description import Description
 from meltpoint.compression.search import read_result
 from meltpoint.compute import Compute
-from meltpoint.errors import MeltpointError
+from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.methods import _hgsp_gradients, _hgsp_losses, _hgsp_selection, hgsp
 from meltpoint.methods.contract import Context
 from meltpoint.model.load import load
@@ -190,7 +190,7 @@ def test_factors_of_the_priors():
     ],
 )
 def test_factors_that_are_not_defined(chosen, reason):
-    with pytest.raises(hgsp.NotApplicable, match=reason):
+    with pytest.raises(NotApplicable, match=reason):
         factors(**chosen)
 
 

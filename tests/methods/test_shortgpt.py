@@ -1,6 +1,7 @@
 """ShortGPT: influences and angles as transformers' hidden states give them, and what is removed."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ def test_influences_are_those_of_the_hidden_states(family, tmp_path):
     base = deep_model(tmp_path, family)
     found = _shortgpt_influence.measure(base, CONTEXT)
     states, normed = hidden_states(base)
-    expected = [turn(*pair).mean().item() for pair in zip(states, states[1:], strict=False)]
+    expected = [turn(*pair).mean().item() for pair in pairwise(states)]
     assert found["influences"] == pytest.approx(expected, rel=1e-4)
     assert found["influence_with_norm"] == pytest.approx(
         turn(states[-2], normed).mean().item(), rel=1e-4
