@@ -104,7 +104,7 @@ BAD = [
      "calibrations.notes: min_characters belongs to sampling: first"),
     (CHAINS, "['hgsp@0.3,calibration=ptb']", f"{CHAINS}: undefined calibration 'ptb': there is"),
     (CHAINS, "['hgsp@0.3,prior=blockwise,loss_split=test']",
-     f"{CHAINS}: undefined calibration 'test': there is"),
+     f"{CHAINS}: undefined calibration 'test': did you mean 'notes'"),
     # Files.
     ("models.tiny.path", "nowhere", "models.tiny.path: nowhere does not exist"),
     ("corpora.prose.path", "no.txt", "corpora.prose.path: no.txt does not exist"),
