@@ -137,7 +137,7 @@ def kept(units: Table, removed: np.ndarray, blocks: int) -> list[dict[str, np.nd
 
 
 def select(block: Block, level: Sparsity, settings: MethodSettings) -> dict[str, Any]:
-    """What is kept of each block by kind, with the table of all units.
+    """Units that are kept of each block, by kind, with the table of all units.
 
     Raises NotApplicable where all or none of the units would go.
     """

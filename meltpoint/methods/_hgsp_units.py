@@ -97,7 +97,7 @@ def _size(module: nn.Module) -> int:
 
 
 def facts(block: nn.Module) -> dict[str, Any]:
-    """What the search must know of a block: its units, their costs, and its other parameters.
+    """Facts about a block for the search: its units, their costs, and its other parameters.
 
     A kind's `cost` is the number of a unit's weights, `parameters` counts its biases too, and `rest`
     is what goes with the last unit. `norms` go where attention and MLP both go. `parameters` of the

@@ -29,7 +29,7 @@ class Size:
         return 1 - (self.uncut - cut) / self.dense
 
     def share(self, fraction: float) -> "Size":
-        """The same fraction of both."""
+        """Size of this fraction of the model."""
         return Size(self.dense * fraction, self.uncut * fraction)
 
 
