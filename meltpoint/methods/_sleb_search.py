@@ -13,13 +13,11 @@ from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import overflow, return_memory, trim_memory
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.files import write_json
+from meltpoint.memory import usable_bytes
 from meltpoint.methods.contract import Context
 from meltpoint.model import empty_model
 from meltpoint.model.block_walk import AUTO_TOKENS, Walk
 from meltpoint.model.token_losses import head_of
-
-# Bytes of hidden states that may be held: with more the windows go through the blocks in groups.
-HELD = 4 << 30
 
 
 @torch.no_grad()
@@ -73,21 +71,22 @@ class Trials:
 
     Each block is read once for a removal and a group of windows. All candidates before it pass it
     together. Hidden states at the borders of blocks before the last removed one stay valid, so the
-    next removal begins there, unless there are several groups: then the borders are not kept.
+    next removal begins there, unless there are several groups: then the borders are not kept. The
+    windows go through the blocks in as few groups as `compute.memory` allows.
     """
 
-    def __init__(self, walk: Walk, removed: list[int], held: int = HELD) -> None:
+    def __init__(self, walk: Walk, removed: list[int]) -> None:
         self.walk = walk
         self.alive = [index for index in range(len(walk.blocks)) if index not in removed]
         walk.embed()
         self.batch = walk.compute.batch_size(walk.windows.shape[1], AUTO_TOKENS)
-        self.groups = [Group(windows, [walk.hidden[windows]]) for windows in self._groups(held)]
+        self.groups = [Group(windows, [walk.hidden[windows]]) for windows in self._groups()]
 
-    def _groups(self, held: int) -> Iterator[slice]:
-        """The windows in groups whose hidden states, two for each candidate, take `held` bytes."""
+    def _groups(self) -> Iterator[slice]:
+        """The windows in groups whose hidden states, two for each candidate, fit in memory."""
         count, hidden = len(self.walk.windows), self.walk.hidden
         window = 2 * (len(self.alive) - 2) * hidden[0].numel() * hidden.element_size()
-        batches = max(1, held // (window * self.batch))
+        batches = max(1, usable_bytes(self.walk.compute) // (window * self.batch))
         return _slices(count, batches * self.batch)
 
     def remove(self, block: int) -> None:

@@ -217,5 +217,10 @@ class ComputeSection(Section):
         "auto",
         description="Whether a model is evaluated block by block, with one block's weights and the "
         "hidden states of all windows in memory, not the model. `auto`: where its weights take more "
-        "than four fifths of the memory that is available.",
+        "than `memory`.",
+    )
+    memory: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto",
+        description="Memory that a job's weights or hidden states may take, in GB (1e9 bytes). What is "
+        "more is streamed or kept in files. `auto`: four fifths of what is available on the device.",
     )
