@@ -223,7 +223,7 @@ class Study:
 
     def _check_files(self) -> None:
         for key, path in self._files():
-            place, folder = self.path(path), key.startswith("models.")
+            place, folder = self.path(path), key.startswith(("models.", "evaluations."))
             if not place.exists():
                 raise MeltpointError(
                     f"{key}: {path} does not exist (paths are relative to the study's file, in "
@@ -236,6 +236,32 @@ class Study:
             if isinstance(corpus, LocalCorpus):
                 at(f"corpora.{name}.path", format_of, corpus.path, corpus.format)
 
+        for name in self.config.evaluations:
+            for _, place in self.data_files(name):
+                if not place.is_file():
+                    raise MeltpointError(
+                        f"evaluations.{name}.data: {place.parent} has no {place.name}"
+                    )
+
+    def data_folder(self, evaluation: str) -> Path | None:
+        """Path of the folder that an evaluation reads its documents from; None where it reads none."""
+        folder = getattr(self.config.evaluations[evaluation], "data", None)
+        return None if folder is None else self.path(folder)
+
+    def data_files(self, evaluation: str) -> list[tuple[str, Path]]:
+        """Names in its folder of the files that an evaluation reads, each with its path.
+
+        Raises MeltpointError where it reads files and names no folder.
+        """
+        settings = self.config.evaluations[evaluation]
+        names = kind_of(settings).needs(settings).data_files
+        folder = self.data_folder(evaluation)
+        if names and folder is None:
+            raise MeltpointError(
+                f"evaluations.{evaluation}.data: name the folder that holds {names[0]}"
+            )
+        return [(name, folder / name) for name in names]
+
     def _files(self) -> Iterator[tuple[str, Path]]:
         for name, model in self.config.models.items():
             if isinstance(model, LocalModel):
@@ -245,6 +271,9 @@ class Study:
                 yield f"corpora.{name}.path", corpus.path
             if isinstance(corpus, TokenCorpus):
                 yield f"corpora.{name}.tokens", corpus.tokens
+        for name in self.config.evaluations:
+            if folder := getattr(self.config.evaluations[name], "data", None):
+                yield f"evaluations.{name}.data", folder
         for name, calibration in self.config.calibrations.items():
             if isinstance(calibration, GivenCalibration):
                 yield f"calibrations.{name}.windows", calibration.windows

@@ -67,7 +67,9 @@ def job(snakemake: "Snakemake", computes: bool = True) -> Iterator[tuple[JobSpec
 
 
 def source_file(snakemake: "Snakemake", section: str, name: str | None) -> Path | None:
-    """Path of the local file of a study's corpus or calibration; None where it has no file.
+    """Path of the local file of a study's corpus or calibration, or of an evaluation's folder of data.
+
+    None where it has none.
 
     The plan hands these paths on in the config. As an input or a param a path would make results
     stale when a file is moved; what counts is its content, whose hash is in the job spec.

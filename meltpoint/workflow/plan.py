@@ -37,8 +37,8 @@ class Plan:
     """The study that `config` holds, and the paths of all that its rules make.
 
     config: the dictionary that Snakemake has read. For the scripts, its `compute` section is completed
-    in place, and `sources` is added, the paths of local corpora and calibrations, and `captions`, for
-    Snakemake's report.
+    in place, and `sources` is added, the paths of local corpora, calibrations and data, and `captions`,
+    for Snakemake's report.
     files: the files that it was read from, at most one. The study's paths are relative to that file;
     where there is none, because a module's config was written out, to the working directory.
     root: the folder of the Snakefile.
@@ -86,12 +86,14 @@ class Plan:
                 at(f"models.{name}.path", check_unquantised, path)
 
     def _sources(self) -> dict[str, dict[str, str]]:
-        """Paths of the study's local corpora and calibrations, by section and name."""
+        """Paths of the study's local corpora, calibrations and data, by section and name."""
         corpora = {name: self.job_specs.corpus_file(name) for name in self.config.corpora}
         given = {name: self.job_specs.windows_file(name) for name in self.config.calibrations}
+        data = {name: self.study.data_folder(name) for name in self.config.evaluations}
+        sections = {"corpora": corpora, "calibrations": given, "evaluations": data}
         return {
             section: {name: str(file) for name, file in files.items() if file}
-            for section, files in (("corpora", corpora), ("calibrations", given))
+            for section, files in sections.items()
         }
 
     def names(self, section: str, key: str | None = None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from meltpoint.evaluations._lawbench.items import Answer, Scorer, Verdict
+from meltpoint.evaluations._lawbench.items import Answer, Scorer, Verdict, check_reference
 
 _ARTICLE_CLAUSE = re.compile(r"第(.*?)款")
 _ARTICLE = re.compile(r"第(.*?)条")
@@ -51,6 +51,7 @@ def articles(answer: Answer) -> Verdict:
     from meltpoint.evaluations._lawbench.numerals import integer, to_digits
 
     right = answer.reference.removeprefix("法条:刑法第").removesuffix("条").split("、")
+    check_reference(all(number.isdecimal() for number in right), answer.reference)
     named = set()
     for piece in answer.prediction.split("、"):
         text = _ARTICLE_CLAUSE.sub("", piece.replace("万元", "元"))

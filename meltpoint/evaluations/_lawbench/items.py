@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from meltpoint.errors import MeltpointError
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -37,6 +39,14 @@ class Verdict:
     score: float = 0.0
     abstained: bool = False
     counts: Counts = Counts()
+
+
+def check_reference(known: bool, reference: str) -> None:
+    """Raises MeltpointError for a reference that is not in the form of the data set."""
+    if not known:
+        raise MeltpointError(
+            f"the reference {reference[:40]!r} is not in LawBench's form: see its data set"
+        )
 
 
 # None: the official code leaves the question out of the mean.

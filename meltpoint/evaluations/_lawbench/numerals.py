@@ -7,7 +7,7 @@ import re
 import warnings
 from decimal import Decimal
 
-from meltpoint.evaluations._lawbench.items import Answer, Verdict
+from meltpoint.evaluations._lawbench.items import Answer, Verdict, check_reference
 
 # The distance of a term that is not given, and the scale of the score: ln(18 years in months).
 LARGEST = math.log(216)
@@ -21,7 +21,9 @@ def prison_term(answer: Answer) -> Verdict | None:
     """
     if "死刑" in answer.reference or "无期" in answer.reference:
         return None
-    right = integer(re.search(r"\d+", answer.reference).group())
+    months = re.search(r"\d+", answer.reference)
+    check_reference(months is not None, answer.reference)
+    right = integer(months.group())
     predicted = _months(to_digits(answer.prediction))
     if predicted is None:
         return Verdict(0.0, abstained=True)
@@ -31,9 +33,10 @@ def prison_term(answer: Answer) -> Verdict | None:
 
 def amount(answer: Answer) -> Verdict:
     """1 where the right sum of money is among the numbers of the text, written in digits."""
-    right = float(answer.reference.removeprefix("上文涉及到的犯罪金额:").removesuffix("元。"))
+    right = answer.reference.removeprefix("上文涉及到的犯罪金额:").removesuffix("元。")
+    check_reference(re.fullmatch(r"\d+\.?\d*", right) is not None, answer.reference)
     numbers = [float(number) for number in re.findall(r"\d+\.?\d*", answer.prediction)]
-    return Verdict(float(right in numbers), abstained=not numbers)
+    return Verdict(float(float(right) in numbers), abstained=not numbers)
 
 
 def to_digits(text: str) -> str:

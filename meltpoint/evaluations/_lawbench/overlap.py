@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
-from meltpoint.evaluations._lawbench.items import Answer, Scorer, Verdict
+from meltpoint.evaluations._lawbench.items import Answer, Scorer, Verdict, check_reference
 
 # Keeps a ratio finite where both of its terms are zero; part of the official scores.
 TINY = 1e-10
@@ -50,7 +50,9 @@ def entities(types: Sequence[str]) -> Scorer:
         predicted = _entities(answer.prediction, types)
         if not answer.reference:
             return Verdict(float(not predicted))
-        right = dict(pair.split(":", 1) for pair in answer.reference.split(";"))
+        pairs = [pair.partition(":") for pair in answer.reference.split(";")]
+        check_reference(all(colon for _, colon, _ in pairs), answer.reference)
+        right = {name: value for name, _, value in pairs}
         similarity = sum(character_f1(predicted[t], right[t]) for t in predicted if t in right)
         value = _soft_f1(similarity, len(predicted), len(right))
         return Verdict(value, abstained=not predicted)

@@ -23,6 +23,10 @@ COUNT_ABSTENTIONS = frozenset(
 )
 
 
+# Tasks whose score is made of counts over all answers; others are means over answers.
+CORPUS_LEVEL = frozenset(("2-1",))
+
+
 @dataclass(frozen=True)
 class TaskResult:
     """A task's score, the fraction of answers that abstain (None: not counted), each verdict."""
@@ -37,7 +41,11 @@ def score_task(task: str, answers: Sequence[Answer]) -> TaskResult:
 
     The mean is over the answers that count; the fraction of abstentions is over all of them.
     """
-    verdicts = [scorers()[task](answer) for answer in answers]
+    return result_of(task, [scorers()[task](answer) for answer in answers])
+
+
+def result_of(task: str, verdicts: Sequence[Verdict | None]) -> TaskResult:
+    """The official result of a task from the verdicts on its answers."""
     counted = [verdict for verdict in verdicts if verdict is not None]
     if not counted:
         return TaskResult(None, None, verdicts)
@@ -48,7 +56,7 @@ def score_task(task: str, answers: Sequence[Answer]) -> TaskResult:
 
 
 def _total(task: str) -> Callable[[Sequence[Verdict]], float]:
-    return corpus_f_half if task == "2-1" else mean_score
+    return corpus_f_half if task in CORPUS_LEVEL else mean_score
 
 
 def mean_score(verdicts: Sequence[Verdict]) -> float:
@@ -62,7 +70,7 @@ def scorers() -> Mapping[str, Scorer]:
     lists = labels()
     return {
         "1-1": rouge_l("答案:"),
-        "1-2": one_option("ABCD", lambda reference: reference[5]),
+        "1-2": one_option("ABCD", lambda reference: reference[5:6]),
         "2-1": proofreading,
         "2-2": one_option(lists["2-2"], lambda reference: reference[7:-1], left_out=("赔偿",)),
         "2-3": option_set(lists["2-3"], lambda reference: _after(reference[:-1], "类别:", "、")),
@@ -70,7 +78,7 @@ def scorers() -> Mapping[str, Scorer]:
         "2-5": reading,
         "2-6": entities(lists["2-6"]),
         "2-7": rouge_l(),
-        "2-8": one_option("ABCDE", lambda reference: reference[6]),
+        "2-8": one_option("ABCDE", lambda reference: reference[6:7]),
         "2-9": option_set(lists["2-9"], lambda reference: _after(reference, "", ";")),
         "2-10": triggers,
         "3-1": articles,
@@ -78,7 +86,7 @@ def scorers() -> Mapping[str, Scorer]:
         "3-3": option_set(lists["3-3"], lambda reference: _after(reference, "罪名:", ";")),
         "3-4": prison_term,
         "3-5": prison_term,
-        "3-6": one_option("ABCD", lambda reference: reference[5]),
+        "3-6": one_option("ABCD", lambda reference: reference[5:6]),
         "3-7": amount,
         "3-8": rouge_l(),
     }
