@@ -21,8 +21,8 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
+from meltpoint.evaluations._means import mean_of_units
 from meltpoint.evaluations.contract import Estimate, EvaluationSettings, ScoreSpec
-from meltpoint.lazy_import import numpy as np
 
 KINDS = ("empty", "constant", "non_finite", "looping", "cut")
 REFUSED = frozenset(("empty", "constant", "non_finite"))
@@ -98,13 +98,10 @@ def shares(samples: Sequence[Mapping]) -> dict[str, float]:
 
 def share_estimates(samples: Sequence[Mapping]) -> dict[str, Estimate]:
     """The scores that stand beside an evaluation's own: the share of each kind."""
-    estimates = {}
-    for kind in KINDS:
-        units = np.array([float(kind in sample["degenerate"]) for sample in samples])
-        # The standard error of a share needs two answers.
-        stderr = float(units.std(ddof=1) / len(units) ** 0.5) if len(units) > 1 else None
-        estimates[f"degenerate.{kind}"] = Estimate(float(units.mean()), stderr, units)
-    return estimates
+    return {
+        f"degenerate.{kind}": mean_of_units([kind in sample["degenerate"] for sample in samples])
+        for kind in KINDS
+    }
 
 
 def refusal(samples: Sequence[Mapping], refuse_above: float) -> str | None:

@@ -13,9 +13,10 @@ from meltpoint.evaluations._answers import Answers, Generated
 from meltpoint.evaluations._kept import read_kept, write_kept
 from meltpoint.evaluations._lawbench import data
 from meltpoint.evaluations._lawbench.questions import Question, read_questions
-from meltpoint.evaluations._lawbench.samples import bounds, estimates, mean_of, sample_of
+from meltpoint.evaluations._lawbench.samples import bounds, estimates, sample_of
 from meltpoint.evaluations._lawbench.tasks import IDS
-from meltpoint.evaluations.contract import Estimate
+from meltpoint.evaluations._means import mean_of, mean_of_units
+from meltpoint.evaluations.windows import error_of_mean
 from meltpoint.model.base_models import link
 from tests.support.measuring import job_spec, measure
 from tests.support.project import ROOT
@@ -80,7 +81,7 @@ def test_degenerate_answers_refuse_the_score_and_the_mean():
     samples = samples_of("!!!!", "!!!!", degenerate=("constant", "non_finite"))
     found = estimates(samples, ["3-4"], refuse_above=0.2)
     assert "100% of 2 answers are degenerate" in found["3-4"].refused
-    assert found["mean"].refused == "a mean over 3-4: refused"
+    assert found["mean"].refused == "a mean over 3-4, which is refused"
     assert found["3-4.abstention"].value == 1
     assert found["degenerate.constant"].value == 1
     assert estimates(samples, ["3-4"], refuse_above=1)["3-4"].refused is None
@@ -93,18 +94,10 @@ def test_a_task_whose_questions_do_not_count_is_refused_not_zero():
 
 
 def test_the_means_units_have_its_error():
-    import numpy as np
-
-    from meltpoint.evaluations.windows import error_of_mean
-
-    parts = [np.array([0.0, 1, 1, 0, 1]), np.array([0.5, 0.25, 1.0])]
-    scores = {
-        str(n): Estimate(float(units.mean()), error_of_mean(units), units)
-        for n, units in enumerate(parts)
-    }
+    scores = [mean_of_units(units) for units in ([0, 1, 1, 0, 1], [0.5, 0.25, 1])]
     mean = mean_of(scores)
     assert mean.units.mean() == pytest.approx(mean.value)
-    assert mean.value == pytest.approx(sum(s.value for s in scores.values()) / 2)
+    assert mean.value == pytest.approx(sum(score.value for score in scores) / 2)
     assert error_of_mean(mean.units) == pytest.approx(mean.stderr, rel=0.25)
 
 

@@ -21,8 +21,8 @@ from meltpoint.evaluations._lawbench.tasks import (
     result_of,
     scorers,
 )
+from meltpoint.evaluations._means import mean_of, mean_of_units
 from meltpoint.evaluations.contract import Estimate
-from meltpoint.evaluations.windows import error_of_mean
 
 Sample = Mapping[str, Any]
 
@@ -58,30 +58,15 @@ def estimates(
         for task, part in by_task.items()
         if task in COUNT_ABSTENTIONS
     }
-    mean = mean_of(found)
-    return {"mean": mean, **found, **abstentions, **_degenerate.share_estimates(samples)}
+    return {"mean": _mean(found), **found, **abstentions, **_degenerate.share_estimates(samples)}
 
 
-def mean_of(scores: Mapping[str, Estimate]) -> Estimate:
-    """The plain mean of scores; refused where one of them is.
-
-    A unit's part in the mean of k scores is scaled so that all units together have its error: with n of
-    N units in a score of value v, a unit u becomes ``mean + (u - v) N / (k n)``.
-    """
-    refused = [name for name, score in scores.items() if score.refused is not None]
+def _mean(scores: Mapping[str, Estimate]) -> Estimate:
+    """The plain mean of the tasks' scores; refused where one of them is."""
+    refused = [task for task, score in scores.items() if score.refused is not None]
     if refused:
-        return Estimate(refused=f"a mean over {', '.join(refused)}: refused")
-    value = float(np.mean([score.value for score in scores.values()]))
-    total = sum(len(score.units) for score in scores.values())
-    units = np.concatenate(
-        [
-            value + (score.units - score.value) * total / (len(scores) * len(score.units))
-            for score in scores.values()
-        ]
-    )
-    errors = [score.stderr for score in scores.values()]
-    stderr = None if None in errors else float(np.linalg.norm(errors)) / len(errors)
-    return Estimate(value, stderr, units)
+        return Estimate(refused=f"a mean over {', '.join(refused)}, which is refused")
+    return mean_of(list(scores.values()))
 
 
 def _score(task: str, samples: Sequence[Sample], refuse_above: float) -> Estimate:
@@ -92,8 +77,7 @@ def _score(task: str, samples: Sequence[Sample], refuse_above: float) -> Estimat
     if not counted:
         return Estimate(refused="the official code leaves all of these questions out")
     value = result_of(task, verdicts).score
-    units = _units(task, counted, value)
-    return Estimate(value, error_of_mean(units) if len(units) > 1 else None, units)
+    return mean_of_units(_units(task, counted, value), value)
 
 
 def verdict_of(sample: Sample) -> Verdict | None:
@@ -120,5 +104,4 @@ def _units(task: str, verdicts: Sequence[Verdict], value: float) -> np.ndarray:
 def _abstention(samples: Sequence[Sample]) -> Estimate:
     """The fraction of answers that abstain, of those too whose question is left out of the score."""
     verdicts = [verdict_of(sample) for sample in samples]
-    units = np.array([float(verdict is not None and verdict.abstained) for verdict in verdicts])
-    return Estimate(float(units.mean()), error_of_mean(units) if len(units) > 1 else None, units)
+    return mean_of_units([verdict is not None and verdict.abstained for verdict in verdicts])

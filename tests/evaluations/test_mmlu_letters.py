@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meltpoint.evaluations._option_letters import first_capital, first_line, first_option
+from meltpoint.evaluations._mmlu.letters import first_capital, first_line, first_option
 
 GOLDEN = Path(__file__).parents[3] / "shared/golden/tasks/mmlu_gen_golden_dev.json"
 
