@@ -13,6 +13,7 @@ from meltpoint.evaluations import engines
 from meltpoint.hashing import HashCache, hash_file
 from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
+from meltpoint.study.data_files import data_files
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import (
     BuiltinCorpus,
@@ -61,12 +62,8 @@ class JobSpecs:
         """Spec of the base checkpoint: its source, and the hash of a local folder's files."""
         model = self.config.models[name]
         if isinstance(model, LocalModel):
-            folder = self.study.path(model.path)
-            return LinkSpec(
-                folder=str(folder),
-                files=self.hashes.folder(folder),
-                code=code_hash("scripts.link_model"),
-            )
+            files = self.hashes.folder(self.study.path(model.path))
+            return LinkSpec(files=files, code=code_hash("scripts.link_model"))
         if isinstance(model, HubModel):
             return FetchSpec(
                 hub=model.hub, revision=model.revision, code=code_hash("scripts.fetch_model")
@@ -151,6 +148,8 @@ class JobSpecs:
         inputs = [self.checkpoint(model, chain)]
         if "windows" in settings:
             inputs += self._calibration(model, settings)
+        if "validation_calibration" in settings:
+            inputs += self._calibration(model, settings["validation_calibration"])
         return SearchSpec(
             search=str(step),
             chain=chain,
@@ -173,12 +172,13 @@ class JobSpecs:
         settings = self.config.evaluations[evaluation]
         kind = evaluations.kind_of(settings)
         tokens = (self.tokens(model, corpus) for corpus in kind.corpora(settings))
+        files = data_files(self.study, evaluation)
         return EvaluateSpec(
             cell={"model": model, "chain": chain, "evaluation": evaluation},
             kind=kind.name,
             main=next(iter(kind.scores(settings))),
             settings=settings.model_dump(mode="json", exclude={"main", "data"}),
-            data={name: self.hashes.file(file) for name, file in self.study.data_files(evaluation)},
+            data={name: self.hashes.file(file) for name, file in files.items()},
             compute={key: getattr(self.config.compute, key) for key in kind.compute},
             code=self._evaluation_code(kind, chain),
             env=self._env(self.runtime(chain, evaluation)),
