@@ -22,6 +22,7 @@ from meltpoint.evaluations import engines, kind_of
 from meltpoint.evaluations.contract import PERPLEXITY, ScoreSpec
 from meltpoint.study import output_checks
 from meltpoint.study.config import StudyConfig
+from meltpoint.study.data_files import check_data_files, data_of
 from meltpoint.study.score_names import split_name
 from meltpoint.study.sections import (
     DrawnCalibration,
@@ -242,7 +243,7 @@ class Study:
 
     def _check_files(self) -> None:
         for key, path in self._files():
-            place, folder = self.path(path), key.startswith("models.")
+            place, folder = self.path(path), key.startswith(("models.", "evaluations."))
             if not place.exists():
                 raise MeltpointError(
                     f"{key}: {path} does not exist (paths are relative to the study's file, in "
@@ -255,6 +256,8 @@ class Study:
             if isinstance(corpus, LocalCorpus):
                 at(f"corpora.{name}.path", format_of, corpus.path, corpus.format)
 
+        check_data_files(self)
+
     def _files(self) -> Iterator[tuple[str, Path]]:
         for name, model in self.config.models.items():
             if isinstance(model, LocalModel):
@@ -264,6 +267,9 @@ class Study:
                 yield f"corpora.{name}.path", corpus.path
             if isinstance(corpus, TokenCorpus):
                 yield f"corpora.{name}.tokens", corpus.tokens
+        for name, settings in self.config.evaluations.items():
+            if folder := data_of(settings):
+                yield f"evaluations.{name}.data", folder
         for name, calibration in self.config.calibrations.items():
             if isinstance(calibration, GivenCalibration):
                 yield f"calibrations.{name}.windows", calibration.windows

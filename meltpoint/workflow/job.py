@@ -67,7 +67,7 @@ def job(snakemake: "Snakemake", computes: bool = True) -> Iterator[tuple[JobSpec
 
 
 def source_file(snakemake: "Snakemake", section: str, name: str | None) -> Path | None:
-    """Path of a study's local model, corpus or calibration; None where it is no local one.
+    """Path of a study's local model, corpus, calibration or data; None where it is not local.
 
     The plan hands these paths on in the config. As an input or a param a path would make results
     stale when it is moved; what counts is its content, whose hash is in the job spec.

@@ -18,6 +18,7 @@ from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
 from meltpoint.study import config as schema
 from meltpoint.study import old_evaluations, renamed_keys
+from meltpoint.study.data_files import data_folder
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel
 from meltpoint.workflow import cost, requirements, searches, staleness
@@ -44,7 +45,7 @@ class Plan:
     """The study that `config` holds, and the paths of all that its rules make.
 
     config: the dictionary that Snakemake has read. For the scripts, its `compute` section is completed
-    in place. Added are `sources`, the paths of local models, corpora and calibrations, and `captions`,
+    in place. Added are `sources`, the paths of local models, texts and data, and `captions`,
     for Snakemake's report.
     files: the files that it was read from, at most one. The study's paths are relative to that file;
     where there is none, because a module's config was written out, to the working directory.
@@ -95,21 +96,20 @@ class Plan:
                 at(f"models.{name}.path", check_unquantised, path)
 
     def _sources(self) -> dict[str, dict[str, str]]:
-        """Paths of the study's local models, corpora and calibrations, by section and name."""
-        models = {
-            name: self.study.path(model.path)
-            for name, model in self.config.models.items()
-            if isinstance(model, LocalModel)
+        """Paths of the study's local models, corpora, calibrations and data, by section and name."""
+        config = self.config
+        local = {n: model for n, model in config.models.items() if isinstance(model, LocalModel)}
+        sections = {
+            "models": {name: self.study.path(model.path) for name, model in local.items()},
+            "corpora": {name: self.job_specs.corpus_file(name) for name in config.corpora},
+            "calibrations": {
+                name: self.job_specs.windows_file(name) for name in config.calibrations
+            },
+            "evaluations": {name: data_folder(self.study, name) for name in config.evaluations},
         }
-        corpora = {name: self.job_specs.corpus_file(name) for name in self.config.corpora}
-        given = {name: self.job_specs.windows_file(name) for name in self.config.calibrations}
         return {
             section: {name: str(file) for name, file in files.items() if file}
-            for section, files in (
-                ("models", models),
-                ("corpora", corpora),
-                ("calibrations", given),
-            )
+            for section, files in sections.items()
         }
 
     def names(self, section: str, key: str | None = None) -> str:

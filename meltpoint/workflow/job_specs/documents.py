@@ -114,6 +114,7 @@ class EvaluateSpec(JobSpec):
     compute: dict[str, Any] = Field(
         description="What of the study's `compute` changes its numbers."
     )
+    data: dict[str, str] = Field({}, description="Hashes of the data files that it reads, by name.")
 
 
 class TransitionsSpec(JobSpec):

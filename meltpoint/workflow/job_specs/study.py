@@ -13,6 +13,7 @@ from meltpoint.evaluations import engines
 from meltpoint.hashing import HashCache, hash_file
 from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
+from meltpoint.study.data_files import data_files
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import (
     BuiltinCorpus,
@@ -171,11 +172,13 @@ class JobSpecs:
         settings = self.config.evaluations[evaluation]
         kind = evaluations.kind_of(settings)
         tokens = (self.tokens(model, corpus) for corpus in kind.corpora(settings))
+        files = data_files(self.study, evaluation)
         return EvaluateSpec(
             cell={"model": model, "chain": chain, "evaluation": evaluation},
             kind=kind.name,
             main=next(iter(kind.scores(settings))),
-            settings=settings.model_dump(mode="json", exclude={"main"}),
+            settings=settings.model_dump(mode="json", exclude={"main", "data"}),
+            data={name: self.hashes.file(file) for name, file in files.items()},
             compute={key: getattr(self.config.compute, key) for key in kind.compute},
             code=self._evaluation_code(kind, chain),
             env=self._env(self.runtime(chain, evaluation)),
