@@ -4,6 +4,8 @@ Transition points and figures of a sweep's cells.
 REQUIRED INPUTS:
 
     cells/{model}/{chain}/{evaluation}.json
+    cells/{model}/{chain}/{evaluation}.*   where chains are compared: what is kept for paired statistics
+    tokens/{model}/{corpus}.ends.npy
 
 OUTPUTS:
 
@@ -41,6 +43,7 @@ rule transitions:
 rule figure:
     input:
         cells=lambda w: plan.cells_of("figures", w.figure),
+        kept=lambda w: plan.kept_of("figures", w.figure),
         transitions=lambda w: plan.transitions_of(w.figure),
     output:
         svg=report(

@@ -70,8 +70,11 @@ def figure(name: str, part: FigureSpec) -> Item:
 def table(name: str, part: Table) -> Item:
     """Item of a table, with its caption."""
     shown = ", ".join(part.evaluations)
-    by = f"{part.rows} and level"
-    caption = part.caption or f"{shown} by {by}, of {part.source}."
+    by = f"{shown} by {part.rows} and level, of {part.source}"
+    if part.compares_chains:
+        what = "within " + part.equivalence + " of dense" if part.equivalence else "by pairs"
+        by = f"{shown} {what}, of {part.source}{f' at {part.level}' if part.level else ''}"
+    caption = part.caption or f"{by}."
     path = Path(f"tables/{name}.csv")
     return Item("Tables", f"table-{name}", name, caption, table=path)
 

@@ -1,7 +1,7 @@
 """Checks that a study has what its tables and figures name, before anything runs."""
 
 from meltpoint import figures
-from meltpoint.analysis import references
+from meltpoint.analysis import pair_checks, references
 from meltpoint.analysis.references import StudyView
 from meltpoint.tables.keys import Table
 
@@ -23,3 +23,5 @@ def check_table(key: str, table: Table, study: StudyView) -> None:
     references.check_names(f"{key}.labels", table.labels, rows)
     references.check_order(key, study, table)
     references.check_published(key, study, table, references.printed_names_of(study, table))
+    if table.compares_chains:
+        pair_checks.check(key, study, table, least=2 if table.layout == "pairs" else 1)

@@ -20,7 +20,7 @@ from meltpoint.study import config as schema
 from meltpoint.study import old_evaluations, renamed_keys
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel
-from meltpoint.workflow import cost, requirements, searches, staleness
+from meltpoint.workflow import cost, kept, requirements, searches, staleness
 from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs
 from meltpoint.workflow.positions import check_positions
@@ -268,6 +268,12 @@ class Plan:
         """The cells that a table or figure shows."""
         part = getattr(self.config, section)[name]
         return [self.cell(*cell) for cell in self.study.cells(part.source, *part.evaluations)]
+
+    def kept_of(self, section: str, name: str) -> list[str]:
+        """Files kept beside the cells that a table or figure compares window by window."""
+        part = getattr(self.config, section)[name]
+        cells = self.study.cells(part.source, *part.evaluations) if part.needs_samples else []
+        return kept.files(self.study, self.results, cells)
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
         """A sweep's cells of perplexity."""
