@@ -10,6 +10,7 @@ REQUIRED INPUTS:
 OUTPUTS:
 
     transitions/{sweep}.csv
+    transitions/{sweep}.predictions.csv   where the study holds levels out
     figures/{figure}.{svg,png}
 """
 
@@ -17,6 +18,7 @@ OUTPUTS:
 rule transitions:
     input:
         cells=lambda w: plan.perplexity_cells_of(w.sweep),
+        kept=lambda w: plan.kept_of("sweeps", w.sweep),
     output:
         report(
             f"{plan.results}/transitions/{{sweep}}.csv",
@@ -38,6 +40,32 @@ rule transitions:
         "Transition points of {wildcards.sweep}"
     script:
         "../scripts/transitions.py"
+
+
+rule predictions:
+    input:
+        cells=lambda w: plan.perplexity_cells_of(w.sweep),
+    output:
+        report(
+            f"{plan.results}/transitions/{{sweep}}.predictions.csv",
+            caption="../captions/predictions.rst",
+            category="Transition points",
+            labels={"sweep": "{sweep}, predicted"},
+        ),
+    log:
+        f"{plan.logs}/transitions/{{sweep}}.predictions.log",
+    benchmark:
+        f"{plan.benchmarks}/transitions/{{sweep}}.predictions.tsv"
+    wildcard_constraints:
+        sweep=plan.names("sweeps"),
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        job_spec=lambda w: plan.job_specs.predictions(w.sweep).json(),
+    message:
+        "Predictions of {wildcards.sweep}"
+    script:
+        "../scripts/predictions.py"
 
 
 rule figure:

@@ -1,6 +1,7 @@
 """Checks of tables and figures that compare chains, before anything runs."""
 
 from meltpoint import evaluations
+from meltpoint.analysis.draws import SEED
 from meltpoint.analysis.levels import level_label
 from meltpoint.analysis.output_keys import Output
 from meltpoint.analysis.references import StudyView, check_names
@@ -58,5 +59,5 @@ def level_of(steps: tuple[Step, ...]) -> str:
 
 def name_of(steps: tuple[Step, ...], part: Output) -> str:
     """Methods and settings of a chain without the setting that is averaged over; its level apart."""
-    key = getattr(part, "average_over", None) or "seed"
+    key = getattr(part, "average_over", None) or SEED
     return row_name(methods_of(steps), without(settings_of(steps), key))

@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from meltpoint.analysis.draws import SEED
 from meltpoint.analysis.levels import level_label
 from meltpoint.analysis.paired import (
     SIGNIFICANCE,
@@ -18,8 +19,6 @@ from meltpoint.analysis.samples import Sample, calibration_of, differences
 from meltpoint.analysis.significance import holm
 from meltpoint.errors import MeltpointError
 
-# The setting whose values are draws of a calibration.
-SEED = "seed"
 BETTER, WORSE, NEITHER = "better", "worse", "not told apart"
 COLUMNS = [
     *("model", "first", "second", "evaluation", "score", "unit", "first_value", "second_value"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from meltpoint.analysis.draws import draw_of
 from meltpoint.analysis.samples import stack
 from meltpoint.chain import row_name, without
 
@@ -39,7 +40,7 @@ def average_over(cells: pd.DataFrame, key: str) -> pd.DataFrame:
     """
     settings = cells["settings"].fillna("")
     left = settings.map(lambda text: without(text, key))
-    draws = settings.str.findall(rf"(?:^|[,+]){key}=([^,+]*)").str.join("+")
+    draws = settings.map(lambda text: draw_of(text, key))
     cells = cells.assign(settings=left, swept=left != settings, draw=draws)
     place = ["model", "method", "settings", "level", "evaluation", "score"]
     return pd.DataFrame([_average(group) for _, group in cells.groupby(place, sort=False)])

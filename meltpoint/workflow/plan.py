@@ -129,9 +129,11 @@ class Plan:
 
     def shown(self) -> dict[str, list[str]]:
         """Files that the study's page shows, by kind."""
+        fits, predicted = f"{self.results}/transitions", study_page.predicted(self.config)
         return {
             "cells": [self.cell(*cell) for cell in self.study.all_cells],
-            "transitions": [f"{self.results}/transitions/{sweep}.csv" for sweep in self.curves()],
+            "transitions": [f"{fits}/{sweep}.csv" for sweep in self.curves()],
+            "predictions": [f"{fits}/{sweep}.predictions.csv" for sweep in predicted],
             "tables": [f"{self.results}/tables/{table}.csv" for table in self.config.tables],
             "figures": [f"{self.results}/figures/{figure}.svg" for figure in self.config.figures],
         }
@@ -270,7 +272,9 @@ class Plan:
         return [self.cell(*cell) for cell in self.study.cells(part.source, *part.evaluations)]
 
     def kept_of(self, section: str, name: str) -> list[str]:
-        """Files kept beside the cells that a table or figure compares window by window."""
+        """Files kept beside the cells of a table, a figure or a sweep's fits that compare windows."""
+        if section == "sweeps":
+            return kept.files(self.study, self.results, self.study.perplexity_cells(name))
         part = getattr(self.config, section)[name]
         cells = self.study.cells(part.source, *part.evaluations) if part.needs_samples else []
         return kept.files(self.study, self.results, cells)

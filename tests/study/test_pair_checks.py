@@ -65,3 +65,22 @@ def test_equivalence_needs_no_level():
     study(equivalence="0.5%")
     with pytest.raises(MeltpointError, match=r"tables\.x\.equivalence: a margin lies above 0 %"):
         study(equivalence="0%")
+
+
+def predicting(**keys):
+    sweep = {**STUDY["sweeps"]["pruning"], "predict": {"hold_out": [0.6]}, **keys}
+    return Study(config.load({**STUDY, "sweeps": {"pruning": sweep}}, "s.yaml"), Path())
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"predict": {"hold_out": [0.7]}}, r"predict\.hold_out: '0.7' is no level of the sweep"),
+        ({"evaluations": ["size"]}, r"predict: curves are of perplexities, and the sweep has none"),
+        ({"predict": {"hold_out": []}}, r"predict\.hold_out: "),
+    ],
+)
+def test_levels_to_predict_are_levels_of_the_sweep(keys, sentence):
+    predicting()
+    with pytest.raises(MeltpointError, match=rf"sweeps\.pruning\.{sentence}"):
+        predicting(**keys)
