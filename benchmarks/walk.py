@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,10 +25,13 @@ import torch
 from benchmarks.random_llama import make
 from meltpoint import methods
 from meltpoint.chain import Step, parse_step
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.io import Reader, Writer
 from meltpoint.compression.blockwise import Job, walk
+from meltpoint.compression.search import read_result, write_result
 from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
+from meltpoint.methods.contract import Context
 from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
 
@@ -35,7 +39,9 @@ STEPS = [
     *("magnitude@0.5", "wanda@0.5", "ria@0.5", "sparsegpt@0.5", "dsnot@0.5"),
     *("dsnot@0.5,init=sparsegpt", "wanda@0.5,allocation=owl", "sparsegpt@0.5,allocation=owl"),
     *("admm@0.5", "wanda@2of4", "ria@2of4", "sparsegpt@2of4", "dsnot@2of4", "admm@2of4"),
-    *("besa@0.5,group=row", "besa@0.5,group=layer"),
+    *("besa@0.5,group=row", "besa@0.5,group=layer", "slicegpt@0.3"),
+    *("flap@0.3", "wanda_sp@0.3", "llm_pruner@0.3"),
+    *("svd@0.3", "svd_llm@0.3", "svd_llm@0.3,update=true"),
 ]
 
 
@@ -56,13 +62,18 @@ def one_pass(base: Path, windows: torch.Tensor, compute: Compute) -> float:
 
 
 def whole(step: Step, base: Path, windows: torch.Tensor, compute: Compute) -> float:
-    """Seconds of a method's walk, from opening the files to the last shard."""
+    """Seconds of a step as its jobs take it: its search, if it has one, and its walk."""
     method = methods.find(step.method)
-    settings = method.settings(step)
-    with tempfile.TemporaryDirectory() as target:
-        reader, writer = _reader(base, compute), Writer(Path(target))
-        start = _now(compute)
-        walk(reader, writer, Job(method, settings), step.level, windows, compute)
+    settings, count = method.settings(step), Description.read(base).dense_parameters
+    with tempfile.TemporaryDirectory() as scratch:
+        writer, start = Writer(Path(scratch)), _now(compute)
+        job = Job(method, settings, parameters=(count, count))
+        if method.has_search:
+            result = Path(scratch, f"search.{method.facts.search_format}")
+            write_result(result, method.module.search(base, settings, Context(windows, compute)))
+            job = replace(job, search=read_result(result))
+        seen = windows if method.calibrated(step) else None
+        walk(_reader(base, compute), writer, job, step.level, seen, compute)
         return _now(compute) - start
 
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from meltpoint.timing import phase
-from meltpoint.workflow.job import job
+from meltpoint.workflow.job import job, source_file
 
-with job(snakemake) as (spec, _):
+with job(snakemake) as _:
     with phase("import"):
         from meltpoint.model.base_models import link
 
-    link(Path(spec.folder), Path(snakemake.output[0]), f"models.{snakemake.wildcards.model}")
+    name = snakemake.wildcards.model
+    link(source_file(snakemake, "models", name), Path(snakemake.output[0]), f"models.{name}")

@@ -16,10 +16,10 @@ from meltpoint.evaluations.contract import ScoreSpec
 COLUMNS = [
     *("model", "chain", "method", "level", "settings", "kind", "evaluation", "score", "main"),
     *("label", "unit", "label_unit", "better"),
-    *("value", "stderr", "difference", "difference_stderr", "requested", "achieved"),
+    *("value", "stderr", "difference", "difference_stderr", "requested", "achieved", "removed"),
     *("status", "reason", "source", "note"),
 ]
-NUMBERS = ["value", "stderr", "difference", "difference_stderr", "requested", "achieved"]
+NUMBERS = ("value", "stderr", "difference", "difference_stderr", "requested", "achieved", "removed")
 NUMBERS_AS_FLOATS = dict.fromkeys(NUMBERS, float)
 DENSE = {"method": "dense", "level": "", "settings": "", "kind": ""}
 # What a perplexity is, as columns: a published number is one where its table says nothing else.
@@ -27,8 +27,10 @@ PERPLEXITY_COLUMNS = {
     **{"score": "perplexity", "main": True, "better": "lower"},
     **{"label": "perplexity", "label_unit": "", "unit": ""},
 }
-# The axis of compression whose fractions are in `requested` and `achieved`.
-AXIS = "zeros"
+# The axis of compression whose fractions are in `requested` and `achieved`, by the kind of the last
+# step; what a step of the kind asks for in other units than the axis is its `level`.
+AXES = {"structured": "parameters", "low-rank": "parameters"}
+DEFAULT_AXIS = "zeros"
 
 
 def read_cells(paths: Iterable[Path], steps: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
@@ -36,7 +38,9 @@ def read_cells(paths: Iterable[Path], steps: Mapping[str, Mapping[str, str]]) ->
 
     A cell that is not applicable has a row for each score that it would have. `main` is True of the
     score that is meant where an evaluation is named alone. `label`, and `label_unit` behind it, are
-    what axes and heads of columns say. `note` is what the cell warns of.
+    what axes and heads of columns say. `note` is what the cell warns of. `achieved` is the fraction on
+    the axis of the last step's kind, `removed` that of the dense decoder's parameters that are gone or
+    zero.
 
     steps: for each chain its method, level, settings and kind; the dense chain needs none.
     Raises MeltpointError, naming the file, for one that is no cell, or whose chain is unknown.
@@ -53,11 +57,13 @@ def rows_of(path: Path, steps: Mapping[str, Mapping[str, str]]) -> Iterator[dict
             f"{path} is a cell of the chain {cell.chain}, which is not of this sweep: delete it and "
             "run again"
         )
+    axis = AXES.get(steps[cell.chain]["kind"], DEFAULT_AXIS)
     shared = {
         **{name: getattr(cell, name) for name in ("model", "chain", "evaluation")},
         **{name: steps[cell.chain][name] for name in DENSE},
-        "requested": cell.requested.get(AXIS),
-        "achieved": cell.achieved.get(AXIS),
+        "requested": cell.requested.get(axis, cell.requested.get("level")),
+        "achieved": cell.achieved.get(axis),
+        "removed": removed(cell),
         "source": "measured",
         "note": "; ".join(cell.provenance.get("warnings", [])),
     }
@@ -66,6 +72,13 @@ def rows_of(path: Path, steps: Mapping[str, Mapping[str, str]]) -> Iterator[dict
         score = cell.scores.get(spec.name)
         if score is not None or cell.status != "ok":
             yield {**shared, **columns_of(spec, cell.main), **numbers_of(cell, score)}
+
+
+def removed(cell: Cell) -> float | None:
+    """Fraction of the dense decoder's parameters that are gone or zero; None where it is not known."""
+    if not {"parameters", "zeros"} <= cell.achieved.keys():
+        return None
+    return 1 - (1 - cell.achieved["parameters"]) * (1 - cell.achieved["zeros"])
 
 
 def columns_of(spec: ScoreSpec, main: str) -> dict:

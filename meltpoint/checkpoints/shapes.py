@@ -45,7 +45,10 @@ class BlockShape(BaseModel):
     it has no MLP; all of them are None for an architecture whose parts are not known. `width` is the
     width of the hidden states that the block takes. `shortcuts` are the matrices [width before, width
     after] that the residual stream is multiplied by before the output of "attention" or "mlp" is
-    added. `norms` are by their names in the block; a norm that is not among them was removed.
+    added. `projections` are those [width of the norm, width of the stream] that the outputs of norms
+    behind attention and MLP are multiplied by. `constants` are the widths of the vectors that are added
+    in the place of a removed "attention" or "mlp". `norms` are by their names in the block; a norm that
+    is not among them was removed.
     `linears` are by their names in the block; the factors of the linear NAME are NAME.0, which runs
     first, and NAME.1. `parameters` counts all of the block's weights.
     """
@@ -58,6 +61,8 @@ class BlockShape(BaseModel):
     intermediate: int | None = None
     width: int | None = None
     shortcuts: dict[str, tuple[int, int]] = {}
+    projections: dict[str, tuple[int, int]] = {}
+    constants: dict[str, int] = {}
     norms: dict[str, Norm] = {}
     linears: dict[str, LinearShape] = {}
     parameters: int

@@ -35,7 +35,11 @@ class Spec(Compared, FigureSpec):
     """
 
     kind: Literal["curves"] = Field("curves", description="Kind of the figure.")
-    x: Literal["level"] = Field("level", description="Horizontal axis: the sparsity.")
+    x: Literal["level", "removed"] = Field(
+        "level",
+        description="Horizontal axis: the level as it is asked for, or the fraction of the dense "
+        "decoder's parameters that is `removed`: gone or zero.",
+    )
     fit: Literal["transition"] | None = Field(
         None,
         description="`transition` draws the fitted curves and their transition points; the source must "
@@ -53,6 +57,8 @@ def check(key: str, spec: Spec, study: StudyView) -> None:
     references.check_names(f"{key}.labels", spec.labels, references.row_names_of(study, spec))
     references.check_order(key, study, spec)
     references.check_published(key, study, spec)
+    if spec.fit and spec.x != "level":
+        raise MeltpointError(f"{key}.fit: curves are fitted over the level: leave `x` out")
     if spec.fit and spec.source not in study.config.sweeps:
         raise MeltpointError(f"{key}.fit: curves are fitted to sweeps, and {spec.source} is none")
     if spec.fit and not study.perplexity(spec.value):
@@ -108,13 +114,14 @@ def draw(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec: Spec) -> F
 
 
 def select_cells(frame: pd.DataFrame, spec: Spec, label: Quantity) -> pd.DataFrame:
-    """Cells of the evaluation with `x`, their sparsity, and `tooltip`; patterns have no `x`."""
+    """Cells of the evaluation with `x`, what `spec` says, and `tooltip`; patterns have no `x`."""
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.rows import row_names
     from meltpoint.figures.legend import PATTERNS
 
     cells = row_names(scores_named(frame, spec.value).query("status == 'ok'"), spec.labels)
-    cells["x"] = pd.to_numeric(cells["level"], errors="coerce")
+    levels = pd.to_numeric(cells["level"], errors="coerce")
+    cells["x"] = levels if spec.x == "level" else cells["removed"].where(levels.notna())
     if not cells["x"].notna().any():
         raise MeltpointError(f"No cell of {spec.value} has a numeric sparsity to draw a curve of.")
     placed = cells["x"].notna() | cells["level"].isin(PATTERNS) | (cells["chain"] == "dense")
@@ -122,11 +129,23 @@ def select_cells(frame: pd.DataFrame, spec: Spec, label: Quantity) -> pd.DataFra
     return cells[placed]
 
 
+def x_label(spec: Spec, cells: pd.DataFrame) -> str:
+    """Words for the horizontal axis: a level is a sparsity where no method changes shapes."""
+    from meltpoint.analysis.frame import AXES
+
+    if spec.x == "removed":
+        return "fraction of the decoder's parameters removed"
+    return "level, as each method means it" if cells["kind"].isin(AXES).any() else "sparsity"
+
+
 def cell_tooltip(cell: dict, spec: Spec, label: Quantity) -> str:
     """Tooltip of a point: its method and level, its value, and the sparsity that was achieved."""
+    from meltpoint.analysis.frame import AXES
+
     title = f"{spec.labels.get(cell['name'], cell['name'])} at {level_label(cell['level'])}"
     achieved = cell.get("achieved", np.nan)
-    sparsity = f"\nachieved sparsity {achieved:.4f}" if np.isfinite(achieved) else ""
+    axis = "fraction of parameters gone" if cell.get("kind") in AXES else "sparsity"
+    sparsity = f"\nachieved {axis} {achieved:.4f}" if np.isfinite(achieved) else ""
     return f"{title}\n{label} {reading(cell['value'], cell['stderr'])}{sparsity}"
 
 
@@ -178,10 +197,10 @@ def lay_out(
     grid = figure.subplots(
         len(shape) + 1, len(models), sharex=True, sharey="row", squeeze=False, **shape
     )
-    grid[0, 0].set_xlim(0, min(1, cells["x"].max() + 0.05))
+    grid[0, 0].set_xlim(min(0, cells["x"].min() - 0.05), min(1, cells["x"].max() + 0.05))
     if strip:
         grid[1, 0].set_ylabel("$s_0$", rotation=0, va="center", labelpad=8)
     for ax in grid[-1]:
-        ax.set_xlabel("sparsity")
+        ax.set_xlabel(x_label(spec, cells))
     scale_y(grid[0, 0], cells.loc[np.isfinite(cells["value"]), "value"])
     return figure, grid[0], grid[1] if strip else [None] * len(models)

@@ -68,23 +68,96 @@ class Variance(Accumulator):
         self.value += inputs.var(dim=1, correction=0).sum(dim=0) / self.windows
 
 
-ACCUMULATORS = {"norm": Norm, "hessian": Hessian, "sum": Sum, "variance": Variance}
+class Mean(Accumulator):
+    """``mu_j``: the mean of channel j over the tokens of all windows: [C]."""
+
+    def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
+        self.value += inputs.mean(dim=1).sum(dim=0) / self.windows
+
+
+class Fluctuation(Accumulator):
+    """The biased variance of each channel over the tokens of all windows, by Welford's update: [C]."""
+
+    def __init__(self, width: int, windows: int, device: torch.device) -> None:
+        super().__init__(width, windows, device)
+        self._mean = torch.zeros_like(self.value)
+        self._taken = 0
+
+    def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
+        for window in inputs:
+            variance, mean = torch.var_mean(window, dim=0, correction=0)
+            share = 1 / (self._taken + 1)
+            step = mean - self._mean
+            self._mean += step * share
+            self.value += (variance - self.value + step.square() * (1 - share)) * share
+            self._taken += 1
+
+
+class AliasedFluctuation(Fluctuation):
+    """``F_n = F_(n-1) (n-2)/(n-1) + (1/n) (1/T) sum_t (x_t - mu_n)^2`` of window n, F_1 = 0: [C].
+
+    This is FLAP's published recurrence, in which the mean before the window is an alias of the mean
+    behind it. The first window counts in the mean alone. The division by the T tokens is ours.
+    """
+
+    def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
+        for window in inputs:
+            self._taken += 1
+            count = self._taken
+            self._mean += (window.mean(dim=0) - self._mean) / count
+            if count > 1:
+                distance = (window - self._mean).square_().mean(dim=0)
+                self.value.mul_((count - 2) / (count - 1)).add_(distance, alpha=1 / count)
+
+
+class AbsoluteMean(Accumulator):
+    """``(1/n) sum_k mean_t |x_tj|``: the mean magnitude of channel j: [C]."""
+
+    def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
+        self.value += inputs.abs().mean(dim=1).sum(dim=0) / self.windows
+
+
+class AbsoluteMaximum(Accumulator):
+    """``max_t |x_tj|``: the largest magnitude of channel j over all windows: [C]."""
+
+    def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
+        self.value = torch.maximum(self.value, inputs.abs().amax(dim=(0, 1)))
+
+
+ACCUMULATORS = {
+    "norm": Norm,
+    "hessian": Hessian,
+    "sum": Sum,
+    "variance": Variance,
+    "mean": Mean,
+    "fluctuation": Fluctuation,
+    "fluctuation_aliased": AliasedFluctuation,
+    "absolute_mean": AbsoluteMean,
+    "absolute_maximum": AbsoluteMaximum,
+}
 
 
 class Statistics:
     """The accumulators of one input, each an attribute that holds its value.
 
-    `windows` is the number of calibration windows that they average over.
+    `windows` is the number of calibration windows that they average over, `tokens` the number of
+    inputs that were seen.
     """
 
     def __init__(self, names: Iterable[str], width: int, windows: int, device) -> None:
-        self.windows = windows
+        self.windows, self.tokens = windows, 0
         self._accumulators = {name: ACCUMULATORS[name](width, windows, device) for name in names}
 
     def update(self, inputs: torch.Tensor) -> None:
         """Takes in the inputs of some windows, [windows, tokens, C]."""
         if not self._accumulators:
             return
+        self.tokens += inputs[..., 0].numel()
         inputs = inputs.float()
         for accumulator in self._accumulators.values():
             accumulator.update(inputs)

@@ -10,7 +10,7 @@ passes: one to get there, one to run each block again, and two for the gradients
 its weights.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from meltpoint.model.gradient_statistics import (
     GradientCollector,
     GradientStatistics,
 )
+from meltpoint.model.token_losses import head_of
 from meltpoint.progress import track
 
 
@@ -35,11 +36,13 @@ from meltpoint.progress import track
 class BlockGradients:
     """A block with its weights loaded, and the gradients of the loss with respect to them.
 
+    `gradients` are by the linears' names and, where vectors were asked for, the vectors' names.
     `accumulators` are those behind `gradients`, for classes that keep more than a value. `losses` are
     those of the whole model on each window, float32 [windows].
     """
 
     index: int
+    module: nn.Module
     linears: dict[str, nn.Linear]
     gradients: dict[str, GradientStatistics]
     accumulators: dict[str, dict[str, GradientAccumulator]]
@@ -78,34 +81,69 @@ def walk_backwards(
     compute: Compute,
     accumulators: Mapping[str, type[GradientAccumulator]],
     folder: Path | None = None,
+    token_weights: torch.Tensor | None = None,
+    vectors: bool = False,
+    prepare: Callable[[nn.Module], None] | None = None,
 ) -> Iterator[BlockGradients]:
     """Yields each block with the gradients of its linears' weights, from the last to the first.
 
     `windows` are tokens, int64 [windows, tokens]; a window's loss is the mean cross-entropy of its next
-    tokens. `accumulators` are classes by names (`meltpoint.model.gradient_statistics`): each is shown
-    one window's gradient after the other, in the order of the windows. What is yielded is valid until
-    the next block. Raises MeltpointError for gradients that are not finite.
+    tokens or, given `token_weights` [windows, tokens - 1], the sum weighted by these. `accumulators`
+    are classes by names (`meltpoint.model.gradient_statistics`): each is shown one window's gradient
+    after the other, in the order of the windows. With `vectors` there are gradients of biases and norms
+    too, by the parameters' names in the block. `prepare` may change a block, into one that computes the
+    same, before it runs backwards. What is yielded is valid until the next block. Raises
+    MeltpointError for gradients that are not finite.
     """
     walk = Walk(reader, windows, compute)
-    borders = Borders(folder)
+    borders, losses_of = Borders(folder), WindowLosses(windows, token_weights)
     with torch.no_grad():
         _run_forward(walk, borders)
-        gradient, losses = _last_gradient(walk)
+        gradient, losses = _last_gradient(walk, losses_of)
     for index in track(range(len(walk.blocks) - 1, -1, -1), "gradients: blocks"):
-        names = walk.names(index)
+        names, block = walk.names(index), walk.blocks[index]
         empty_model.fill(walk.model, reader.read(names))
+        if prepare is not None:
+            prepare(block)
         inputs = borders.take(index, compute.torch_device)
-        linears = empty_model.linears(walk.blocks[index])
-        collector = GradientCollector(linears, accumulators, len(windows))
-        _run_backward(walk, index, inputs, gradient, collector)
+        linears, others = empty_model.linears(block), block if vectors else None
+        collector = GradientCollector(linears, accumulators, len(windows), others)
+        _run_backward(walk, index, inputs, gradient, collector, losses_of.scales)
         statistics = collector.statistics()
         if not all(values.finite() for values in statistics.values()):
             gradients = f"the gradients of block {index}"
             raise MeltpointError(overflow(gradients, f"block {index}", compute.dtype))
-        yield BlockGradients(index, linears, statistics, collector.accumulators(), losses)
+        yield BlockGradients(index, block, linears, statistics, collector.accumulators(), losses)
         empty_model.empty(walk.model, names)
         del inputs, linears, collector, statistics
         trim_memory()
+
+
+class WindowLosses:
+    """Loss of each window from those of its tokens, in two factors.
+
+    In half precision small gradients would vanish. So the losses of tokens are summed with weights of
+    at most one, and what is left of their weights, a scale for each window, is the accumulators'.
+    """
+
+    def __init__(self, windows: torch.Tensor, weights: torch.Tensor | None = None) -> None:
+        count, tokens = windows.shape
+        self.scales, self._relative = [1 / (tokens - 1)] * count, None
+        if weights is not None:
+            largest = weights.double().amax(dim=1)
+            self.scales = largest.tolist()
+            self._relative = weights / torch.where(largest > 0, largest, 1)[:, None]
+
+    def of(self, batch: slice, losses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sum to be differentiated, and the loss of each window, float32 [windows].
+
+        `losses` are those of the tokens of a batch of windows, [windows, tokens - 1].
+        """
+        if self._relative is None:
+            return losses.sum(), losses.detach().mean(dim=1).float()
+        weighted = losses * self._relative[batch].to(losses)
+        scales = weighted.new_tensor(self.scales[batch])
+        return weighted.sum(), (weighted.detach().sum(dim=1) * scales).float()
 
 
 def _run_forward(walk: Walk, borders: Borders) -> None:
@@ -119,42 +157,19 @@ def _run_forward(walk: Walk, borders: Borders) -> None:
         empty_model.empty(walk.model, names)
 
 
-def _last_gradient(walk: Walk) -> tuple[torch.Tensor, torch.Tensor]:
-    """The gradient of the summed losses at the last border, and the mean loss of each window.
-
-    The losses of a window's tokens are summed, not averaged: in half precision small gradients
-    would vanish. The accumulators divide by the number of tokens.
-    """
+def _last_gradient(walk: Walk, losses_of: WindowLosses) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gradient of the summed losses at the last border, and the loss of each window."""
     gradient = torch.empty_like(walk.hidden)
     losses = []
-    names = walk.other_names()
-    empty_model.fill(walk.model, walk.reader.read(names))
-    empty_model.tie(walk.model, walk.tied)
-    with empty_model.recorders(walk.model, walk.blocks) as recorders:
+    with head_of(walk) as token_losses:
         for batch in walk.batches():
             hidden = walk.hidden[batch].detach().requires_grad_()
             with torch.enable_grad():
-                loss = _token_losses(walk, recorders[-1], batch, hidden)
-                gradient[batch] = torch.autograd.grad(loss.sum(), hidden)[0]
-            losses.append(loss.detach().mean(dim=1).float())
-    empty_model.empty(walk.model, names)
-    empty_model.tie(walk.model, walk.tied)
+                total, loss = losses_of.of(batch, token_losses(walk.windows[batch], hidden))
+                gradient[batch] = torch.autograd.grad(total, hidden)[0]
+            losses.append(loss)
     walk.hidden = None
     return gradient, torch.cat(losses)
-
-
-def _token_losses(
-    walk: Walk, last_block: nn.Module, batch: slice, hidden: torch.Tensor
-) -> torch.Tensor:
-    """Cross-entropy of the next tokens [windows, tokens - 1], from the last block's outputs."""
-    tokens = walk.windows[batch].to(hidden.device)
-    handle = last_block.register_forward_hook(
-        lambda module, args, outputs: (hidden,) if isinstance(outputs, tuple) else hidden
-    )
-    logits = walk.model(input_ids=tokens, use_cache=False).logits[:, :-1]
-    handle.remove()
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return nn.functional.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
 
 
 def _run_backward(
@@ -163,12 +178,12 @@ def _run_backward(
     inputs: torch.Tensor,
     gradient: torch.Tensor,
     collector: GradientCollector,
+    scales: list[float],
 ) -> None:
     """Runs a block again; replaces the gradient of its outputs by that of its inputs, in place."""
-    scale = 1 / (inputs.shape[1] - 1)
     for batch in walk.batches():
         count = batch.stop - batch.start
         hidden = inputs[batch].detach().requires_grad_()
-        with torch.enable_grad(), collector.backward_pass(count, scale):
+        with torch.enable_grad(), collector.backward_pass(scales[batch]):
             outputs = walk.forward(index, slice(0, count), inputs=hidden)
             gradient[batch] = torch.autograd.grad(outputs, hidden, gradient[batch])[0]

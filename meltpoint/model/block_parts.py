@@ -46,6 +46,7 @@ LAYOUTS = {
     "MistralDecoderLayer": PLAIN,
     "Qwen2DecoderLayer": PLAIN,
     "Qwen3DecoderLayer": PLAIN,
+    "GemmaDecoderLayer": PLAIN,
     "Gemma2DecoderLayer": SANDWICH,
     "Gemma3DecoderLayer": SANDWICH,
     "OPTDecoderLayer": OPT,
@@ -53,26 +54,33 @@ LAYOUTS = {
 
 
 class Absent(nn.Module):
-    """Takes the place of a part that was removed: its output is zero.
+    """Takes the place of a part that was removed: its output is zero, or a constant `bias` [width].
 
     In the place of attention it still counts the tokens in the cache, with keys of one number each,
     so that positions of generated tokens stay right whichever block is asked for them.
     """
 
-    def __init__(self, layer_index: int | None = None) -> None:
+    def __init__(self, layer_index: int | None = None, constant: Tensor | None = None) -> None:
         super().__init__()
         self.layer_idx = layer_index
+        parameter = None if constant is None else nn.Parameter(constant, requires_grad=False)
+        self.register_parameter("bias", parameter)
 
     def forward(
         self, hidden_states: Tensor, past_key_values: "Cache | None" = None, **_: object
     ) -> Tensor | tuple[Tensor, None]:
-        """Zeros of the input's shape; with None for attention's weights where it was attention."""
+        """The constant in the input's shape; with None for attention's weights in attention's place."""
+        output = self.added_to(hidden_states.new_zeros(hidden_states.shape))
         if self.layer_idx is None:
-            return hidden_states.new_zeros(hidden_states.shape)
+            return output
         if past_key_values is not None:
             tokens = hidden_states[:, None, :, :1]
             past_key_values.update(tokens, tokens, self.layer_idx)
-        return hidden_states.new_zeros(hidden_states.shape), None
+        return output, None
+
+    def added_to(self, hidden: Tensor) -> Tensor:
+        """The hidden states, with the constant added where there is one."""
+        return hidden if self.bias is None else hidden + self.bias
 
 
 class BlockParts:
@@ -125,9 +133,14 @@ class BlockParts:
     @property
     def has_mlp(self) -> bool:
         """True for a block whose MLP was not dropped."""
+        return self.absent_mlp is None
+
+    @property
+    def absent_mlp(self) -> Absent | None:
+        """Module in the place of a removed MLP, or in OPT of its output; None where there is an MLP."""
         owner = self.mlp_owner
         output = owner if self.layout.mlp else getattr(owner, self.layout.mlp_output)
-        return not isinstance(output, Absent)
+        return output if isinstance(output, Absent) else None
 
     @property
     def mlp_inputs(self) -> list[nn.Module]:
@@ -263,6 +276,13 @@ def norms(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, part in module.named_modules():
         if isinstance(part, nn.LayerNorm) or type(part).__name__.endswith("RMSNorm"):
             yield name, part
+
+
+def scale_of(norm: nn.Module) -> Tensor | None:
+    """Factors [width] of a norm's channels; None for a norm that has none. Gemma's are 1 + weight."""
+    if norm.weight is None:
+        return None
+    return 1 + norm.weight.double() if type(norm).__name__.startswith("Gemma") else norm.weight
 
 
 def rows_of(linear: nn.Module) -> int:

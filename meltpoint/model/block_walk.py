@@ -37,8 +37,14 @@ class Block:
     A method may change `module` in place, its shapes too (`meltpoint.model.surgery`): what it holds
     afterwards is written. `memory` is the walk's: what a method puts there it finds again at the next
     block and in its `finish`. `parameters` are the numbers of the whole decoder's parameters, first of
-    the dense model, then before the step. `search` is what the method's search found, `gradients` are
-    those that it names in `gradients`, by the linears' names.
+    the dense model, then before the step. `decoder` are all of the decoder's blocks: those that the
+    walk has not come to have the shapes of the model before the step, and no weights. `search` is what
+    the method's search found, `gradients` are those that it names in `gradients`, by the linears'
+    names.
+
+    Where a method's statistics are of the dense model, `hidden` is None: the pass that collects them
+    has made the next block's inputs. `compressed_inputs` [some windows, tokens, hidden] are then the
+    block's inputs behind the compressed blocks, for a method that follows some windows.
     """
 
     index: int
@@ -53,8 +59,10 @@ class Block:
     memory: dict = field(default_factory=dict)
     dropped: bool = False
     parameters: tuple[int, int] | None = None
+    decoder: nn.ModuleList | None = None
     search: dict[str, Any] | None = None
     gradients: dict[str, GradientStatistics] = field(default_factory=dict)
+    compressed_inputs: torch.Tensor | None = None
 
     def drop(self) -> None:
         """Leaves the block out of the new checkpoint: its inputs are the next block's."""
@@ -95,6 +103,7 @@ class Walk:
         self.outer_norms = shaped.outer_norms(self.model, self.name)
         self.hidden: torch.Tensor | None = None
         self.dense: torch.Tensor | None = None
+        self.compressed: torch.Tensor | None = None
         self.calls: list[dict[int, tuple[tuple, dict]]] = [{} for _ in self.blocks]
 
     def names(self, index: int) -> list[str]:
@@ -114,10 +123,12 @@ class Walk:
         """Puts other hidden states in the place of the next block's inputs."""
         self.hidden = hidden
 
-    def batches(self) -> Iterator[slice]:
-        """The windows in batches of as many as `compute.batch` says."""
-        count, length = self.windows.shape
-        size = self.compute.batch_size(length, AUTO_TOKENS)
+    def batches(self, count: int | None = None) -> Iterator[slice]:
+        """Slices of the windows, or of `count` others, of as many as `compute.batch` says."""
+        most, length = self.windows.shape
+        count = most if count is None else count
+        # The model is asked what a block is called with on a batch of the windows.
+        size = min(self.compute.batch_size(length, AUTO_TOKENS), most)
         return (slice(i, min(i + size, count)) for i in range(0, count, size))
 
     def embed(self) -> None:
@@ -194,14 +205,17 @@ class Walk:
         linears = linears or empty_model.linears(self.blocks[index])
         collector = Collector(linears, names, len(self.windows))
         earlier = f"block {index - 1}" if index else "the embeddings"
-        place = f"block {index}"
+        place, advanced = f"block {index}", None
         for batch in self.batches():
             with collector.forward_pass(batch.stop - batch.start):
                 outputs = self.forward(index, batch)
             if not outputs.isfinite().all() and not self.hidden[batch].isfinite().all():
                 place = earlier
             if advance:
-                self.hidden[batch] = outputs
+                advanced = self._room(outputs) if advanced is None else advanced
+                advanced[batch] = outputs
+        if advance:
+            self.hidden = advanced
         collector.close()
         if not all(s.finite() for s in collector.statistics.values()):
             inputs = f"the inputs of block {index}"
@@ -223,12 +237,15 @@ class Walk:
         outputs = None
         for batch in self.batches():
             hidden = self.forward(index, batch)
-            if outputs is None:
-                same = hidden.shape[-1] == self.hidden.shape[-1]
-                shape = (*self.hidden.shape[:-1], hidden.shape[-1])
-                outputs = self.hidden if same else hidden.new_empty(shape)
+            outputs = self._room(hidden) if outputs is None else outputs
             outputs[batch] = hidden
         self.hidden = outputs
+
+    def _room(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Where a block's outputs go: the inputs themselves where the width stays."""
+        if outputs.shape[-1] == self.hidden.shape[-1]:
+            return self.hidden
+        return outputs.new_empty(*self.hidden.shape[:-1], outputs.shape[-1])
 
     def advance_dense(self, index: int) -> None:
         """Takes the dense model's hidden states, kept beside the others, through a dense block."""
@@ -236,6 +253,11 @@ class Walk:
             self.dense = self.hidden.clone()
         for batch in self.batches():
             self.dense[batch] = self.forward(index, batch, inputs=self.dense)
+
+    def outputs_on(self, index: int, hidden: torch.Tensor) -> torch.Tensor:
+        """A block's outputs on other inputs [any number, tokens, hidden] of the windows' length."""
+        batches = self.batches(len(hidden))
+        return torch.cat([self.forward(index, batch, inputs=hidden) for batch in batches])
 
 
 def group_by_identity(statistics: dict[str, Statistics]) -> list[list[str]]:

@@ -1,18 +1,25 @@
-"""Statistics of the loss's gradient with respect to a linear's weight, over the calibration windows.
+"""Statistics of the loss's gradient with respect to a weight, over the calibration windows.
 
-The loss of a window is the mean cross-entropy of its next tokens. A method names the accumulators that
-it needs, or brings classes of its own; each is shown the gradient of one window after the other.
+The loss of a window is the mean cross-entropy of its next tokens, or a weighted sum of them. A method
+names the accumulators that it needs, or brings classes of its own; each is shown the gradient of one
+window after the other.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
 
+from meltpoint.model.block_parts import norms
+
 
 class GradientAccumulator:
-    """A sum over windows: `value`, [rows, columns], in float32 or, for float64 weights, float64."""
+    """A sum over windows: `value`, of the weight's shape, in float32 or, for float64 weights, float64.
+
+    The weight is a linear's [rows, columns], or a vector: a bias, or a norm's weight.
+    """
 
     def __init__(self, weight: torch.Tensor, windows: int) -> None:
         dtype = torch.promote_types(weight.dtype, torch.float32)
@@ -20,7 +27,7 @@ class GradientAccumulator:
         self.windows = windows
 
     def update(self, gradient: torch.Tensor) -> None:
-        """Adds the gradient of one window's loss, [rows, columns], and leaves it as it is."""
+        """Adds the gradient of one window's loss, of the weight's shape, and leaves it as it is."""
         raise NotImplementedError
 
     def update_product(self, left: torch.Tensor, right: torch.Tensor) -> None:
@@ -55,7 +62,7 @@ GRADIENT_ACCUMULATORS: dict[str, type[GradientAccumulator]] = {
 
 
 class GradientStatistics:
-    """The accumulators of one linear's weight, each an attribute that holds its value."""
+    """The accumulators of one weight, each an attribute that holds its value."""
 
     def __init__(self, values: Mapping[str, torch.Tensor]) -> None:
         self.values = dict(values)
@@ -72,11 +79,12 @@ class GradientStatistics:
 
 
 class GradientCollector:
-    """Collects the gradients of a block's linears, window by window, while the block runs backwards.
+    """Collects the gradients of a block's weights, window by window, while the block runs backwards.
 
     Autograd is asked for the gradient of the block's inputs alone. On its way it passes each linear's
     outputs: with their gradient D_w [tokens, rows] and the linear's inputs X_w [tokens, columns] the
-    gradient of window w is ``D_w^T X_w``, so that one backward pass gives those of all windows.
+    gradient of window w is ``D_w^T X_w``, so that one backward pass gives those of all windows. That of
+    the linear's bias is the sum of D_w over the tokens. A norm is run again for each window.
     """
 
     def __init__(
@@ -84,19 +92,30 @@ class GradientCollector:
         linears: Mapping[str, nn.Linear],
         accumulators: Mapping[str, type[GradientAccumulator]],
         windows: int,
+        vectors: nn.Module | None = None,
     ) -> None:
-        self.linears = linears
-        self._accumulators = {
-            name: {key: kind(linear.weight, windows) for key, kind in accumulators.items()}
-            for name, linear in linears.items()
-        }
+        """Collects the gradients of the linears' weights and, of the block `vectors`, of all vectors.
+
+        Vectors are the biases of its linears and the weights and biases of its norms.
+        """
+        self.linears, self._kinds, self._windows = linears, accumulators, windows
+        self._norms = {} if vectors is None else _copies_of_norms(vectors)
+        self._modules = {name: vectors.get_submodule(name) for name in self._norms} | {**linears}
+        self._accumulators = {name: self._new(linear.weight) for name, linear in linears.items()}
+        for name, module in self._modules.items() if vectors is not None else ():
+            for leaf, parameter in module.named_parameters(recurse=False):
+                if parameter.dim() == 1:
+                    self._accumulators[f"{name}.{leaf}"] = self._new(parameter)
+
+    def _new(self, parameter: nn.Parameter) -> dict[str, GradientAccumulator]:
+        return {key: kind(parameter, self._windows) for key, kind in self._kinds.items()}
 
     @contextlib.contextmanager
-    def backward_pass(self, windows: int, scale: float) -> Iterator[None]:
-        """Around the forward and backward pass of so many windows; gradients are times `scale`."""
+    def backward_pass(self, scales: Sequence[float]) -> Iterator[None]:
+        """Around the forward and backward pass of some windows, whose gradients are times `scales`."""
         handles = [
-            linear.register_forward_hook(self._listener(name, windows, scale))
-            for name, linear in self.linears.items()
+            module.register_forward_hook(self._listener(name, scales))
+            for name, module in self._modules.items()
         ]
         try:
             yield
@@ -104,36 +123,69 @@ class GradientCollector:
             for handle in handles:
                 handle.remove()
 
-    def _listener(self, name: str, windows: int, scale: float) -> Callable:
+    def _listener(self, name: str, scales: Sequence[float]) -> Callable:
+        update = self._update_norm if name in self._norms else self._update_linear
+
         def listen(module: nn.Module, args: tuple, outputs: torch.Tensor) -> None:
             # Some models flatten the windows of a batch for a part of their block.
-            inputs = args[0].detach().reshape(windows, -1, args[0].shape[-1])
-            outputs.register_hook(lambda given: self._update(name, inputs, given, scale))
+            inputs = args[0].detach().reshape(len(scales), -1, args[0].shape[-1])
+            outputs.register_hook(lambda output: self._update(name, inputs, output, scales, update))
 
         return listen
 
     def _update(
-        self, name: str, inputs: torch.Tensor, gradients: torch.Tensor, scale: float
+        self,
+        name: str,
+        inputs: torch.Tensor,
+        gradients: torch.Tensor,
+        scales: Sequence[float],
+        update: Callable[[str, torch.Tensor, torch.Tensor], None],
     ) -> None:
-        accumulators = list(self._accumulators[name].values())
         dtype = torch.promote_types(inputs.dtype, torch.float32)
         gradients = gradients.reshape(len(inputs), -1, gradients.shape[-1])
-        for window, gradient in zip(inputs, gradients, strict=True):
-            left, right = gradient.to(dtype) * scale, window.to(dtype)
-            if len(accumulators) == 1:
-                accumulators[0].update_product(left, right)
-                continue
-            product = left.T @ right
-            for accumulator in accumulators:
-                accumulator.update(product)
+        for window, gradient, scale in zip(inputs, gradients, scales, strict=True):
+            update(name, gradient.to(dtype) * scale, window.to(dtype))
+
+    def _update_linear(self, name: str, left: torch.Tensor, right: torch.Tensor) -> None:
+        """Takes one window's gradient [tokens, rows] of the outputs, and inputs [tokens, columns]."""
+        for accumulator in self._accumulators.get(f"{name}.bias", {}).values():
+            accumulator.update(left.sum(0))
+        accumulators = list(self._accumulators[name].values())
+        if len(accumulators) == 1:
+            accumulators[0].update_product(left, right)
+            return
+        product = left.T @ right
+        for accumulator in accumulators:
+            accumulator.update(product)
+
+    def _update_norm(self, name: str, left: torch.Tensor, right: torch.Tensor) -> None:
+        """Takes one window's gradient of the outputs, and inputs, both [tokens or heads, width]."""
+        leaves = dict(self._norms[name].named_parameters())
+        with torch.enable_grad():
+            outputs = self._norms[name](right)
+        gradients = torch.autograd.grad(outputs, list(leaves.values()), left)
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            for accumulator in self._accumulators[f"{name}.{leaf}"].values():
+                accumulator.update(gradient)
 
     def accumulators(self) -> dict[str, dict[str, GradientAccumulator]]:
-        """The accumulators of each linear, by their names."""
+        """The accumulators of each linear and vector, by their names."""
         return self._accumulators
 
     def statistics(self) -> dict[str, GradientStatistics]:
-        """The accumulators' values, by the linears' names."""
+        """The accumulators' values, by the names of linears and vectors."""
         return {
             name: GradientStatistics({key: a.value for key, a in accumulators.items()})
             for name, accumulators in self._accumulators.items()
         }
+
+
+def _copies_of_norms(block: nn.Module) -> dict[str, nn.Module]:
+    """Copies of a block's norms whose parameters autograd follows, in float32 or float64, by name."""
+    copies = {}
+    for name, norm in norms(block):
+        parameters = list(norm.parameters())
+        if parameters:
+            dtype = torch.promote_types(parameters[0].dtype, torch.float32)
+            copies[name] = copy.deepcopy(norm).to(dtype).requires_grad_()
+    return copies

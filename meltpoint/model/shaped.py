@@ -1,18 +1,21 @@
 """Shapes of a model: read off what its blocks hold, and given to a model without weights."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
 from meltpoint.checkpoints.shapes import BlockShape, LinearShape, Norm, Shapes
-from meltpoint.model.block_parts import LAYOUTS, BlockParts, linears, norms
+from meltpoint.model.block_parts import LAYOUTS, Absent, BlockParts, linears, norms
 from meltpoint.model.surgery import (
+    PROJECTIONS,
     SHORTCUTS,
     linear_of,
     remove_attention,
     remove_mlp,
     set_parameter,
+    set_projection,
     set_shortcuts,
     sync_heads,
 )
@@ -36,13 +39,9 @@ def outer_norms(model: nn.Module, path: str) -> dict[str, Norm]:
 
 def shape_of(block: nn.Module) -> BlockShape:
     """Shape of a block as it is."""
-    shortcuts = {
-        name.removesuffix("_shortcut"): tuple(matrix.shape)
-        for name in SHORTCUTS
-        if (matrix := getattr(block, name, None)) is not None
-    }
     facts = {
-        "shortcuts": shortcuts,
+        "shortcuts": _matrices(block, SHORTCUTS),
+        "projections": _matrices(block, PROJECTIONS),
         "norms": {name: norm_of(module) for name, module in norms(block)},
         "linears": {
             name: LinearShape(rows=x.out_features, columns=x.in_features, bias=x.bias is not None)
@@ -55,15 +54,31 @@ def shape_of(block: nn.Module) -> BlockShape:
     return BlockShape(**facts)
 
 
-def _parts_of(parts: BlockParts) -> dict[str, int | None]:
-    facts = {"width": parts.width}
+def _matrices(block: nn.Module, names: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """Shapes of the matrices of these names that a block has, by the part that they belong to."""
+    return {
+        name.partition("_")[0]: tuple(matrix.shape)
+        for name in names
+        if (matrix := getattr(block, name, None)) is not None
+    }
+
+
+def _parts_of(parts: BlockParts) -> dict[str, Any]:
+    facts: dict[str, Any] = {"width": parts.width}
     if parts.has_attention:
         facts |= {
             "heads": parts.heads,
             "kv_heads": parts.kv_heads,
             "head_width": parts.head_width,
         }
-    return facts | ({"intermediate": parts.intermediate} if parts.has_mlp else {})
+    facts |= {"intermediate": parts.intermediate} if parts.has_mlp else {}
+    absent = {"attention": parts.attention, "mlp": parts.absent_mlp}
+    constants = {
+        name: len(part.bias)
+        for name, part in absent.items()
+        if isinstance(part, Absent) and part.bias is not None
+    }
+    return facts | {"constants": constants}
 
 
 def norm_of(module: nn.Module) -> Norm:
@@ -71,10 +86,11 @@ def norm_of(module: nn.Module) -> Norm:
     kind = "rms" if isinstance(module, nn.RMSNorm) else "own"
     affine = getattr(module, "weight", None) is not None
     width = module.weight.shape[0] if affine else module.normalized_shape[0]
-    return Norm(kind=kind, width=width, eps=getattr(module, _eps_name(module)), affine=affine)
+    return Norm(kind=kind, width=width, eps=getattr(module, eps_name(module)), affine=affine)
 
 
-def _eps_name(norm: nn.Module) -> str:
+def eps_name(norm: nn.Module) -> str:
+    """Name of the attribute that holds a normalisation layer's epsilon."""
     return "variance_epsilon" if hasattr(norm, "variance_epsilon") else "eps"
 
 
@@ -93,29 +109,31 @@ def apply(model: nn.Module, blocks: Iterable[nn.Module], shapes: Shapes) -> None
 
 
 def _shape_block(block: nn.Module, shape: BlockShape) -> None:
-    known = type(block).__name__ in LAYOUTS
-    # Norms first: attention and MLP take theirs with them.
+    known, dtype = type(block).__name__ in LAYOUTS, next(block.parameters()).dtype
+    # The norms that the shape has stay, also where attention or MLP is gone.
     for name, _ in list(norms(block)):
         if name in shape.norms:
             _shape_norm(block, name, shape.norms[name])
+    constants = {name: _meta((width,), dtype) for name, width in shape.constants.items()}
     if known and shape.heads is None:
-        remove_attention(block)
+        remove_attention(block, constants.get("attention"), keep_norms=True)
     if known and shape.intermediate is None:
-        remove_mlp(block)
+        remove_mlp(block, constants.get("mlp"), keep_norms=True)
     for name, _ in list(norms(block)):
         if name not in shape.norms:
             block.set_submodule(name, nn.Identity())
     for name, linear in linears(block).items():
         _shape_linear(block, name, linear, shape.linears)
     if shape.shortcuts:
-        matrices = {name: _meta(block, size) for name, size in shape.shortcuts.items()}
-        set_shortcuts(block, **matrices)
+        set_shortcuts(block, **{n: _meta(size, dtype) for n, size in shape.shortcuts.items()})
+    for name, size in shape.projections.items():
+        set_projection(block, f"{name}_projection", _meta(size, dtype))
     if known:
         sync_heads(block)
 
 
-def _meta(block: nn.Module, shape: tuple[int, ...]) -> torch.Tensor:
-    return next(block.parameters()).new_empty(shape, device="meta")
+def _meta(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
 
 
 def _shape_linear(
@@ -144,7 +162,7 @@ def _shape_norm(module: nn.Module, name: str, facts: Norm) -> None:
         norm = nn.RMSNorm(facts.width, facts.eps, facts.affine, device="meta", dtype=dtype)
         module.set_submodule(name, norm.requires_grad_(False))
         return
-    setattr(norm, _eps_name(norm), facts.eps)
+    setattr(norm, eps_name(norm), facts.eps)
     for leaf, parameter in list(norm._parameters.items()):
         if parameter is not None:
             set_parameter(norm, leaf, parameter.new_empty(facts.width))

@@ -13,6 +13,7 @@ from meltpoint.errors import NotApplicable
 from meltpoint.model.block_parts import Absent, BlockParts
 
 SHORTCUTS = ("attention_shortcut", "mlp_shortcut")
+PROJECTIONS = ("attention_projection", "mlp_projection")
 # Names that architectures give to the numbers of heads of an attention module.
 QUERY_HEADS = ("num_heads", "num_attention_heads")
 KV_HEADS = ("num_key_value_heads", "num_kv_heads")
@@ -116,26 +117,44 @@ def keep_neurons(block: nn.Module, neurons: torch.Tensor) -> None:
     cut(parts.mlp_output, columns=neurons)
 
 
-def remove_attention(block: nn.Module) -> None:
-    """Removes a block's attention and its norms: the residual stream passes by."""
+def remove_attention(
+    block: nn.Module, constant: torch.Tensor | None = None, keep_norms: bool = False
+) -> None:
+    """Removes a block's attention and, unless they are kept, its norms: the residual stream passes by.
+
+    `constant` [width] is added to the stream in the place of attention's output.
+    """
     parts = BlockParts(block)
-    block.self_attn = Absent(parts.attention.layer_idx)
-    _remove_norms(parts, parts.layout.attention_norms)
+    block.self_attn = Absent(parts.attention.layer_idx, constant)
+    if not keep_norms:
+        _remove_norms(parts, parts.layout.attention_norms)
 
 
-def remove_mlp(block: nn.Module) -> None:
-    """Removes a block's MLP and its norms: the residual stream passes by."""
+def remove_mlp(
+    block: nn.Module, constant: torch.Tensor | None = None, keep_norms: bool = False
+) -> None:
+    """Removes a block's MLP and, unless they are kept, its norms: the residual stream passes by.
+
+    `constant` [width] is added to the stream in the place of the MLP's output.
+    """
     parts = BlockParts(block)
     if parts.layout.mlp:
-        setattr(block, parts.layout.mlp, Absent())
+        setattr(block, parts.layout.mlp, Absent(constant=constant))
     else:
         for name in parts.layout.mlp_inputs:
             setattr(block, name, nn.Identity())
-        setattr(block, parts.layout.mlp_output, Absent())
-    _remove_norms(parts, parts.layout.mlp_norms)
+        setattr(block, parts.layout.mlp_output, Absent(constant=constant))
+    if not keep_norms:
+        _remove_norms(parts, parts.layout.mlp_norms)
 
 
-def _remove_norms(parts: BlockParts, names: tuple[str, str | None]) -> None:
+def remove_norms(block: nn.Module) -> None:
+    """Removes the norms of a block whose attention and MLP were removed: it is then an identity."""
+    parts = BlockParts(block)
+    _remove_norms(parts, (*parts.layout.attention_norms, *parts.layout.mlp_norms))
+
+
+def _remove_norms(parts: BlockParts, names: tuple[str | None, ...]) -> None:
     # A norm behind the residual addition still has something to normalise.
     for name in names if parts.norms_lead else ():
         if name:
@@ -173,22 +192,45 @@ def set_shortcuts(
     block.forward = MethodType(_forward_with_shortcuts, block)
 
 
+def set_projection(block: nn.Module, name: str, matrix: torch.Tensor) -> None:
+    """Sends what a norm behind attention or MLP gives through a matrix before it is added.
+
+    `name` is one of `PROJECTIONS`, the matrix is [width of the norm, width of the stream]. The block
+    must have shortcuts.
+    """
+    block.register_parameter(name, nn.Parameter(matrix, requires_grad=False))
+
+
+def end_after_attention(block: nn.Module) -> None:
+    """Lets a block with shortcuts return the stream behind attention; `set_shortcuts` undoes it."""
+    block.forward = MethodType(_attention_half, block)
+
+
 def _forward_with_shortcuts(block: nn.Module, hidden_states: torch.Tensor, **arguments):
+    return mlp_half(block, _attention_half(block, hidden_states, **arguments))
+
+
+def _attention_half(block: nn.Module, hidden_states: torch.Tensor, **arguments) -> torch.Tensor:
     parts = BlockParts(block)
     before, after = parts.attention_norms
     residual = _through(hidden_states, block.attention_shortcut)
-    if parts.has_attention:
-        output, _ = parts.attention(hidden_states=before(hidden_states), **arguments)
-        hidden_states = residual + after(output)
-    else:
+    if not parts.has_attention:
         parts.attention(hidden_states, **arguments)
-        hidden_states = residual
+        return parts.attention.added_to(residual)
+    output, _ = parts.attention(hidden_states=before(hidden_states), **arguments)
+    return residual + _through(after(output), getattr(block, "attention_projection", None))
+
+
+def mlp_half(block: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
+    """Outputs of a block with shortcuts, from the residual stream behind its attention."""
+    parts = BlockParts(block)
     residual = _through(hidden_states, block.mlp_shortcut)
     if not parts.has_mlp:
-        return residual
+        return parts.absent_mlp.added_to(residual)
     before, after = parts.mlp_norms
-    return residual + after(parts.mlp(before(hidden_states)))
+    output = after(parts.mlp(before(hidden_states)))
+    return residual + _through(output, getattr(block, "mlp_projection", None))
 
 
-def _through(hidden: torch.Tensor, shortcut: torch.Tensor | None) -> torch.Tensor:
-    return hidden if shortcut is None else hidden @ shortcut
+def _through(hidden: torch.Tensor, matrix: torch.Tensor | None) -> torch.Tensor:
+    return hidden if matrix is None else hidden @ matrix

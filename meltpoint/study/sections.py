@@ -107,11 +107,23 @@ class DrawnCalibration(Section):
     samples: int = Field(128, ge=1, description="Number of windows to draw.")
     length: int = Field(2048, ge=2, description="Number of tokens of a window.")
     seed: int = Field(0, ge=0, description="Seed of the random draw.")
-    sampling: Literal["stream", "documents"] = Field(
+    sampling: Literal["stream", "documents", "first"] = Field(
         "stream",
         description="`stream`: starts are drawn anywhere in the joined corpus (WikiText, PTB). "
-        "`documents`: a document is drawn, then a start in it (C4).",
+        "`documents`: a document is drawn, then a start in it (C4). `first`: the first documents are "
+        "taken in order, cut at `length` or padded with the end token (the parameter search).",
     )
+    min_characters: int = Field(
+        50,
+        ge=1,
+        description="With `sampling: first`: number of characters that a document has at least.",
+    )
+
+    @model_validator(mode="after")
+    def _has_characters_for_first(self) -> Self:
+        if "min_characters" in self.model_fields_set and self.sampling != "first":
+            raise ValueError("min_characters belongs to sampling: first; leave it out")
+        return self
 
 
 class GivenCalibration(Section):

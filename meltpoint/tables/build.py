@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from meltpoint.analysis.frame import scores_named
+from meltpoint.analysis.frame import AXES, DEFAULT_AXIS, scores_named
 from meltpoint.analysis.rows import LABELS, average_over, row_names
 from meltpoint.tables import by_evaluation, by_level, equivalence, pairs
 from meltpoint.tables.entries import Notes
@@ -19,11 +19,15 @@ CSV_COLUMNS = [
 ]
 LAYOUTS = {"level": by_level.lay_out, "evaluation": by_evaluation.lay_out}
 SOURCES = "resources/published/README.md"
-ACHIEVED = "small: the achieved sparsity of the decoder's linear layers"
 TIED = (
     "bold: the best, and what cannot be told apart from it (≈: paired test over windows at 5 %, Holm "
     "over the column)"
 )
+# What the small numbers are, by the axis of a chain's last step.
+ACHIEVED = {
+    "zeros": "the achieved sparsity of the decoder's linear layers",
+    "parameters": "the fraction of the dense decoder's parameters that is gone",
+}
 
 
 def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None = None) -> Table:
@@ -48,14 +52,19 @@ def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None =
     laid_out, grid = LAYOUTS[spec.columns](with_labels(cells), spec, published)
     rows = rows_of(laid_out, grid, spec, notes)
     labels, heads = list(grid.labels), list(grid.heads.values())
-    sentences = remarks(rows, spec)
+    sentences = remarks(rows, spec, cells)
     return Table(spec.caption, labels, heads, rows, notes.by_letter, sentences, csv_cells(cells))
 
 
-def remarks(rows: list[tuple[list[str], list[Entry]]], spec: TableSpec) -> list[str]:
+def remarks(
+    rows: list[tuple[list[str], list[Entry]]], spec: TableSpec, cells: pd.DataFrame
+) -> list[str]:
     """Sentences on the whole table, which are printed below it."""
-    small = any(printed.small for _, entries in rows for printed in entries)
-    sentences = [ACHIEVED] if small else []
+    sentences = []
+    if any(printed.small for _, entries in rows for printed in entries):
+        kinds = cells.loc[cells["chain"] != "dense", "kind"]
+        axes = dict.fromkeys(AXES.get(kind, DEFAULT_AXIS) for kind in kinds)
+        sentences.append(f"small: {', or '.join(ACHIEVED[axis] for axis in axes)}")
     if any(printed.tied for _, entries in rows for printed in entries):
         sentences.append(TIED)
     if spec.average_over:

@@ -20,7 +20,7 @@ from meltpoint.tables.specs import EntrySpec
 DEFAULTS = {
     **{"status": "ok", "reason": "", "source": "published", "chain": "", "note": ""},
     **{"score_name": "", "better": "", "value": np.nan, "stderr": np.nan, "difference": np.nan},
-    **{"requested": np.nan, "achieved": np.nan},
+    **{"requested": np.nan, "achieved": np.nan, "removed": np.nan},
 }
 
 

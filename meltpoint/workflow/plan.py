@@ -23,6 +23,7 @@ from meltpoint.study.sections import DrawnCalibration, LocalModel
 from meltpoint.workflow import cost, kept, requirements, searches, staleness
 from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs
+from meltpoint.workflow.moved_models import follow
 from meltpoint.workflow.positions import check_positions
 
 if TYPE_CHECKING:
@@ -31,14 +32,20 @@ if TYPE_CHECKING:
 
 NOTHING = r"(?!)"
 PUBLISHED = "results/published"
+# Parts of the names of a corpus's files that a calibration is drawn from, by its sampling.
+TOKEN_FILES = {
+    "stream": ("",),
+    "documents": ("documents.", "documents.offsets."),
+    "first": ("documents.", "documents.offsets.", "documents.characters."),
+}
 
 
 class Plan:
     """The study that `config` holds, and the paths of all that its rules make.
 
     config: the dictionary that Snakemake has read. For the scripts, its `compute` section is completed
-    in place, and `sources` is added, the paths of local corpora and calibrations, and `captions`, for
-    Snakemake's report.
+    in place. Added are `sources`, the paths of local models, corpora and calibrations, and `captions`,
+    for Snakemake's report.
     files: the files that it was read from, at most one. The study's paths are relative to that file;
     where there is none, because a module's config was written out, to the working directory.
     root: the folder of the Snakefile.
@@ -67,7 +74,9 @@ class Plan:
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
         self.job_specs = JobSpecs(self.study, root / "envs", hashes)
         config["compute"] = self.config.compute.model_dump(mode="json")
-        config["sources"] = self._sources()
+        config["sources"] = sources = self._sources()
+        for name, path in sources["models"].items():
+            follow(Path(self.base_model(name)), Path(path))
         items = study_page.items(self.config, self.config.sweeps)
         config["captions"] = {item.name: item.caption for item in items}
         self.results = f"results/{self.config.study}"
@@ -86,12 +95,21 @@ class Plan:
                 at(f"models.{name}.path", check_unquantised, path)
 
     def _sources(self) -> dict[str, dict[str, str]]:
-        """Paths of the study's local corpora and calibrations, by section and name."""
+        """Paths of the study's local models, corpora and calibrations, by section and name."""
+        models = {
+            name: self.study.path(model.path)
+            for name, model in self.config.models.items()
+            if isinstance(model, LocalModel)
+        }
         corpora = {name: self.job_specs.corpus_file(name) for name in self.config.corpora}
         given = {name: self.job_specs.windows_file(name) for name in self.config.calibrations}
         return {
             section: {name: str(file) for name, file in files.items() if file}
-            for section, files in (("corpora", corpora), ("calibrations", given))
+            for section, files in (
+                ("models", models),
+                ("corpora", corpora),
+                ("calibrations", given),
+            )
         }
 
     def names(self, section: str, key: str | None = None) -> str:
@@ -205,14 +223,18 @@ class Plan:
 
     def calibration_files(self, wildcards: "Wildcards") -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
-        name = searches.calibration_of(self.study, wildcards)
+        return self._token_files(wildcards, searches.calibration_of(self.study, wildcards))
+
+    def validation_files(self, wildcards: "Wildcards") -> list[str]:
+        """The corpus's tokens that the second calibration of a search is drawn from."""
+        return self._token_files(wildcards, searches.validation_of(self.study, wildcards))
+
+    def _token_files(self, wildcards: "Wildcards", name: str | None) -> list[str]:
         calibration = self.config.calibrations.get(name)
         if not isinstance(calibration, DrawnCalibration):
             return []
         stem = f"{self.results}/tokens/{wildcards.model}/{calibration.corpus}"
-        if calibration.sampling == "stream":
-            return [f"{stem}.npy"]
-        return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
+        return [f"{stem}.{part}npy" for part in TOKEN_FILES[calibration.sampling]]
 
     def resources(self, wildcards: "Wildcards") -> JobResources:
         """Resources of a compression or a search."""

@@ -249,3 +249,26 @@ def test_an_axis_has_several_ticks_whatever_it_spans(ends):
     bottom, top = ax.get_ylim()
     seen = [t for t in ax.yaxis.get_majorticklocs() if bottom <= t <= top]
     assert 2 <= len(seen) <= 12
+
+
+def test_points_may_stand_at_the_fraction_that_is_removed():
+    """SliceGPT at a small level adds parameters: its point is left of zero."""
+    rows = [cell("m", "dense", "", 20.0) | {"removed": 0.0}]
+    for method, kind, removed in (
+        ("wanda", "unstructured", 0.1),
+        ("slicegpt", "structured", -0.03),
+    ):
+        rows.append(cell("m", method, "0.1", 21.0) | {"kind": kind, "removed": removed})
+    drawn = figures.draw(pd.DataFrame(rows), None, spec(fit=None, x="removed"))
+    ax = drawn.axes[0]
+    places = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
+    assert {0.1, -0.03} <= set(places)
+    assert ax.get_xlim()[0] < -0.03
+    assert ax.get_xlabel() == "fraction of the decoder's parameters removed"
+
+
+def test_the_levels_of_structured_methods_are_no_sparsities():
+    cells = frame()
+    cells.loc[cells["method"] == "wanda", "kind"] = "structured"
+    labels = [figures.draw(c, None, spec(fit=None)).axes[0].get_xlabel() for c in (frame(), cells)]
+    assert labels == ["sparsity", "level, as each method means it"]

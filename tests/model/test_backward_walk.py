@@ -11,6 +11,7 @@ from meltpoint.model import empty_model
 from meltpoint.model.backward_walk import walk_backwards
 from meltpoint.model.gradient_statistics import GRADIENT_ACCUMULATORS, GradientAccumulator
 from meltpoint.model.load import load
+from meltpoint.model.surgery import expand_kv
 from tests.support.tiny_models import random_tokens, save_model
 
 CPU = torch.device("cpu")
@@ -49,7 +50,7 @@ def walk(base, windows, names=tuple(GRADIENT_ACCUMULATORS), dtype="float32", bat
     return blocks, block.losses
 
 
-def whole(base, windows, dtype):
+def whole(base, windows, dtype, vectors=False, token_weights=None):
     """Each window's gradients, by block and linear, of the whole model under autograd."""
     model = load(base, getattr(torch, dtype), CPU)
     _, blocks = empty_model.decoder_blocks(model)
@@ -58,10 +59,14 @@ def whole(base, windows, dtype):
         for i, block in enumerate(blocks)
         for name, linear in empty_model.linears(block).items()
     }
+    for i, block in enumerate(blocks) if vectors else ():
+        named = block.named_parameters()
+        weights |= {(i, name): p.requires_grad_() for name, p in named if p.dim() == 1}
     gradients, losses = {key: [] for key in weights}, []
-    for window in windows:
+    for index, window in enumerate(windows):
         logits = model(window[None], use_cache=False).logits[0, :-1]
-        loss = nn.functional.cross_entropy(logits, window[1:])
+        loss = nn.functional.cross_entropy(logits, window[1:], reduction="none")
+        loss = loss.mean() if token_weights is None else (loss * token_weights[index]).sum()
         for key, value in zip(weights, torch.autograd.grad(loss, weights.values()), strict=True):
             gradients[key].append(value)
         losses.append(loss.item())
@@ -91,6 +96,46 @@ def test_gradients_are_those_of_the_whole_model(family, dtype, tmp_path, monkeyp
         assert gradients.abs().max() > 0
         assert close(ours[key].gradient, gradients.mean(0), TOLERANCES[dtype]), key
         assert close(ours[key].gradient_square, gradients.square().mean(0), TOLERANCES[dtype]), key
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "qwen3"])
+def test_gradients_of_biases_and_norms(family, tmp_path):
+    base, windows = save_model(tmp_path / "base", family), random_tokens(5, 24)
+    ours, _ = walk(base, windows, vectors=True)
+    expected, _ = whole(base, windows, "float32", vectors=True)
+    assert ours.keys() == expected.keys()
+    largest = max(gradients.abs().max() for gradients in expected.values())
+    for key, gradients in expected.items():
+        # A bias of the keys adds the same to all of a token's scores: its gradient is rounding.
+        allowed = 1e-4 * gradients.mean(0).abs().max() + 1e-7 * largest
+        assert (ours[key].gradient - gradients.mean(0)).abs().max() <= allowed, key
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_of_tokens_count_in_the_loss(dtype, tmp_path):
+    base, windows = save_model(tmp_path / "base", "llama"), random_tokens(5, 24)
+    token_weights = torch.rand(5, 23, generator=torch.Generator().manual_seed(0)) / 23
+    token_weights[:, 12:] = 0
+    token_weights[3] = 0
+    ours, losses = walk(base, windows, dtype=dtype, token_weights=token_weights)
+    expected, expected_losses = whole(base, windows, "float32", token_weights=token_weights)
+    tolerance = 1e-5 if dtype == "float32" else 0.05
+    assert losses.tolist() == pytest.approx(expected_losses, rel=tolerance)
+    for key, gradients in expected.items():
+        difference = ours[key].gradient - gradients.mean(0)
+        assert difference.norm() <= tolerance * gradients.mean(0).norm(), key
+
+
+def test_a_block_may_change_into_one_that_computes_the_same(tmp_path):
+    """The gradients of repeated keys are summed where one key served several queries."""
+    base, windows = save_model(tmp_path / "base", "llama"), random_tokens(5, 24)
+    ours, _ = walk(base, windows, prepare=expand_kv)
+    expected, _ = walk(base, windows)
+    for key, statistics in expected.items():
+        gradient = ours[key].gradient
+        if key[1].endswith(("k_proj", "v_proj")):
+            gradient = gradient.unflatten(0, (2, 2, -1)).sum(1).flatten(0, 1)
+        assert close(gradient, statistics.gradient, 1e-4), key
 
 
 def test_the_softcapping_of_logits_counts(tmp_path):

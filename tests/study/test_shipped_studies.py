@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from meltpoint import evaluations
+from meltpoint import evaluations, methods
 from meltpoint.analysis import samples
-from meltpoint.analysis.frame import read_cells
+from meltpoint.analysis.frame import AXES, read_cells
 from meltpoint.chain import Bits, Pattern, Scheme, Sparsity
 from meltpoint.evaluations.cells import Cell, Score
 from meltpoint.figures import style
@@ -62,6 +62,15 @@ def values_of(study: Study, model: str, chain: str) -> dict[str, float]:
     return values | dict.fromkeys(rates, 1e3 / bits) | {"peak_memory": bits * 1e9 / 8}
 
 
+def achieved(study: Study, chain: str) -> dict[str, float]:
+    """Fractions that a chain has reached: a step of each kind reaches its level on its own axis."""
+    left = {"zeros": 1.0, "parameters": 1.0}
+    for step in study.steps(chain):
+        axis = AXES.get(methods.find(step.method).kind, "zeros")
+        left[axis] *= weight_left(step)[0]
+    return {axis: 1 - share for axis, share in left.items()}
+
+
 def made_up(study: Study, group: str, model: str, chain: str, name: str) -> Cell:
     """A cell as an evaluation writes it."""
     settings = study.config.evaluations[name]
@@ -73,7 +82,8 @@ def made_up(study: Study, group: str, model: str, chain: str, name: str) -> Cell
             values["perplexity"] = np.inf
     facts = {
         **{"model": model, "chain": chain, "evaluation": name, "kind": kind.name},
-        **{"main": next(iter(specs)), "requested": {}, "achieved": {}, "provenance": {}},
+        **{"main": next(iter(specs)), "requested": {}, "provenance": {}},
+        "achieved": achieved(study, chain),
         "protocol": settings.model_dump(mode="json"),
     }
     if chain != "dense" and place % RARE == 3:

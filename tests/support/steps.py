@@ -52,14 +52,14 @@ def run(parent: Path, target: Path, spelling: str, windows: Path | None, **compu
     if missing := [name for name in method.libraries if not requirements.installed(name)]:
         pytest.skip(f"{step.method} needs {', '.join(missing)}")
     settings = method.settings(step)
-    given = {"windows": {"file": "x"}} if method.calibrated(step) else {}
-    values, compute = settings.model_dump(mode="json") | given, Compute(device="cpu", **compute)
-    found = None
+    values, compute = settings.model_dump(mode="json"), Compute(device="cpu", **compute)
+    found, given = None, {"windows": {"file": "x"}}
     if method.has_search:
         found = target.with_name(f"{target.name}-search.{method.facts.search_format}")
-        search(
-            parent, found, search_spec(str(method.search_step(step)), values), [windows], compute
-        )
+        looked_at = values | given if settings.calibrated else values
+        spec = search_spec(str(method.search_step(step)), looked_at)
+        search(parent, found, spec, [windows], compute)
+    values |= given if method.calibrated(step) else {}
     compress(parent, target, compress_spec(str(step), values), [windows], compute, found)
     return target
 

@@ -13,6 +13,7 @@ import torch
 from meltpoint.checkpoints.description import Description
 from meltpoint.compute import Compute
 from meltpoint.evaluations.engines import open_engine
+from meltpoint.model import base_models
 from tests.support.steps import run, weights
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -77,9 +78,11 @@ def rows_of(method: str) -> dict[str, dict[str, Any]]:
 
 def checkpoint(step: str, target: Path, **compute: Any) -> Path:
     """The golden model's checkpoint after a step, made without the workflow."""
-    windows = target.with_name("calibration.npy")
+    windows, base = target.with_name("calibration.npy"), target.with_name("golden-model")
     np.save(windows, np.load(GOLDEN / "calibration.npy"))
-    return run(MODEL, target, step, windows, **compute)
+    if not base.exists():
+        base_models.link(MODEL, base, "models.stories260K")
+    return run(base, target, step, windows, **compute)
 
 
 def perplexity(folder: Path) -> float:

@@ -93,7 +93,8 @@ class Cases:
             ("prose", "tokens", {"tokens": ".npy", "ends": ".ends.npy"}),
             ("fixed", "tokens", {"tokens": ".npy", "ends": ".ends.npy"}),
             ("notes", "tokens_of_documents",
-             {"tokens": ".documents.npy", "offsets": ".documents.offsets.npy"}),
+             {"tokens": ".documents.npy", "offsets": ".documents.offsets.npy",
+              "characters": ".documents.characters.npy"}),
         ):  # fmt: skip
             stem = f"results/tiny/tokens/tiny/{corpus}"
             files = {key: f"{stem}{end}" for key, end in ends.items()}

@@ -73,9 +73,18 @@ def test_new_weights_in_a_local_model_rerun_all_of_that_model(project, everythin
     assert project.stale() == everything - named(everything, "models/other", "cells/other")
 
 
-def test_moved_model_is_linked_again_and_its_results_made_again(project, everything):
-    """Its content is the same, but Snakemake cannot link it again without running what follows."""
+def test_moved_model_makes_nothing_stale_and_is_read_where_it_is(project):
     shutil.move(project.folder / "studies/model", project.folder / "studies/elsewhere")
+    project.edit_study(lambda study: study["models"]["tiny"].update(path="elsewhere"))
+    assert project.stale() == set()
+    (project.results / "cells/tiny/dense/prose-32.json").unlink()
+    project.run()
+    assert project.stale() == set()
+
+
+def test_new_weights_in_a_moved_model_rerun_all_of_that_model(project, everything):
+    """The links follow to the other content, and the content's hash says so."""
+    tiny_study.write_model(project.folder / "studies/elsewhere", seed=7)
     project.edit_study(lambda study: study["models"]["tiny"].update(path="elsewhere"))
     assert project.stale() == everything - named(everything, "models/other", "cells/other")
 

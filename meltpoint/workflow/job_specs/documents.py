@@ -24,8 +24,6 @@ class JobSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     # The name of the class in the JSON.
     job: ClassVar[str]
-    # Fields that are no part of a result's content: they do not count for what is built on it.
-    own: ClassVar[frozenset[str]] = frozenset()
 
     code: str = Field(description="Hash of the code that computes the result.")
     env: str | None = Field(None, description="Hash of the environment's file, where it counts.")
@@ -36,9 +34,8 @@ class JobSpec(BaseModel):
         return canonical_json({"job": self.job, **self.model_dump(mode="json")})
 
     def digest(self) -> str:
-        """Hash of what the result holds: of all fields but the class's `own`."""
-        facts = self.model_dump(mode="json", exclude=set(self.own))
-        return hash_text(canonical_json({"job": self.job, **facts}))[:16]
+        """Hash of the spec: results that are built on this one hold it."""
+        return hash_text(self.json())[:16]
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -70,11 +67,9 @@ class FetchSpec(JobSpec):
 
 
 class LinkSpec(JobSpec):
-    """A local model. Its folder says only where the links lead: what counts is its files' content."""
+    """A local model: the content of its folder's files, wherever it lies."""
 
     job = "link"
-    own = frozenset({"folder"})
-    folder: str = Field(description="Path of the folder, seen from the working directory.")
     files: str = Field(description="Hash of the folder's files, by name and content.")
 
 

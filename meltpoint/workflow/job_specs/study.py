@@ -63,12 +63,8 @@ class JobSpecs:
         """Spec of the base checkpoint: its source, and the hash of a local folder's files."""
         model = self.config.models[name]
         if isinstance(model, LocalModel):
-            folder = self.study.path(model.path)
-            return LinkSpec(
-                folder=str(folder),
-                files=self.hashes.folder(folder),
-                code=code_hash("scripts.link_model"),
-            )
+            files = self.hashes.folder(self.study.path(model.path))
+            return LinkSpec(files=files, code=code_hash("scripts.link_model"))
         if isinstance(model, HubModel):
             return FetchSpec(
                 hub=model.hub, revision=model.revision, code=code_hash("scripts.fetch_model")
@@ -153,6 +149,8 @@ class JobSpecs:
         inputs = [self.checkpoint(model, chain)]
         if "windows" in settings:
             inputs += self._calibration(model, settings)
+        if "validation_calibration" in settings:
+            inputs += self._calibration(model, settings["validation_calibration"])
         return SearchSpec(
             search=str(step),
             chain=chain,
