@@ -156,8 +156,23 @@ class Product(Section):
     )
 
 
+class Prediction(Section):
+    """Levels that a curve is fitted without, and then compared with."""
+
+    hold_out: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        min_length=1, description="Sparsities of the sweep that the fit does not see: `[0.6, 0.7]`."
+    )
+
+
 class Sweep(Product, OfModels):
     """The product of models, methods, levels and settings: one line of config, many cells."""
+
+    predict: Prediction | None = Field(
+        None,
+        description="Levels to predict from the others: `{hold_out: [0.6]}`. Curves are fitted without "
+        "these levels, and `transitions/{sweep}.predictions.csv` says how far each prediction is from "
+        "the measured value and whether its interval holds it. Default: none.",
+    )
 
     evaluations: list[ScoreName] = Field(
         min_length=1,

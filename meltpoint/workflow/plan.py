@@ -21,7 +21,7 @@ from meltpoint.study import old_evaluations, renamed_keys
 from meltpoint.study.data_files import data_folder
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel
-from meltpoint.workflow import cost, requirements, searches, staleness
+from meltpoint.workflow import cost, kept, requirements, searches, staleness
 from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs
 from meltpoint.workflow.moved_models import follow
@@ -147,9 +147,11 @@ class Plan:
 
     def shown(self) -> dict[str, list[str]]:
         """Files that the study's page shows, by kind."""
+        fits, predicted = f"{self.results}/transitions", study_page.predicted(self.config)
         return {
             "cells": [self.cell(*cell) for cell in self.study.all_cells],
-            "transitions": [f"{self.results}/transitions/{sweep}.csv" for sweep in self.curves()],
+            "transitions": [f"{fits}/{sweep}.csv" for sweep in self.curves()],
+            "predictions": [f"{fits}/{sweep}.predictions.csv" for sweep in predicted],
             "tables": [f"{self.results}/tables/{table}.csv" for table in self.config.tables],
             "figures": [f"{self.results}/figures/{figure}.svg" for figure in self.config.figures],
         }
@@ -290,6 +292,14 @@ class Plan:
         """The cells that a table or figure shows."""
         part = getattr(self.config, section)[name]
         return [self.cell(*cell) for cell in self.study.cells(part.source, *part.evaluations)]
+
+    def kept_of(self, section: str, name: str) -> list[str]:
+        """Files kept beside the cells of a table, a figure or a sweep's fits that compare windows."""
+        if section == "sweeps":
+            return kept.files(self.study, self.results, self.study.perplexity_cells(name))
+        part = getattr(self.config, section)[name]
+        cells = self.study.cells(part.source, *part.evaluations) if part.needs_samples else []
+        return kept.files(self.study, self.results, cells)
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
         """A sweep's cells of perplexity."""

@@ -124,6 +124,14 @@ class TransitionsSpec(JobSpec):
     steps: dict[str, dict[str, str]] = Field(description="What the tidy frame says of each chain.")
 
 
+class PredictionsSpec(JobSpec):
+    """What a sweep's curves predict of levels that they are fitted without."""
+
+    job = "predictions"
+    steps: dict[str, dict[str, str]] = Field(description="What the tidy frame says of each chain.")
+    hold_out: list[float] = Field(description="The levels that are held out.")
+
+
 class TableSpec(JobSpec):
     """A table."""
 

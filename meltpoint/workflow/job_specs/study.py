@@ -29,6 +29,7 @@ from meltpoint.workflow.job_specs.documents import (
     FigureSpec,
     JobSpec,
     LinkSpec,
+    PredictionsSpec,
     PublishedSpec,
     ReportSpec,
     SearchSpec,
@@ -39,6 +40,7 @@ from meltpoint.workflow.job_specs.documents import (
     digest,
 )
 from meltpoint.workflow.job_specs.frame_steps import steps_of
+from meltpoint.workflow.job_specs.published_tables import hash_beside
 from meltpoint.workflow.staleness import code_hash
 
 # Only cells of GGUF files depend on its modules.
@@ -215,13 +217,21 @@ class JobSpecs:
 
     def transitions(self, sweep: str) -> TransitionsSpec:
         """Spec of a sweep's transition points."""
+        return TransitionsSpec(**self._of_curves(sweep, "scripts.transitions"))
+
+    def predictions(self, sweep: str) -> PredictionsSpec:
+        """Spec of what a sweep's curves predict of its held-out levels."""
+        held_out = {"hold_out": self.config.sweeps[sweep].predict.hold_out}
+        return PredictionsSpec(**self._of_curves(sweep, "scripts.predictions"), **held_out)
+
+    def _of_curves(self, sweep: str, script: str) -> dict:
         cells = [self.evaluation(*cell) for cell in self.study.perplexity_cells(sweep)]
-        return TransitionsSpec(
-            steps=steps_of(self.study, sweep),
-            code=_code_over(cells, "scripts.transitions"),
-            env=self._env("analysis"),
-            inputs=digest(cells),
-        )
+        return {
+            "steps": steps_of(self.study, sweep),
+            "code": _code_over(cells, script),
+            "env": self._env("analysis"),
+            "inputs": digest(cells),
+        }
 
     def table(self, name: str) -> TableSpec:
         """Spec of a table."""
@@ -230,7 +240,7 @@ class JobSpecs:
         return TableSpec(
             table=table.model_dump(mode="json"),
             steps=steps_of(self.study, table.source),
-            published=_published(table),
+            published=hash_beside(table),
             code=_code_over(cells, "scripts.table"),
             env=self._env("analysis"),
             inputs=digest(cells),
@@ -244,7 +254,7 @@ class JobSpecs:
         return FigureSpec(
             figure=figure.model_dump(mode="json"),
             steps=steps_of(self.study, figure.source),
-            published=_published(figure),
+            published=hash_beside(figure),
             code=_code_over(cells, "scripts.figure", f"meltpoint.figures.{figure.kind}"),
             env=self._env("analysis"),
             inputs=digest([*cells, *fitted]),
@@ -264,6 +274,7 @@ class JobSpecs:
         inputs = [
             *(self.evaluation(*cell) for cell in self.study.all_cells),
             *map(self.transitions, curves),
+            *map(self.predictions, study_page.predicted(self.config)),
             *map(self.table, self.config.tables),
             *map(self.figure, self.config.figures),
         ]
@@ -288,9 +299,3 @@ def _code_over(specs: Iterable[JobSpec], *modules: str) -> str:
     kinds = {spec.kind for spec in specs if isinstance(spec, EvaluateSpec)}
     named = sorted(evaluations.find(kind).module.__name__ for kind in kinds)
     return code_hash(*modules, *named, without=(LLAMA,))
-
-
-def _published(part) -> str | None:
-    """Hash of the published table that a table or figure shows too; some figures can show none."""
-    name = getattr(part, "published", None)
-    return None if name is None else hash_file(published.FOLDER / f"{name}.csv")
