@@ -142,7 +142,8 @@ class Cases:
         ends = {"csv": "csv", "markdown": "md", "latex": "tex"}
         tables = {name: f"results/tiny/tables/pruning.{end}" for name, end in ends.items()}
         shown = ("evaluations/perplexity", "figures/curves")
-        measured = [f"evaluations/{name}" for name in evaluations.registry()]
+        kinds = map(evaluations.kind_of, self.plan.config.evaluations.values())
+        measured = sorted({f"evaluations/{kind.name}" for kind in kinds})
         cells, transitions = {"cells": files}, specs.transitions("pruning")
         self.add("transitions", "transitions", transitions, cells, {0: fits}, shown)
         self.add("table", "table", specs.table("pruning"), cells, tables, shown)
