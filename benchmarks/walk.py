@@ -39,8 +39,9 @@ STEPS = [
     *("magnitude@0.5", "wanda@0.5", "ria@0.5", "sparsegpt@0.5", "dsnot@0.5"),
     *("dsnot@0.5,init=sparsegpt", "wanda@0.5,allocation=owl", "sparsegpt@0.5,allocation=owl"),
     *("admm@0.5", "wanda@2of4", "ria@2of4", "sparsegpt@2of4", "dsnot@2of4", "admm@2of4"),
-    *("besa@0.5,group=row", "besa@0.5,group=layer"),
-    *("flap@0.3", "wanda_sp@0.3"),
+    *("besa@0.5,group=row", "besa@0.5,group=layer", "slicegpt@0.3"),
+    *("flap@0.3", "wanda_sp@0.3", "llm_pruner@0.3"),
+    *("svd@0.3", "svd_llm@0.3", "svd_llm@0.3,update=true"),
 ]
 
 

@@ -24,6 +24,7 @@ class Compute:
     threads: int = 1
     batch: int | Literal["auto"] = "auto"
     stream: bool | Literal["auto"] = "auto"
+    memory: float | Literal["auto"] = "auto"
 
     def start(self) -> None:
         """Fixes threads and the float32 of matrix products before anything is computed."""

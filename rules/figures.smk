@@ -4,10 +4,13 @@ Transition points and figures of a sweep's cells.
 REQUIRED INPUTS:
 
     cells/{model}/{chain}/{evaluation}.json
+    cells/{model}/{chain}/{evaluation}.*   where chains are compared: what is kept for paired statistics
+    tokens/{model}/{corpus}.ends.npy
 
 OUTPUTS:
 
     transitions/{sweep}.csv
+    transitions/{sweep}.predictions.csv   where the study holds levels out
     figures/{figure}.{svg,png}
 """
 
@@ -15,6 +18,7 @@ OUTPUTS:
 rule transitions:
     input:
         cells=lambda w: plan.perplexity_cells_of(w.sweep),
+        kept=lambda w: plan.kept_of("sweeps", w.sweep),
     output:
         report(
             f"{plan.results}/transitions/{{sweep}}.csv",
@@ -38,9 +42,36 @@ rule transitions:
         "../scripts/transitions.py"
 
 
+rule predictions:
+    input:
+        cells=lambda w: plan.perplexity_cells_of(w.sweep),
+    output:
+        report(
+            f"{plan.results}/transitions/{{sweep}}.predictions.csv",
+            caption="../captions/predictions.rst",
+            category="Transition points",
+            labels={"sweep": "{sweep}, predicted"},
+        ),
+    log:
+        f"{plan.logs}/transitions/{{sweep}}.predictions.log",
+    benchmark:
+        f"{plan.benchmarks}/transitions/{{sweep}}.predictions.tsv"
+    wildcard_constraints:
+        sweep=plan.names("sweeps"),
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        job_spec=lambda w: plan.job_specs.predictions(w.sweep).json(),
+    message:
+        "Predictions of {wildcards.sweep}"
+    script:
+        "../scripts/predictions.py"
+
+
 rule figure:
     input:
         cells=lambda w: plan.cells_of("figures", w.figure),
+        kept=lambda w: plan.kept_of("figures", w.figure),
         transitions=lambda w: plan.transitions_of(w.figure),
     output:
         svg=report(

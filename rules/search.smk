@@ -19,6 +19,7 @@ for method in plan.searches.rules():
         input:
             parent=plan.parent,
             tokens=plan.calibration_files,
+            validation=plan.validation_files,
         output:
             plan.searches.file(method),
         log:

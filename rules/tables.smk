@@ -4,6 +4,8 @@ Tables of a sweep's cells.
 REQUIRED INPUTS:
 
     cells/{model}/{chain}/{evaluation}.json
+    cells/{model}/{chain}/{evaluation}.*   where rows are compared: what is kept for paired statistics
+    tokens/{model}/{corpus}.ends.npy
 
 OUTPUTS:
 
@@ -14,6 +16,7 @@ OUTPUTS:
 rule table:
     input:
         cells=lambda w: plan.cells_of("tables", w.table),
+        kept=lambda w: plan.kept_of("tables", w.table),
     output:
         csv=report(
             f"{plan.results}/tables/{{table}}.csv",

@@ -11,6 +11,7 @@ OUTPUTS:
     tokens/{model}/{corpus}.ends.npy               the byte of its text at which each token ends
     tokens/{model}/{corpus}.documents.npy          each document tokenised by itself
     tokens/{model}/{corpus}.documents.offsets.npy  where each of them starts
+    tokens/{model}/{corpus}.documents.characters.npy   the number of characters of each
 """
 
 
@@ -41,6 +42,7 @@ rule tokens_of_documents:
     output:
         tokens=f"{plan.results}/tokens/{{model}}/{{corpus}}.documents.npy",
         offsets=f"{plan.results}/tokens/{{model}}/{{corpus}}.documents.offsets.npy",
+        characters=f"{plan.results}/tokens/{{model}}/{{corpus}}.documents.characters.npy",
     log:
         f"{plan.logs}/tokens/{{model}}/{{corpus}}.documents.log",
     benchmark:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from meltpoint import evaluations
 from meltpoint.timing import phase
-from meltpoint.workflow.job import job
+from meltpoint.workflow.job import job, source_file
 from meltpoint.workflow.job_specs.documents import JobSpec
 
 kind = evaluations.find(JobSpec.read(snakemake.params.job_spec).kind)
@@ -18,10 +18,12 @@ with job(snakemake, computes=kind.computes) as (spec, compute):
         if kind.opens_engine:
             from meltpoint.evaluations.engines import open_engine
 
-    key = f"evaluations.{spec.cell['evaluation']}"
+    name = spec.cell["evaluation"]
+    data = source_file(snakemake, "evaluations", name)
+    files = {**dict(snakemake.input.items()), **({"data": data} if data else {})}
     evaluate(
         spec,
-        Inputs.of(dict(snakemake.input.items()), compute, key),
+        Inputs.of(files, compute, f"evaluations.{name}"),
         [Path(file) for file in snakemake.input.get("dense", [])],
         [Path(file) for file in snakemake.output],
         open_engine,

@@ -15,4 +15,5 @@ with job(snakemake) as (spec, compute):
         spec,
         calibration_files(snakemake, spec.settings),
         compute,
+        calibration_files(snakemake, spec.settings.get("validation_calibration", {}), "validation"),
     )

@@ -11,11 +11,14 @@ with job(snakemake, computes=False) as (spec, _):
 
         from meltpoint.analysis.frame import read_cells, read_published
         from meltpoint.analysis.quantities import perplexities
+        from meltpoint.analysis.samples import with_samples
         from meltpoint.tables import build as tables
         from meltpoint.tables.keys import Table
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], spec.steps)
     section, published = Table(**spec.table), None
+    if section.needs_samples:
+        frame = with_samples(frame, map(Path, snakemake.input.cells))
     if section.published:
         published = read_published(section.published, perplexities(frame, section.evaluations)[0])
     if section.published and not section.compares:

@@ -15,4 +15,5 @@ with job(snakemake) as (spec, _):
         Path(snakemake.input.model),
         Path(snakemake.output.tokens),
         Path(snakemake.output.offsets),
+        Path(snakemake.output.characters),
     )

@@ -1,10 +1,12 @@
 """Keys that tables and figures share."""
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from meltpoint.chain import parse_level
 from meltpoint.data import published
+from meltpoint.errors import MeltpointError
 from meltpoint.section import Name, Section
 from meltpoint.text import did_you_mean
 
@@ -35,6 +37,25 @@ class Output(Section):
     def evaluations(self) -> list[str]:
         """Names of the evaluations that are shown."""
         return [evaluation for _, evaluation in self.shown]
+
+
+class AtLevel(Section):
+    """A table or figure that compares chains with each other, at one level or at all."""
+
+    level: str | None = Field(
+        None,
+        description='Level at which methods are compared: 0.5, "2:4" (in quotes), 4bit; for chains of '
+        "several steps the levels joined by `+`. Default: all chains of the source.",
+    )
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _is_a_level(cls, level: Any) -> Any:
+        parts = level.split("+") if isinstance(level, str) else [level]
+        try:
+            return None if level is None else "+".join(str(parse_level(part)) for part in parts)
+        except MeltpointError as error:
+            raise ValueError(str(error)) from None
 
 
 class Compared(Output):

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from meltpoint.analysis.draws import draw_of
+from meltpoint.analysis.samples import stack
 from meltpoint.chain import row_name, without
 
 # What names a row, and the columns that hold how it is shown.
@@ -33,11 +35,13 @@ def average_over(cells: pd.DataFrame, key: str) -> pd.DataFrame:
 
     `count` is how many there are; of a single one no deviation is known (NaN). What has not the
     setting stays as it is, its error too. Where some are not applicable the row is, with their
-    reason. Refused values are left out of the mean, and a note says how many.
+    reason. Refused values are left out of the mean, and a note says how many. A column `sample`, if
+    there is one, holds one sample of all draws then.
     """
     settings = cells["settings"].fillna("")
     left = settings.map(lambda text: without(text, key))
-    cells = cells.assign(settings=left, swept=left != settings)
+    draws = settings.map(lambda text: draw_of(text, key))
+    cells = cells.assign(settings=left, swept=left != settings, draw=draws)
     place = ["model", "method", "settings", "level", "evaluation", "score"]
     return pd.DataFrame([_average(group) for _, group in cells.groupby(place, sort=False)])
 
@@ -55,6 +59,8 @@ def _average(group: pd.DataFrame) -> pd.Series:
         notes = [first.get("note"), left_out]
         first["note"] = "; ".join(note for note in notes if isinstance(note, str) and note)
     group = values
+    if "sample" in group:
+        first["sample"] = stack(dict(zip(group["draw"], group["sample"], strict=True)))
     for value, error in (("value", "stderr"), ("difference", "difference_stderr")):
         first[value], first[error] = group[value].mean(), group[value].std(ddof=1)
     first["achieved"] = group["achieved"].mean()

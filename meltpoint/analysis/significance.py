@@ -43,22 +43,25 @@ def percent_stderr(score: float, sizes: Sequence[int]) -> float:
     return float(100 * np.sqrt(rate * (1 - rate) * inverse.sum()) / len(sizes))
 
 
-def sign_flip_p(differences: np.ndarray, seed: int = 0) -> float:
+def sign_flip_p(
+    differences: np.ndarray, seed: int = 0, patterns: int = 2**EXACT - 1
+) -> float | np.ndarray:
     """P value of a mean at least as far from zero if each difference had either sign by chance.
 
-    Exact for up to `EXACT` differences; for more, 2^16 patterns of signs are drawn.
+    differences: [n], or [n, ...] for the p values of several samples. Exact for up to `EXACT`
+    differences; for more, that number of `patterns` of signs is drawn.
     """
-    many = np.inf if len(differences) <= EXACT else 2**EXACT - 1
+    many = np.inf if len(differences) <= EXACT else patterns
     test = stats.permutation_test(
         (differences,),
         lambda sample, axis: sample.sum(axis=axis),
         permutation_type="samples",
         vectorized=True,
         n_resamples=many,
-        batch=2**12,
+        batch=max(1, 2**12 // max(differences[0].size, 1)),
         rng=np.random.default_rng(seed),
     )
-    return float(test.pvalue)
+    return test.pvalue if differences.ndim > 1 else float(test.pvalue)
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

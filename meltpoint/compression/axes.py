@@ -6,7 +6,7 @@ official code does, of the model at hand: that is asked for as `level`, which is
 """
 
 from meltpoint.chain import Bits, Level, Pattern, Sparsity
-from meltpoint.checkpoints.description import Description
+from meltpoint.checkpoints.description import Achieved, Description
 from meltpoint.errors import NotApplicable
 from meltpoint.methods.settings import MethodSettings
 
@@ -64,3 +64,14 @@ def _check_parameters(origin: Description, requested: dict[str, float]) -> None:
             f"{requested['parameters']:g} that is asked for: with of=parameters the total after the "
             "step is meant"
         )
+
+
+def warnings(origin: Description, achieved: Achieved, step: str) -> list[str]:
+    """The sentence for a step that has put denser matrices in the place of linears, in a list."""
+    before, after = origin.achieved.zeros, achieved.zeros
+    if after > before - TOLERANCE:
+        return []
+    return [
+        f"{step} has put other matrices in the place of linears: of their entries {before:.3f} were "
+        f"zeros before, {after:.3f} are now"
+    ]

@@ -90,12 +90,15 @@ def walk(
     levels = allocate(walk, level, settings)
     if windows is not None and (method.statistics(settings) or settings.calibrated):
         walk.embed()
+        if followed := method.compressed_windows(settings):
+            walk.compressed = walk.hidden[:followed].clone()
     outcome = Outcome()
     for index in track(range(len(walk.blocks)), f"{method.name}: blocks"):
         empty_model.fill(walk.model, reader.read(walk.names(index)))
         facts = _compress(walk, index, job, levels[index])
         if facts is not None:
             _write(walk, index, writer, facts, outcome)
+            _advance(walk, index, method)
         empty_model.empty(walk.model, walk.names(index))
         trim_memory()
     if not outcome.kept:
@@ -112,7 +115,7 @@ def walk(
 
 
 def _write(walk: Walk, index: int, writer: Writer, facts: dict, outcome: Outcome) -> None:
-    """Writes a block under its new number, and makes the next block's inputs."""
+    """Writes a block under its new number."""
     block, path = walk.blocks[index], f"{walk.name}.{len(outcome.kept)}"
     outcome.linears |= {f"{path}.{name}": linear for name, linear in facts.items()}
     others = other_matrices(block).items()
@@ -121,7 +124,15 @@ def _write(walk: Walk, index: int, writer: Writer, facts: dict, outcome: Outcome
     outcome.kept.append(index)
     tensors = {f"{path}.{name}": tensor for name, tensor in block.state_dict().items()}
     writer.write(as_stored(walk.model, block, path, tensors))
-    if walk.hidden is not None and index + 1 < len(walk.blocks):
+
+
+def _advance(walk: Walk, index: int, method: Method) -> None:
+    """Makes the next block's inputs; dense statistics have made the dense model's already."""
+    if index + 1 == len(walk.blocks):
+        return
+    if walk.compressed is not None:
+        walk.compressed = walk.outputs_on(index, walk.compressed)
+    if walk.hidden is not None and not method.facts.dense_statistics:
         walk.advance(index)
 
 
@@ -147,9 +158,10 @@ def _compress(walk: Walk, index: int, job: Job, level: Level | None) -> dict[str
     """Facts about the block's linears after the step, by name; None for a block that is dropped."""
     block, path, quantized = walk.blocks[index], f"{walk.name}.{index}", {}
     method, settings = job.method, job.settings
+    dense, earlier = method.facts.dense_statistics, empty_model.linears(block)
     before = {
         name: LinearBefore(linear.weight, job.earlier.get(f"{path}.{name}"))
-        for name, linear in empty_model.linears(block).items()
+        for name, linear in earlier.items()
     }
     if method.needs_dense_outputs(settings):
         walk.advance_dense(index)
@@ -158,13 +170,19 @@ def _compress(walk: Walk, index: int, job: Job, level: Level | None) -> dict[str
             name: linear for name, linear in empty_model.linears(block).items() if name in names
         }
         wanted = method.statistics(settings)
-        statistics = walk.collect(index, wanted, linears) if wanted else {}
+        statistics = walk.collect(index, wanted, linears, advance=dense) if wanted else {}
         view = _view(walk, index, linears, job)
         quantized |= method.module.compress_block(view, statistics, level, settings) or {}
         if view.dropped:
             return None
+    # A linear that the step has put in the place of another has no earlier zeros.
     return {
-        name: describe(x.weight, before.get(name), quantized.get(name), getattr(x, "kept", None))
+        name: describe(
+            x.weight,
+            before[name] if earlier.get(name) is x else None,
+            quantized.get(name),
+            getattr(x, "kept", None),
+        )
         for name, x in empty_model.linears(block).items()
     }
 
@@ -182,7 +200,7 @@ def _view(walk: Walk, index: int, linears: dict[str, nn.Linear], job: Job) -> Bl
         len(walk.blocks),
         walk.blocks[index],
         linears,
-        walk.hidden,
+        None if job.method.facts.dense_statistics else walk.hidden,
         partial(walk.forward, index),
         walk.batches,
         walk.dense,
@@ -193,6 +211,7 @@ def _view(walk: Walk, index: int, linears: dict[str, nn.Linear], job: Job) -> Bl
         search=job.search,
         smallest=job.smallest,
         gradients=job.gradients.read(index) if job.gradients else {},
+        compressed_inputs=walk.compressed,
     )
 
 

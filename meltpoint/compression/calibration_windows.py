@@ -7,27 +7,35 @@ import torch
 
 from meltpoint.checkpoints.positions import positions_of
 from meltpoint.compute import Compute
-from meltpoint.data.calibration import draw_from_documents, draw_from_stream
+from meltpoint.data.calibration import (
+    draw_from_documents,
+    draw_from_stream,
+    take_first_documents,
+)
 from meltpoint.data.corpora import check_vocabulary, read_tokens
+from meltpoint.data.tokenization import end_token
 from meltpoint.errors import at
 from meltpoint.model.empty_model import build
 
 
 def read_windows(
     parent: Path, settings: dict, tokens: list[Path], compute: Compute
-) -> torch.Tensor:
-    """Windows of a step's resolved settings, int64 [samples, length].
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Windows of a step's resolved settings, int64 [samples, length], and their tokens before padding.
+
+    The second, int64 [samples], is None for a calibration that pads nothing.
 
     Raises MeltpointError, naming the calibration, for tokens outside the vocabulary of the checkpoint
     `parent`, for a corpus that is too short, and for windows that the model has no positions for.
     """
     key = f"calibrations.{settings['calibration']}"
-    windows = at(key, _windows, settings["windows"], tokens)
+    windows, lengths = at(key, _windows, settings["windows"], tokens, parent)
     vocabulary = build(parent, compute.torch_dtype).config.get_text_config().vocab_size
     at(key, check_vocabulary, windows, vocabulary, str(tokens[0]))
     if positions := positions_of(parent):
         at(key, positions.check, windows.shape[1])
-    return torch.from_numpy(windows).long()
+    windows = torch.from_numpy(windows).long()
+    return windows, None if lengths is None else torch.from_numpy(lengths)
 
 
 def warnings_of(parent: Path, windows: torch.Tensor | None) -> list[str]:
@@ -38,11 +46,17 @@ def warnings_of(parent: Path, windows: torch.Tensor | None) -> list[str]:
     return positions.warnings(windows.shape[1], "calibration windows")
 
 
-def _windows(calibration: dict, tokens: list[Path]) -> np.ndarray:
-    """The calibration's tokens, int32 [samples, length], given or drawn."""
+def _windows(
+    calibration: dict, tokens: list[Path], parent: Path
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The calibration's tokens, int32 [samples, length], given or drawn, and numbers before padding."""
     if "corpus" not in calibration:
-        return read_tokens(tokens[0], dimensions=2)
-    size = {key: calibration[key] for key in ("samples", "length", "seed")}
+        return read_tokens(tokens[0], dimensions=2), None
+    size = {key: calibration[key] for key in ("samples", "length")}
+    if calibration["sampling"] == "first":
+        least, end = calibration["min_characters"], end_token(parent)
+        return take_first_documents(*map(np.load, tokens), **size, min_characters=least, end=end)
+    size["seed"] = calibration["seed"]
     if calibration["sampling"] == "stream":
-        return draw_from_stream(read_tokens(tokens[0], dimensions=1), **size)
-    return draw_from_documents(np.load(tokens[0]), np.load(tokens[1]), **size)
+        return draw_from_stream(read_tokens(tokens[0], dimensions=1), **size), None
+    return draw_from_documents(np.load(tokens[0]), np.load(tokens[1]), **size), None

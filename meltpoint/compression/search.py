@@ -6,7 +6,7 @@ the search returned, or the reason why there is nothing to search.
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,17 +41,23 @@ class SearchSpec(Protocol):
 
 
 def search(
-    parent: Path, target: Path, spec: SearchSpec, tokens: list[Path], compute: Compute
+    parent: Path,
+    target: Path,
+    spec: SearchSpec,
+    tokens: list[Path],
+    compute: Compute,
+    validation: Sequence[Path] = (),
 ) -> None:
     """Writes to `target` what a method's search finds in the checkpoint `parent`.
 
-    `spec` is the job spec, `tokens` are the files that the calibration is read from. Where the search
-    does not apply, or the parent's step did not, the file holds the reason.
+    `spec` is the job spec, `tokens` are the files that the calibration is read from, `validation` those
+    of the settings' `validation_calibration`. Where the search does not apply, or the parent's step did
+    not, the file holds the reason.
     """
     step = parse_step(spec.search)
     method = methods.find(step.method)
     try:
-        result = _search(method, parent, target, spec, tokens, compute)
+        result = _search(method, parent, target, spec, (tokens, list(validation)), compute)
     except NotApplicable as reason:
         write_result(target, {}, str(reason))
     else:
@@ -63,16 +69,25 @@ def _search(
     parent: Path,
     target: Path,
     spec: SearchSpec,
-    tokens: list[Path],
+    tokens: tuple[list[Path], list[Path]],
     compute: Compute,
 ) -> dict[str, Any]:
     check_readable(parent, method)
-    settings, windows = method.settings(parse_step(spec.search)), None
+    settings, texts = method.settings(parse_step(spec.search)), {}
     if settings.calibrated:
-        windows = read_windows(parent, spec.settings, tokens, compute)
+        windows, lengths = read_windows(parent, spec.settings, tokens[0], compute)
+        texts = {"lengths": lengths}
+    else:
+        windows = None
+    if second := spec.settings.get("validation_calibration"):
+        texts["validation"], texts["validation_lengths"] = read_windows(
+            parent, second, tokens[1], compute
+        )
     place = target.with_name(f".{target.name}.plain")
     with resume_folder(target, spec.json()) as resume, plain(parent, place, compute) as source:
-        return method.module.search(source, settings, Context(windows, compute, resume=resume))
+        return method.module.search(
+            source, settings, Context(windows, compute, resume=resume, **texts)
+        )
 
 
 def check_readable(parent: Path, method: Method) -> None:

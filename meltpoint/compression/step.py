@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ import torch
 from transformers import AutoConfig
 
 from meltpoint import methods
-from meltpoint.chain import LEVEL_FORMS, Bits, Scheme, Step, parse_step
+from meltpoint.chain import LEVEL_FORMS, Bits, Scheme, Sparsity, Step, parse_step
 from meltpoint.checkpoints.axes import reached
 from meltpoint.checkpoints.description import Description, hash_weights, versions
 from meltpoint.checkpoints.io import Reader, Writer, copy_companions, copy_missing
@@ -19,10 +20,10 @@ from meltpoint.compression.block_gradients import block_gradients
 from meltpoint.compression.blockwise import Job, Outcome, walk
 from meltpoint.compression.calibration_windows import read_windows, warnings_of
 from meltpoint.compression.resume import resume_folder
-from meltpoint.compression.search import check_readable, read_result
+from meltpoint.compression.search import check_readable, read_result, write_result
 from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
-from meltpoint.files import whole_folder
+from meltpoint.files import whole_folder, write_json
 from meltpoint.methods import Method
 from meltpoint.methods.contract import Context
 from meltpoint.model import empty_model
@@ -30,6 +31,13 @@ from meltpoint.model.as_linears import views
 from meltpoint.model.decoded import compare, plain
 from meltpoint.model.regular import config_of
 from meltpoint.text import one_of
+
+# Folder of a checkpoint for what its step's method has to say: it is not copied to the next one's.
+ANALYSIS = "analysis"
+
+
+# What the next of a method's rounds reads of the description of the last one.
+CARRIED = ("linears", "other_matrices", "stored_as", "shapes")
 
 
 class StepSpec(Protocol):
@@ -74,12 +82,12 @@ def compress(
                 check_level(step)
                 axes.check_reach(origin, facts["requested"], method.kind)
             check_readable(parent, method)
-            windows = None
+            windows, lengths = None, None
             if method.calibrated(step):
-                windows = read_windows(parent, spec.settings, tokens, compute)
+                windows, lengths = read_windows(parent, spec.settings, tokens, compute)
             found = read_result(search) if search else None
-            context = Context(windows, compute, search=found, resume=resume)
-            compress_by = _walk if method.is_blockwise else _call
+            context = Context(windows, compute, lengths=lengths, search=found, resume=resume)
+            compress_by = _walk_in_rounds if method.is_blockwise else _call
             facts |= compress_by(method, parent, folder, step, context)
         except NotApplicable as reason:
             _clear(folder)
@@ -90,12 +98,14 @@ def compress(
             if smallest := facts.pop("smallest", None):
                 facts["steps"][-1]["smallest"] = smallest
             said = [*origin.warnings, *warnings_of(parent, windows), *facts.pop("warnings", ())]
+            counts = reached(matrices, facts["shapes"].parameters, dense, itemsize)
+            said += axes.warnings(origin, counts["achieved"], spec.step)
             Description(
                 **facts,
                 warnings=list(dict.fromkeys(said)),
                 hash=hash_weights(folder),
                 versions=versions(method.libraries),
-                **reached(matrices, facts["shapes"].parameters, dense, itemsize),
+                **counts,
                 dense_parameters=dense,
             ).write(folder)
 
@@ -106,8 +116,42 @@ def _seed(settings: dict) -> int | None:
     return (settings.get("windows") or {}).get("seed") if seed is None else seed
 
 
-def _walk(
+def _walk_in_rounds(
     method: Method, parent: Path, folder: Path, step: Step, context: Context
+) -> dict[str, Any]:
+    """The method's walks, one for each of its rounds, of which each starts where the last ended."""
+    settings, memory = method.settings(step), {}
+    count = method.rounds(settings)
+    if count == 1:
+        return _walk(method, parent, folder, step, context, memory)
+    scratch = folder.with_name(f"{folder.name}.rounds")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        # The windows are the searches'.
+        state = replace(context, windows=None)
+        for done in range(1, count):
+            place = scratch / str(done)
+            place.mkdir(parents=True)
+            part = replace(step, level=Sparsity(step.level.fraction * done / count))
+            found = _walk(method, parent, place, part, state, memory)
+            changes = {key: found[key] for key in CARRIED}
+            Description.read(parent).model_copy(update=changes).write(place)
+            shutil.rmtree(scratch / str(done - 1), ignore_errors=True)
+            parent, result = place, scratch / f"search.{method.facts.search_format}"
+            write_result(result, method.module.search(place, settings, context))
+            state = replace(state, search=read_result(result))
+        return _walk(method, parent, folder, step, state, memory)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _walk(
+    method: Method,
+    parent: Path,
+    folder: Path,
+    step: Step,
+    context: Context,
+    memory: dict[str, Any],
 ) -> dict[str, Any]:
     """Takes a step block by block; returns what the new checkpoint's description has to say of it."""
     compute, settings = context.compute, method.settings(step)
@@ -117,9 +161,11 @@ def _walk(
     names = method.gradients(settings)
     with block_gradients(reader, context.windows, compute, names, scratch) as gradients:
         parameters = origin.dense_parameters, origin.shapes.parameters
-        job = Job(method, settings, origin.linears, context.search, gradients, parameters)
+        found = context.search
+        job = Job(method, settings, origin.linears, found, gradients, parameters, memory)
         outcome = walk(reader, writer, job, step.level, context.windows, compute)
     writer.finish()
+    _write_analysis(method, job.memory, folder)
     changes, irregular = _config(parent, origin.shapes, outcome)
     copy_companions(parent, folder, compute.dtype, changes)
     return {
@@ -130,6 +176,19 @@ def _walk(
         "smallest": job.smallest,
         "shapes": outcome.shapes.model_copy(update={"irregular": irregular}),
     }
+
+
+def _write_analysis(method: Method, memory: dict[str, Any], folder: Path) -> None:
+    """Writes what the method's `analysis` says of the step, below the checkpoint."""
+    if not hasattr(method.module, "analysis"):
+        return
+    place = folder / ANALYSIS
+    place.mkdir()
+    for name, content in method.module.analysis(memory).items():
+        if name.endswith(".json"):
+            write_json(place / name, content)
+        else:
+            (place / name).write_text(content)
 
 
 def _config(parent: Path, before: Shapes, outcome: Outcome) -> tuple[dict, str | None]:

@@ -1,7 +1,7 @@
 """Calibration windows, drawn as the official loaders draw them.
 
-All of them seed Python's `random` right before the loop and draw document and start from that one
-stream, so the same seed gives the same windows.
+Those that draw at random seed Python's `random` right before the loop and draw document and start
+from that one stream, so the same seed gives the same windows.
 """
 
 import random
@@ -50,3 +50,38 @@ def draw_from_documents(
             start = offsets[document] + draw.randint(0, int(sizes[document]) - length - 1)
             windows.append(tokens[start : start + length])
     return np.stack(windows)
+
+
+def take_first_documents(
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    characters: np.ndarray,
+    samples: int,
+    length: int,
+    min_characters: int,
+    end: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of the first documents of at least `min_characters`, and their tokens before padding.
+
+    A document is cut at `length` tokens, or padded on the right with the token `end`, None for a
+    tokenizer that has none. `offsets` are int64 [documents + 1], `characters` int64 [documents]; the
+    results are int32 [samples, length] and int64 [samples]. Raises MeltpointError for too few
+    documents, and for a document to pad where there is no end token.
+    """
+    chosen = np.flatnonzero(characters >= min_characters)
+    if len(chosen) < samples:
+        raise MeltpointError(
+            f"the calibration corpus has {len(chosen)} documents of at least {min_characters} "
+            f"characters, {samples} are needed: use fewer samples, or a smaller min_characters"
+        )
+    chosen = chosen[:samples]
+    lengths = np.minimum(np.diff(offsets)[chosen], length)
+    if lengths.min() < length and end is None:
+        raise MeltpointError(
+            f"a document has {lengths.min()} tokens, a window {length}, and the tokenizer has no end "
+            "token to pad with: use a shorter length"
+        )
+    windows = np.full((samples, length), -1 if end is None else end, dtype=np.int32)
+    for window, document, size in zip(windows, chosen, lengths, strict=True):
+        window[:size] = tokens[offsets[document] : offsets[document] + size]
+    return windows, lengths.astype(np.int64)

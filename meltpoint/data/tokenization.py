@@ -47,14 +47,21 @@ def write_stream(
 
 
 def write_documents(
-    corpus: dict, file: Path | None, model: Path, target: Path, offsets_target: Path
+    corpus: dict,
+    file: Path | None,
+    model: Path,
+    target: Path,
+    offsets_target: Path,
+    characters_target: Path,
 ) -> None:
-    """Writes a corpus's documents tokenised one by one, and where each of them starts.
+    """Writes a corpus's documents tokenised one by one, where each starts, and its characters.
 
     Raises MeltpointError as `write_stream` does.
     """
-    tokens, offsets = separate(documents(corpus, file), tokenizer_of(model))
+    texts = documents(corpus, file)
+    tokens, offsets = separate(texts, tokenizer_of(model))
     check_vocabulary(tokens, vocabulary_of(model), str(file or target.stem))
+    write_array(characters_target, np.array([len(text) for text in texts], dtype=np.int64))
     write_array(offsets_target, offsets)
     write_array(target, tokens)
 
@@ -107,6 +114,11 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def end_token(model: Path) -> int | None:
+    """The token that ends a text by a checkpoint's tokenizer; None where it has none."""
+    return tokenizer_of(model).eos_token_id
 
 
 def first_token(model: Path) -> int | None:

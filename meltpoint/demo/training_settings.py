@@ -2,8 +2,8 @@
 
 from pydantic import BaseModel, Field, model_validator
 
-# GGUF's k-quants pack 256 input weights of a row into one block.
-BLOCK = 256
+# Quantizers share a scale among 128 input weights of a row, GGUF's k-quants pack 256 into one block.
+GROUP = 128
 
 
 class TrainingSettings(BaseModel, extra="forbid"):
@@ -16,8 +16,16 @@ class TrainingSettings(BaseModel, extra="forbid"):
     threads: int = Field(2, ge=1, description="Threads that train, however many cores there are.")
 
     vocabulary: int = Field(4096, ge=257, description="Tokens of the byte-level BPE.")
-    hidden: int = Field(256, ge=BLOCK, description="Width of the hidden state.")
-    intermediate: int = Field(512, ge=BLOCK, description="Width of the MLP.")
+    hidden: int = Field(
+        256,
+        ge=GROUP,
+        description="Width of the hidden state: a multiple of 128; GGUF's k-quants need one of 256.",
+    )
+    intermediate: int = Field(
+        512,
+        ge=GROUP,
+        description="Width of the MLP: a multiple of 128; GGUF's k-quants need one of 256.",
+    )
     tied: bool = Field(True, description="The head is the embedding.")
     layers: int = Field(2, ge=1, description="Number of decoder blocks.")
     heads: int = Field(8, ge=1, description="Query heads; each is hidden / heads wide.")
@@ -43,10 +51,10 @@ class TrainingSettings(BaseModel, extra="forbid"):
     @model_validator(mode="after")
     def _fits(self) -> "TrainingSettings":
         for name in ("hidden", "intermediate"):
-            if getattr(self, name) % BLOCK:
+            if getattr(self, name) % GROUP:
                 raise ValueError(
-                    f"{name} {getattr(self, name)} is not a multiple of {BLOCK}, "
-                    "which GGUF's k-quants need."
+                    f"{name} {getattr(self, name)} is not a multiple of {GROUP}, "
+                    "which groups of a quantizer need."
                 )
         if self.hidden % (2 * self.heads):
             raise ValueError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 Better = Literal["lower", "higher"]
 # The score that transition points are fitted to, and that published perplexities are compared with.
 PERPLEXITY = "perplexity"
-# What is kept beside a cell, by the ending of its file: "nll.npy".
-Kept: TypeAlias = "Mapping[str, np.ndarray]"
+# What is kept beside a cell, by the ending of its file: an array ("nll.npy"), or an object for each
+# document ("samples.jsonl").
+Kept: TypeAlias = "Mapping[str, np.ndarray | Sequence[Mapping[str, Any]]]"
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,30 @@ class EvaluationSettings(Section):
     )
 
 
+class DataSettings(EvaluationSettings):
+    """Settings of an evaluation that reads documents from the files of a folder."""
+
+    data: Path | None = Field(
+        None, description="Folder of the files that it reads, relative to the study's file."
+    )
+    limit: int | None = Field(
+        None, ge=1, description="Number of documents, the first of each file. Default: all."
+    )
+
+
 @dataclass(frozen=True)
 class Needs:
     """What an evaluation reads besides the checkpoint.
 
     `tokens` is the corpus that it reads as one stream of tokens, `documents` the one that it reads as
-    documents tokenised one by one. `dense_checkpoint` says that it reads the dense model too. The
-    dense model's cell, and what is kept beside it, come by themselves: differences are made of them.
+    documents tokenised one by one. `data_files` are files of the folder that its key `data` names:
+    their contents are part of the job spec. `dense_checkpoint` says that it reads the dense model too.
+    The dense model's cell, and what is kept beside it, come by themselves, for the differences.
     """
 
     tokens: str | None = None
     documents: str | None = None
+    data_files: tuple[str, ...] = ()
     dense_checkpoint: bool = False
 
     def token_files(self, folder: str) -> dict[str, str]:
@@ -86,7 +100,8 @@ class Inputs:
 
     `tokens` is int32 [tokens], `token_ends` int64 [tokens], the byte of the corpus's text at which each
     token ends (empty where there is no text). `documents` are tokens and `document_offsets` where each
-    document starts. `key` names the evaluation in the sentence of an error.
+    document starts. `data` is the folder of the kind's data files. `key` names the evaluation in the
+    sentence of an error.
     """
 
     checkpoint: Path
@@ -96,6 +111,7 @@ class Inputs:
     token_ends: Path | None = None
     documents: Path | None = None
     document_offsets: Path | None = None
+    data: Path | None = None
     dense_checkpoint: Path | None = None
 
     @classmethod

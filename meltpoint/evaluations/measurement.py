@@ -18,6 +18,7 @@ from meltpoint.checkpoints.description import Description
 from meltpoint.compute import Compute, peak_memory
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations import Evaluation
+from meltpoint.evaluations._kept import read_kept, write_kept
 from meltpoint.evaluations.cells import Cell, Cost, Difference, Score
 from meltpoint.evaluations.contract import (
     Estimate,
@@ -28,7 +29,6 @@ from meltpoint.evaluations.contract import (
     ScoreSpec,
 )
 from meltpoint.evaluations.windows import error_of_mean
-from meltpoint.files import whole_file
 
 
 class CellSpec(Protocol):
@@ -39,6 +39,7 @@ class CellSpec(Protocol):
     main: str
     settings: dict[str, Any]
     compute: dict[str, Any]
+    data: dict[str, str]
     code: str
     env: str
 
@@ -77,7 +78,7 @@ def evaluate(
         cost = cost_of(start, inputs.compute, kind, measured)
         cell = Cell(**facts, scores=scores, cost=cost)
     for path, ending in zip(outputs[1:], kind.keeps, strict=True):
-        write_array(path, measured.kept.get(ending, np.empty(0, np.float32)))
+        write_kept(path, measured.kept.get(ending))
     cell.write(outputs[0])
 
 
@@ -105,7 +106,7 @@ def facts_of(job_spec: CellSpec, description: Description) -> dict:
         "main": job_spec.main,
         "requested": description.requested,
         "achieved": {} if description.achieved is None else description.achieved.model_dump(),
-        "protocol": {**job_spec.settings, **job_spec.compute},
+        "protocol": {**job_spec.settings, **job_spec.compute, **data_of(job_spec)},
         "provenance": {
             "checkpoint": description.hash,
             "parents": description.parents,
@@ -117,6 +118,11 @@ def facts_of(job_spec: CellSpec, description: Description) -> dict:
             "warnings": list(description.warnings),
         },
     }
+
+
+def data_of(job_spec: CellSpec) -> dict[str, dict[str, str]]:
+    """Hashes of the data files that were read, if there are any."""
+    return {"data_files": job_spec.data} if job_spec.data else {}
 
 
 def zeros_of(description: Description) -> dict[str, float]:
@@ -159,7 +165,7 @@ def compare(
     if not dense:
         return {name: _nothing(estimate) for name, estimate in estimates.items()}
     base = _scores_of(dense[0])
-    base_kept = {key: np.load(path) for key, path in zip(kind.keeps, dense[1:], strict=True)}
+    base_kept = {key: read_kept(path) for key, path in zip(kind.keeps, dense[1:], strict=True)}
     if base:
         check_same_units(kept, base_kept)
         base |= _estimate(kind, base_kept, inputs, settings)
@@ -186,11 +192,11 @@ def difference(estimate: Estimate, base: Estimate) -> Difference:
 
 def check_same_units(kept: Kept, base: Kept) -> None:
     """Raises MeltpointError where what is kept of the dense model is of other units."""
-    for key, array in kept.items():
-        if array.shape != base[key].shape:
+    for key, units in kept.items():
+        if np.shape(units) != np.shape(base[key]):
             raise MeltpointError(
-                f"{key} is {list(array.shape)} of this model and {list(base[key].shape)} of the "
-                "dense one: they cannot be paired; delete the dense model's cell and run again"
+                f"{key} is {list(np.shape(units))} of this model and {list(np.shape(base[key]))} of "
+                "the dense one: they cannot be paired; delete the dense model's cell and run again"
             )
 
 
@@ -231,9 +237,3 @@ class LazyEngine:
     def close(self) -> None:
         """Lets go of the engine, if it was opened."""
         self._stack.close()
-
-
-def write_array(target: Path, array: np.ndarray) -> None:
-    """Writes a .npy file, whole or not at all."""
-    with whole_file(target) as partial, partial.open("wb") as file:
-        np.save(file, array)

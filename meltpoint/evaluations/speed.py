@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import GGUF, holds_gguf
 from meltpoint.compute import Compute, peak_memory
 from meltpoint.errors import MeltpointError
@@ -96,7 +97,20 @@ def measure(_engine: None, inputs: Inputs, settings: Settings) -> Measurement:
     size = settings.prompt, settings.generated, settings.runs
     timing = time_it(inputs.checkpoint, *size, inputs.compute)
     protocol = {key: getattr(timing, key) for key in ("engine", "kernels", "device", "memory_of")}
-    return Measurement(summarise(timing), protocol=protocol, device=timing.device)
+    warnings = warnings_of(Description.read(inputs.checkpoint))
+    return Measurement(
+        summarise(timing), protocol=protocol, device=timing.device, warnings=warnings
+    )
+
+
+def warnings_of(description: Description) -> list[str]:
+    """A sentence on zeros that are multiplied like any other weight; none without pruned weights."""
+    if not description.achieved.zeros:
+        return []
+    return [
+        f"{description.achieved.zeros:.0%} of the linears' weights are zeros, which no kernel skips "
+        "here: it runs like a dense model of its shapes"
+    ]
 
 
 def check_context(inputs: Inputs, settings: Settings) -> None:

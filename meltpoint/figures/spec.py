@@ -44,6 +44,11 @@ class FigureSpec(Output):
         return False
 
     @property
+    def needs_samples(self) -> bool:
+        """True where the figure compares chains by what is kept beside their cells."""
+        return False
+
+    @property
     def axes(self) -> str:
         """The axes in words, for a caption that the study does not give."""
         return "by levels"

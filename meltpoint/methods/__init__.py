@@ -131,6 +131,11 @@ class Method:
         function = self._function("needs_dense_outputs")
         return function is not None and function(settings)
 
+    def compressed_windows(self, settings: MethodSettings) -> int:
+        """Number of windows that it follows through the compressed blocks."""
+        function = self._function("compressed_windows")
+        return 0 if function is None else function(settings)
+
     def calibrated(self, step: Step) -> bool:
         """True for a step that looks at text."""
         settings = self.settings(step)
@@ -138,6 +143,11 @@ class Method:
         if function is None or type(step.level) not in self.levels:
             return settings.calibrated and function is None
         return function(step.level, settings)
+
+    def rounds(self, settings: MethodSettings) -> int:
+        """Number of times that its search and its walk are taken."""
+        function = self._function("rounds")
+        return 1 if function is None else function(settings)
 
     def _function(self, name: str) -> Callable | None:
         value = getattr(self.module, name, None)
@@ -160,7 +170,8 @@ class Method:
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "settings"
-            raise MeltpointError(f"{self.name}: setting {key}: {first['msg']}") from None
+            message = first["msg"].removeprefix("Value error, ")
+            raise MeltpointError(f"{self.name}: setting {key}: {message}") from None
 
     def canonical(self, step: Step) -> Step:
         """The step in its one spelling: keys sorted, numbers by %g.

@@ -75,7 +75,9 @@ def _scores(search: dict[str, Any], blocks: Sequence[Units], settings: "Settings
             if kind == "attention" and settings.square_attention:
                 metric = metric.square()
             if settings.structure.startswith("AL"):
-                metric = (metric - metric.mean()) / metric.std()
+                # Columns that are all alike are all at zero.
+                spread = metric.std().clamp(min=torch.finfo(metric.dtype).tiny)
+                metric = (metric - metric.mean()) / spread
             found[index][kind] = per_unit(metric, block.count_of(kind))
     return found
 

@@ -84,7 +84,7 @@ def _slice_attention(block: Block, half: Half, stream: Stream) -> tuple[torch.Te
     """The stream's matrix up to the MLP, and its coordinates there for all windows."""
     module, dtype = block.module, block.hidden.dtype
     lead = _read(module, half, stream)
-    surgery.set_shortcuts(module, lead.to(dtype))
+    surgery.set_shortcuts(module, lead.to(dtype), getattr(module, "mlp_shortcut", None))
     surgery.end_after_attention(module)
     outputs = block.hidden.new_empty(*block.hidden.shape[:-1], lead.shape[1])
 

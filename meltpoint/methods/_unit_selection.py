@@ -29,7 +29,7 @@ class Size:
         return 1 - (self.uncut - cut) / self.dense
 
     def share(self, fraction: float) -> "Size":
-        """The same fraction of both."""
+        """Size of this fraction of the model."""
         return Size(self.dense * fraction, self.uncut * fraction)
 
 
@@ -103,7 +103,7 @@ def _cut_by(blocks: Sequence[Units], kinds: Sequence[str], ratios: list[float]) 
 
 
 def check_cut(step: str, units: int, left: int) -> None:
-    """Raises NotApplicable where none of the decoder's heads and neurons is cut, or none left."""
+    """Raises NotApplicable where none of the heads and neurons that may go is cut, or none is left."""
     if left in (0, units):
         amount = "none" if left else "all"
-        raise NotApplicable(f"{step} removes {amount} of the decoder's {units} heads and neurons")
+        raise NotApplicable(f"{step} removes {amount} of {units} heads and neurons")

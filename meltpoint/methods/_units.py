@@ -19,8 +19,9 @@ KINDS = ("attention", "mlp")
 class Units:
     """The units of a block, and how many parameters each holds; a part that is absent has none.
 
-    `added` are the parameters that `expand_kv` adds to the block, `biases` those that the outputs of
-    attention and MLP would add if both had a bias, `group` the query heads of a unit of attention.
+    `head_width` is the width of a head and `group` the query heads of a unit of attention. `added` are
+    the parameters that `expand_kv` adds to the block, `biases` those that the outputs of attention and
+    MLP would add if both had a bias.
     """
 
     heads: int
@@ -29,7 +30,8 @@ class Units:
     neuron_cost: int
     added: int
     biases: int
-    group: int
+    group: int = 1
+    head_width: int = 1
 
     @property
     def cost(self) -> int:
@@ -49,22 +51,24 @@ def units_of(module: "torch.nn.Module", expand_kv: bool = False) -> Units:
     """Units of a block; with `expand_kv` those that it has when each query head has its own."""
     parts = parts_of.BlockParts(module)
     heads = head_cost = neurons = neuron_cost = added = 0
-    group, biases = 1, 0
+    group = width = 1
+    biases = 0
     if parts.has_attention:
+        width = parts.head_width
         group = parts.heads // parts.kv_heads
         per_query = _row_cost(parts.queries) + _column_cost(parts.attention_output)
         per_key = _row_cost(parts.keys) + _row_cost(parts.values)
         if expand_kv:
-            added = (parts.heads - parts.kv_heads) * parts.head_width * per_key
+            added = (parts.heads - parts.kv_heads) * width * per_key
             group = 1
         heads = parts.heads // group
-        head_cost = parts.head_width * (group * per_query + per_key)
+        head_cost = width * (group * per_query + per_key)
         biases += _missing_bias(parts.attention_output)
     if parts.has_mlp:
         neurons = parts.intermediate
         neuron_cost = sum(map(_row_cost, parts.mlp_inputs)) + _column_cost(parts.mlp_output)
         biases += _missing_bias(parts.mlp_output)
-    return Units(heads, neurons, head_cost, neuron_cost, added, biases, group)
+    return Units(heads, neurons, head_cost, neuron_cost, added, biases, group, width)
 
 
 def _row_cost(linear: "torch.nn.Module") -> int:

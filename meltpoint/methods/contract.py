@@ -64,6 +64,11 @@ class Facts(Declared):
     statistics: tuple[str, ...] = Field(
         (), description="Accumulators of `meltpoint.model.activation_statistics` that it needs."
     )
+    dense_statistics: bool = Field(
+        False,
+        description="Its statistics are those of the model as it is before the step: compressed "
+        "blocks do not change the inputs of later ones. `block.hidden` is None then.",
+    )
     gradients: tuple[str, ...] = Field(
         (),
         description="Accumulators of `meltpoint.model.gradient_statistics` that `compress_block` "
@@ -123,14 +128,18 @@ class Context:
     """What a method is handed besides a checkpoint, its level and its settings.
 
     `windows` are the calibration's tokens, int64 [windows, tokens], None for a method that looks at
-    none; `validation` are tokens that training may be stopped by, of the same shape. `search` is what
-    the method's `search` returned. `resume` is a folder that is still there when a killed job runs
-    again, and is deleted when the job ends.
+    none. `validation` are those of the calibration that the settings' `validation_calibration` names,
+    for a search. Windows of `sampling: first` may be padded: `lengths` and `validation_lengths`, int64
+    [windows], are the numbers of tokens before the padding. `search` is what the method's `search`
+    returned. `resume` is a folder that is still there when a killed job runs again, and is deleted when
+    the job ends.
     """
 
     windows: "Tensor | None"
     compute: Compute
     validation: "Tensor | None" = None
+    lengths: "Tensor | None" = None
+    validation_lengths: "Tensor | None" = None
     search: dict[str, Any] | None = None
     resume: Path | None = None
 
@@ -203,6 +212,13 @@ class OptionalFunctions(Protocol):
     def needs_dense_outputs(self, settings: MethodSettings) -> bool:
         """True where it compares a block's outputs with those of the whole dense model."""
 
+    def compressed_windows(self, settings: MethodSettings) -> int:
+        """Number of windows whose way through the compressed blocks is followed.
+
+        For a method with `dense_statistics`, which finds them in `block.compressed_inputs`; at most
+        the calibration's windows are followed.
+        """
+
     def calibrated(self, level: Level, settings: MethodSettings) -> bool:
         """True for a step that looks at text, where that depends on the level too."""
 
@@ -212,12 +228,27 @@ class OptionalFunctions(Protocol):
         `memory` holds what `compress_block` has left in `block.memory`.
         """
 
+    def analysis(self, memory: dict[str, Any]) -> dict[str, Any]:
+        """Files on what the step did, by name: JSON values for a name in .json, otherwise texts.
+
+        They are written into the folder `analysis` of the checkpoint, and belong to its step alone:
+        no later step's checkpoint has them. `memory` is what `compress_block` has left.
+        """
+
     def search(self, source: Path, settings: MethodSettings, context: Context) -> dict[str, Any]:
         """Result that does not depend on the level: JSON values and arrays by name.
 
         It is computed once for all levels, kept as a result of its own, and handed to `compress` as
         `context.search`, to `compress_block` as `block.search`. Settings that are not named in
         `search_settings` have their defaults here.
+        """
+
+    def rounds(self, settings: MethodSettings) -> int:
+        """Number of rounds of a method with a search, where it is not one.
+
+        Each round searches and changes the checkpoint of the round before. Round k of n is handed the
+        level's k-th part of n; `block.memory` stays the same. The method is `calibrated` with more than
+        one round, so that the windows are there for their searches.
         """
 
 

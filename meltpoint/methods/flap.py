@@ -22,7 +22,6 @@ An, Zhao, Yu, Tang and Wang, "Fluctuation-based Adaptive Structured Pruning for 
 AAAI 2024.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -31,7 +30,8 @@ from pydantic import Field
 from meltpoint.chain import Sparsity
 from meltpoint.lazy_import import LazyModule, torch
 from meltpoint.methods import _flap_selection
-from meltpoint.methods._units import Units, cut_units, input_name, outputs_of, units_of
+from meltpoint.methods._flap_statistics import collect
+from meltpoint.methods._units import Units, cut_units, outputs_of
 from meltpoint.methods.contract import Block, Context, Statistics, Tensor
 from meltpoint.methods.settings import (
     CalibratedSettings,
@@ -43,9 +43,6 @@ from meltpoint.methods.settings import (
 if TYPE_CHECKING:
     import numpy as np
 
-block_walk = LazyModule("meltpoint.model.block_walk")
-empty_model = LazyModule("meltpoint.model.empty_model")
-io = LazyModule("meltpoint.checkpoints.io")
 parts_of = LazyModule("meltpoint.model.block_parts")
 surgery = LazyModule("meltpoint.model.surgery")
 
@@ -115,41 +112,7 @@ def calibrated(level: Sparsity, settings: Settings) -> bool:
 
 def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]:
     """Units of each block, and statistics of its outputs' columns, an array of each."""
-    compute = context.compute
-    reader = io.Reader(source, compute.torch_dtype, compute.torch_device)
-    walk = block_walk.Walk(reader, context.windows, compute)
-    found: dict[str, Any] = {"units": [], "expanded_units": []}
-    with torch.no_grad():
-        walk.embed()
-        for index in context.progress(range(len(walk.blocks)), "flap: blocks"):
-            empty_model.fill(walk.model, reader.read(walk.names(index)))
-            found["units"].append(asdict(units_of(walk.blocks[index])))
-            found["expanded_units"].append(asdict(units_of(walk.blocks[index], expand_kv=True)))
-            for kind, arrays in _measure(walk, index, settings.aliased_mean).items():
-                found |= {f"{index}.{kind}.{name}": array for name, array in arrays.items()}
-            empty_model.empty(walk.model, walk.names(index))
-    return found
-
-
-def _measure(walk: "block_walk.Walk", index: int, aliased: bool) -> dict[str, dict[str, Tensor]]:
-    """Statistics of the columns of a block's outputs, by "attention" and "mlp"."""
-    module = walk.blocks[index]
-    outputs = outputs_of(module)
-    inputs = {kind: input_name(module, linear) for kind, linear in outputs.items()}
-    fluctuation = "fluctuation_aliased" if aliased else "fluctuation"
-    linears = {name: module.get_submodule(name) for name in inputs.values()}
-    statistics = walk.collect(index, (fluctuation, "mean", "norm"), linears, advance=True)
-    found = {}
-    for kind, linear in outputs.items():
-        weight, moments = parts_of.weight_of(linear).float(), statistics[inputs[kind]]
-        found[kind] = {
-            "fluctuation": getattr(moments, fluctuation),
-            "mean": moments.mean,
-            "norm": moments.norm,
-            "weight_square": weight.square().sum(dim=0),
-            "weight_mean": weight.abs().mean(dim=0),
-        }
-    return found
+    return collect(source, context, settings.aliased_mean)
 
 
 def compress_block(

@@ -15,6 +15,11 @@ class MethodSettings(BaseModel):
         """True for a method that looks at text."""
         return False
 
+    @property
+    def validation_calibration(self) -> str | None:
+        """Name of a second calibration, for `Context.validation`; None for a method that has none."""
+        return None
+
     def unused_settings(self) -> set[str]:
         """The settings that have no effect beside the others: a step is spelled without them."""
         return set()

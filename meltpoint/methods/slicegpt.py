@@ -14,15 +14,15 @@ gains matrices of 2 k^2 numbers, so a small s can make the model larger. The out
 keeps its width, and so do the final norm and the head, which is untied from the embeddings.
 
 Norms keep the model's epsilon, and their mean square is over the width d also when k coordinates are
-left: so the norm of a sliced stream is what the dense norm gives for that stream. A LayerNorm also
-subtracts the mean. The matrices that write to the stream do so instead, and the embeddings. Gemma 2 and
-3 have norms behind attention and MLP, with a factor for each channel: there a matrix [d, k] behind each
-such norm rotates, and the matrices that write keep their rows.
+left (`norm_divisor`). So a sliced stream is normalised as the dense model would. A LayerNorm also
+subtracts the mean. The embeddings and the matrices that write to the stream do so instead. Gemma 2 and
+3 have norms behind attention and MLP, with a factor for each channel, which no rotation passes. There a
+matrix [d, k] behind each such norm rotates, and the matrices that write keep their rows.
 
 The official code sets the epsilon of all norms to 1e-5 (`norm_epsilon`), and subtracts the embeddings'
 mean over the width also where the norms are RMSNorms, which changes the model (`center_embeddings`).
-With `official` it is computed so. It also rotates the last block's output, where nothing is cut: the
-function is the same.
+`official` sets both. The official code also rotates the last block's output and the head, where nothing
+is cut. Here they stay as they are, and the function is the same.
 
 Ashkboos, Croci, do Nascimento, Hoefler and Hensman, "SliceGPT: Compress Large Language Models by
 Deleting Rows and Columns", ICLR 2024.
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 kind = "structured"
 levels = (Sparsity,)
 env = "torch"
+updates_weights = True
+rescales_norms = True
 
 
 class Settings(CalibratedSettings, OfficialSettings, ShapeSettings):
@@ -119,7 +121,10 @@ def finish(parts: "ModelParts", memory: dict[str, Any]) -> None:
     """Rotates what makes the first block's inputs, and so unties the head from the embeddings."""
     stream, (into, _) = memory["stream"], parts.projections
     if stream.centred and parts.norm is None:
-        raise NotApplicable("slicegpt cannot subtract the stream's mean in front of a bare head")
+        raise NotApplicable(
+            "slicegpt subtracts the stream's mean, and the model has no final norm that does: its head "
+            "would read other numbers"
+        )
     if into is None:
         _rotate(parts.embeddings, stream.embedding)
     else:

@@ -116,6 +116,22 @@ class AliasedFluctuation(Fluctuation):
                 self.value.mul_((count - 2) / (count - 1)).add_(distance, alpha=1 / count)
 
 
+class AbsoluteMean(Accumulator):
+    """``(1/n) sum_k mean_t |x_tj|``: the mean magnitude of channel j: [C]."""
+
+    def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
+        self.value += inputs.abs().mean(dim=1).sum(dim=0) / self.windows
+
+
+class AbsoluteMaximum(Accumulator):
+    """``max_t |x_tj|``: the largest magnitude of channel j over all windows: [C]."""
+
+    def update(self, inputs: torch.Tensor) -> None:
+        """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
+        self.value = torch.maximum(self.value, inputs.abs().amax(dim=(0, 1)))
+
+
 ACCUMULATORS = {
     "norm": Norm,
     "hessian": Hessian,
@@ -124,23 +140,27 @@ ACCUMULATORS = {
     "mean": Mean,
     "fluctuation": Fluctuation,
     "fluctuation_aliased": AliasedFluctuation,
+    "absolute_mean": AbsoluteMean,
+    "absolute_maximum": AbsoluteMaximum,
 }
 
 
 class Statistics:
     """The accumulators of one input, each an attribute that holds its value.
 
-    `windows` is the number of calibration windows that they average over.
+    `windows` is the number of calibration windows that they average over, `tokens` the number of
+    inputs that were seen.
     """
 
     def __init__(self, names: Iterable[str], width: int, windows: int, device) -> None:
-        self.windows = windows
+        self.windows, self.tokens = windows, 0
         self._accumulators = {name: ACCUMULATORS[name](width, windows, device) for name in names}
 
     def update(self, inputs: torch.Tensor) -> None:
         """Takes in the inputs of some windows, [windows, tokens, C]."""
         if not self._accumulators:
             return
+        self.tokens += inputs[..., 0].numel()
         inputs = inputs.float()
         for accumulator in self._accumulators.values():
             accumulator.update(inputs)

@@ -5,11 +5,14 @@ give the gradient at the last border. Then each block, from the last to the firs
 gradients on, batch by batch, which gives the gradients of its weights and that at the border before it.
 
 Held are one block's weights, its accumulators, the inputs of all blocks (blocks x windows x tokens x
-width, in files where a folder is given) and one gradient of that shape. The cost is about four forward
-passes: one to get there, one to run each block again, and two for the gradients of its inputs and of
-its weights.
+width, in files where they would take more than `compute.memory`) and one gradient of that shape. The
+cost is about four forward passes: one to get there, one to run each block again, and two for the
+gradients of its inputs and of its weights.
 """
 
+import contextlib
+import logging
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,7 @@ from torch import nn
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute, overflow, trim_memory
 from meltpoint.errors import MeltpointError
+from meltpoint.memory import usable_bytes
 from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
 from meltpoint.model.gradient_statistics import (
@@ -28,8 +32,9 @@ from meltpoint.model.gradient_statistics import (
     GradientCollector,
     GradientStatistics,
 )
-from meltpoint.model.running import Recorder, recorders, running
+from meltpoint.model.token_losses import head_of
 from meltpoint.progress import track
+from meltpoint.text import human_bytes
 
 
 @dataclass(frozen=True)
@@ -92,11 +97,38 @@ def walk_backwards(
     are classes by names (`meltpoint.model.gradient_statistics`): each is shown one window's gradient
     after the other, in the order of the windows. With `vectors` there are gradients of biases and norms
     too, by the parameters' names in the block. `prepare` may change a block, into one that computes the
-    same, before it runs backwards. What is yielded is valid until the next block. Raises
-    MeltpointError for gradients that are not finite.
+    same, before it runs backwards. What is yielded is valid until the next block. The inputs of the
+    blocks are kept in `folder`, or where they fit. Raises MeltpointError for gradients that are not
+    finite.
     """
-    walk = Walk(reader, windows, compute)
-    borders, losses_of = Borders(folder), WindowLosses(windows, token_weights)
+    walk, losses_of = Walk(reader, windows, compute), WindowLosses(windows, token_weights)
+    with torch.no_grad():
+        walk.embed()
+    with _borders_of(walk, folder) as borders:
+        yield from _blocks(walk, borders, losses_of, accumulators, vectors, prepare)
+
+
+@contextlib.contextmanager
+def _borders_of(walk: Walk, folder: Path | None) -> Iterator[Borders]:
+    """In the folder if there is one, else in memory, or in temporary files where it is too small."""
+    needed = len(walk.blocks) * walk.hidden.numel() * walk.hidden.element_size()
+    if folder is not None or needed <= usable_bytes(walk.compute):
+        yield Borders(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="meltpoint-") as scratch:
+        logging.info("The inputs of all blocks, %s, are kept in %s", human_bytes(needed), scratch)
+        yield Borders(Path(scratch))
+
+
+def _blocks(
+    walk: Walk,
+    borders: Borders,
+    losses_of: "WindowLosses",
+    accumulators: Mapping[str, type[GradientAccumulator]],
+    vectors: bool,
+    prepare: Callable[[nn.Module], None] | None,
+) -> Iterator[BlockGradients]:
+    compute, reader = walk.compute, walk.reader
     with torch.no_grad():
         _run_forward(walk, borders)
         gradient, losses = _last_gradient(walk, losses_of)
@@ -107,7 +139,7 @@ def walk_backwards(
             prepare(block)
         inputs = borders.take(index, compute.torch_device)
         linears, others = empty_model.linears(block), block if vectors else None
-        collector = GradientCollector(linears, accumulators, len(windows), others)
+        collector = GradientCollector(linears, accumulators, len(walk.windows), others)
         _run_backward(walk, index, inputs, gradient, collector, losses_of.scales)
         statistics = collector.statistics()
         if not all(values.finite() for values in statistics.values()):
@@ -148,7 +180,6 @@ class WindowLosses:
 
 def _run_forward(walk: Walk, borders: Borders) -> None:
     """Keeps the inputs of every block; the walk's hidden states are then the last one's outputs."""
-    walk.embed()
     for index in range(len(walk.blocks)):
         names = walk.names(index)
         borders.keep(index, walk.hidden)
@@ -161,36 +192,15 @@ def _last_gradient(walk: Walk, losses_of: WindowLosses) -> tuple[torch.Tensor, t
     """The gradient of the summed losses at the last border, and the loss of each window."""
     gradient = torch.empty_like(walk.hidden)
     losses = []
-    names = walk.other_names()
-    empty_model.fill(walk.model, walk.reader.read(names))
-    empty_model.tie(walk.model, walk.tied)
-    with recorders(walk.blocks) as stand_ins:
+    with head_of(walk) as token_losses:
         for batch in walk.batches():
             hidden = walk.hidden[batch].detach().requires_grad_()
             with torch.enable_grad():
-                total, loss = losses_of.of(batch, token_losses(walk, stand_ins[-1], batch, hidden))
+                total, loss = losses_of.of(batch, token_losses(walk.windows[batch], hidden))
                 gradient[batch] = torch.autograd.grad(total, hidden)[0]
             losses.append(loss)
-    empty_model.empty(walk.model, names)
-    empty_model.tie(walk.model, walk.tied)
     walk.hidden = None
     return gradient, torch.cat(losses)
-
-
-def token_losses(
-    walk: Walk, last_block: Recorder, batch: slice, hidden: torch.Tensor
-) -> torch.Tensor:
-    """Cross-entropy of the next tokens [windows, tokens - 1], from the last block's outputs.
-
-    The weights outside the blocks are loaded, and `last_block` is a recorder in the last block's place.
-    """
-    tokens = walk.windows[batch].to(hidden.device)
-    handle = last_block.register_forward_hook(lambda *_: last_block.returned(hidden))
-    with running(walk.model, walk.reader.folder):
-        logits = walk.model(input_ids=tokens, use_cache=False).logits[:, :-1]
-    handle.remove()
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return nn.functional.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
 
 
 def _run_backward(

@@ -137,7 +137,7 @@ class BlockParts:
 
     @property
     def absent_mlp(self) -> Absent | None:
-        """What took the place of the MLP, or in OPT of its output; None for a block with an MLP."""
+        """Module in the place of a removed MLP, or in OPT of its output; None where there is an MLP."""
         owner = self.mlp_owner
         output = owner if self.layout.mlp else getattr(owner, self.layout.mlp_output)
         return output if isinstance(output, Absent) else None

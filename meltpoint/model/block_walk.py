@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute, overflow
-from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.errors import MeltpointError
 from meltpoint.model import empty_model, shaped, stored_layout
 from meltpoint.model.activation_statistics import Collector, Statistics
 from meltpoint.model.as_linears import experts_of, sent_everything
@@ -31,6 +31,7 @@ from meltpoint.model.running import (
     running,
     stopping_at,
 )
+from meltpoint.model.uncalled import collect_uncalled
 
 AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
 
@@ -51,6 +52,10 @@ class Block:
     that the walk has not come to have the shapes of the model before the step, and no weights.
     `search` is what the method's search found, `smallest` are numbers that it noted, `gradients`
     are those that it names in `gradients`, by the linears' names.
+
+    Where a method's statistics are of the dense model, `hidden` is None: the pass that collects them
+    has made the next block's inputs. `compressed_inputs` [some windows, tokens, hidden] are then the
+    block's inputs behind the compressed blocks, for a method that follows some windows.
     """
 
     index: int
@@ -69,6 +74,7 @@ class Block:
     search: dict[str, Any] | None = None
     smallest: dict[str, float] = field(default_factory=dict)
     gradients: dict[str, GradientStatistics] = field(default_factory=dict)
+    compressed_inputs: torch.Tensor | None = None
 
     def note_smallest(self, name: str, value: float) -> None:
         """Notes a number whose smallest value over all blocks the cells' provenance shall tell."""
@@ -106,6 +112,7 @@ class Walk:
         self.dense: torch.Tensor | None = None
         # Experts that no calibration token was sent to, by the index of their block.
         self.unsent: dict[int, list[str]] = {}
+        self.compressed: torch.Tensor | None = None
         self.calls: list[dict[int, tuple[tuple, dict]]] = [{} for _ in self.blocks]
 
     def names(self, index: int) -> list[str]:
@@ -125,10 +132,12 @@ class Walk:
         """Puts other hidden states in the place of the next block's inputs."""
         self.hidden = hidden
 
-    def batches(self) -> Iterator[slice]:
-        """The windows in batches of as many as `compute.batch` says."""
-        count, length = self.windows.shape
-        size = self.compute.batch_size(length, AUTO_TOKENS)
+    def batches(self, count: int | None = None) -> Iterator[slice]:
+        """Slices of the windows, or of `count` others, of as many as `compute.batch` says."""
+        most, length = self.windows.shape
+        count = most if count is None else count
+        # The model is asked what a block is called with on a batch of the windows.
+        size = min(self.compute.batch_size(length, AUTO_TOKENS), most)
         return (slice(i, min(i + size, count)) for i in range(0, count, size))
 
     def embed(self) -> None:
@@ -219,44 +228,26 @@ class Walk:
         earlier = f"block {index - 1}" if index else "the embeddings"
         place, experts = f"block {index}", experts_of(self.blocks[index])
         inputs = self.hidden.clone() if experts and advance else self.hidden
+        advanced = None
         for batch in self.batches():
             with collector.forward_pass(batch.stop - batch.start):
                 outputs = self.forward(index, batch, inputs=inputs)
             if not outputs.isfinite().all() and not inputs[batch].isfinite().all():
                 place = earlier
             if advance:
-                self.hidden[batch] = outputs
+                advanced = self._room(outputs) if advanced is None else advanced
+                advanced[batch] = outputs
+        if advance:
+            self.hidden = advanced
         collector.close()
         statistics = collector.statistics
-        statistics |= self._collect_uncalled(index, names, linears, statistics, inputs)
+        missing = {name: linear for name, linear in linears.items() if name not in statistics}
+        if missing:
+            statistics |= collect_uncalled(self, index, names, missing, inputs)
         if not all(s.finite() for s in statistics.values()):
             numbers = f"the inputs of block {index}"
             raise MeltpointError(overflow(numbers, place, self.compute.dtype))
         return statistics
-
-    def _collect_uncalled(
-        self, index: int, names: tuple[str, ...], linears: dict, known: dict, inputs: torch.Tensor
-    ) -> dict[str, Statistics]:
-        """The statistics of experts that were sent no token: all tokens are sent to them.
-
-        Raises NotApplicable for a linear that is no expert's and was not called.
-        """
-        missing = {name: linear for name, linear in linears.items() if name not in known}
-        if not missing:
-            return {}
-        collector = Collector(missing, names, len(self.windows))
-        with sent_everything(self.blocks[index], missing) as experts:
-            self.unsent[index] = sorted({*self.unsent.get(index, ()), *experts})
-            for batch in self.batches():
-                with collector.forward_pass(batch.stop - batch.start):
-                    self.forward(index, batch, inputs=inputs)
-        collector.close()
-        if uncalled := [name for name in missing if name not in collector.statistics]:
-            raise NotApplicable(
-                f"{uncalled[0]} of block {index} was not called on the calibration windows: there "
-                "are no statistics of its inputs"
-            )
-        return collector.statistics
 
     def input_groups(self, index: int) -> list[list[str]]:
         """The names of a block's linears, those of one input together, as the block runs them."""
@@ -276,12 +267,15 @@ class Walk:
         outputs = None
         for batch in self.batches():
             hidden = self.forward(index, batch)
-            if outputs is None:
-                same = hidden.shape[-1] == self.hidden.shape[-1]
-                shape = (*self.hidden.shape[:-1], hidden.shape[-1])
-                outputs = self.hidden if same else hidden.new_empty(shape)
+            outputs = self._room(hidden) if outputs is None else outputs
             outputs[batch] = hidden
         self.hidden = outputs
+
+    def _room(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Where a block's outputs go: the inputs themselves where the width stays."""
+        if outputs.shape[-1] == self.hidden.shape[-1]:
+            return self.hidden
+        return outputs.new_empty(*self.hidden.shape[:-1], outputs.shape[-1])
 
     def advance_dense(self, index: int) -> None:
         """Takes the dense model's hidden states, kept beside the others, through a dense block."""
@@ -289,6 +283,11 @@ class Walk:
             self.dense = self.hidden.clone()
         for batch in self.batches():
             self.dense[batch] = self.forward(index, batch, inputs=self.dense)
+
+    def outputs_on(self, index: int, hidden: torch.Tensor) -> torch.Tensor:
+        """A block's outputs on other inputs [any number, tokens, hidden] of the windows' length."""
+        batches = self.batches(len(hidden))
+        return torch.cat([self.forward(index, batch, inputs=hidden) for batch in batches])
 
 
 def group_by_identity(statistics: dict[str, Statistics]) -> list[list[str]]:

@@ -111,31 +111,31 @@ def apply(model: nn.Module, blocks: Iterable[nn.Module], shapes: Shapes) -> None
 
 
 def _shape_block(block: nn.Module, shape: BlockShape) -> None:
-    known = type(block).__name__ in LAYOUTS
-    # Norms first: attention and MLP take theirs with them.
+    known, dtype = type(block).__name__ in LAYOUTS, next(block.parameters()).dtype
+    # The norms that the shape has stay, also where attention or MLP is gone.
     for name, _ in list(norms(block)):
         if name in shape.norms:
             _shape_norm(block, name, shape.norms[name])
-    constants = {name: _meta(block, (width,)) for name, width in shape.constants.items()}
+    constants = {name: _meta((width,), dtype) for name, width in shape.constants.items()}
     if known and shape.heads is None:
-        remove_attention(block, constants.get("attention"))
+        remove_attention(block, constants.get("attention"), keep_norms=True)
     if known and shape.intermediate is None:
-        remove_mlp(block, constants.get("mlp"))
+        remove_mlp(block, constants.get("mlp"), keep_norms=True)
     for name, _ in list(norms(block)):
         if name not in shape.norms:
             block.set_submodule(name, nn.Identity())
     for name, linear in linears(block).items():
         _shape_linear(block, name, linear, shape.linears)
     if shape.shortcuts:
-        set_shortcuts(block, **{n: _meta(block, size) for n, size in shape.shortcuts.items()})
+        set_shortcuts(block, **{n: _meta(size, dtype) for n, size in shape.shortcuts.items()})
     for name, size in shape.projections.items():
-        set_projection(block, f"{name}_projection", _meta(block, size))
+        set_projection(block, f"{name}_projection", _meta(size, dtype))
     if known:
         sync_heads(block)
 
 
-def _meta(block: nn.Module, shape: tuple[int, ...]) -> torch.Tensor:
-    return next(block.parameters()).new_empty(shape, device="meta")
+def _meta(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
 
 
 def _shape_linear(

@@ -117,18 +117,23 @@ def keep_neurons(block: nn.Module, neurons: torch.Tensor) -> None:
     cut(parts.mlp_output, columns=neurons)
 
 
-def remove_attention(block: nn.Module, constant: torch.Tensor | None = None) -> None:
-    """Removes a block's attention and its norms: the residual stream passes by.
+def remove_attention(
+    block: nn.Module, constant: torch.Tensor | None = None, keep_norms: bool = False
+) -> None:
+    """Removes a block's attention and, unless they are kept, its norms: the residual stream passes by.
 
     `constant` [width] is added to the stream in the place of attention's output.
     """
     parts = BlockParts(block)
     block.self_attn = Absent(parts.attention.layer_idx, constant)
-    _remove_norms(parts, parts.layout.attention_norms)
+    if not keep_norms:
+        _remove_norms(parts, parts.layout.attention_norms)
 
 
-def remove_mlp(block: nn.Module, constant: torch.Tensor | None = None) -> None:
-    """Removes a block's MLP and its norms: the residual stream passes by.
+def remove_mlp(
+    block: nn.Module, constant: torch.Tensor | None = None, keep_norms: bool = False
+) -> None:
+    """Removes a block's MLP and, unless they are kept, its norms: the residual stream passes by.
 
     `constant` [width] is added to the stream in the place of the MLP's output.
     """
@@ -139,10 +144,17 @@ def remove_mlp(block: nn.Module, constant: torch.Tensor | None = None) -> None:
         for name in parts.layout.mlp_inputs:
             setattr(block, name, nn.Identity())
         setattr(block, parts.layout.mlp_output, Absent(constant=constant))
-    _remove_norms(parts, parts.layout.mlp_norms)
+    if not keep_norms:
+        _remove_norms(parts, parts.layout.mlp_norms)
 
 
-def _remove_norms(parts: BlockParts, names: tuple[str, str | None]) -> None:
+def remove_norms(block: nn.Module) -> None:
+    """Removes the norms of a block whose attention and MLP were removed: it is then an identity."""
+    parts = BlockParts(block)
+    _remove_norms(parts, (*parts.layout.attention_norms, *parts.layout.mlp_norms))
+
+
+def _remove_norms(parts: BlockParts, names: tuple[str | None, ...]) -> None:
     # A norm behind the residual addition still has something to normalise.
     for name in names if parts.norms_lead else ():
         if name:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-# A number that a cell begins with: alone, or before its error, its unit or its sign for per cent.
-NUMBER = re.compile(r"([+\-−]?(?:\d[\d,]*)?\.?\d+(?:[eE][+-]?\d+)?)(?=$|\s*(?:±|%|\())")
+# A number that a cell begins with: alone, or before its error, its sign for per cent or a tie.
+NUMBER = re.compile(r"([+\-−]?(?:\d[\d,]*)?\.?\d+(?:[eE][+-]?\d+)?)(?=$|\s*(?:±|%|≈|\())")
 # Characters from which on a cell of words is broken into lines, and into longer ones.
 LONG, LONGER = 48, 150
 UNDEFINED = {"", "-", "–", "—", "nan", "inf", "-inf", "∞", "N/A"}

@@ -55,7 +55,13 @@ def items(config: StudyConfig, curves: Iterable[str]) -> list[Item]:
         *(figure(name, part) for name, part in config.figures.items()),
         *(table(name, part) for name, part in config.tables.items()),
         *(transitions(sweep) for sweep in curves),
+        *(predictions(sweep) for sweep in predicted(config)),
     ]
+
+
+def predicted(config: StudyConfig) -> list[str]:
+    """The sweeps whose levels are predicted from others."""
+    return [name for name, sweep in config.sweeps.items() if sweep.predict is not None]
 
 
 def figure(name: str, part: FigureSpec) -> Item:
@@ -70,8 +76,11 @@ def figure(name: str, part: FigureSpec) -> Item:
 def table(name: str, part: Table) -> Item:
     """Item of a table, with its caption."""
     shown = ", ".join(part.evaluations)
-    by = f"{part.rows} and level"
-    caption = part.caption or f"{shown} by {by}, of {part.source}."
+    by = f"{shown} by {part.rows} and level, of {part.source}"
+    if part.compares_chains:
+        what = "within " + part.equivalence + " of dense" if part.equivalence else "by pairs"
+        by = f"{shown} {what}, of {part.source}{f' at {part.level}' if part.level else ''}"
+    caption = part.caption or f"{by}."
     path = Path(f"tables/{name}.csv")
     return Item("Tables", f"table-{name}", name, caption, table=path)
 
@@ -84,3 +93,14 @@ def transitions(sweep: str) -> Item:
     )
     path = Path(f"transitions/{sweep}.csv")
     return Item("Transition points", f"transitions-{sweep}", sweep, caption, table=path)
+
+
+def predictions(sweep: str) -> Item:
+    """Item of what a sweep's curves predict, with its caption."""
+    caption = (
+        "A row for each level that its curve was fitted without: the log perplexity that is predicted "
+        "and measured, the 95 % prediction interval, and whether it holds the measured value."
+    )
+    path = Path(f"transitions/{sweep}.predictions.csv")
+    title = f"{sweep}, predicted"
+    return Item("Transition points", f"predictions-{sweep}", title, caption, table=path)

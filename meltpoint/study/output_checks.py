@@ -1,8 +1,11 @@
 """Checks that a study has what its tables and figures name, before anything runs."""
 
 from meltpoint import figures
-from meltpoint.analysis import references
+from meltpoint.analysis import pair_checks, references
 from meltpoint.analysis.references import StudyView
+from meltpoint.chain import parse_level
+from meltpoint.errors import MeltpointError
+from meltpoint.study.sections import Sweep
 from meltpoint.tables.keys import Table
 
 
@@ -10,8 +13,21 @@ def check(study: StudyView) -> None:
     """Raises MeltpointError, naming the key, for a setting, row or method that is not there."""
     for name, table in study.config.tables.items():
         check_table(f"tables.{name}", table, study)
+    for name, sweep in study.config.sweeps.items():
+        check_hold_out(f"sweeps.{name}", sweep, study)
     for name, figure in study.config.figures.items():
         figures.find(figure.kind).check(f"figures.{name}", figure, study)
+
+
+def check_hold_out(key: str, sweep: Sweep, study: StudyView) -> None:
+    """Checks that a sweep has the levels that it predicts, and perplexities to fit."""
+    if sweep.predict is None:
+        return
+    if not any(study.perplexity(name) for name in sweep.evaluations):
+        raise MeltpointError(f"{key}.predict: curves are of perplexities, and the sweep has none")
+    levels = [str(parse_level(level)) for level in sweep.levels]
+    held_out = [f"{level:g}" for level in sweep.predict.hold_out]
+    references.check_names(f"{key}.predict.hold_out", held_out, levels, "level of the sweep")
 
 
 def check_table(key: str, table: Table, study: StudyView) -> None:
@@ -23,3 +39,5 @@ def check_table(key: str, table: Table, study: StudyView) -> None:
     references.check_names(f"{key}.labels", table.labels, rows)
     references.check_order(key, study, table)
     references.check_published(key, study, table, references.printed_names_of(study, table))
+    if table.compares_chains:
+        pair_checks.check(key, study, table, least=2 if table.layout == "pairs" else 1)

@@ -22,6 +22,7 @@ from meltpoint.evaluations import engines, kind_of
 from meltpoint.evaluations.contract import PERPLEXITY, ScoreSpec
 from meltpoint.study import output_checks
 from meltpoint.study.config import StudyConfig
+from meltpoint.study.data_files import check_data_files, data_of
 from meltpoint.study.score_names import split_name
 from meltpoint.study.sections import (
     DrawnCalibration,
@@ -114,10 +115,17 @@ class Study:
         return settings
 
     def search_settings(self, step: Step) -> dict:
-        """Resolved settings of a search; `windows` is there where the method looks at text."""
+        """Resolved settings of a search; `windows` is there where the method looks at text.
+
+        A second calibration is the value of `validation_calibration`, with its name and `windows`.
+        """
         settings = methods.find(step.method).settings(step)
         resolved = settings.model_dump(mode="json")
-        return {**resolved, "windows": self.windows(resolved)} if settings.calibrated else resolved
+        found = {**resolved, "windows": self.windows(resolved)} if settings.calibrated else resolved
+        if name := settings.validation_calibration:
+            windows = self.windows({**resolved, "calibration": name})
+            found["validation_calibration"] = {"calibration": name, "windows": windows}
+        return found
 
     def windows(self, settings: dict) -> dict:
         """The calibration that a calibrated method's settings ask for, with all its keys."""
@@ -125,7 +133,9 @@ class Study:
         if isinstance(calibration, GivenCalibration):
             return {"file": str(calibration.windows)}
         changes = {k: settings[k] for k in ("samples", "length", "seed") if settings[k] is not None}
-        return {**calibration.model_dump(mode="json"), **changes}
+        windows = {**calibration.model_dump(mode="json"), **changes}
+        unused = "seed" if calibration.sampling == "first" else "min_characters"
+        return {key: value for key, value in windows.items() if key != unused}
 
     def path(self, path: Path) -> Path:
         """A path of the study, seen from the working directory."""
@@ -188,8 +198,13 @@ class Study:
         method = at(key, methods.find, step.method)
         at(key, method.check_level, step.level)
         step = at(key, method.canonical, step)
-        if method.calibrated(step):
-            self._check_calibration(key, method.settings(step))
+        settings = method.settings(step)
+        if method.calibrated(step) or (method.has_search and settings.calibrated):
+            self._check_calibration(key, settings)
+        if name := settings.validation_calibration:
+            unchanged = dict.fromkeys(("samples", "length", "seed"))
+            second = {"calibration": name, **unchanged}
+            self._check_calibration(key, settings.model_copy(update=second))
         return step
 
     def _check_calibration(self, key: str, settings) -> None:
@@ -207,8 +222,13 @@ class Study:
                 "given as windows"
             )
         if isinstance(calibration, DrawnCalibration):
+            if calibration.sampling == "first" and settings.seed is not None:
+                raise MeltpointError(
+                    f"{key}: seed cannot be set: the calibration {settings.calibration!r} has "
+                    "sampling: first, which draws nothing at random"
+                )
             corpus = self.config.corpora[calibration.corpus]
-            if isinstance(corpus, TokenCorpus) and calibration.sampling == "documents":
+            if isinstance(corpus, TokenCorpus) and calibration.sampling != "stream":
                 raise MeltpointError(
                     f"calibrations.{settings.calibration}.sampling: {calibration.corpus} is given "
                     "as tokens, which have no documents: use sampling: stream"
@@ -223,7 +243,7 @@ class Study:
 
     def _check_files(self) -> None:
         for key, path in self._files():
-            place, folder = self.path(path), key.startswith("models.")
+            place, folder = self.path(path), key.startswith(("models.", "evaluations."))
             if not place.exists():
                 raise MeltpointError(
                     f"{key}: {path} does not exist (paths are relative to the study's file, in "
@@ -236,6 +256,8 @@ class Study:
             if isinstance(corpus, LocalCorpus):
                 at(f"corpora.{name}.path", format_of, corpus.path, corpus.format)
 
+        check_data_files(self)
+
     def _files(self) -> Iterator[tuple[str, Path]]:
         for name, model in self.config.models.items():
             if isinstance(model, LocalModel):
@@ -245,6 +267,9 @@ class Study:
                 yield f"corpora.{name}.path", corpus.path
             if isinstance(corpus, TokenCorpus):
                 yield f"corpora.{name}.tokens", corpus.tokens
+        for name, settings in self.config.evaluations.items():
+            if folder := data_of(settings):
+                yield f"evaluations.{name}.data", folder
         for name, calibration in self.config.calibrations.items():
             if isinstance(calibration, GivenCalibration):
                 yield f"calibrations.{name}.windows", calibration.windows

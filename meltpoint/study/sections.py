@@ -107,11 +107,23 @@ class DrawnCalibration(Section):
     samples: int = Field(128, ge=1, description="Number of windows to draw.")
     length: int = Field(2048, ge=2, description="Number of tokens of a window.")
     seed: int = Field(0, ge=0, description="Seed of the random draw.")
-    sampling: Literal["stream", "documents"] = Field(
+    sampling: Literal["stream", "documents", "first"] = Field(
         "stream",
         description="`stream`: starts are drawn anywhere in the joined corpus (WikiText, PTB). "
-        "`documents`: a document is drawn, then a start in it (C4).",
+        "`documents`: a document is drawn, then a start in it (C4). `first`: the first documents are "
+        "taken in order, cut at `length` or padded with the end token (the parameter search).",
     )
+    min_characters: int = Field(
+        50,
+        ge=1,
+        description="With `sampling: first`: number of characters that a document has at least.",
+    )
+
+    @model_validator(mode="after")
+    def _has_characters_for_first(self) -> Self:
+        if "min_characters" in self.model_fields_set and self.sampling != "first":
+            raise ValueError("min_characters belongs to sampling: first; leave it out")
+        return self
 
 
 class GivenCalibration(Section):
@@ -144,8 +156,23 @@ class Product(Section):
     )
 
 
+class Prediction(Section):
+    """Levels that a curve is fitted without, and then compared with."""
+
+    hold_out: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        min_length=1, description="Sparsities of the sweep that the fit does not see: `[0.6, 0.7]`."
+    )
+
+
 class Sweep(Product, OfModels):
     """The product of models, methods, levels and settings: one line of config, many cells."""
+
+    predict: Prediction | None = Field(
+        None,
+        description="Levels to predict from the others: `{hold_out: [0.6]}`. Curves are fitted without "
+        "these levels, and `transitions/{sweep}.predictions.csv` says how far each prediction is from "
+        "the measured value and whether its interval holds it. Default: none.",
+    )
 
     evaluations: list[ScoreName] = Field(
         min_length=1,
@@ -205,5 +232,10 @@ class ComputeSection(Section):
         "auto",
         description="Whether a model is evaluated block by block, with one block's weights and the "
         "hidden states of all windows in memory, not the model. `auto`: where its weights take more "
-        "than four fifths of the memory that is available.",
+        "than `memory`.",
+    )
+    memory: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto",
+        description="Memory that a job's weights or hidden states may take, in GB (1e9 bytes). What is "
+        "more is streamed or kept in files. `auto`: four fifths of what is available on the device.",
     )

@@ -3,11 +3,11 @@
 import pandas as pd
 
 from meltpoint.analysis.frame import AXES, DEFAULT_AXIS, scores_named
-from meltpoint.analysis.levels import level_key, level_label
 from meltpoint.analysis.rows import LABELS, average_over, row_names
-from meltpoint.tables import by_evaluation, by_level
+from meltpoint.tables import by_evaluation, by_level, equivalence, pairs
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import rows_of
+from meltpoint.tables.labels import arrange, with_labels
 from meltpoint.tables.markup import Entry, Table, to_csv, to_latex, to_markdown
 from meltpoint.tables.specs import TableSpec
 
@@ -19,6 +19,10 @@ CSV_COLUMNS = [
 ]
 LAYOUTS = {"level": by_level.lay_out, "evaluation": by_evaluation.lay_out}
 SOURCES = "resources/published/README.md"
+TIED = (
+    "bold: the best, and what cannot be told apart from it (≈: paired test over windows at 5 %, Holm "
+    "over the column)"
+)
 # What the small numbers are, by the axis of a chain's last step.
 ACHIEVED = {
     "zeros": "the achieved sparsity of the decoder's linear layers",
@@ -32,8 +36,13 @@ def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None =
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
     order behind the dense value, or scores. Best and second are marked per model and column,
     after rounding. Rows that `spec` compares with `published` cells have the published number and the
-    difference beside them.
+    difference beside them. With `layout: pairs` or `equivalence` the rows are comparisons, for which
+    the frame holds samples (`meltpoint.analysis.samples`).
     """
+    if spec.layout == "pairs":
+        return pairs.build(frame, spec)
+    if spec.equivalence is not None:
+        return equivalence.build(frame, spec)
     scores = [scores_named(frame, name).assign(score_name=name) for name in spec.evaluations]
     cells = pd.concat(scores, ignore_index=True)
     if spec.average_over:
@@ -47,18 +56,6 @@ def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None =
     return Table(spec.caption, labels, heads, rows, notes.by_letter, sentences, csv_cells(cells))
 
 
-def with_labels(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells with the printed labels of their rows; dense has no settings and no level."""
-    dense = cells["chain"] == "dense"
-    settings = cells["row_settings"].where(cells["row_settings"] != "", "default")
-    return cells.assign(
-        label_model=cells["model"],
-        label_method=cells["row"],
-        label_settings=settings.mask(dense, ""),
-        label_level=cells["level"].map(level_label).mask(dense, ""),
-    )
-
-
 def remarks(
     rows: list[tuple[list[str], list[Entry]]], spec: TableSpec, cells: pd.DataFrame
 ) -> list[str]:
@@ -68,23 +65,14 @@ def remarks(
         kinds = cells.loc[cells["chain"] != "dense", "kind"]
         axes = dict.fromkeys(AXES.get(kind, DEFAULT_AXIS) for kind in kinds)
         sentences.append(f"small: {', or '.join(ACHIEVED[axis] for axis in axes)}")
+    if any(printed.tied for _, entries in rows for printed in entries):
+        sentences.append(TIED)
     if spec.average_over:
         deviation = "; ±: standard deviation (dense: its standard error)" if spec.error else ""
         sentences.append(f"means over {spec.average_over}{deviation}")
     if spec.compares:
         sentences.append(f"published: {spec.published} (its model, text and window: {SOURCES})")
     return [*sentences, *spec.footnotes]
-
-
-def arrange(cells: pd.DataFrame, order: list[str]) -> pd.DataFrame:
-    """Cells by model as they come, dense first, methods as ordered and then as they come."""
-    methods = [*order, *(m for m in cells["row"].unique() if m not in order)]
-    keys = pd.DataFrame(index=cells.index)
-    keys["model"] = pd.factorize(cells["model"])[0]
-    keys["method"] = cells["row"].map(methods.index).where(cells["chain"] != "dense", -1)
-    keys["settings"] = pd.factorize(cells["settings"])[0]
-    keys["level"] = cells["level"].map(level_key)
-    return cells.loc[keys.sort_values(list(keys)).index]
 
 
 def csv_cells(cells: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,8 @@ from string import ascii_lowercase
 
 import numpy as np
 
+from meltpoint.analysis.pairs import not_told_apart
+from meltpoint.analysis.samples import Sample
 from meltpoint.tables.markup import Entry
 from meltpoint.tables.specs import EntrySpec
 
@@ -98,18 +100,48 @@ def comparable(cell: dict | None, spec: EntrySpec) -> float | None:
     return (-1 if cell["better"] == "higher" else 1) * round(cell[spec.show], places(cell, spec))
 
 
-def mark(rows: list[tuple[list[str], list[Entry]]], values: list[list[float | None]]) -> None:
+def mark(
+    rows: list[tuple[list[str], list[Entry]]],
+    values: list[list[float | None]],
+    samples: list[list[object]] | None = None,
+) -> None:
     """Marks the best of two or more entries of a column, and the second of three or more.
 
-    Equal values share their mark.
+    Equal values share their mark. Where an entry has a sample, one that cannot be told apart from the
+    best is marked as best too, and as tied.
     """
     for column in range(len(values[0]) if values else 0):
-        present = [row[column] for row in values if row[column] is not None]
+        numbers = [row[column] for row in values]
+        present = [number for number in numbers if number is not None]
+        if len(present) < 2:
+            continue
         ranks = sorted(set(present))
-        for (_, entries), row in zip(rows, values, strict=True):
-            if row[column] is None or len(present) < 2:
-                continue
-            if row[column] == ranks[0]:
+        best = [number == ranks[0] for number in numbers]
+        tied = ties(best, numbers, [row[column] for row in samples] if samples else [])
+        after = [
+            n for n, t in zip(numbers, tied, strict=True) if n not in (None, ranks[0]) and not t
+        ]
+        single = sum(best) + sum(tied) == 1 and len(present) > 2
+        for (_, entries), number, is_best, is_tied in zip(rows, numbers, best, tied, strict=True):
+            entries[column].tied = is_tied
+            if is_best or is_tied:
                 entries[column].mark = "best"
-            elif row[column] == ranks[1] and len(present) > 2 and present.count(ranks[0]) == 1:
+            elif single and number is not None and number == min(after):
                 entries[column].mark = "second"
+
+
+def ties(best: list[bool], numbers: list[float | None], samples: list[object]) -> list[bool]:
+    """True for each entry of a column that is not the best, and cannot be told apart from it."""
+    tied = [False] * len(best)
+    leader = best.index(True)
+    if not samples or not isinstance(samples[leader], Sample):
+        return tied
+    others = [
+        index
+        for index, sample in enumerate(samples)
+        if isinstance(sample, Sample) and numbers[index] is not None and not best[index]
+    ]
+    found = not_told_apart(samples[leader], [samples[index] for index in others])
+    for index, same in zip(others, found, strict=True):
+        tied[index] = bool(same)
+    return tied

@@ -94,7 +94,7 @@ def rows_of(
     blocks = cells.groupby(list(grid.block), sort=False) if grid.block else [((), cells)]
     rows = []
     for _, block in blocks:
-        lines, values = [], []
+        lines, values, samples = [], [], []
         for _, line in block.groupby(keys, sort=False, dropna=False):
             by_head = {cell["head"]: cell for cell in line.to_dict("records")}
             in_line = [by_head.get(head) for head in grid.heads]
@@ -104,16 +104,16 @@ def rows_of(
                 repeated.small = ""
             lines.append((labels, entries))
             values.append([comparable(cell, spec) for cell in in_line])
-        if spec.mark_best:
-            mark_best(lines, values, grid.best)
+            samples.append([(cell or {}).get("sample") for cell in in_line])
+        if spec.mark_best and grid.best == "column":
+            mark(lines, values, samples)
+        elif spec.mark_best:
+            mark_rows(lines, values)
         rows += lines
     return rows
 
 
-def mark_best(lines: list, values: list[list[float | None]], best: str) -> None:
-    """Marks the best and the second entry of each column, or of each row."""
-    if best == "column":
-        mark(lines, values)
-    else:
-        columns = [([], list(column)) for column in zip(*(e for _, e in lines), strict=True)]
-        mark(columns, list(map(list, zip(*values, strict=True))))
+def mark_rows(lines: list, values: list[list[float | None]]) -> None:
+    """Marks the best and the second entry of each row."""
+    columns = [([], list(column)) for column in zip(*(e for _, e in lines), strict=True)]
+    mark(columns, list(map(list, zip(*values, strict=True))))

@@ -1,17 +1,18 @@
 """Keys of a study's table, with defaults and descriptions."""
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from meltpoint.analysis.output_keys import Compared
+from meltpoint.analysis.output_keys import AtLevel, Compared
 from meltpoint.section import Name, ScoreName
 from meltpoint.text import did_you_mean
 
 Digits = Annotated[int, Field(ge=0, le=8)]
 
 
-class Table(Compared):
+class Table(AtLevel, Compared):
     """A table over a sweep or a group of chains, written as CSV, Markdown and LaTeX."""
 
     value: ScoreName | Annotated[list[ScoreName], Field(min_length=1)] = Field(
@@ -24,6 +25,19 @@ class Table(Compared):
         description="Columns of the table. `level`: one for each level, of one evaluation. "
         "`evaluation`: one for each evaluation, with a row for each method and level.",
     )
+    layout: Literal["values", "pairs"] = Field(
+        "values",
+        description="`values`: a number for each method and column. `pairs`: a row for each pair of "
+        "methods at `level`, with the difference, its paired error over windows, p values and the "
+        "verdict.",
+    )
+    equivalence: str | None = Field(
+        None,
+        description="Margin in per cent of the dense model's value, such as `0.5%`: the table says of "
+        "each method whether its loss is within the margin (two one-sided tests), which margin could "
+        "be shown with these windows, and how many windows would be needed. Default: a table of "
+        "values.",
+    )
     show: Literal["value", "difference"] = Field(
         "value", description="Number to print: the value, or its paired difference to dense."
     )
@@ -34,7 +48,9 @@ class Table(Compared):
         "`{docs-256: 3, size: 1}` (2 for the others).",
     )
     mark_best: bool = Field(
-        True, description="Whether the best of a column is bold and the second underlined."
+        True,
+        description="Whether the best of a column is bold and the second underlined. What cannot be "
+        "told apart from the best is bold too, with ≈ behind it.",
     )
     show_achieved: bool = Field(
         True, description="Whether the achieved sparsity is printed beside the values."
@@ -58,6 +74,21 @@ class Table(Compared):
         return bool(self.compare_with or self.published_models)
 
     @property
+    def margin(self) -> float:
+        """The margin of equivalence as a fraction of the dense value."""
+        return float(self.equivalence.rstrip(" %")) / 100
+
+    @property
+    def compares_chains(self) -> bool:
+        """True where the rows are comparisons, not values."""
+        return self.layout == "pairs" or self.equivalence is not None
+
+    @property
+    def needs_samples(self) -> bool:
+        """True where the table reads what is kept beside its cells."""
+        return self.compares_chains or self.mark_best
+
+    @property
     def shown(self) -> list[tuple[str, str]]:
         """Pairs of the key `value` and a score that it names."""
         return [("value", e) for e in ([self.value] if isinstance(self.value, str) else self.value)]
@@ -65,6 +96,27 @@ class Table(Compared):
     def places(self, evaluation: str) -> int:
         """Number of digits after the decimal point of an evaluation."""
         return self.digits if isinstance(self.digits, int) else self.digits.get(evaluation, 2)
+
+    @field_validator("equivalence", mode="before")
+    @classmethod
+    def _is_a_margin(cls, text: Any) -> Any:
+        if text is None:
+            return None
+        if not re.fullmatch(r"\d*\.?\d+ *%", str(text)):
+            raise ValueError("write the margin in per cent of the dense value, such as 0.5%")
+        if not 0 < float(str(text).rstrip(" %")) < 100:
+            raise ValueError("a margin lies above 0 % and below 100 %: no loss is exactly 0")
+        return str(text)
+
+    @model_validator(mode="after")
+    def _compares_values(self) -> Self:
+        if self.layout == "pairs" and self.equivalence is not None:
+            raise ValueError("equivalence: a table of pairs has none: write two tables")
+        if self.level is not None and not self.compares_chains:
+            raise ValueError("level: only tables with `layout: pairs` or `equivalence` have it")
+        if self.compares_chains and self.published is not None:
+            raise ValueError("published: published numbers have no windows to compare by")
+        return self
 
     @model_validator(mode="after")
     def _value_is_what_columns_need(self) -> Self:

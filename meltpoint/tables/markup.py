@@ -12,7 +12,8 @@ import pandas as pd
 class Entry:
     """One printed cell: its text, its standard error, "best" or "second", its notes' letters.
 
-    `small` stands behind it in small print.
+    `small` stands behind it in small print. `tied` is True of one that cannot be told apart from the
+    best of its column.
     """
 
     text: str
@@ -20,6 +21,7 @@ class Entry:
     mark: str = ""
     notes: list[str] = field(default_factory=list)
     small: str = ""
+    tied: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def in_lower_case(value: object) -> object:
 
 
 def to_markdown(table: Table) -> str:
-    """Best bold, second underlined, notes below."""
+    """Best bold, second underlined, a sign for what ties with the best, notes below."""
     body = [
         [*map(escape_markdown, labels), *(render(e, MARKDOWN) for e in entries)]
         for labels, entries in table.rows
@@ -115,6 +117,7 @@ class Markup:
     error: str
     note: str
     small: str
+    tied: str
     escape: Callable[[str], str]
 
 
@@ -130,13 +133,25 @@ def escape_latex(text: str) -> str:
     special = {
         **{c: "\\" + c for c in "&%$#_{}"},
         **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-        **{"<": r"\textless{}", ">": r"\textgreater{}", "–": "--", "±": r"$\pm$"},
+        **{
+            "<": r"\textless{}",
+            ">": r"\textgreater{}",
+            "–": "--",
+            "±": r"$\pm$",
+            "≈": r"$\approx$",
+        },
     }
     return "".join(special.get(character, character) for character in text)
 
 
 MARKDOWN = Markup(
-    "**{}**", "<u>{}</u>", "{} ± {}", "{}<sup>{}</sup>", "{} <sub>{}</sub>", escape_markdown
+    "**{}**",
+    "<u>{}</u>",
+    "{} ± {}",
+    "{}<sup>{}</sup>",
+    "{} <sub>{}</sub>",
+    "{} ≈",
+    escape_markdown,
 )
 LATEX = Markup(
     r"\textbf{{{}}}",
@@ -144,6 +159,7 @@ LATEX = Markup(
     r"{} $\pm$ {}",
     r"{}\textsuperscript{{{}}}",
     r"{}\,{{\scriptsize {}}}",
+    r"{} $\approx$",
     escape_latex,
 )
 
@@ -155,6 +171,8 @@ def render(printed: Entry, markup: Markup) -> str:
         text = getattr(markup, printed.mark).format(text)
     if printed.error:
         text = markup.error.format(text, printed.error)
+    if printed.tied:
+        text = markup.tied.format(text)
     if printed.small:
         text = markup.small.format(text, printed.small)
     return markup.note.format(text, ",".join(printed.notes)) if printed.notes else text

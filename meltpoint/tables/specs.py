@@ -23,6 +23,11 @@ class TableSpec(EntrySpec, Comparison, Protocol):
     value: str | list[str]
     evaluations: list[str]
     columns: Literal["level", "evaluation"]
+    layout: Literal["values", "pairs"]
+    level: str | None
+    equivalence: str | None
+    margin: float
+    source: str
     average_over: str | None
     labels: dict[str, str]
     order: list[str]

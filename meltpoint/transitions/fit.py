@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from meltpoint.analysis.draws import SEED
+from meltpoint.chain import without
 from meltpoint.transitions.forms import GRADUAL, PARAMETERS, DenseLimit, PowerLaw, evaluate
 from meltpoint.transitions.intervals import Fit, fit, interval, smooth_p
-from meltpoint.transitions.points import Points, dense_of, points_of, sweeps
+from meltpoint.transitions.points import Points, dense_cells_of, dense_of, points_of, sweeps
 from meltpoint.transitions.smooth_forms import BEND, Polynomial, Stretched, Unbroken
+from meltpoint.transitions.window_errors import window_errors
 
 FORMS = ("power law", "dense limit", "smooth")
 PUBLISHED_FORM = ("power law",)
@@ -32,7 +35,8 @@ COLUMNS = [
     *("family", "method", "s0_published", "s0", "s0_low", "s0_high", "form", "warning"),
     *("model", "settings", "evaluation", *PARAMETERS, "ppl_at_s0"),
     *("aicc", "aicc_runner_up", "rmse_log", "points", "p_smooth"),
-    *("s0_power_law", "s0_dense_limit"),
+    *("s0_power_law", "s0_dense_limit", "aicc_quadratic"),
+    *("s0_stderr_windows", "s0_windows_low", "s0_windows_high", "s0_stderr_draws"),
 ]
 
 
@@ -56,8 +60,24 @@ def fit_curves(
     for keys, cells in sweeps(frame).groupby(list(group), sort=False, dropna=False):
         row = dict(zip(group, keys, strict=True)) | {"family": cells["kind"].iloc[0]}
         row["s0_published"] = (published or {}).get(row["method"], np.nan)
-        rows.append(row | fit_points(points_of(cells, dense_of(frame, cells)), forms, draws, seed))
-    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+        points = points_of(cells, dense_of(frame, cells), dense_cells_of(frame, cells))
+        rows.append(row | fit_points(points, forms, draws, seed))
+    return with_draw_errors(pd.DataFrame(rows).reindex(columns=COLUMNS))
+
+
+def with_draw_errors(fits: pd.DataFrame) -> pd.DataFrame:
+    """The fits with `s0_stderr_draws`: the standard deviation of s0 over curves that differ in a seed.
+
+    NaN where there is one seed, or where a seed's curve has no transition point.
+    """
+    settings = fits["settings"].fillna("")
+    left = settings.map(lambda text: without(text, SEED))
+    same = [fits[key] for key in ("model", "method", "evaluation")]
+    s0 = fits["s0"].where(left != settings)
+    spread = s0.groupby([*same, left], dropna=False).transform(
+        lambda v: v.std(ddof=1, skipna=False)
+    )
+    return fits.assign(s0_stderr_draws=spread)
 
 
 def predict(row: Mapping, s: ArrayLike) -> np.ndarray:
@@ -72,8 +92,13 @@ def candidates(name: str, dense: float | None) -> list:
     if name == "dense limit":
         return [DenseLimit(powers, dense) for powers in POWERS]
     cubics = [Polynomial(powers, dense) for powers in ((1, 3), (2, 3), (1, 2, 3))]
-    smooth = [Stretched(dense), Polynomial((1, 2), dense, monotone=False), *cubics]
+    smooth = [Stretched(dense), quadratic(dense), *cubics]
     return [*smooth, Unbroken(dense), Unbroken(zero=True)]
+
+
+def quadratic(dense: float | None) -> Polynomial:
+    """The loss as a quadratic of the sparsity (Sengupta et al. 2025, arXiv 2504.04342, abstract)."""
+    return Polynomial((1, 2), dense, monotone=False)
 
 
 def fit_points(
@@ -81,16 +106,26 @@ def fit_points(
 ) -> dict:
     """The fitted part of a row of `fit_curves` for the points of one curve, as a dict."""
     data = points.s, points.y, points.weights
-    fits = {name: least([fit(c, *data) for c in candidates(name, points.dense)]) for name in FORMS}
-    p = smooth_test(fits, forms, points, draws, seed)
-    best = choose(fits, forms, p)
+    best, fits, p = best_fit(points, forms, draws, seed)
     rivals = [fits[name] for name in forms if supported(fits[name], best)]
     ends = hull([interval(rival, *data, draws=draws, seed=seed) for rival in rivals])
     row = describe(best, points) | {"s0_low": ends[0], "s0_high": ends[1], "p_smooth": p}
+    row |= window_errors(best, points, draws, seed)
+    row["aicc_quadratic"] = aicc_of(fit(quadratic(points.dense), *data))
     row |= {f"s0_{name.replace(' ', '_')}": place(fits[name]) for name in FORMS[:2]}
     others = [f.aicc for name, f in fits.items() if f and f is not best and name in forms]
     row["aicc_runner_up"] = min(others, default=np.nan)
     return row | {"warning": "; ".join(warnings(best, fits, points, ends))}
+
+
+def best_fit(
+    points: Points, forms: Sequence[str] = FORMS, draws: int = 300, seed: int = 0
+) -> tuple[Fit | None, dict[str, Fit | None], float]:
+    """The chosen fit of a curve, the best fit of each form, and `smooth_p`."""
+    data = points.s, points.y, points.weights
+    fits = {name: least([fit(c, *data) for c in candidates(name, points.dense)]) for name in FORMS}
+    p = smooth_test(fits, forms, points, draws, seed)
+    return choose(fits, forms, p), fits, p
 
 
 def choose(fits: Mapping[str, Fit | None], forms: Sequence[str], p: float) -> Fit | None:
@@ -132,6 +167,11 @@ def hull(ends: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def least(fits: Sequence[Fit | None]) -> Fit | None:
     """The fit of least AICc; of those that have none for want of points the simplest."""
     return min(filter(None, fits), key=lambda f: (f.aicc, f.form.count), default=None)
+
+
+def aicc_of(fitted: Fit | None) -> float:
+    """AICc of a fit; NaN without one."""
+    return fitted.aicc if fitted else np.nan
 
 
 def place(fitted: Fit | None) -> float:

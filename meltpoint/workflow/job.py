@@ -67,7 +67,7 @@ def job(snakemake: "Snakemake", computes: bool = True) -> Iterator[tuple[JobSpec
 
 
 def source_file(snakemake: "Snakemake", section: str, name: str | None) -> Path | None:
-    """Path of a study's local model, corpus or calibration; None where it is no local one.
+    """Path of a study's local model, corpus, calibration or data; None where it is not local.
 
     The plan hands these paths on in the config. As an input or a param a path would make results
     stale when it is moved; what counts is its content, whose hash is in the job spec.
@@ -76,10 +76,10 @@ def source_file(snakemake: "Snakemake", section: str, name: str | None) -> Path 
     return None if path is None else Path(path)
 
 
-def calibration_files(snakemake: "Snakemake", settings: dict) -> list[Path]:
-    """Files of a job's calibration: its tokens, or the windows that are given."""
+def calibration_files(snakemake: "Snakemake", settings: dict, tokens: str = "tokens") -> list[Path]:
+    """Files of a job's calibration: the windows that are given, or its input named `tokens`."""
     windows = source_file(snakemake, "calibrations", settings.get("calibration"))
-    return [windows] if windows else [Path(file) for file in snakemake.input.tokens]
+    return [windows] if windows else [Path(file) for file in getattr(snakemake.input, tokens)]
 
 
 def _end(sentence: str) -> None:

@@ -2,11 +2,10 @@
 
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meltpoint import evaluations, methods
+from meltpoint import evaluations
 from meltpoint.chain import DENSE, Sparsity
 from meltpoint.checkpoints.formats import check_unquantised
 from meltpoint.checkpoints.index import count_parameters
@@ -18,9 +17,11 @@ from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
 from meltpoint.study import config as schema
 from meltpoint.study import old_evaluations, renamed_keys
+from meltpoint.study.data_files import data_folder
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel
-from meltpoint.workflow import cost, requirements, searches, staleness
+from meltpoint.workflow import cost, kept, requirements, searches, staleness
+from meltpoint.workflow.compressions import NOTHING, Compressions
 from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs
 from meltpoint.workflow.moved_models import follow
@@ -30,15 +31,20 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import Wildcards
     from snakemake.workflow import Workflow
 
-NOTHING = r"(?!)"
 PUBLISHED = "results/published"
+# Parts of the names of a corpus's files that a calibration is drawn from, by its sampling.
+TOKEN_FILES = {
+    "stream": ("",),
+    "documents": ("documents.", "documents.offsets."),
+    "first": ("documents.", "documents.offsets.", "documents.characters."),
+}
 
 
 class Plan:
     """The study that `config` holds, and the paths of all that its rules make.
 
     config: the dictionary that Snakemake has read. For the scripts, its `compute` section is completed
-    in place. Added are `sources`, the paths of local models, corpora and calibrations, and `captions`,
+    in place. Added are `sources`, the paths of local models, texts and data, and `captions`,
     for Snakemake's report.
     files: the files that it was read from, at most one. The study's paths are relative to that file;
     where there is none, because a module's config was written out, to the working directory.
@@ -75,6 +81,7 @@ class Plan:
         config["captions"] = {item.name: item.caption for item in items}
         self.results = f"results/{self.config.study}"
         self.searches = searches.Searches(self.study, self.job_specs, self.results)
+        self.compressions = Compressions(self.study, self.results)
         self.published = PUBLISHED
         self.page = f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
@@ -89,21 +96,20 @@ class Plan:
                 at(f"models.{name}.path", check_unquantised, path)
 
     def _sources(self) -> dict[str, dict[str, str]]:
-        """Paths of the study's local models, corpora and calibrations, by section and name."""
-        models = {
-            name: self.study.path(model.path)
-            for name, model in self.config.models.items()
-            if isinstance(model, LocalModel)
+        """Paths of the study's local models, corpora, calibrations and data, by section and name."""
+        config = self.config
+        local = {n: model for n, model in config.models.items() if isinstance(model, LocalModel)}
+        sections = {
+            "models": {name: self.study.path(model.path) for name, model in local.items()},
+            "corpora": {name: self.job_specs.corpus_file(name) for name in config.corpora},
+            "calibrations": {
+                name: self.job_specs.windows_file(name) for name in config.calibrations
+            },
+            "evaluations": {name: data_folder(self.study, name) for name in config.evaluations},
         }
-        corpora = {name: self.job_specs.corpus_file(name) for name in self.config.corpora}
-        given = {name: self.job_specs.windows_file(name) for name in self.config.calibrations}
         return {
             section: {name: str(file) for name, file in files.items() if file}
-            for section, files in (
-                ("models", models),
-                ("corpora", corpora),
-                ("calibrations", given),
-            )
+            for section, files in sections.items()
         }
 
     def names(self, section: str, key: str | None = None) -> str:
@@ -141,9 +147,11 @@ class Plan:
 
     def shown(self) -> dict[str, list[str]]:
         """Files that the study's page shows, by kind."""
+        fits, predicted = f"{self.results}/transitions", study_page.predicted(self.config)
         return {
             "cells": [self.cell(*cell) for cell in self.study.all_cells],
-            "transitions": [f"{self.results}/transitions/{sweep}.csv" for sweep in self.curves()],
+            "transitions": [f"{fits}/{sweep}.csv" for sweep in self.curves()],
+            "predictions": [f"{fits}/{sweep}.predictions.csv" for sweep in predicted],
             "tables": [f"{self.results}/tables/{table}.csv" for table in self.config.tables],
             "figures": [f"{self.results}/figures/{figure}.svg" for figure in self.config.figures],
         }
@@ -177,31 +185,6 @@ class Plan:
 
     # --- compression ----------------------------------------------------------------------------
 
-    def compress_rules(self) -> list[tuple[methods.Method, bool]]:
-        """The methods, each with whether its rule's checkpoints are temporary."""
-        kept = [False] if self.config.keep_checkpoints == "all" else [False, True]
-        return [(method, t) for method in methods.registry().values() for t in kept]
-
-    def checkpoint_output(
-        self, directory: Callable[[str], str], temp: Callable[[str], str], temporary: bool
-    ) -> str:
-        """The output of a compression, flagged by Snakemake's own functions."""
-        flagged = directory(f"{self.results}/cells/{{model}}/{{prefix}}{{step}}/checkpoint")
-        return temp(flagged) if temporary else flagged
-
-    def prefixes(self, temporary: bool) -> str:
-        """The constraint of the prefix: by looking ahead, that of the whole chain too."""
-        anything = r"(?:[^/]+\+)?"
-        if self.config.keep_checkpoints == "all":
-            return anything
-        built_on = "|".join(re.escape(chain) for _, chain in sorted(self.study.prefixes))
-        ahead = "?!" if temporary else "?="
-        return rf"({ahead}(?:{built_on or NOTHING})/checkpoint){anything}"
-
-    def steps_of(self, method: methods.Method) -> str:
-        """The constraint of the step: the method at any level, with any settings."""
-        return rf"{method.name}(?:[@,][^+/:]*)?"
-
     def parent(self, wildcards: "Wildcards") -> str:
         """The checkpoint that a compression or a search starts from."""
         return self._input(wildcards.model, searches.chain_before(wildcards))
@@ -215,14 +198,18 @@ class Plan:
 
     def calibration_files(self, wildcards: "Wildcards") -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
-        name = searches.calibration_of(self.study, wildcards)
+        return self._token_files(wildcards, searches.calibration_of(self.study, wildcards))
+
+    def validation_files(self, wildcards: "Wildcards") -> list[str]:
+        """The corpus's tokens that the second calibration of a search is drawn from."""
+        return self._token_files(wildcards, searches.validation_of(self.study, wildcards))
+
+    def _token_files(self, wildcards: "Wildcards", name: str | None) -> list[str]:
         calibration = self.config.calibrations.get(name)
         if not isinstance(calibration, DrawnCalibration):
             return []
         stem = f"{self.results}/tokens/{wildcards.model}/{calibration.corpus}"
-        if calibration.sampling == "stream":
-            return [f"{stem}.npy"]
-        return [f"{stem}.documents.npy", f"{stem}.documents.offsets.npy"]
+        return [f"{stem}.{part}npy" for part in TOKEN_FILES[calibration.sampling]]
 
     def resources(self, wildcards: "Wildcards") -> JobResources:
         """Resources of a compression or a search."""
@@ -280,6 +267,14 @@ class Plan:
         """The cells that a table or figure shows."""
         part = getattr(self.config, section)[name]
         return [self.cell(*cell) for cell in self.study.cells(part.source, *part.evaluations)]
+
+    def kept_of(self, section: str, name: str) -> list[str]:
+        """Files kept beside the cells of a table, a figure or a sweep's fits that compare windows."""
+        if section == "sweeps":
+            return kept.files(self.study, self.results, self.study.perplexity_cells(name))
+        part = getattr(self.config, section)[name]
+        cells = self.study.cells(part.source, *part.evaluations) if part.needs_samples else []
+        return kept.files(self.study, self.results, cells)
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
         """A sweep's cells of perplexity."""

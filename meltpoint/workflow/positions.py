@@ -35,7 +35,10 @@ def texts(study: Study, model: str) -> Iterator[tuple[str, int]]:
             yield f"evaluations.{evaluation}.prompt", declared.prompt + declared.generated
     for step in dict.fromkeys(step for _, chain, _ in cells for step in study.steps(chain)):
         method = methods.find(step.method)
-        if method.calibrated(step):
-            settings = study.settings(step)
-            if length := settings["windows"].get("length"):
+        looked_at = [study.settings(step)] if method.calibrated(step) else []
+        if method.has_search:
+            looked_at.append(settings := study.search_settings(step))
+            looked_at.append(settings.get("validation_calibration", {}))
+        for settings in looked_at:
+            if length := settings.get("windows", {}).get("length"):
                 yield f"calibrations.{settings['calibration']}.length", length

@@ -37,6 +37,12 @@ def calibration_of(study: Study, wildcards: "Wildcards") -> str | None:
     return settings.calibration if calibrated else None
 
 
+def validation_of(study: Study, wildcards: "Wildcards") -> str | None:
+    """Name of the second calibration that a search looks at; None if at none."""
+    step = step_of(study, wildcards)
+    return methods.find(step.method).settings(step).validation_calibration
+
+
 def resources(study: Study, wildcards: "Wildcards") -> JobResources:
     """Resources of a compression or a search, as its method declares them."""
     method = methods.find(step_of(study, wildcards).method)

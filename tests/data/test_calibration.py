@@ -5,7 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from meltpoint.data.calibration import draw_from_documents, draw_from_stream
+from meltpoint.data.calibration import (
+    draw_from_documents,
+    draw_from_stream,
+    take_first_documents,
+)
 from meltpoint.errors import MeltpointError
 
 
@@ -52,3 +56,33 @@ def test_no_document_is_long_enough():
 def test_a_stream_no_longer_than_a_window():
     with pytest.raises(MeltpointError, match="has 50 tokens, a window of 50 needs more"):
         draw_from_stream(np.arange(50), 4, 50, seed=0)
+
+
+TEXTS = ["short", "x" * 50, "y" * 49, "z" * 80, "w" * 60]
+PIECES = [np.arange(n) + 10 * i for i, n in enumerate((2, 3, 9, 7, 5))]
+DOCUMENTS = {
+    "tokens": np.concatenate(PIECES).astype(np.int32),
+    "offsets": np.array([0, 2, 5, 14, 21, 26]),
+    "characters": np.array([len(text) for text in TEXTS]),
+}
+
+
+def test_the_first_documents_are_cut_or_padded():
+    windows, lengths = take_first_documents(
+        **DOCUMENTS, samples=3, length=5, min_characters=50, end=99
+    )
+    assert windows.tolist() == [[10, 11, 12, 99, 99], [30, 31, 32, 33, 34], [40, 41, 42, 43, 44]]
+    assert lengths.tolist() == [3, 5, 5]
+
+
+def test_too_few_documents_and_no_end_token_to_pad_with():
+    with pytest.raises(
+        MeltpointError, match=r"3 documents of at least 50 characters, 4 are needed"
+    ):
+        take_first_documents(**DOCUMENTS, samples=4, length=5, min_characters=50, end=99)
+    with pytest.raises(
+        MeltpointError, match="has 3 tokens, a window 5, and the tokenizer has no end"
+    ):
+        take_first_documents(**DOCUMENTS, samples=3, length=5, min_characters=50, end=None)
+    windows, _ = take_first_documents(**DOCUMENTS, samples=3, length=3, min_characters=50, end=None)
+    assert windows.min() >= 0

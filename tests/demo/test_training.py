@@ -15,6 +15,8 @@ transformers = pytest.importorskip("transformers")
 
 from meltpoint.demo import muon, tokenizer, train  # noqa: E402
 
+# The demo of methods that remove blocks, as docs/log.md measures it.
+DEEP = TrainingSettings(layers=8, hidden=128, intermediate=384, dropout=0.05)
 TINY = TrainingSettings(vocabulary=300, intermediate=256, layers=1, length=32, batch=4, steps=4)
 STRANGE = "naïve — 日本語 🧊\t\r\n\x00  end <b>"
 
@@ -94,8 +96,8 @@ def test_too_large_a_vocabulary_is_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hidden": 320}, "hidden 320 is not a multiple of 256"),
-        ({"intermediate": 300}, "intermediate 300 is not a multiple of 256"),
+        ({"hidden": 320}, "hidden 320 is not a multiple of 128"),
+        ({"intermediate": 300}, "intermediate 300 is not a multiple of 128"),
         ({"heads": 8, "kv_heads": 3}, "8 heads are not a multiple of 3 kv_heads"),
         ({"heads": 3, "kv_heads": 3}, "does not split into 3 heads"),
         ({"width": 256}, "Extra inputs"),
@@ -171,6 +173,18 @@ def test_parameters_are_counted_before_training(tied):
     words = tokenizer.train(text.documents("train")[:50], 300, 64)
     model = transformers.LlamaForCausalLM(train._config(settings, words))
     assert settings.parameters() == model.num_parameters()
+
+
+def test_a_deep_demo_is_as_large_as_the_demo():
+    assert DEEP.parameters() == pytest.approx(TrainingSettings().parameters(), rel=0.1)
+
+
+def test_a_deep_demo_has_its_blocks_and_can_be_trained(small_text, tmp_path):
+    changes = {"vocabulary": 300, "length": 32, "batch": 4, "steps": 2}
+    reached = train.train(tmp_path, DEEP.model_copy(update=changes))
+    config = transformers.AutoConfig.from_pretrained(tmp_path)
+    assert (config.num_hidden_layers, config.hidden_size) == (8, 128)
+    assert reached["parameters"] == DEEP.model_copy(update=changes).parameters()
 
 
 def test_windows_grow_to_the_context():

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import CohereConfig, GraniteConfig, PhiConfig
 
+from meltpoint import memory
 from meltpoint.checkpoints.formats import GGUF
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
@@ -147,7 +148,7 @@ def test_a_streamed_model_writes_no_text(llama):
 @pytest.mark.parametrize(("spare", "streamed"), [(0.81, True), (1.3, False)])
 def test_auto_streams_what_does_not_fit(llama, monkeypatch, spare, streamed):
     needed = _fits.weight_bytes(empty_model.build(llama, torch.float32))
-    monkeypatch.setattr(_fits, "available_bytes", lambda _: spare * needed)
+    monkeypatch.setattr(memory, "available_bytes", lambda _: spare * needed)
     with open_engine(llama, Compute(device="cpu")) as engine:
         assert isinstance(engine, StreamedEngine) is streamed
 
@@ -167,12 +168,12 @@ def test_memory_is_what_the_control_groups_leave(tmp_path, monkeypatch):
         (folder / "memory.current").write_text(f"{used}\n")
         (folder / "memory.stat").write_text("anon 100\ninactive_file 200000000\n")
     (tmp_path / "membership").write_text("0::/job/step\n")
-    assert _fits._left_in_cgroups(tmp_path, tmp_path / "membership") == [3200000000]
-    assert _fits._left_in_cgroups(tmp_path, tmp_path / "none") == []
+    assert memory._left_in_cgroups(tmp_path, tmp_path / "membership") == [3200000000]
+    assert memory._left_in_cgroups(tmp_path, tmp_path / "none") == []
     virtual = SimpleNamespace(available=5000000000)
-    monkeypatch.setattr(_fits.psutil, "virtual_memory", lambda: virtual)
-    monkeypatch.setattr(_fits, "_left_in_cgroups", lambda: [3200000000])
-    assert _fits.available_bytes(torch.device("cpu")) == 3200000000
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: virtual)
+    monkeypatch.setattr(memory, "_left_in_cgroups", lambda: [3200000000])
+    assert memory.available_bytes(torch.device("cpu")) == 3200000000
 
 
 def test_a_gguf_file_cannot_be_streamed(tmp_path):

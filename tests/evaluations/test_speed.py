@@ -114,3 +114,13 @@ def test_a_gguf_cell_says_where_llama_cpp_ran_and_what_it_took(
     memory = cell.scores["peak_memory"].value
     assert (memory == 12345) is (taken is not None)
     assert memory > 0
+
+
+def test_a_pruned_model_is_said_to_run_like_a_dense_one(model, tmp_path):
+    compress(
+        model, tmp_path / "pruned", compress_spec("magnitude@0.5", {"variant": False}), [], COMPUTE
+    )
+    cells = [measure(spec(), m, tmp_path / "cell.json") for m in (model, tmp_path / "pruned")]
+    warnings = [cell.provenance["warnings"] for cell in cells]
+    assert warnings[0] == []
+    assert "50% of the linears' weights are zeros, which no kernel skips" in warnings[1][0]

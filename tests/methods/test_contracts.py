@@ -140,6 +140,15 @@ def compressed(folder, base_of, windows):
     return make
 
 
+def skip_what_cannot_be_done(method, target):
+    """Skips the rest of a test where a step that changes shapes does not apply and says why."""
+    description = Description.read(target)
+    if METHODS[method].kind in SHAPE_KINDS and description.status == "not_applicable":
+        assert [file.name for file in target.iterdir()] == ["meltpoint.json"]
+        assert description.reason
+        pytest.skip(description.reason)
+
+
 @pytest.fixture(scope="module")
 def case(base_of, compressed):
     """A step on a base model."""
@@ -154,6 +163,7 @@ def case(base_of, compressed):
 @pytest.mark.parametrize(("method", "level", "family"), ON_FAMILIES)
 def test_it_changes_what_its_kind_may_and_reaches_what_it_must(method, level, family, case):
     step = case(method, level, family)
+    skip_what_cannot_be_done(method, step.target)
     contract = CONTRACTS[step.method.kind]
     contract.may_change(step)
     contract.must_reach(step)
@@ -183,6 +193,15 @@ def test_what_transformers_converts_is_compressed_or_refused(
     torch.testing.assert_close(ours, theirs.float(), **close)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", [n for n, m in METHODS.items() if m.kind in SHAPE_KINDS])
+def test_a_method_that_changes_shapes_can_do_most_levels(method, family, compressed):
+    """Eight blocks, four heads: a level may be less than the least that can be removed."""
+    targets = [compressed(family, method, level) for level in spellings(METHODS[method])]
+    done = [target for target in targets if Description.read(target).status == "ok"]
+    assert len(done) >= len(targets) - 1
+
+
 def passes(method, level, pruned):
     """Whether a step asks for at least the zeros that an earlier one has made."""
     if METHODS[method].kind != "unstructured":
@@ -199,6 +218,7 @@ def test_it_keeps_what_its_kind_must(method, level, pruned, base_of, windows, tm
     base = base_of(method, "llama")
     parent = run(base, tmp_path / "parent", f"{MAGNITUDE}@{pruned}", windows)
     child = run(parent, tmp_path / "child", spell(method, level), windows)
+    skip_what_cannot_be_done(method, child)
     step = Case(METHODS[method], level, parent, child)
     CONTRACTS[step.method.kind].must_keep(step)
 
@@ -231,7 +251,7 @@ def test_same_job_spec_same_bytes(method, level, base_of, compressed, windows, t
     hashes = []
     again = run(base_of(method, "llama"), tmp_path / "again", spell(method, level), windows)
     for target in (compressed("llama", method, level), again):
-        files = sorted(f for f in target.iterdir())
+        files = sorted(f for f in target.rglob("*") if f.is_file())
         hashes.append([(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files])
     assert hashes[0] == hashes[1]
 
@@ -254,6 +274,7 @@ BLOCKWISE = [c for c in READABLE if METHODS[c[0]].is_blockwise]
 def test_half_precision(method, level, dtype, base_of, windows, tmp_path):
     base = base_of(method, "llama")
     target = run(base, tmp_path / "a", spell(method, level), windows, dtype=dtype)
+    skip_what_cannot_be_done(method, target)
     found, description = weights(target), Description.read(target)
     assert {str(w.dtype) for w in found.values()} == {f"torch.{dtype}"}
     parsed = parse_level(level)

@@ -122,7 +122,7 @@ def test_a_uniform_cut_is_an_ordinary_folder(method, chains):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_level_that_removes_nothing_does_not_apply(method, chains):
     assert chains.reason("llama", f"{method}@0.0001") == (
-        f"{method}@0.0001 removes none of the decoder's 520 heads and neurons"
+        f"{method}@0.0001 removes none of 520 heads and neurons"
     )
 
 

@@ -1,5 +1,7 @@
 """Gradients block by block are those of the whole model, as torch's autograd gives them."""
 
+import tempfile
+
 import pytest
 import torch
 from torch import nn
@@ -161,6 +163,20 @@ def test_one_accumulator_alone_has_the_same_value(tmp_path):
     both, _ = walk(base, windows)
     alone, _ = walk(base, windows, names=("gradient",))
     assert all(close(alone[key].gradient, both[key].gradient, 1e-6) for key in both)
+
+
+def test_borders_that_do_not_fit_go_to_temporary_files(tmp_path, monkeypatch):
+    """`compute.memory` is a kilobyte: the files are there while the walk goes on, and are gone then."""
+    base, windows = save_model(tmp_path / "model", "llama"), random_tokens(4, 12)
+    reader = Reader(base, torch.float32, torch.device("cpu"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    compute = Compute(device="cpu", memory=1e-6)
+    walking = walk_backwards(reader, windows, compute, GRADIENT_ACCUMULATORS)
+    next(walking)
+    assert list(tmp_path.glob("meltpoint-*/border-*.safetensors"))
+    for _ in walking:
+        pass
+    assert not list(tmp_path.glob("meltpoint-*"))
 
 
 def test_borders_in_files_give_the_same_and_are_gone(tmp_path):

@@ -52,7 +52,7 @@ class Bench:
     def documents(self, corpus: str) -> list[Path]:
         facts, file = self._corpus(corpus)
         stem = f"results/tiny/tokens/tiny/{corpus}.documents"
-        targets = [Path(f"{stem}.npy"), Path(f"{stem}.offsets.npy")]
+        targets = [Path(f"{stem}.{part}npy") for part in ("", "offsets.", "characters.")]
         write_documents(facts, file, Path("results/models/tiny"), *targets)
         return targets
 

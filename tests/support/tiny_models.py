@@ -8,6 +8,7 @@ from transformers import (
     BloomConfig,
     Gemma2Config,
     Gemma3TextConfig,
+    GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
@@ -47,6 +48,7 @@ CONFIGS = {
         # At the usual 0.02 two fifths of the ReLUs are dead on so few tokens, and their columns go.
         init_std=0.2,
     ),
+    "gemma": GemmaConfig(**COMMON, head_dim=16),
     "gemma2": Gemma2Config(**COMMON, head_dim=16, sliding_window=8),
     # Six layers of one kind of attention, then one of the other: both rotary bases are used.
     "gemma3": Gemma3TextConfig(**{**COMMON, "num_hidden_layers": 7}, head_dim=16, sliding_window=8),

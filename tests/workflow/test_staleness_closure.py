@@ -93,7 +93,8 @@ class Cases:
             ("prose", "tokens", {"tokens": ".npy", "ends": ".ends.npy"}),
             ("fixed", "tokens", {"tokens": ".npy", "ends": ".ends.npy"}),
             ("notes", "tokens_of_documents",
-             {"tokens": ".documents.npy", "offsets": ".documents.offsets.npy"}),
+             {"tokens": ".documents.npy", "offsets": ".documents.offsets.npy",
+              "characters": ".documents.characters.npy"}),
         ):  # fmt: skip
             stem = f"results/tiny/tokens/tiny/{corpus}"
             files = {key: f"{stem}{end}" for key, end in ends.items()}
@@ -141,7 +142,8 @@ class Cases:
         ends = {"csv": "csv", "markdown": "md", "latex": "tex"}
         tables = {name: f"results/tiny/tables/pruning.{end}" for name, end in ends.items()}
         shown = ("evaluations/perplexity", "figures/curves")
-        measured = [f"evaluations/{name}" for name in evaluations.registry()]
+        kinds = map(evaluations.kind_of, self.plan.config.evaluations.values())
+        measured = sorted({f"evaluations/{kind.name}" for kind in kinds})
         cells, transitions = {"cells": files}, specs.transitions("pruning")
         self.add("transitions", "transitions", transitions, cells, {0: fits}, shown)
         self.add("table", "table", specs.table("pruning"), cells, tables, shown)

@@ -98,6 +98,13 @@ BAD = [
      f"{CHAINS}: samples cannot be set: the calibration 'given' is given as windows"),
     ("calibrations.notes.corpus", "fixed",
      "calibrations.notes.sampling: fixed is given as tokens, which have no documents"),
+    ("calibrations.notes", "{corpus: fixed, sampling: first}",
+     "calibrations.notes.sampling: fixed is given as tokens, which have no documents"),
+    ("calibrations.notes", "{corpus: notes, min_characters: 9}",
+     "calibrations.notes: min_characters belongs to sampling: first"),
+    (CHAINS, "['hgsp@0.3,calibration=ptb']", f"{CHAINS}: undefined calibration 'ptb': there is"),
+    (CHAINS, "['hgsp@0.3,prior=blockwise,loss_split=test']",
+     f"{CHAINS}: undefined calibration 'test': did you mean 'notes'"),
     # Files.
     ("models.tiny.path", "nowhere", "models.tiny.path: nowhere does not exist"),
     ("corpora.prose.path", "no.txt", "corpora.prose.path: no.txt does not exist"),
@@ -121,6 +128,14 @@ BAD = [
 def test_bad_study_is_refused_in_one_sentence(untouched, key, value, said):
     study = tiny_study.study()
     change(study, key, yaml.safe_load(value))
+    assert refusal(untouched.folder, study).startswith(said)
+
+
+def test_a_seed_of_windows_that_are_not_drawn_is_refused(untouched):
+    study = tiny_study.study()
+    change(study, "calibrations.notes", {"corpus": "notes", "sampling": "first"})
+    change(study, CHAINS, ["wanda@0.5,calibration=notes,seed=1"])
+    said = f"{CHAINS}: seed cannot be set: the calibration 'notes' has sampling: first"
     assert refusal(untouched.folder, study).startswith(said)
 
 

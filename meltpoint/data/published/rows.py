@@ -127,7 +127,7 @@ def quantization(printed: str) -> tuple[str, str]:
     return "GGUF", LLAMA_CPP.get(printed.lower(), printed.lower())
 
 
-class LowRankRow(Row):
+class LowRankRow(PerplexityRow):
     """Table 7, and the points of its figure."""
 
     key = ("method", "dataset", "sparsity", "source")
@@ -135,9 +135,14 @@ class LowRankRow(Row):
     dataset: Text
     seq_len: PublishedNumber
     sparsity: Fraction
-    ppl: float
     obtained: Text
     source: Text
+
+    def step(self) -> tuple[str, str] | None:
+        """The method at its level; None for dense, the other data set and digitised points."""
+        if self.dataset != DATASET or self.obtained != "text" or not self.sparsity:
+            return None
+        return self.method, f"{self.sparsity:g}"
 
 
 class FigurePointRow(Row):

@@ -114,6 +114,7 @@ class EvaluateSpec(JobSpec):
     compute: dict[str, Any] = Field(
         description="What of the study's `compute` changes its numbers."
     )
+    data: dict[str, str] = Field({}, description="Hashes of the data files that it reads, by name.")
 
 
 class TransitionsSpec(JobSpec):
@@ -121,6 +122,14 @@ class TransitionsSpec(JobSpec):
 
     job = "transitions"
     steps: dict[str, dict[str, str]] = Field(description="What the tidy frame says of each chain.")
+
+
+class PredictionsSpec(JobSpec):
+    """What a sweep's curves predict of levels that they are fitted without."""
+
+    job = "predictions"
+    steps: dict[str, dict[str, str]] = Field(description="What the tidy frame says of each chain.")
+    hold_out: list[float] = Field(description="The levels that are held out.")
 
 
 class TableSpec(JobSpec):

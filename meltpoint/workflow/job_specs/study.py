@@ -13,6 +13,7 @@ from meltpoint.evaluations import engines
 from meltpoint.hashing import HashCache, hash_file
 from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
+from meltpoint.study.data_files import data_files
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import (
     BuiltinCorpus,
@@ -28,6 +29,7 @@ from meltpoint.workflow.job_specs.documents import (
     FigureSpec,
     JobSpec,
     LinkSpec,
+    PredictionsSpec,
     PublishedSpec,
     ReportSpec,
     SearchSpec,
@@ -38,11 +40,11 @@ from meltpoint.workflow.job_specs.documents import (
     digest,
 )
 from meltpoint.workflow.job_specs.frame_steps import steps_of
+from meltpoint.workflow.job_specs.published_tables import hash_beside
 from meltpoint.workflow.staleness import code_hash
 
 # Only cells of GGUF files depend on its modules.
 LLAMA, LLAMA_ENV = "meltpoint.llamacpp", "llama"
-
 # Where the template, the styles and the script of a page lie.
 PAGE = Path(study_page.__file__).parent
 
@@ -147,6 +149,8 @@ class JobSpecs:
         inputs = [self.checkpoint(model, chain)]
         if "windows" in settings:
             inputs += self._calibration(model, settings)
+        if "validation_calibration" in settings:
+            inputs += self._calibration(model, settings["validation_calibration"])
         return SearchSpec(
             search=str(step),
             chain=chain,
@@ -169,11 +173,13 @@ class JobSpecs:
         settings = self.config.evaluations[evaluation]
         kind = evaluations.kind_of(settings)
         tokens = (self.tokens(model, corpus) for corpus in kind.corpora(settings))
+        files = data_files(self.study, evaluation)
         return EvaluateSpec(
             cell={"model": model, "chain": chain, "evaluation": evaluation},
             kind=kind.name,
             main=next(iter(kind.scores(settings))),
-            settings=settings.model_dump(mode="json", exclude={"main"}),
+            settings=settings.model_dump(mode="json", exclude={"main", "data"}),
+            data={name: self.hashes.file(file) for name, file in files.items()},
             compute={key: getattr(self.config.compute, key) for key in kind.compute},
             code=self._evaluation_code(kind, chain),
             env=self._env(self.runtime(chain, evaluation)),
@@ -210,13 +216,21 @@ class JobSpecs:
 
     def transitions(self, sweep: str) -> TransitionsSpec:
         """Spec of a sweep's transition points."""
+        return TransitionsSpec(**self._of_curves(sweep, "scripts.transitions"))
+
+    def predictions(self, sweep: str) -> PredictionsSpec:
+        """Spec of what a sweep's curves predict of its held-out levels."""
+        held_out = {"hold_out": self.config.sweeps[sweep].predict.hold_out}
+        return PredictionsSpec(**self._of_curves(sweep, "scripts.predictions"), **held_out)
+
+    def _of_curves(self, sweep: str, script: str) -> dict:
         cells = [self.evaluation(*cell) for cell in self.study.perplexity_cells(sweep)]
-        return TransitionsSpec(
-            steps=steps_of(self.study, sweep),
-            code=_code_over(cells, "scripts.transitions"),
-            env=self._env("analysis"),
-            inputs=digest(cells),
-        )
+        return {
+            "steps": steps_of(self.study, sweep),
+            "code": _code_over(cells, script),
+            "env": self._env("analysis"),
+            "inputs": digest(cells),
+        }
 
     def table(self, name: str) -> TableSpec:
         """Spec of a table."""
@@ -225,7 +239,7 @@ class JobSpecs:
         return TableSpec(
             table=table.model_dump(mode="json"),
             steps=steps_of(self.study, table.source),
-            published=_published(table),
+            published=hash_beside(table),
             code=_code_over(cells, "scripts.table"),
             env=self._env("analysis"),
             inputs=digest(cells),
@@ -239,7 +253,7 @@ class JobSpecs:
         return FigureSpec(
             figure=figure.model_dump(mode="json"),
             steps=steps_of(self.study, figure.source),
-            published=_published(figure),
+            published=hash_beside(figure),
             code=_code_over(cells, "scripts.figure", f"meltpoint.figures.{figure.kind}"),
             env=self._env("analysis"),
             inputs=digest([*cells, *fitted]),
@@ -259,6 +273,7 @@ class JobSpecs:
         inputs = [
             *(self.evaluation(*cell) for cell in self.study.all_cells),
             *map(self.transitions, curves),
+            *map(self.predictions, study_page.predicted(self.config)),
             *map(self.table, self.config.tables),
             *map(self.figure, self.config.figures),
         ]
@@ -283,9 +298,3 @@ def _code_over(specs: Iterable[JobSpec], *modules: str) -> str:
     kinds = {spec.kind for spec in specs if isinstance(spec, EvaluateSpec)}
     named = sorted(evaluations.find(kind).module.__name__ for kind in kinds)
     return code_hash(*modules, *named, without=(LLAMA,))
-
-
-def _published(part) -> str | None:
-    """Hash of the published table that a table or figure shows too; some figures can show none."""
-    name = getattr(part, "published", None)
-    return None if name is None else hash_file(published.FOLDER / f"{name}.csv")

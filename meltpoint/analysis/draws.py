@@ -1,0 +1,11 @@
+"""Draws of a calibration: chains that differ in one setting, by default in their seed."""
+
+import re
+
+# The setting whose values are draws of the calibration.
+SEED = "seed"
+
+
+def draw_of(settings: str, key: str = SEED) -> str:
+    """Value of a setting in a chain's settings, as they are spelled; those of several steps joined."""
+    return "+".join(re.findall(rf"(?:^|[,+]){re.escape(key)}=([^,+]*)", settings))

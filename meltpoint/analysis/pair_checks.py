@@ -1,0 +1,63 @@
+"""Checks of tables and figures that compare chains, before anything runs."""
+
+from meltpoint import evaluations
+from meltpoint.analysis.draws import SEED
+from meltpoint.analysis.levels import level_label
+from meltpoint.analysis.output_keys import Output
+from meltpoint.analysis.references import StudyView, check_names
+from meltpoint.chain import Step, methods_of, row_name, settings_of, without
+from meltpoint.errors import MeltpointError
+
+
+def check(key: str, study: StudyView, part: Output, least: int = 2) -> None:
+    """Raises MeltpointError, naming the key, where chains cannot be compared by their windows.
+
+    part: with `value` and `level`. least: how many methods there must be at the level.
+    """
+    evaluation = study.score(part.value)[0]
+    kind = evaluations.kind_of(study.config.evaluations[evaluation])
+    if not kind.keeps or not hasattr(kind.module, "estimate"):
+        raise MeltpointError(
+            f"{key}.value: {part.value} keeps no value per window, so chains cannot be paired: name a "
+            "perplexity"
+        )
+    at_level = chains_by_level(study, part)
+    if part.level is not None:
+        check_names(f"{key}.level", [part.level], at_level, f"level of {part.source}")
+    elif part.source in study.config.sweeps and len(at_level) > 1 and least > 1:
+        levels = ", ".join(map(level_label, at_level))
+        raise MeltpointError(
+            f"{key}.level: pairs of a sweep are made at one of its levels: name one of {levels}"
+        )
+    chosen = at_level if part.level is None else {part.level: at_level[part.level]}
+    names = [name for at_one in chosen.values() for name in at_one]
+    if len(names) < least:
+        where = "" if part.level is None else f" at {level_label(part.level)}"
+        raise MeltpointError(
+            f"{key}: {part.source} has {' and '.join(names) or 'no chain'} alone{where}, and a pair "
+            "needs two: name another level or source"
+        )
+
+
+def chains_by_level(study: StudyView, part: Output) -> dict[str, set[str]]:
+    """Names of the chains of a source by their levels, as the tidy frame spells them.
+
+    Chains that differ in the setting whose values are draws have one name.
+    """
+    found: dict[str, set[str]] = {}
+    for chain in study.chains(part.source):
+        steps = study.steps(chain)
+        if steps:
+            found.setdefault(level_of(steps), set()).add(name_of(steps, part))
+    return found
+
+
+def level_of(steps: tuple[Step, ...]) -> str:
+    """Levels of a chain's steps, joined by `+`."""
+    return "+".join(str(step.level) for step in steps if step.level is not None)
+
+
+def name_of(steps: tuple[Step, ...], part: Output) -> str:
+    """Methods and settings of a chain without the setting that is averaged over; its level apart."""
+    key = getattr(part, "average_over", None) or SEED
+    return row_name(methods_of(steps), without(settings_of(steps), key))

@@ -1,0 +1,105 @@
+"""Answers that an engine writes to prompts, for all evaluations that generate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from meltpoint.errors import MeltpointError
+from meltpoint.evaluations._degenerate import kinds_of
+from meltpoint.evaluations.contract import Inputs
+
+if TYPE_CHECKING:
+    import torch
+
+    from meltpoint.evaluations.engines._engine import Engine
+
+
+@dataclass(frozen=True)
+class Generated:
+    """An answer: its new tokens, their text without special tokens, and its degenerate kinds."""
+
+    tokens: list[int]
+    text: str
+    degenerate: list[str]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers to prompts, and the number of prompts that were cut from the left to fit."""
+
+    generated: list[Generated]
+    cut_prompts: int
+
+    def warnings(self, context_length: int | None) -> list[str]:
+        """A sentence on prompts that were cut."""
+        if not self.cut_prompts:
+            return []
+        return [
+            f"{self.cut_prompts:,} of {len(self.generated):,} prompts are longer than the model's "
+            f"context of {context_length:,} tokens allows and were cut from the left"
+        ]
+
+
+class FiniteLogits:
+    """A logits processor that changes nothing, and remembers texts whose logits were not finite.
+
+    Minus infinity is the logit of a token that cannot follow, and allowed.
+    """
+
+    def __init__(self) -> None:
+        self._broken: set[tuple[int, ...]] = set()
+
+    def __call__(self, tokens: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        # NaN is not below infinity either.
+        if not bool((logits < float("inf")).all()):
+            self._broken.add(tuple(tokens[0].tolist()))
+        return logits
+
+    def hold_for(self, prompt: Sequence[int], tokens: Sequence[int]) -> bool:
+        """True where all logits were finite while these tokens were written after the prompt."""
+        if not self._broken:
+            return True
+        text = (*prompt, *tokens)
+        return all(text[:length] not in self._broken for length in range(len(prompt), len(text)))
+
+
+def write_answers(
+    engine: Engine, inputs: Inputs, prompts: Sequence[str], max_new_tokens: int
+) -> Answers:
+    """The most probable answer to each prompt, up to the tokenizer's end token.
+
+    A prompt too long for the model's context loses its beginning. Raises MeltpointError where the
+    context has no room for a prompt at all.
+    """
+    from meltpoint.data.tokenization import tokenizer_of
+
+    tokenizer = tokenizer_of(inputs.checkpoint)
+    ids = [tokenizer(prompt).input_ids for prompt in prompts]
+    room = _room(inputs.key, engine.context_length, max_new_tokens)
+    fitting = [each if room is None else each[-room:] for each in ids]
+    end = frozenset([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])
+    finite = FiniteLogits()
+    written = engine.generate(fitting, max_new_tokens, tuple(end), (finite,))
+    generated = []
+    for prompt, tokens in zip(fitting, written, strict=True):
+        text = tokenizer.decode(tokens, skip_special_tokens=True)
+        holds = finite.hold_for(prompt, tokens)
+        kinds = kinds_of(tokens, text, end=end, limit=max_new_tokens, finite=holds)
+        generated.append(Generated(tokens, text, kinds))
+    cut = sum(len(a) > len(b) for a, b in zip(ids, fitting, strict=True))
+    return Answers(generated, cut)
+
+
+def _room(key: str, context_length: int | None, max_new_tokens: int) -> int | None:
+    """The most tokens of a prompt; None where there is no limit. The last new token is never read."""
+    if context_length is None:
+        return None
+    room = context_length - max_new_tokens + 1
+    if room < 1:
+        raise MeltpointError(
+            f"{key}.max_new_tokens: {max_new_tokens} new tokens leave no room for a prompt in the "
+            f"model's context of {context_length}: use fewer"
+        )
+    return room

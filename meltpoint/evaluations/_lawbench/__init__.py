@@ -1,0 +1,1 @@
+"""LawBench's official scores (Fei et al., arXiv 2309.16289), written from their description."""

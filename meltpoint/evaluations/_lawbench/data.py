@@ -1,0 +1,37 @@
+"""Lists that ship with the scorers, in resources/lawbench (its README says where they are from)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[3] / "resources" / "lawbench"
+
+
+@cache
+def labels() -> Mapping[str, Sequence[str]]:
+    """The labels of each task that has a list of them."""
+    return json.loads((FOLDER / "labels.json").read_text(encoding="utf-8"))
+
+
+@cache
+def word_classes() -> Mapping[str, tuple[str, str, str]]:
+    """Class of a character in the thesaurus Cilin, the three levels of its code: (A, a, 01)."""
+    classes = {}
+    for code, characters in _rows("cilin_characters.txt"):
+        classes |= dict.fromkeys(characters, (code[0], code[1], code[2:4]))
+    return classes
+
+
+@cache
+def confusable() -> frozenset[tuple[str, str]]:
+    """Pairs of characters that are mistaken for one another and share no reading, in their order."""
+    rows = _rows("confusable_characters.txt")
+    return frozenset((first, second) for first, others in rows for second in others)
+
+
+def _rows(name: str) -> list[list[str]]:
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    return [line.split(" ") for line in text.splitlines()]

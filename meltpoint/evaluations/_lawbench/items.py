@@ -1,0 +1,53 @@
+"""An answer to a question of LawBench, and what a scorer says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meltpoint.errors import MeltpointError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer, the reference as the data set holds it, and the whole prompt."""
+
+    prediction: str
+    reference: str
+    prompt: str = ""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """True positives, false positives and false negatives."""
+
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a scorer says of one answer: its score, or its counts where the task's score is of sums.
+
+    `abstained` says that the answer holds nothing that could be scored.
+    """
+
+    score: float = 0.0
+    abstained: bool = False
+    counts: Counts = Counts()
+
+
+def check_reference(known: bool, reference: str) -> None:
+    """Raises MeltpointError for a reference that is not in the form of the data set."""
+    if not known:
+        raise MeltpointError(
+            f"the reference {reference[:40]!r} is not in LawBench's form: see its data set"
+        )
+
+
+# None: the official code leaves the question out of the mean.
+Scorer = Callable[[Answer], Verdict | None]

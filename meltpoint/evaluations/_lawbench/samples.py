@@ -1,0 +1,107 @@
+"""LawBench's samples: an answer and its verdict each; and the scores that follow from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from meltpoint.evaluations import _degenerate
+from meltpoint.evaluations._answers import Generated
+from meltpoint.evaluations._lawbench.data import FOLDER
+from meltpoint.evaluations._lawbench.items import Answer, Counts, Verdict
+from meltpoint.evaluations._lawbench.questions import Question
+from meltpoint.evaluations._lawbench.tasks import (
+    CORPUS_LEVEL,
+    COUNT_ABSTENTIONS,
+    result_of,
+    scorers,
+)
+from meltpoint.evaluations._means import mean_of, mean_of_units
+from meltpoint.evaluations.contract import Estimate
+
+Sample = Mapping[str, Any]
+
+
+@cache
+def bounds() -> Mapping[str, Mapping[str, float | str]]:
+    """Each task's floor, the trivial answer that reaches it, and its ceiling, a perfect answer's."""
+    return json.loads((FOLDER / "bounds.json").read_text(encoding="utf-8"))
+
+
+def sample_of(question: Question, answer: Generated) -> Sample:
+    """The sample of an answer; its verdict is None where the official code leaves the question out."""
+    scored = Answer(answer.text, question.reference, question.prompt)
+    verdict = scorers()[question.task](scored)
+    return {
+        "task": question.task,
+        "document": question.document,
+        "text": answer.text,
+        "tokens": answer.tokens,
+        "degenerate": answer.degenerate,
+        "verdict": None if verdict is None else asdict(verdict),
+    }
+
+
+def estimates(
+    samples: Sequence[Sample], tasks: Sequence[str], refuse_above: float
+) -> dict[str, Estimate]:
+    """All scores of an evaluation from its samples."""
+    by_task = {task: [each for each in samples if each["task"] == task] for task in tasks}
+    found = {task: _score(task, part, refuse_above) for task, part in by_task.items()}
+    abstentions = {
+        f"{task}.abstention": _abstention(part)
+        for task, part in by_task.items()
+        if task in COUNT_ABSTENTIONS
+    }
+    return {"mean": _mean(found), **found, **abstentions, **_degenerate.share_estimates(samples)}
+
+
+def _mean(scores: Mapping[str, Estimate]) -> Estimate:
+    """The plain mean of the tasks' scores; refused where one of them is."""
+    refused = [task for task, score in scores.items() if score.refused is not None]
+    if refused:
+        return Estimate(refused=f"a mean over {', '.join(refused)}, which is refused")
+    return mean_of(list(scores.values()))
+
+
+def _score(task: str, samples: Sequence[Sample], refuse_above: float) -> Estimate:
+    if reason := _degenerate.refusal(samples, refuse_above):
+        return Estimate(refused=reason)
+    verdicts = [verdict_of(sample) for sample in samples]
+    counted = [verdict for verdict in verdicts if verdict is not None]
+    if not counted:
+        return Estimate(refused="the official code leaves all of these questions out")
+    value = result_of(task, verdicts).score
+    return mean_of_units(_units(task, counted, value), value)
+
+
+def verdict_of(sample: Sample) -> Verdict | None:
+    """The verdict that a sample holds."""
+    facts = sample["verdict"]
+    return None if facts is None else Verdict(**{**facts, "counts": Counts(**facts["counts"])})
+
+
+def _units(task: str, verdicts: Sequence[Verdict], value: float) -> np.ndarray:
+    """Numbers whose mean has the error of the score, one for each answer that counts.
+
+    F0.5 over a corpus is a ratio of sums, 1.25 tp over 1.25 tp + 0.25 fn + fp (delta method).
+    """
+    if task not in CORPUS_LEVEL:
+        return np.array([verdict.score for verdict in verdicts])
+    counts = [verdict.counts for verdict in verdicts]
+    above = np.array([1.25 * each.tp for each in counts])
+    below = above + np.array([0.25 * each.fn + each.fp for each in counts])
+    if not below.any():
+        return np.full(len(counts), value)
+    return value + (above - value * below) / below.mean()
+
+
+def _abstention(samples: Sequence[Sample]) -> Estimate:
+    """The fraction of answers that abstain, of those too whose question is left out of the score."""
+    verdicts = [verdict_of(sample) for sample in samples]
+    return mean_of_units([verdict is not None and verdict.abstained for verdict in verdicts])

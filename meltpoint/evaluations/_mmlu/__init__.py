@@ -1,0 +1,1 @@
+"""MMLU by generation, as OpenCompass has it."""

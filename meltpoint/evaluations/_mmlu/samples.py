@@ -1,0 +1,60 @@
+"""MMLU's samples: an answer and the letter that it names; and the scores that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from meltpoint.evaluations import _degenerate
+from meltpoint.evaluations._answers import Generated
+from meltpoint.evaluations._means import mean_of, mean_of_units
+from meltpoint.evaluations._mmlu.letters import first_capital, first_line, first_option
+from meltpoint.evaluations._mmlu.questions import Question
+from meltpoint.evaluations.contract import Estimate
+
+EXTRACTORS = {"first_option": first_option, "first_capital": first_capital}
+
+Sample = Mapping[str, Any]
+
+
+def sample_of(question: Question, answer: Generated, extractor: str, cut: bool) -> Sample:
+    """The sample of an answer; with `cut` its first line alone is read."""
+    letter = EXTRACTORS[extractor](first_line(answer.text) if cut else answer.text)
+    return {
+        "task": question.subject,
+        "document": question.document,
+        "text": answer.text,
+        "tokens": answer.tokens,
+        "degenerate": answer.degenerate,
+        "letter": letter,
+        "acc": float(letter == question.right),
+    }
+
+
+def estimates(
+    samples: Sequence[Sample], parts: Mapping[str, Sequence[str]], refuse_above: float
+) -> dict[str, Estimate]:
+    """All scores of an evaluation from its samples.
+
+    parts: the subjects of each group or subject that the study names. A score is refused by the
+    answers that it is made of.
+    """
+    by_subject: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_subject.setdefault(sample["task"], []).append(sample)
+    accuracy = {
+        subject: mean_of_units([each["acc"] for each in part])
+        for subject, part in by_subject.items()
+    }
+    groups = {name: mean_of([accuracy[s] for s in subjects]) for name, subjects in parts.items()}
+    made_of = {
+        "mean": (mean_of(list(groups.values())), list(by_subject)),
+        **{name: (groups[name], subjects) for name, subjects in parts.items()},
+        **{subject: (accuracy[subject], [subject]) for subject in by_subject},
+    }
+    found = {}
+    for name, (score, subjects) in made_of.items():
+        answers = [sample for subject in subjects for sample in by_subject[subject]]
+        reason = _degenerate.refusal(answers, refuse_above)
+        found[name] = score if reason is None else Estimate(refused=reason)
+    return {**found, **_degenerate.share_estimates(samples)}

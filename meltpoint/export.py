@@ -1,0 +1,130 @@
+"""Export of a checkpoint as an ordinary Hugging Face folder that gives the same logits.
+
+    python -m meltpoint.export CHECKPOINT TARGET
+
+Cut heads and channels become zeros, factors are multiplied out, packed weights are decoded. Added
+biases need an architecture that has them. The folder can be read by transformers without Meltpoint.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from meltpoint.checkpoints.description import Description
+from meltpoint.checkpoints.formats import holds_gguf
+from meltpoint.checkpoints.io import Reader, Writer, copy_companions
+from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.files import whole_folder
+from meltpoint.model import empty_model
+from meltpoint.model.configs import read_config, read_json, stored_dtype
+from meltpoint.model.ordinary import (
+    check_block,
+    check_norms,
+    config_changes,
+    model_of,
+    ordinary_tensors,
+)
+from meltpoint.model.stored_layout import as_stored, follow
+
+
+def export(checkpoint: Path, target: Path) -> None:
+    """Writes the folder `target`, which must not be there yet, block by block.
+
+    Raises MeltpointError for a folder that is no checkpoint or a target that exists, and NotApplicable
+    where no ordinary folder gives the checkpoint's logits.
+    """
+    check_folders(checkpoint, target)
+    dtype = stored_dtype(checkpoint)
+    source = empty_model.build(checkpoint, dtype)
+    reader = Reader(checkpoint, dtype, torch.device("cpu"))
+    if reader.format is not None and reader.format.inputs():
+        raise NotApplicable("its linears round their inputs, which only a library's kernels do")
+    config, stored = read_config(checkpoint, dtype), read_json(checkpoint)
+    stored = {key: value for key, value in stored.items() if key != "quantization_config"}
+    with torch.no_grad(), whole_folder(target) as folder:
+        changes = config_changes(config, stored, empty_model.decoder_blocks(source)[1])
+        ordinary = model_of(config, stored, changes)
+        check_model(ordinary, source)
+        follow(reader, source)
+        write(source, ordinary, reader, Writer(folder))
+        copy_companions(checkpoint, folder, str(dtype).removeprefix("torch."), changes)
+
+
+def check_folders(checkpoint: Path, target: Path) -> None:
+    """Raises what `export` raises for the folders that it is given."""
+    description = Description.of(checkpoint)
+    if description is None:
+        raise MeltpointError(
+            f"{checkpoint} has no meltpoint.json: name the folder `checkpoint` of a chain, or a model"
+        )
+    if target.exists():
+        raise MeltpointError(f"{target} is there already: name a folder that is not")
+    if description.status != "ok":
+        raise NotApplicable(f"its step did not apply: {description.reason}")
+    if holds_gguf(checkpoint):
+        raise NotApplicable("it is a GGUF file, which llama.cpp runs as it is")
+
+
+def check_model(ordinary: PreTrainedModel, source: PreTrainedModel) -> None:
+    """Raises NotApplicable for what an ordinary model cannot hold, before anything is read."""
+    name, blocks = empty_model.decoder_blocks(source)
+    for index, block in enumerate(empty_model.decoder_blocks(ordinary)[1]):
+        check_block(block, blocks[index], index)
+    shapes = {n: p.shape for n, p in source.named_parameters() if not n.startswith(f"{name}.")}
+    for other, parameter in ordinary.named_parameters():
+        if not other.startswith(f"{name}.") and shapes.pop(other, None) != parameter.shape:
+            raise NotApplicable(f"{other} has another shape than in an ordinary model")
+    if shapes:
+        raise NotApplicable(f"an ordinary model has no {next(iter(shapes))}")
+    check_norms(ordinary.base_model, source.base_model, "the model")
+
+
+def write(
+    source: PreTrainedModel, ordinary: PreTrainedModel, reader: Reader, writer: Writer
+) -> None:
+    """Writes what is outside of the blocks, then block by block, in the reader's dtype."""
+    name, blocks = empty_model.decoder_blocks(source)
+    targets = empty_model.decoder_blocks(ordinary)[1]
+    # Before blocks are filled, while tied weights still are.
+    names = empty_model.parameters_of(source, source, "")
+    parts = [
+        empty_model.parameters_of(source, block, f"{name}.{index}")
+        for index, block in enumerate(blocks)
+    ]
+    others = reader.read([n for n in names if not n.startswith(f"{name}.")])
+    writer.write(as_stored(ordinary, ordinary, "", others))
+    for index, (target, block) in enumerate(zip(targets, blocks, strict=True)):
+        empty_model.fill(source, reader.read(parts[index]))
+        tensors = ordinary_tensors(target, block)
+        path = f"{name}.{index}"
+        named = {f"{path}.{n}": t.to(reader.dtype) for n, t in tensors.items()}
+        writer.write(as_stored(ordinary, target, path, named))
+        empty_model.empty(source, parts[index])
+    writer.finish()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exports as the command line says; returns an exit status, with a sentence where it fails."""
+    parser = argparse.ArgumentParser(prog="python -m meltpoint.export", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint of Meltpoint")
+    parser.add_argument("target", type=Path, help="folder to write, which must not exist")
+    options = parser.parse_args(arguments)
+    try:
+        export(options.checkpoint, options.target)
+    except MeltpointError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except NotApplicable as reason:
+        message = f"{options.checkpoint}: no ordinary folder gives its logits: {reason}"
+        print(message, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""LLM-Pruner's settings."""
+
+import re
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from meltpoint.errors import NotApplicable
+from meltpoint.methods._llm_pruner_scores import GRADIENTS
+from meltpoint.methods.settings import (
+    CalibratedSettings,
+    ExpandableSettings,
+    OfficialSettings,
+    ShapeSettings,
+)
+
+
+class Settings(OfficialSettings, ExpandableSettings, ShapeSettings, CalibratedSettings):
+    """The official code's settings, and its quirk."""
+
+    official_defaults: ClassVar[dict[str, Any]] = {"fold_across_heads": True}
+
+    importance: Literal["param_first", "param_second", "param_mix", "vectorize", "l1", "l2"] = (
+        Field("param_first", description="Importance of a channel.")
+    )
+    layers: str | None = Field(
+        None,
+        description="Layers to prune, as 4-30: from the fifth to the thirtieth. Default: all.",
+    )
+    structure: Literal["blockwise", "channelwise"] = Field(
+        "blockwise", description="What is cut. Only blockwise, heads and neurons, is here."
+    )
+    steps: int = Field(1, ge=1, description="Number of steps in which the level is reached.")
+    scope: Literal["local", "global"] = Field(
+        "local", description="Whether each layer loses the same ratio, or all layers compete."
+    )
+    fold_across_heads: bool = Field(
+        False,
+        description="Whether scores of query heads count for other key heads than their own, as in the "
+        "published code.",
+    )
+
+    @property
+    def calibrated(self) -> bool:
+        """True for an importance of gradients."""
+        return bool(GRADIENTS[self.importance])
+
+    def unused_settings(self) -> set[str]:
+        """Names of settings that do nothing: the calibration's, where only weights count."""
+        unused = set() if self.calibrated else set(CalibratedSettings.model_fields)
+        return unused | ({"fold_across_heads"} if self.expand_kv else set())
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_are_a_range(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = re.fullmatch(r"(\d+)-(\d+)", value)
+            if parts is None or int(parts[1]) >= int(parts[2]):
+                raise ValueError(
+                    f"{value} is no range of layers: write the first, counted from 0, and the one "
+                    "behind the last, as in layers=4-30"
+                )
+        return value
+
+    @field_validator("structure")
+    @classmethod
+    def _structure_is_blockwise(cls, value: str) -> str:
+        if value != "blockwise":
+            raise ValueError(
+                f"{value} is not implemented: Meltpoint's llm_pruner cuts heads and neurons, not the "
+                "residual width; leave the setting out"
+            )
+        return value
+
+    def chosen(self, count: int) -> range:
+        """Indices of the layers to prune, of so many.
+
+        Raises NotApplicable where there are fewer.
+        """
+        if self.layers is None:
+            return range(count)
+        first, end = map(int, self.layers.split("-"))
+        if end > count:
+            raise NotApplicable(
+                f"llm_pruner: layers={self.layers} goes beyond the model, which has {count} layers"
+            )
+        return range(first, end)

@@ -1,0 +1,97 @@
+"""LLM-Pruner: heads and neurons of least importance to the loss are cut with all that depends on them.
+
+A weight w with gradient g of the mean loss has the importance ``|w g|`` (param_first), ``|w^2 d|``
+(param_second) or ``|w g - w^2 d / 2|`` (param_mix), with d the squared gradient of a window's loss,
+averaged over windows. That of a channel of a linear is the sum over its weights; with vectorize it is
+``|sum w g|``, with l1 and l2 the sum of ``|w|^p``. Channels that depend on each other are scored
+together: rows of q, k and v with columns of o, rows of gate and up with columns of down.
+
+Of C channels C - floor(C (1 - s)) are too many. Of the neurons so many go, the least important first.
+Of the heads, of width h, go as many as fit into these channels. So a level that would cut less than a
+head leaves attention as it is. A layer keeps at least one head and one neuron.
+
+With `steps` the level is reached in as many equal steps, each with new gradients. With `scope=global`
+the units of all layers compete, and a head counts as much as a neuron: those that are not above the one
+threshold go. Scores are a search for all levels, but for those of later steps.
+
+Where query heads share key and value heads, a group is cut as one, or with `expand_kv=true` each head
+by itself. `official=true` sets `fold_across_heads`: the authors' code adds the scores of query head a
+to those of key head a modulo their number K, which serves other query heads. Only the block-wise
+structure is here: cutting the residual width (`channelwise`) is not.
+
+Ma, Fang and Wang, "LLM-Pruner: On the Structural Pruning of Large Language Models", NeurIPS 2023.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from meltpoint.chain import Sparsity
+from meltpoint.methods import _llm_pruner_selection
+from meltpoint.methods._llm_pruner_blocks import expand, scored_blocks
+from meltpoint.methods._llm_pruner_scores import member_scores, unit_scores
+from meltpoint.methods._llm_pruner_settings import Settings
+from meltpoint.methods._unit_selection import Size, check_cut
+from meltpoint.methods._units import Units, cut_units
+from meltpoint.methods.contract import Block, Context, Statistics
+
+__all__ = ["Settings"]
+
+kind = "structured"
+levels = (Sparsity,)
+env = "torch"
+needs_gradients = True
+search_settings = ("importance", "expand_kv")
+search_format = "npz"
+
+
+def calibrated(level: Sparsity, settings: Settings) -> bool:
+    """True where later steps need gradients of their own; the first step's are in the search."""
+    return settings.calibrated and settings.steps > 1
+
+
+def rounds(settings: Settings) -> int:
+    """Number of steps, each with a search of its own."""
+    return settings.steps
+
+
+def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]:
+    """Units of each block, and scores of the channels of their linears, an array of each."""
+    units: dict[int, dict[str, int]] = {}
+    found: dict[str, Any] = {}
+    for index, module, gradients in scored_blocks(source, settings, context, units):
+        scores = member_scores(module, gradients, settings.importance)
+        found |= {f"{index}.{name}": array for name, array in scores.items()}
+    return {"units": [units[index] for index in sorted(units)], **found}
+
+
+def compress_block(
+    block: Block, statistics: dict[str, Statistics], level: Sparsity, settings: Settings
+) -> None:
+    """Cuts the block's heads and neurons that were selected, in place."""
+    if block.index == 0:
+        block.memory["kept"] = _select(block, level, settings)
+    kept = block.memory["kept"][block.index]
+    expand(block.module, settings)
+    cut_units(block.module, kept.get("attention"), kept.get("mlp"))
+
+
+def _select(block: Block, level: Sparsity, settings: Settings) -> list[dict]:
+    """Masks of the units of all blocks that are left; raises NotApplicable where none goes."""
+    units = [Units(**facts) for facts in block.search["units"]]
+    initial = block.memory.setdefault("initial", units)
+    block.memory["step"] = block.memory.get("step", 0) + 1
+    scores = [{} for _ in units]
+    for index in settings.chosen(len(units)):
+        scores[index] = unit_scores(
+            block.search, index, units[index], settings.importance, settings.fold_across_heads
+        )
+    dense, before = block.parameters
+    size = Size(dense, before + sum(facts.added for facts in units))
+    kept = _llm_pruner_selection.select(scores, units, initial, level.fraction, size, settings)
+    if block.memory["step"] == settings.steps:
+        total = sum(
+            x.count_of(kind) for x, parts in zip(initial, kept, strict=True) for kind in parts
+        )
+        left = sum(int(mask.sum()) for parts in kept for mask in parts.values())
+        check_cut(f"llm_pruner@{level}", total, left)
+    return kept

@@ -1,0 +1,48 @@
+"""The files that evaluations read their documents from, in the folders that a study names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meltpoint.errors import MeltpointError
+from meltpoint.evaluations import kind_of
+from meltpoint.evaluations.contract import EvaluationSettings
+
+if TYPE_CHECKING:
+    from meltpoint.study.resolved import Study
+
+
+def data_of(settings: EvaluationSettings) -> Path | None:
+    """The folder that an evaluation names; None where it names none, or its kind reads none."""
+    return getattr(settings, "data", None)
+
+
+def data_folder(study: Study, evaluation: str) -> Path | None:
+    """Path of the folder that an evaluation reads its documents from; None where it has none."""
+    folder = data_of(study.config.evaluations[evaluation])
+    return None if folder is None else study.path(folder)
+
+
+def data_files(study: Study, evaluation: str) -> dict[str, Path]:
+    """Paths of the files that an evaluation reads, by their names in its folder.
+
+    Raises MeltpointError where it reads files and names no folder.
+    """
+    settings = study.config.evaluations[evaluation]
+    names = kind_of(settings).needs(settings).data_files
+    folder = data_folder(study, evaluation)
+    if names and folder is None:
+        raise MeltpointError(
+            f"evaluations.{evaluation}.data: name the folder that holds {names[0]}"
+        )
+    return {name: folder / name for name in names}
+
+
+def check_data_files(study: Study) -> None:
+    """Raises MeltpointError where a file that an evaluation reads is not there."""
+    for evaluation in study.config.evaluations:
+        for name, file in data_files(study, evaluation).items():
+            if not file.is_file():
+                folder = study.config.evaluations[evaluation].data
+                raise MeltpointError(f"evaluations.{evaluation}.data: {folder} has no {name}")

@@ -1,0 +1,91 @@
+"""A table of pairs: every two methods at a level, their difference, its error and the verdict."""
+
+import pandas as pd
+
+from meltpoint.analysis import pairs
+from meltpoint.analysis.frame import scores_named
+from meltpoint.analysis.paired import HEAVY, SIGN_FLIP, TWO_WAY
+from meltpoint.analysis.quantities import quantity
+from meltpoint.analysis.rows import row_names
+from meltpoint.errors import at
+from meltpoint.tables.entries import Notes
+from meltpoint.tables.labels import arrange
+from meltpoint.tables.markup import Entry, Table
+from meltpoint.tables.specs import TableSpec
+
+HEADS = ["difference", "p", "p (Holm)", "verdict"]
+KURTOSIS = f"excess kurtosis of the windows' differences is above {HEAVY:g}"
+BY_SIGN_FLIPS = f"tested by sign flips, because the {KURTOSIS}"
+
+
+def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
+    """The table of the pairs of `spec.value` from a tidy frame with samples.
+
+    Raises MeltpointError where fewer than two chains have a value, or two cannot be compared.
+    """
+    cells = select(frame, spec)
+    usable, left_out = pairs.split_usable(cells)
+    compared = at(f"{spec.value} of {spec.source}", pairs.compare, usable)
+    notes = Notes()
+    scale = quantity(usable)
+    several = len(compared["model"].unique()) > 1
+    rows = [
+        (labels_of(pair, several), entries_of(pair, spec, scale.factor, notes))
+        for pair in compared.to_dict("records")
+    ]
+    labels = [*(["model"] if several else []), "method", "against"]
+    heads = [f"difference ({scale.unit})" if scale.unit else HEADS[0], *HEADS[1:]]
+    sentences = [*remarks(compared, usable), *left_out_sentences(left_out), *spec.footnotes]
+    return Table(spec.caption, labels, heads, rows, notes.by_letter, sentences, compared)
+
+
+def select(frame: pd.DataFrame, spec: TableSpec) -> pd.DataFrame:
+    """The cells of the level, in the order of the rows, with `printed`; draws are one row."""
+    cells = pairs.at_level(scores_named(frame, spec.value), spec.level)
+    cells = pairs.draws_together(cells.assign(score_name=spec.value), spec.average_over)
+    cells = arrange(row_names(cells, spec.labels), spec.order)
+    return cells.assign(printed=pairs.printed_names(cells))
+
+
+def labels_of(pair: dict, several_models: bool) -> list[str]:
+    """Labels of a pair: its model where there are several, and the names of the two."""
+    return [*([pair["model"]] if several_models else []), pair["first"], pair["second"]]
+
+
+def entries_of(pair: dict, spec: TableSpec, factor: float, notes: Notes) -> list[Entry]:
+    """The printed numbers of a pair, and its verdict."""
+    digits = spec.places(spec.value)
+    difference, error = (pair[key] / factor for key in ("difference", "stderr"))
+    letters = [notes.letter(BY_SIGN_FLIPS)] if pair["test"] == SIGN_FLIP else []
+    calibrated = pair["calibrations"]
+    differ = [notes.letter(f"calibrated on {calibrated}")] if calibrated else []
+    return [
+        Entry(f"{difference:+.{digits}f}", f"{error:.{digits}f}", notes=differ),
+        Entry(p_text(pair["p"]), notes=letters),
+        Entry(p_text(pair["p_holm"])),
+        Entry(pair["verdict"]),
+    ]
+
+
+def p_text(p: float) -> str:
+    """A p value to three digits; the smallest are "<0.001"."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def remarks(compared: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    """Sentences on how the numbers of the table came about."""
+    better = "lower" if (cells["better"] == "lower").all() else "higher"
+    test = "t test over windows"
+    if (compared["test"] == TWO_WAY).any():
+        test = "t test with the error over windows and draws"
+    return [
+        f"difference: the method less the one that it is compared with; {better} is better",
+        *pairs.error_sentences(compared),
+        f"p: paired {test}; Holm: corrected for the table's {len(compared)} comparisons; verdict at "
+        "5 %",
+    ]
+
+
+def left_out_sentences(left_out: list[str]) -> list[str]:
+    """A sentence that lists what cannot be compared, if anything."""
+    return [f"left out: {'; '.join(left_out)}"] if left_out else []

@@ -1,0 +1,60 @@
+"""Studies that need a hub and a GPU, on a stand-in: a tiny random model, short windows, three levels.
+
+The study's file is read as it is. Its models, its texts and what would be too long for the tiny model
+are replaced; its methods, sweeps, tables and figures are not.
+"""
+
+import json
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.support import tiny_study
+from tests.support.project import ROOT
+from tests.support.run_study import run_study
+
+LEVELS = [0.2, 0.4, 0.6]
+COMPUTE = {"device": "cpu", "dtype": "float32", "threads": 1}
+# As many blocks as the 7B models have, where a study names some of them by their numbers.
+BLOCKS = {"mpt-structured": 32, "mpt-low-rank": 2}
+
+
+def shortened(study: dict) -> dict:
+    """The study with the stand-in's model and texts."""
+    study["models"] = {name: {"path": "model"} for name in study["models"]}
+    text = {"path": "notes.jsonl"}
+    study["corpora"] = dict.fromkeys(study["corpora"], text)
+    for calibration in study["calibrations"].values():
+        calibration.update(samples=4, length=min(40, calibration["length"]))
+    for evaluation in study["evaluations"].values():
+        if "window" in evaluation:
+            evaluation["window"] = 32
+        if "speed" in evaluation:
+            evaluation.update(prompt=8, generated=2, runs=2)
+    for sweep in study["sweeps"].values():
+        sweep["levels"] = LEVELS
+        sweep["models"] = sweep["models"][:1]
+    for group in study.get("chains", {}).values():
+        group["models"] = group["models"][:1]
+        for stage in group.get("stages", ()):
+            stage["levels"] = stage["levels"][:2]
+    return study | {"compute": COMPUTE, "keep_checkpoints": "all"}
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_study_of_the_hub_runs_on_a_stand_in(name, tmp_path):
+    lines = tiny_study.sentences(200)
+    tiny_study.write_model(tmp_path / "model", num_hidden_layers=BLOCKS[name])
+    tiny_study.train_tokenizer(lines).save_pretrained(tmp_path / "model")
+    tiny_study.write_notes(tmp_path / "notes.jsonl", lines)
+    study = shortened(yaml.safe_load((ROOT / f"studies/{name}.yaml").read_text()))
+    run_study(tmp_path, json.dumps(study))
+    results = tmp_path / "results" / name
+    assert (results / "report.html").stat().st_size > 10_000
+    for table in study["tables"]:
+        rows = pd.read_csv(results / f"tables/{table}.csv")
+        measured = rows[(rows["source"] == "measured") & (rows["method"] != "dense")]
+        assert (measured["status"] == "ok").mean() > 0.8, table
