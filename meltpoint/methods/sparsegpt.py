@@ -74,7 +74,7 @@ def prune(
     hessian: Tensor,
     level: Sparsity | Pattern,
     settings: Settings,
-    factor: Tensor | None = None,
+    factor: "Tensor | None" = None,
 ) -> list[Tensor]:
     """The pruned weights of linears that see the same input.
 
