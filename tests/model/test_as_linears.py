@@ -1,7 +1,5 @@
 """Matrices that are no linears in transformers' models: counted, calibrated and written back."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
@@ -62,11 +60,7 @@ def test_sizes_are_those_of_the_parameters(family, tmp_path):
     assert size(base)["parameters"] == sum(p.numel() for p in model.parameters())
     blocks = "h" if family == "gpt2" else "layers"
     assert Description.read(base).dense_parameters == sum(
-<<<<<<< HEAD
-        p.numel() for n, p in model.named_parameters() if re.search(r"\.(h|layers)\.\d+\.", n)
-=======
         p.numel() for p in model.base_model.get_submodule(blocks).parameters()
->>>>>>> arch
     )
 
 
