@@ -151,7 +151,7 @@ def snapshot(repository: str, revision: str, key: str) -> Path:
 
 
 def warnings_of(linears: dict[str, Linear], others: dict[str, Linear]) -> list[str]:
-    """What to say of matrices that no method compresses, where they are more than a hundredth."""
+    """Sentences about matrices that no method compresses, if they are more than a hundredth."""
     left, inside = (sum(x.count for x in found.values()) for found in (others, linears))
     if left <= LEAST_SAID * (left + inside):
         return []
