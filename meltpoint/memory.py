@@ -36,7 +36,7 @@ def available_bytes(device: "torch_types.device") -> int:
 def _left_in_cgroups(
     root: Path = CGROUPS, membership: Path = Path("/proc/self/cgroup")
 ) -> list[int]:
-    """What is left below the limits of the process's control group and of those that it is in."""
+    """Bytes left below the limits of the process's control group and of those that it is in."""
     try:
         paths = [line.split(":", 2)[2].strip("/\n") for line in membership.open()]
     except (OSError, IndexError):
@@ -46,7 +46,7 @@ def _left_in_cgroups(
 
 
 def _left(folder: Path) -> int | None:
-    """What is left below a control group's limit, pages of files counted as free; None without one."""
+    """Bytes left below a control group's limit, pages of files counted as free; None without one."""
     try:
         limit = int((folder / "memory.max").read_text())
         used = int((folder / "memory.current").read_text())

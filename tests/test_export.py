@@ -14,9 +14,7 @@ from meltpoint.checkpoints.description import Description
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.export import export, main
 from meltpoint.model.load import load
-from tests.support import cut_shapes, factor_shapes
-from tests.support.plugins import register_method
-from tests.support.shape_chains import ONLY, unique
+from tests.support.shape_chains import ONLY, registered_shape_methods, unique
 from tests.support.steps import SHAPE_KINDS, run, weights
 from tests.support.tiny_models import random_tokens, save_model
 
@@ -41,9 +39,7 @@ EXACT = [
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     np.save(folder / "windows.npy", random_tokens(6, 48).numpy())
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (cut_shapes, factor_shapes):
-            register_method(patch, module)
+    with registered_shape_methods():
         yield folder
 
 

@@ -32,7 +32,7 @@ CHAT_TEMPLATES = "additional_chat_templates"
 
 
 class Layout(Protocol):
-    """How the tensors of a checkpoint become a model's parameters (`meltpoint.model.stored_layout`)."""
+    """Rules by which tensors become a model's parameters (`meltpoint.model.stored_layout`)."""
 
     def keys(self, name: str) -> list[str]:
         """The keys of what a parameter is made of; none where it is not known."""

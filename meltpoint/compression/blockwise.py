@@ -22,8 +22,9 @@ from meltpoint.errors import NotApplicable
 from meltpoint.methods import Method
 from meltpoint.methods.settings import MethodSettings
 from meltpoint.model import empty_model, shaped
-from meltpoint.model.block_parts import ModelParts, other_matrices
+from meltpoint.model.block_parts import other_matrices
 from meltpoint.model.block_walk import Block, Walk
+from meltpoint.model.model_parts import ModelParts
 from meltpoint.model.stored_layout import as_stored, stored_keys
 from meltpoint.progress import track
 

@@ -73,12 +73,9 @@ def _search(
     compute: Compute,
 ) -> dict[str, Any]:
     check_readable(parent, method)
-    settings, texts = method.settings(parse_step(spec.search)), {}
+    settings, windows, texts = method.settings(parse_step(spec.search)), None, {}
     if settings.calibrated:
-        windows, lengths = read_windows(parent, spec.settings, tokens[0], compute)
-        texts = {"lengths": lengths}
-    else:
-        windows = None
+        windows, texts["lengths"] = read_windows(parent, spec.settings, tokens[0], compute)
     if second := spec.settings.get("validation_calibration"):
         texts["validation"], texts["validation_lengths"] = read_windows(
             parent, second, tokens[1], compute

@@ -34,9 +34,7 @@ from meltpoint.text import one_of
 
 # Folder of a checkpoint for what its step's method has to say: it is not copied to the next one's.
 ANALYSIS = "analysis"
-
-
-# What the next of a method's rounds reads of the description of the last one.
+# Fields of a round's description that the method's next round reads.
 CARRIED = ("linears", "other_matrices", "stored_as", "shapes")
 
 

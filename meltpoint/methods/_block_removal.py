@@ -1,4 +1,4 @@
-"""Which blocks a method that leaves whole blocks out removes at a level."""
+"""The number of blocks that are removed at a level, for methods that remove whole blocks."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the global search says of its gradients and of its cut, in the published study's fields."""
+"""Files on the global search's gradients and on its cut, with the published study's fields."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -115,7 +115,7 @@ def _importances(block: BlockGradients) -> dict[str, torch.Tensor]:
 
 
 def _noted(block: BlockGradients) -> dict[str, torch.Tensor]:
-    """What was noted of each parameter, [batches, statistics], by its name in the block.
+    """Statistics of each parameter's gradient, [batches, statistics], by its name in the block.
 
     A norm whose attention or MLP an earlier step has removed has no gradient.
     """

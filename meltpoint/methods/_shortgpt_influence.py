@@ -1,4 +1,4 @@
-"""How far the blocks of a model turn its hidden states, measured on one pass."""
+"""Angles by which the blocks of a model turn its hidden states, measured on one pass."""
 
 import math
 from pathlib import Path
@@ -11,8 +11,8 @@ from meltpoint.compute import overflow, return_memory, trim_memory
 from meltpoint.errors import MeltpointError
 from meltpoint.methods.contract import Context
 from meltpoint.model import empty_model
-from meltpoint.model.block_parts import ModelParts
 from meltpoint.model.block_walk import Walk
+from meltpoint.model.model_parts import ModelParts
 
 # What a cosine with a vector of length zero counts as.
 UNDEFINED = 0.5

@@ -1,4 +1,4 @@
-"""Which units a structured method cuts, by their scores and a level."""
+"""Selection of the units that a structured method cuts, by their scores and a level."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from meltpoint.checkpoints.linears import Quantized
-    from meltpoint.model import activation_statistics, block_parts, block_walk
+    from meltpoint.model import activation_statistics, block_walk
 
 Block: TypeAlias = "block_walk.Block"
 Statistics: TypeAlias = "activation_statistics.Statistics"
@@ -222,7 +222,7 @@ class OptionalFunctions(Protocol):
     def calibrated(self, level: Level, settings: MethodSettings) -> bool:
         """True for a step that looks at text, where that depends on the level too."""
 
-    def finish(self, parts: "block_parts.ModelParts", memory: dict[str, Any]) -> None:
+    def finish(self, parts: "model_parts.ModelParts", memory: dict[str, Any]) -> None:
         """Changes embeddings, final norm and head in place, after the last block.
 
         `memory` holds what `compress_block` has left in `block.memory`.

@@ -25,7 +25,7 @@ env = "torch"
 
 
 class Settings(UniformSettings):
-    """What the level counts, and whether heads are expanded first."""
+    """Meaning of the level, and whether heads are expanded first."""
 
 
 def compress_block(

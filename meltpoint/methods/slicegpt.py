@@ -48,7 +48,7 @@ widths = LazyModule("meltpoint.methods._slicegpt_width")
 if TYPE_CHECKING:
     from torch import nn
 
-    from meltpoint.model.block_parts import ModelParts
+    from meltpoint.model.model_parts import ModelParts
 
 kind = "structured"
 levels = (Sparsity,)
@@ -58,7 +58,7 @@ rescales_norms = True
 
 
 class Settings(CalibratedSettings, OfficialSettings, ShapeSettings):
-    """What is cut, and the official code's deviations from the model."""
+    """Extent and basis of the cut, and the official code's deviations from the model."""
 
     official_defaults: ClassVar[dict[str, Any]] = {"norm_epsilon": 1e-5, "center_embeddings": True}
 

@@ -29,7 +29,7 @@ statistics = ("norm",)
 
 
 class Settings(UniformSettings, CalibratedSettings):
-    """What the level counts, and whether heads are expanded first."""
+    """Meaning of the level, and whether heads are expanded first."""
 
 
 def compress_block(

@@ -1,4 +1,4 @@
-"""How a checkpoint's tensors become a model's parameters, by transformers' own conversion tables.
+"""Conversion of a checkpoint's tensors to a model's parameters, by transformers' own tables.
 
 Some checkpoints hold parameters by other names than the model, or in parts: Pythia's head, each
 matrix of each expert of Mixtral. transformers converts them while it loads, and back while it

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from meltpoint.checkpoints.description import Description
-from tests.support import cut_shapes, factor_shapes
-from tests.support.plugins import register_method
-from tests.support.shape_chains import FAMILIES
+from tests.support.shape_chains import FAMILIES, registered_shape_methods
 from tests.support.steps import run
 from tests.support.tiny_models import random_tokens, save_model
 
@@ -14,9 +12,7 @@ from tests.support.tiny_models import random_tokens, save_model
 @pytest.fixture(scope="module")
 def registered():
     """The two methods, in the registry while these tests run."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (cut_shapes, factor_shapes):
-            register_method(patch, module)
+    with registered_shape_methods():
         yield
 
 

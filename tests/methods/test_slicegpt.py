@@ -10,8 +10,8 @@ from meltpoint.methods import _slicegpt_width as widths
 from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
 from meltpoint.model.load import load
-from tests.support import cut_shapes, factor_shapes, structured_golden
-from tests.support.plugins import register_method
+from tests.support import structured_golden
+from tests.support.shape_chains import registered_shape_methods
 from tests.support.steps import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
 
@@ -23,9 +23,7 @@ ROWS = structured_golden.rows_of("slicegpt")
 
 @pytest.fixture(scope="module", autouse=True)
 def registered():
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (cut_shapes, factor_shapes):
-            register_method(patch, module)
+    with registered_shape_methods():
         yield
 
 

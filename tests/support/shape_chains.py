@@ -1,8 +1,14 @@
 """Chains of the methods that change shapes (`cut_shapes`, `factor_shapes`), and what they compute."""
 
+import contextlib
+from collections.abc import Iterator
+
+import pytest
 import torch
 
 from meltpoint.model.load import load
+from tests.support import cut_shapes, factor_shapes
+from tests.support.plugins import register_method
 from tests.support.tiny_models import random_tokens
 
 CPU = torch.device("cpu")
@@ -17,6 +23,15 @@ CHAINS = [
     for other in ("wanda@0.5", "sparsegpt@0.5", "rtn@4bit")
     for chain in (f"{step}+{other}", f"{other}+{step}")
 ]
+
+
+@contextlib.contextmanager
+def registered_shape_methods() -> Iterator[None]:
+    """Puts the two methods into the registry for a while."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (cut_shapes, factor_shapes):
+            register_method(patch, module)
+        yield
 
 
 def logits(folder):

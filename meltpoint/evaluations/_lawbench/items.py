@@ -31,7 +31,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a scorer says of one answer: its score, or its counts where the task's score is of sums.
+    """Score of one answer, or its counts where the task's score is made of their sums.
 
     `abstained` says that the answer holds nothing that could be scored.
     """

@@ -125,7 +125,7 @@ class TransitionsSpec(JobSpec):
 
 
 class PredictionsSpec(JobSpec):
-    """What a sweep's curves predict of levels that they are fitted without."""
+    """Predictions of a sweep's curves for levels that they are fitted without."""
 
     job = "predictions"
     steps: dict[str, dict[str, str]] = Field(description="What the tidy frame says of each chain.")

@@ -1,4 +1,4 @@
-"""What substituting one character for another costs."""
+"""Cost of the substitution of one character for another."""
 
 from __future__ import annotations
 
