@@ -25,6 +25,9 @@ A kind has the name of its file, which is also the key that names it in a study:
 ``write_dense(engine, inputs, settings, ending, path)``
     for a kind whose `Needs` name `dense_files`: writes the one with that ending to the path; ``engine``
     runs the dense model
+``dense_vectors(settings, tokens)``
+    for such a kind: number of hidden states that it keeps of a corpus of so many tokens, None where
+    that is not known
 ``env``
     optional: the environment that it runs in, a file of ``envs/`` without its ending; ``torch``
     if it is not said. Where the last method of a chain declares one for evaluations, that one is taken

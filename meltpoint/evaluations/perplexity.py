@@ -141,6 +141,14 @@ def divergence_of(engine: Engine, inputs: Inputs, windows: np.ndarray) -> Diverg
     return Divergence(inputs.dense_files[HIDDEN], head, windows, inputs.compute)
 
 
+def dense_vectors(settings: Settings, tokens: int | None) -> int | None:
+    """Number of hidden states that are kept of the dense model; None where it is not known."""
+    if tokens is None:
+        return settings.windows and settings.windows * (settings.window - 1)
+    windows = min(tokens // settings.window, settings.windows or tokens)
+    return windows * (settings.window - 1)
+
+
 def write_dense(
     engine: Engine, inputs: Inputs, settings: Settings, ending: str, path: Path
 ) -> None:
