@@ -22,6 +22,12 @@ A kind has the name of its file, which is also the key that names it in a study:
     optional: the endings of the files that are kept beside the cell, such as ``("nll.npy",)``
 ``needs(settings)``
     optional: what it reads besides the checkpoint, a `Needs`
+``write_dense(engine, inputs, settings, ending, path)``
+    for a kind whose `Needs` name `dense_files`: writes the one with that ending to the path; ``engine``
+    runs the dense model
+``dense_vectors(settings, tokens)``
+    for such a kind: number of hidden states that it keeps of a corpus of so many tokens, None where
+    that is not known
 ``env``
     optional: the environment that it runs in, a file of ``envs/`` without its ending; ``torch``
     if it is not said. Where the last method of a chain declares one for evaluations, that one is taken
@@ -55,7 +61,7 @@ from meltpoint.resources import Resources
 from meltpoint.text import did_you_mean, first_sentence
 
 # Files of this folder that are no kinds.
-SHARED = ("cells", "contract", "engines", "measurement", "windows")
+SHARED = ("cells", "contract", "dense_files", "engines", "measurement", "windows")
 
 
 @dataclass(frozen=True)

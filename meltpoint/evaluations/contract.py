@@ -75,12 +75,15 @@ class Needs:
     documents tokenised one by one. `data_files` are files of the folder that its key `data` names:
     their contents are part of the job spec. `dense_checkpoint` says that it reads the dense model too.
     The dense model's cell, and what is kept beside it, come by themselves, for the differences.
+    `dense_files` are endings of files beside the dense model's cell that chains are measured with, such
+    as ``("hidden.npy",)``: the kind's `write_dense` writes them.
     """
 
     tokens: str | None = None
     documents: str | None = None
     data_files: tuple[str, ...] = ()
     dense_checkpoint: bool = False
+    dense_files: tuple[str, ...] = ()
 
     def token_files(self, folder: str) -> dict[str, str]:
         """Files of its corpora in a folder of tokens, by their names in `Inputs`."""
@@ -101,7 +104,9 @@ class Inputs:
     `tokens` is int32 [tokens], `token_ends` int64 [tokens], the byte of the corpus's text at which each
     token ends (empty where there is no text). `documents` are tokens and `document_offsets` where each
     document starts. `data` is the folder of the kind's data files. `key` names the evaluation in the
-    sentence of an error.
+    sentence of an error. `compared` is true for a chain, which is compared with the dense model;
+    `dense_files` are then the files that `Needs` asks for, by their endings, none where the dense cell
+    does not apply.
     """
 
     checkpoint: Path
@@ -113,6 +118,8 @@ class Inputs:
     document_offsets: Path | None = None
     data: Path | None = None
     dense_checkpoint: Path | None = None
+    compared: bool = False
+    dense_files: Mapping[str, Path] = field(default_factory=dict)
 
     @classmethod
     def of(cls, files: Mapping[str, str], compute: Compute, key: str) -> Inputs:

@@ -17,7 +17,7 @@ from meltpoint import evaluations
 from meltpoint.checkpoints.description import Description
 from meltpoint.compute import Compute, peak_memory
 from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.evaluations import Evaluation
+from meltpoint.evaluations import Evaluation, dense_files
 from meltpoint.evaluations._kept import read_kept, write_kept
 from meltpoint.evaluations.cells import Cell, Cost, Difference, Score
 from meltpoint.evaluations.contract import (
@@ -67,8 +67,12 @@ def evaluate(
     try:
         if description.status != "ok":
             raise NotApplicable(description.reason)
+        if dense:
+            inputs = dense_files.ready(open_engine, inputs, kind, settings, dense[0])
         with contextlib.closing(LazyEngine(open_engine, inputs)) as engine:
             measured = kind.module.measure(engine if open_engine else None, inputs, settings)
+            if not dense:
+                dense_files.write(engine, inputs, kind, settings, outputs[0])
         scores = scores_of(kind, settings, inputs, measured, dense)
     except NotApplicable as reason:
         cell = Cell.not_applicable(str(reason), **facts)

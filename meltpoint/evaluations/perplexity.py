@@ -4,6 +4,14 @@ The corpus's tokens are cut into windows that do not overlap, the rest dropped; 
 token but the first is predicted. `perplexity` is exp of the mean over windows of the window's mean
 negative log likelihood. `bits_per_byte` is the sum of the same likelihoods in bits over the bytes of
 text that the predicted tokens stand for, so that models with different tokenizers compare.
+
+The other scores compare each prediction with the dense model's, over the whole vocabulary. `kl` is
+the mean over tokens of the Kullback-Leibler divergence of the model's next-token distribution from the
+dense one's, in nats; `kl_p99` and `kl_p999` are quantiles of it over all tokens, and `kl_reverse` is
+the mean in the other direction. `top1_agreement` is the share of tokens where both find the same token
+the most probable. `probability_rms` is the root of the mean squared change of the true token's
+probability. They are made of the dense model's final hidden states, in `{evaluation}.hidden.npy` beside
+its cell. You may delete that file: a chain that is measured later makes it again.
 """
 
 from __future__ import annotations
@@ -16,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from meltpoint.evaluations import _fidelity
 from meltpoint.evaluations.contract import (
     Estimate,
     EvaluationSettings,
@@ -36,10 +45,11 @@ from meltpoint.hashing import hash_file
 from meltpoint.lazy_import import numpy as np
 
 if TYPE_CHECKING:
+    from meltpoint.evaluations._divergence import Divergence
     from meltpoint.evaluations.engines._engine import Engine
 
-NLL = "nll.npy"
-keeps = (NLL,)
+NLL, HIDDEN = "nll.npy", "hidden.npy"
+keeps = (NLL, *_fidelity.keeps)
 example = {"perplexity": "wikitext2-test", "window": 2048}
 
 
@@ -58,6 +68,11 @@ class Settings(EvaluationSettings):
         "beginning-of-text token, scores its second half, and has its own ±. The two are never to be "
         "compared, so each has a column of its own.",
     )
+    fidelity: bool = Field(
+        True,
+        description="Whether each prediction is compared with the dense model's: the scores `kl` to "
+        "`probability_rms`. Its head is applied again for that.",
+    )
 
 
 def scores(settings: Settings) -> tuple[ScoreSpec, ...]:
@@ -66,25 +81,36 @@ def scores(settings: Settings) -> tuple[ScoreSpec, ...]:
     return (
         ScoreSpec("perplexity", "per token", "lower", f"perplexity{by_llama}"),
         ScoreSpec("bits_per_byte", "bits", "lower", f"bits per byte{by_llama}"),
+        *(_fidelity.scores(by_llama) if settings.fidelity else ()),
     )
 
 
 def needs(settings: Settings) -> Needs:
-    """The corpus's tokens."""
-    return Needs(tokens=settings.perplexity)
+    """The corpus's tokens; the dense model and its hidden states, if they are compared with."""
+    return Needs(
+        tokens=settings.perplexity,
+        dense_checkpoint=settings.fidelity,
+        dense_files=(HIDDEN,) if settings.fidelity else (),
+    )
 
 
 def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     """Negative log likelihoods of the tokens of each window, float32 [windows, window - 1].
 
-    Raises MeltpointError for tokens that the model has no embedding for, or too few of them.
+    Beside them is how far the scored predictions are from the dense model's. Raises MeltpointError for
+    tokens that the model has no embedding for, or too few of them.
     """
-    windows = read_windows(inputs, settings.window, settings.windows)
-    windows = SCORINGS[settings.scoring].begin(windows, inputs.checkpoint)
+    windows = windows_of(inputs, settings)
     protocol = {"windows": len(windows), "tokens_hash": hash_file(inputs.tokens)}
-    nll = engine.nll(windows)
+    divergence = divergence_of(engine, inputs, windows)
+    nll = engine.nll(windows, divergence)
+    kept = {NLL: nll}
+    if divergence is not None:
+        kept |= divergence.kept(SCORINGS[settings.scoring].scored)
+    elif settings.fidelity and not inputs.compared:
+        kept |= _fidelity.of_dense(*SCORINGS[settings.scoring].scored(nll).shape)
     return Measurement(
-        kept={NLL: nll},
+        kept=kept,
         protocol={**protocol, **engine.provenance},
         warnings=[
             *warnings_of(inputs, settings.window),
@@ -93,7 +119,52 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     )
 
 
+def windows_of(inputs: Inputs, settings: Settings) -> np.ndarray:
+    """Windows as they are measured, int32 [windows, window]."""
+    windows = read_windows(inputs, settings.window, settings.windows)
+    return SCORINGS[settings.scoring].begin(windows, inputs.checkpoint)
+
+
+def divergence_of(engine: Engine, inputs: Inputs, windows: np.ndarray) -> Divergence | None:
+    """What compares the model's predictions with the dense model's.
+
+    There is none for the dense model, nor where that has no cell or another vocabulary.
+    """
+    if not inputs.dense_files:
+        return None
+    from meltpoint.evaluations._divergence import Divergence
+    from meltpoint.model.head import Head
+
+    head = Head(inputs.dense_checkpoint, inputs.compute)
+    if head.vocabulary != engine.vocabulary:
+        return None
+    return Divergence(inputs.dense_files[HIDDEN], head, windows, inputs.compute)
+
+
+def dense_vectors(settings: Settings, tokens: int | None) -> int | None:
+    """Number of hidden states that are kept of the dense model; None where it is not known."""
+    if tokens is None:
+        return settings.windows and settings.windows * (settings.window - 1)
+    windows = min(tokens // settings.window, settings.windows or tokens)
+    return windows * (settings.window - 1)
+
+
+def write_dense(
+    engine: Engine, inputs: Inputs, settings: Settings, ending: str, path: Path
+) -> None:
+    """Writes the final hidden states of the dense model."""
+    from meltpoint.evaluations._divergence import write_hidden
+
+    write_hidden(path, engine, windows_of(inputs, settings))
+
+
 def estimate(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estimate]:
+    """The scores that follow from what is kept of the windows' tokens."""
+    fidelity = _fidelity.estimate(kept) if settings.fidelity else {}
+    return {**likelihood_scores(kept, inputs, settings), **fidelity}
+
+
+def likelihood_scores(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estimate]:
     """The scores that follow from the likelihoods of the windows' tokens."""
     scoring = SCORINGS[settings.scoring]
     scored = scoring.scored(kept[NLL])

@@ -1,6 +1,7 @@
 """What is measured of a GGUF file in llama.cpp: the likelihood of tokens, and speed."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from meltpoint.llamacpp.library import llama_cpp
 from meltpoint.llamacpp.session import Context, Model, loaded
 from meltpoint.progress import track
 
+# Takes a slice of the predicted tokens and the logits at their places, float32 [places, vocabulary].
+Observer = Callable[[slice, np.ndarray], None]
 # Logits that are held at once, float32: 64 MiB.
 LOGITS = 2**24
 LARGEST_BATCH = 512
@@ -46,12 +49,20 @@ def token_nll(file: Path, windows: np.ndarray, compute: Compute) -> np.ndarray:
         return windows_nll(model, file, windows)
 
 
-def windows_nll(model: Model, file: Path, windows: np.ndarray) -> np.ndarray:
-    """`token_nll` in a model that is loaded; the file is named in errors."""
-    length = windows.shape[1]
+def windows_nll(
+    model: Model, file: Path, windows: np.ndarray, observe: Observer = lambda *_: None
+) -> np.ndarray:
+    """`token_nll` in a model that is loaded; the file is named in errors.
+
+    `observe` sees the logits, part by part.
+    """
+    count, length = windows.shape
     check_tokens(model, file, windows, length)
+    nll = np.empty(count * (length - 1), np.float32)
     with model.context(length, batch_size(model, length - 1)) as context:
-        return np.stack([_window_nll(context, row) for row in track(windows, "perplexity")])
+        for index, row in enumerate(track(windows, "perplexity")):
+            _window_nll(context, row, index * (length - 1), nll, observe)
+    return nll.reshape(count, length - 1)
 
 
 def batch_size(model: Model, length: int) -> int:
@@ -103,10 +114,18 @@ def _seconds(context: Context, tokens: np.ndarray, step: int) -> float:
     return time.perf_counter() - start
 
 
-def _window_nll(context: Context, window: np.ndarray) -> np.ndarray:
+def _window_nll(
+    context: Context, window: np.ndarray, place: int, nll: np.ndarray, observe: Observer
+) -> None:
+    """Puts a window's losses into `nll` from `place` on."""
     context.clear()
     inputs, targets = (parts(part, context.size) for part in (window[:-1], window[1:]))
-    return np.concatenate([_nll(context.read(x), y) for x, y in zip(inputs, targets, strict=True)])
+    for tokens, wanted in zip(inputs, targets, strict=True):
+        places = slice(place, place + len(tokens))
+        logits = context.read(tokens)
+        nll[places] = _nll(logits, wanted)
+        observe(places, logits)
+        place += len(tokens)
 
 
 def _nll(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:

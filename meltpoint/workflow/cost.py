@@ -9,6 +9,7 @@ from meltpoint.resources import Resources
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import LocalModel, TrainedModel
 from meltpoint.text import human_bytes
+from meltpoint.workflow.dense_disk import dense_bytes
 
 # What Python, torch and transformers hold before any weight is loaded.
 BASELINE_BYTES = 700e6
@@ -91,7 +92,8 @@ def _cost(study: Study) -> str:
         if config.keep_checkpoints == "all" or (model, chain) in study.prefixes
     ]
     sizes = {model: model_bytes(study, model) for model in config.models}
-    disk = sum(sizes[model] or 0 for model, _ in kept)
+    hidden, untold = dense_bytes(study)
+    disk = sum(sizes[model] or 0 for model, _ in kept) + hidden
     unknown = [model for model, size in sizes.items() if size is None]
     lines = []
     if len(unknown) < len(sizes):
@@ -99,6 +101,15 @@ def _cost(study: Study) -> str:
         lines.append(
             f"When finished, {len(kept)} checkpoints take about {human_bytes(disk)} of disk; "
             f"a job holds about {human_bytes(memory)} of memory"
+        )
+    if hidden:
+        lines.append(
+            f"Of that, {human_bytes(hidden)} are hidden states of dense models, which may be deleted"
+        )
+    if untold:
+        lines.append(
+            f"The dense models' hidden states of {', '.join(untold)} are not counted: the number of "
+            "tokens is not known yet"
         )
     if unknown:
         lines.append(

@@ -145,4 +145,6 @@ def test_what_is_needed_is_found_among_the_tokens():
         **{"documents": "t/b.documents.npy", "document_offsets": "t/b.documents.offsets.npy"},
     }
     perplexity = evaluations.find("perplexity")
-    assert perplexity.files_beside("cells/m/dense/a.b.json") == ["cells/m/dense/a.b.nll.npy"]
+    assert perplexity.files_beside("cells/m/dense/a.b.json") == [
+        f"cells/m/dense/a.b.{ending}" for ending in ("nll.npy", "kl.npy", "fidelity.npy")
+    ]

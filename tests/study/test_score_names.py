@@ -83,8 +83,8 @@ def test_a_name_means_an_evaluation_and_a_score(name, evaluation, score):
             "s.yaml: evaluations.size: main: size has no score 'byte': did you mean 'bytes'?",
         ),
         (
-            {"sweeps": {"q": {**RAW["sweeps"]["q"], "evaluations": ["docs-256.kl"]}}},
-            "s.yaml: sweeps.q.evaluations: 'docs-256' has no score 'kl'",
+            {"sweeps": {"q": {**RAW["sweeps"]["q"], "evaluations": ["docs-256.chrf"]}}},
+            "s.yaml: sweeps.q.evaluations: 'docs-256' has no score 'chrf'",
         ),
         (
             {"sweeps": {"q": {**RAW["sweeps"]["q"], "evaluations": ["docs-25"]}}},

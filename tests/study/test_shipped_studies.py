@@ -75,7 +75,8 @@ def made_up(study: Study, group: str, model: str, chain: str, name: str, rare: b
     """A cell as an evaluation writes it; with `rare` some have no number, or an infinite one."""
     settings = study.config.evaluations[name]
     kind = evaluations.kind_of(settings)
-    values, specs = values_of(study, model, chain), kind.scores(settings)
+    specs = kind.scores(settings)
+    values = {**dict.fromkeys(specs, 0.5), **values_of(study, model, chain)}
     if chain != "dense":
         place = list(study.config.models).index(model) + study.chains(group).index(chain)
         if rare and place % RARE == 6:

@@ -47,7 +47,13 @@ def write(
         better="lower",
     )
     facts = {"perplexity": "docs-test", "scoring": "all", "window": WINDOW, "windows": len(means)}
-    facts |= {"dtype": "float32", "tokens_hash": "0", "engine": "transformers", **protocol}
+    facts |= {
+        "fidelity": False,
+        "dtype": "float32",
+        "tokens_hash": "0",
+        "engine": "transformers",
+        **protocol,
+    }
     steps = [{"step": chain, "settings": {"windows": calibration}}] if calibration else []
     cell = Cell(
         **{"model": model, "chain": chain, "evaluation": "ppl", "kind": "perplexity"},
@@ -58,6 +64,8 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     cell.write(path)
     np.save(path.with_name("ppl.nll.npy"), nll)
+    for ending in ("kl", "fidelity"):
+        np.save(path.with_name(f"ppl.{ending}.npy"), np.empty(0, np.float32))
     tokens = results / "tokens" / model
     tokens.mkdir(parents=True, exist_ok=True)
     np.save(tokens / "docs-test.ends.npy", 3 * np.arange(1, len(means) * WINDOW + 1))

@@ -1,7 +1,9 @@
 """What a compression asks of a scheduler, and what the first lines of a run say of memory."""
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from meltpoint.methods.contract import Resources
@@ -9,6 +11,7 @@ from meltpoint.study.config import load
 from meltpoint.study.resolved import Study
 from meltpoint.workflow import cost
 from meltpoint.workflow.cost import JobResources
+from meltpoint.workflow.dense_disk import dense_bytes
 
 tiny_study = pytest.importorskip("tests.support.tiny_study", reason="the tiny model needs torch")
 HUB = {"hub": "owner/name", "revision": "0" * 40}
@@ -54,3 +57,21 @@ def test_the_summary_says_of_which_models_nothing_is_known(study):
     assert "of tiny, other are unknown until fetched" in both
     assert "a job holds" not in both
     assert "unknown" not in cost.summary(study(), "tiny.yaml")
+
+
+def test_the_summary_counts_the_dense_models_hidden_states(study):
+    """16 windows of 32 tokens give 16 x 31 vectors of 32 float32 numbers: 63 kB."""
+    declared = study(evaluations={"prose-32": {"perplexity": "prose", "window": 32, "windows": 16}})
+    assert dense_bytes(declared) == (16 * 31 * 32 * 4, ["fixed-32"])
+    summary = cost.summary(declared, "tiny.yaml")
+    assert "Of that, 63.5 kB are hidden states of dense models" in summary
+    assert "hidden states of fixed-32 are not counted" in summary
+    tokens = Path("results/tiny/tokens/tiny/fixed.npy")
+    tokens.parent.mkdir(parents=True)
+    np.save(tokens, np.zeros(2000, np.int32))
+    assert dense_bytes(declared) == ((16 + 62) * 31 * 32 * 4, [])
+    half = study(compute={"dtype": "bfloat16"})
+    assert dense_bytes(half) == (62 * 31 * 32 * 2, ["prose-32"])
+    without = {"perplexity": "prose", "window": 32, "fidelity": False}
+    none = study(evaluations={"prose-32": without, "fixed-32": without})
+    assert dense_bytes(none) == (0, [])

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.engines import _requests
 from meltpoint.evaluations.engines._decoding import Decoding
 from meltpoint.evaluations.engines._greedy import write
@@ -16,6 +17,9 @@ from meltpoint.progress import track
 
 # Tokens of the texts that are written together, by the device: their keys and values are held.
 AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
+# Takes a slice of the predicted tokens, in the order of `nll`, and the log probabilities of all tokens
+# at their places, float32 [places, vocabulary].
+Observer = Callable[[slice, torch.Tensor], None]
 Processor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -41,11 +45,20 @@ class Engine(ABC):
         return {"engine": self.name}
 
     @abstractmethod
-    def nll(self, windows: np.ndarray) -> np.ndarray:
+    def nll(self, windows: np.ndarray, observe: Observer | None = None) -> np.ndarray:
         """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1].
 
         `windows` are token numbers [windows, length], used as they are; each is a text of its own.
+        `observe` sees the log probabilities that they are taken from, part by part.
         """
+
+    def head_inputs(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
+        """Hidden states that the head predicts tokens from, [places, width] in the model's dtype.
+
+        The places of all parts together are those of `nll`, in its order. Raises MeltpointError for an
+        engine that has none to give.
+        """
+        raise MeltpointError(f"{self.name} gives no hidden states")
 
     @abstractmethod
     def logits(self, windows: np.ndarray) -> Iterator[torch.Tensor]:

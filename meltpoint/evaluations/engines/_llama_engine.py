@@ -1,7 +1,7 @@
 """A GGUF file that llama.cpp has loaded."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.engines import _requests
 from meltpoint.evaluations.engines._decoding import Decoding
-from meltpoint.evaluations.engines._engine import Engine
+from meltpoint.evaluations.engines._engine import Engine, Observer
 from meltpoint.evaluations.engines._requests import Pass
 from meltpoint.llamacpp import runtime
 from meltpoint.llamacpp.file import value
@@ -32,9 +32,11 @@ class LlamaEngine(Engine):
         self.vocabulary, self.load_seconds = self.model.vocabulary, self.model.seconds
         self.context_length = value(self.model.metadata, "{arch}.context_length")
 
-    def nll(self, windows: np.ndarray) -> np.ndarray:
+    def nll(self, windows: np.ndarray, observe: Observer | None = None) -> np.ndarray:
         """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1]."""
-        return runtime.windows_nll(self.model, self.file, windows)
+        if observe is None:
+            return runtime.windows_nll(self.model, self.file, windows)
+        return runtime.windows_nll(self.model, self.file, windows, _observing(observe))
 
     def logits(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
         """The logits of all windows one by one: float32 [1, length, vocabulary]."""
@@ -112,6 +114,11 @@ class LlamaDecoding(Decoding):
     def _read(self, row: int, prompt: Sequence[int]) -> torch.Tensor:
         parts = runtime.parts(np.array(prompt), self._context.size)
         return _tensor([self._context.read(part, last_only=True, row=row) for part in parts][-1:])
+
+
+def _observing(observe: Observer) -> Callable[[slice, np.ndarray], None]:
+    """The observer for logits of llama.cpp, float32 [places, vocabulary]."""
+    return lambda places, logits: observe(places, torch.from_numpy(logits).log_softmax(-1))
 
 
 def _tensor(parts) -> torch.Tensor:

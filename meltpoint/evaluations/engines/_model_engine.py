@@ -10,9 +10,9 @@ from transformers import PreTrainedModel
 
 from meltpoint.compute import Compute
 from meltpoint.evaluations.engines import _requests
-from meltpoint.evaluations.engines._engine import AUTO_TOKENS, Engine
+from meltpoint.evaluations.engines._engine import AUTO_TOKENS, Engine, Observer
 from meltpoint.evaluations.engines._model_decoding import ModelDecoding
-from meltpoint.evaluations.engines._places import only_these, padded
+from meltpoint.evaluations.engines._places import only_these, padded, stopping_before_head
 from meltpoint.evaluations.engines._requests import Pass
 from meltpoint.progress import track
 
@@ -31,9 +31,18 @@ class ModelEngine(Engine):
         self.model, self.load_seconds = model, load_seconds
         self.vocabulary, self.context_length = limits(model)
 
-    def nll(self, windows: np.ndarray) -> np.ndarray:
+    def nll(self, windows: np.ndarray, observe: Observer | None = None) -> np.ndarray:
         """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1]."""
-        return token_nll(self.model, windows, self.compute)
+        return token_nll(self.model, windows, self.compute, observe)
+
+    @torch.no_grad()
+    def head_inputs(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
+        """Hidden states that the head predicts tokens from, batch by batch: [places, width]."""
+        for batch in window_batches(windows, self.vocabulary, self.compute):
+            ids = torch.from_numpy(batch).long().to(self.compute.torch_device)
+            with stopping_before_head(self.model) as found:
+                self.model(input_ids=ids, use_cache=False)
+            yield found[0][:, :-1].flatten(end_dim=1)
 
     @torch.no_grad()
     def logits(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
@@ -73,11 +82,19 @@ def limits(model: PreTrainedModel) -> tuple[int, int | None]:
 
 
 @torch.no_grad()
-def token_nll(model: PreTrainedModel, windows: np.ndarray, compute: Compute) -> np.ndarray:
+def token_nll(
+    model: PreTrainedModel, windows: np.ndarray, compute: Compute, observe: Observer | None = None
+) -> np.ndarray:
     """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1]."""
     vocabulary = model.config.get_text_config().vocab_size
-    batches = window_batches(windows, vocabulary, compute)
-    return np.concatenate([_batch_nll(model, b, compute) for b in track(batches, "perplexity")])
+    nll: list[torch.Tensor] = []
+    for batch in track(window_batches(windows, vocabulary, compute), "perplexity"):
+        ids = torch.from_numpy(batch).long().to(compute.torch_device)
+        logits = model(input_ids=ids, use_cache=False).logits
+        for row, tokens in zip(logits, ids, strict=True):
+            place = len(nll) * (len(tokens) - 1)
+            nll.append(losses(row[:-1].float(), tokens[1:], place, observe))
+    return torch.stack(nll).cpu().numpy()
 
 
 def window_batches(windows: np.ndarray, vocabulary: int, compute: Compute) -> list[np.ndarray]:
@@ -87,11 +104,17 @@ def window_batches(windows: np.ndarray, vocabulary: int, compute: Compute) -> li
     return np.split(windows, range(size, len(windows), size))
 
 
-def _batch_nll(model: PreTrainedModel, windows: np.ndarray, compute: Compute) -> np.ndarray:
-    ids = torch.from_numpy(windows).long().to(compute.torch_device)
-    logits = model(input_ids=ids, use_cache=False).logits
-    rows = [F.cross_entropy(x[:-1].float(), y[1:], reduction="none") for x, y in zip(logits, ids)]  # noqa: B905
-    return torch.stack(rows).cpu().numpy()
+def losses(
+    logits: torch.Tensor, targets: torch.Tensor, place: int, observe: Observer | None
+) -> torch.Tensor:
+    """Cross-entropy of each token, float32 [tokens]; the first is the token at `place`.
+
+    logits: float32 [tokens, vocabulary]. targets: int64 [tokens].
+    """
+    log_probabilities = F.log_softmax(logits, dim=-1)
+    if observe is not None:
+        observe(slice(place, place + len(targets)), log_probabilities)
+    return F.nll_loss(log_probabilities, targets, reduction="none")
 
 
 def pass_batches(passes: list[Pass], vocabulary: int, compute: Compute) -> list[list[Pass]]:

@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from meltpoint.evaluations.engines._requests import Pass
+from meltpoint.model.running import StopRunning
 
 
 def padded(batch: list[Pass]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -32,5 +33,22 @@ def only_these(model: PreTrainedModel, rows: torch.Tensor, columns: torch.Tensor
     handle = model.get_output_embeddings().register_forward_pre_hook(choose)
     try:
         yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def stopping_before_head(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
+    """Around a run of a model that ends before its head: yields a list that gets the head's input."""
+    found: list[torch.Tensor] = []
+
+    def stop(_, inputs: tuple) -> None:
+        found.append(inputs[0])
+        raise StopRunning
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(stop)
+    try:
+        with contextlib.suppress(StopRunning):
+            yield found
     finally:
         handle.remove()

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import torch
+from transformers.utils import ModelOutput
 
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute, return_memory, trim_memory
-from meltpoint.evaluations.engines._places import only_these
+from meltpoint.evaluations.engines._places import only_these, stopping_before_head
 from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
+from meltpoint.model.head import names_behind_blocks
 from meltpoint.model.load import quantize_inputs
 from meltpoint.model.running import recorders, running
 from meltpoint.progress import track
@@ -24,17 +26,8 @@ class Stream:
             quantize_inputs(self.walk.model, reader, inputs)
         # While tied weights are still one parameter.
         self._tied = empty_model.tied_names(self.walk.model)
-        self._head_names = self._names_behind_blocks()
+        self._head_names = names_behind_blocks(self.walk)
         self.walk.embed()
-
-    def _names_behind_blocks(self) -> list[str]:
-        """The parameters outside the blocks, but for an embeddings' table that is not the head too."""
-        model = self.walk.model
-        table = model.get_input_embeddings().weight
-        tied = model.get_output_embeddings().weight is table
-        parameters = dict(model.named_parameters())
-        names = self.walk.other_names()
-        return [name for name in names if tied or parameters.get(name) is not table]
 
     def advance(self, index: int, tensors: dict[str, torch.Tensor]) -> None:
         """Takes the hidden states through a block with these weights."""
@@ -53,10 +46,18 @@ class Stream:
         self.walk.hidden = self.walk.model = None
 
     def logits(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """The logits at places in ascending order of rows, in the model's dtype: [places, vocabulary].
+        """Logits at places in ascending order of rows, in the model's dtype: [places, vocabulary]."""
+        return self._run(rows, columns).logits[0]
 
-        The model itself runs on these rows; in the place of its blocks' outputs are the hidden states.
-        """
+    def head_inputs(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """What the head sees at places in ascending order of rows: [places, width]."""
+        with stopping_before_head(self.walk.model) as found:
+            self._run(rows, columns)
+        hidden = found[0]
+        return hidden[(rows - rows[0]).to(hidden.device), columns.to(hidden.device)]
+
+    def _run(self, rows: torch.Tensor, columns: torch.Tensor) -> ModelOutput:
+        """Runs the model itself on these rows, with the hidden states behind its last block."""
         first, last = int(rows[0]), int(rows[-1])
         hidden = self.walk.hidden[first : last + 1]
         model, device = self.walk.model, hidden.device
@@ -69,7 +70,7 @@ class Stream:
             running(model, self.walk.reader.folder),
         ):
             stand_ins[-1].register_forward_hook(lambda *_: stand_ins[-1].returned(hidden))
-            return model(inputs_embeds=unused, use_cache=False).logits[0]
+            return model(inputs_embeds=unused, use_cache=False)
 
 
 @torch.no_grad()

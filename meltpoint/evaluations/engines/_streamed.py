@@ -11,13 +11,17 @@ from typing import NoReturn
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
-from meltpoint.evaluations.engines._engine import Engine
-from meltpoint.evaluations.engines._model_engine import AUTO_LOGITS, limits, window_batches
+from meltpoint.evaluations.engines._engine import Engine, Observer
+from meltpoint.evaluations.engines._model_engine import (
+    AUTO_LOGITS,
+    limits,
+    losses,
+    window_batches,
+)
 from meltpoint.evaluations.engines._places import padded
 from meltpoint.evaluations.engines._requests import Pass
 from meltpoint.evaluations.engines._stream import stream
@@ -38,20 +42,35 @@ class StreamedEngine(Engine):
         self.vocabulary, self.context_length = limits(model)
 
     @torch.no_grad()
-    def nll(self, windows: np.ndarray) -> np.ndarray:
+    def nll(self, windows: np.ndarray, observe: Observer | None = None) -> np.ndarray:
         """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1]."""
         ids = torch.from_numpy(windows).long()
         targets = ids[:, 1:].flatten()
-        losses = torch.empty(len(targets))
+        nll = torch.empty(len(targets))
         (texts,) = stream(self.checkpoint, [ids], self.compute)
         texts.read_head()
-        for places in torch.arange(len(targets)).split(self._rows_at_once(ids.shape[1])):
+        for places in self._places(ids):
             rows, columns = places // (ids.shape[1] - 1), places % (ids.shape[1] - 1)
             logits = texts.logits(rows, columns).float()
             wanted = targets[places].to(logits.device)
-            losses[places] = F.cross_entropy(logits, wanted, reduction="none").cpu()
+            nll[places] = losses(logits, wanted, int(places[0]), observe).cpu()
         texts.close()
-        return losses.view(len(ids), -1).numpy()
+        return nll.view(len(ids), -1).numpy()
+
+    @torch.no_grad()
+    def head_inputs(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
+        """Hidden states that the head predicts tokens from, part by part: [places, width]."""
+        ids = torch.from_numpy(windows).long()
+        (texts,) = stream(self.checkpoint, [ids], self.compute)
+        texts.read_head()
+        for places in self._places(ids):
+            yield texts.head_inputs(places // (ids.shape[1] - 1), places % (ids.shape[1] - 1))
+        texts.close()
+
+    def _places(self, ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Numbers of the predicted tokens, in parts whose logits are computed together."""
+        windows, length = ids.shape
+        return torch.arange(windows * (length - 1)).split(self._rows_at_once(length))
 
     @torch.no_grad()
     def logits(self, windows: np.ndarray) -> Iterator[torch.Tensor]:

@@ -1,0 +1,65 @@
+"""Files beside the dense model's cell that its chains are measured with; anyone may delete them.
+
+They are no outputs of a rule: a chain that is measured later makes a missing one again, and no other
+cell becomes stale by it.
+"""
+
+import contextlib
+import fcntl
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from meltpoint.evaluations import Evaluation
+from meltpoint.evaluations.cells import Cell
+from meltpoint.evaluations.contract import EvaluationSettings, Inputs
+
+
+def paths(kind: Evaluation, settings: EvaluationSettings, cell: Path) -> dict[str, Path]:
+    """Paths of a kind's files beside the dense model's cell, by their endings."""
+    endings = kind.needs(settings).dense_files
+    return {
+        ending: cell.with_name(f"{cell.name.removesuffix('json')}{ending}") for ending in endings
+    }
+
+
+def write(
+    engine, inputs: Inputs, kind: Evaluation, settings: EvaluationSettings, cell: Path
+) -> None:
+    """Writes a kind's files of the dense model, which the engine runs, beside its cell."""
+    for ending, path in paths(kind, settings, cell).items():
+        kind.module.write_dense(engine, inputs, settings, ending, path)
+
+
+def ready(
+    open_engine: Callable,
+    inputs: Inputs,
+    kind: Evaluation,
+    settings: EvaluationSettings,
+    cell: Path,
+) -> Inputs:
+    """The inputs with the files beside the dense model's cell; missing ones are made.
+
+    A dense cell that does not apply has none.
+    """
+    files = paths(kind, settings, cell)
+    if not files or Cell.read(cell).status != "ok":
+        return replace(inputs, compared=True)
+    for ending, path in files.items():
+        if path.exists():
+            continue
+        with locked(path):
+            # Another job may have made it while this one waited.
+            if not path.exists():
+                dense = replace(inputs, checkpoint=inputs.dense_checkpoint)
+                with open_engine(dense.checkpoint, dense.compute) as engine:
+                    kind.module.write_dense(engine, dense, settings, ending, path)
+    return replace(inputs, compared=True, dense_files=files)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock beside a file: of several jobs that want to make it one does, the others wait."""
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
