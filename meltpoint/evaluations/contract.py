@@ -32,7 +32,8 @@ class ScoreSpec:
     """What a score is: its name in cells and studies, its unit, and which values are better.
 
     `label` names it in the heads of tables and on axes. `label_unit` is the unit that is printed
-    behind the label, for a label that does not say it.
+    behind the label, for a label that does not say it. An `optional` score is one that only some
+    subjects of the kind have, which is not known before it is measured.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ScoreSpec:
     better: Better
     label: str
     label_unit: str = ""
+    optional: bool = False
 
 
 class EvaluationSettings(Section):
@@ -100,8 +102,9 @@ class Inputs:
 
     `tokens` is int32 [tokens], `token_ends` int64 [tokens], the byte of the corpus's text at which each
     token ends (empty where there is no text). `documents` are tokens and `document_offsets` where each
-    document starts. `data` is the folder of the kind's data files. `key` names the evaluation in the
-    sentence of an error.
+    document starts. `data` is the folder of the kind's data files. `resume` is a folder that is still
+    there when a killed job runs again, made by whoever writes into it. `key` names the evaluation in
+    the sentence of an error.
     """
 
     checkpoint: Path
@@ -113,6 +116,7 @@ class Inputs:
     document_offsets: Path | None = None
     data: Path | None = None
     dense_checkpoint: Path | None = None
+    resume: Path | None = None
 
     @classmethod
     def of(cls, files: Mapping[str, str], compute: Compute, key: str) -> Inputs:
