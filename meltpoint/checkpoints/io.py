@@ -85,8 +85,9 @@ class Reader:
 
     def _keys_by_name(self, name: str) -> dict[str, str]:
         """The keys of a plain parameter by themselves; under "" where it is the tensor of one key."""
-        if self._layout and self._layout.converts(name):
-            return {key: key for key in self._layout.keys(name)}
+        keys = self._layout.keys(name) if self._layout and self._layout.converts(name) else []
+        if keys:
+            return {key: key for key in keys}
         return {"": self.key(name)}
 
     def _read_one(

@@ -74,13 +74,12 @@ def prune(
     hessian: Tensor,
     level: Sparsity | Pattern,
     settings: Settings,
-    factor: Tensor | None = None,
+    factor: "Tensor | None" = None,
 ) -> list[Tensor]:
     """The pruned weights of linears that see the same input.
 
     `weights` are matrices [rows, C], `hessian` is [C, C], `factor` its `inverse_factor` if that is
-    there already. The matrices' rows go through the column
-    loop as one; thresholds are kept per matrix.
+    there already. The matrices' rows go through the column loop as one; thresholds are kept per matrix.
     """
     columns = _columns(weights, hessian)
     # Known before the first update: a block's error reaches the zeros of the columns after it.

@@ -34,7 +34,7 @@ class View:
         return (tensor.T if self.transposed else tensor)[slice(*self.rows)]
 
     def below(self, path: str) -> "View":
-        """The same view, of the parameter in a module at a path."""
+        """View of the parameter in a module at a path."""
         return View(f"{path}{self.source}", self.shape, self.expert, self.transposed, self.rows)
 
 

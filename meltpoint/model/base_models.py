@@ -95,12 +95,16 @@ def language_config(folder: Path) -> dict | None:
     if "text_config" not in read_json(folder):
         return None
     dtype = stored_dtype(folder)
-    text = read_config(folder, dtype).get_text_config()
+    config = read_config(folder, dtype)
+    text = config.get_text_config()
     architecture = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(text.model_type)
     if architecture is None:
         raise MeltpointError(f"{folder}: {text.model_type} is no causal language model")
     name = str(dtype).removeprefix("torch.")
-    return {**text.to_dict(), "architectures": [architecture], "dtype": name}
+    # The config around the language model's may be the one that ties; a head that is stored counts.
+    tied = config.tie_word_embeddings or text.tie_word_embeddings
+    changes = {"architectures": [architecture], "dtype": name, "tie_word_embeddings": tied}
+    return {**text.to_dict(), **changes}
 
 
 def unused(folder: Path) -> list[str]:
@@ -151,7 +155,7 @@ def snapshot(repository: str, revision: str, key: str) -> Path:
 
 
 def warnings_of(linears: dict[str, Linear], others: dict[str, Linear]) -> list[str]:
-    """What to say of matrices that no method compresses, where they are more than a hundredth."""
+    """Sentences about matrices that no method compresses, if they are more than a hundredth."""
     left, inside = (sum(x.count for x in found.values()) for found in (others, linears))
     if left <= LEAST_SAID * (left + inside):
         return []

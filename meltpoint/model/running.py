@@ -93,7 +93,7 @@ class Recorder(nn.Module):
         return self.returned(hidden)
 
     def returned(self, hidden: torch.Tensor) -> torch.Tensor | tuple:
-        """What the block would return with this hidden state."""
+        """Value that the block would return with this hidden state."""
         return hidden if self.rest is None else (hidden, *self.rest)
 
     def __getattr__(self, name: str):

@@ -30,13 +30,7 @@ class StoredLayout:
 
     def __init__(self, model: PreTrainedModel, keys: Iterable[str]) -> None:
         keys = set(keys)
-        # A part that is stored by its own name is no part: an expert's matrix, say.
-        self.views: dict[str, View] = {
-            name: view
-            for name, view in views(model).items()
-            if name == view.source or name not in keys
-        }
-        apart = set(views(model)) - set(self.views)
+        self.views: dict[str, View] = views(model)
         self._model = model
         self._sources: dict[str, list[tuple[str, str | None]]] = {}
         table = get_model_conversion_mapping(model)
@@ -47,8 +41,11 @@ class StoredLayout:
         parameters = dict.fromkeys([*names, *map(self.library_name, names)], True)
         for key in sorted(keys, key=dot_natural_key):
             self._place(key, converters, parameters)
-
-        self._sources |= {name: [(name, None)] for name in names if name in keys and name in apart}
+        # A part that is stored by its own name is no part: an expert's matrix, say.
+        parts = {name for name, view in self.views.items() if name != view.source}
+        self._sources |= {name: [(name, None)] for name in parts & keys}
+        for name in parts & set(self._sources):
+            del self.views[name]
 
     def _place(self, key: str, converters: list[WeightConverter], parameters: dict) -> None:
         prefix = self._model.base_model_prefix

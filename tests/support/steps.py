@@ -8,13 +8,13 @@ from safetensors.torch import load_file
 
 from meltpoint import methods
 from meltpoint.chain import Bits, Pattern, Sparsity, parse_level, parse_step
-from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import format_of
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compression.search import search
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
 from meltpoint.model import empty_model
+from meltpoint.model.as_linears import views
 from meltpoint.model.stored_layout import follow
 from meltpoint.workflow import requirements
 from tests.support.specs import compress_spec, search_spec
@@ -71,12 +71,11 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
     They are decoded where they are packed, and converted where they are stored by other names.
     """
-    if format_of(folder) or Description.read(folder).stored_as:
-        return decoded(folder)
-    found = {}
+    model, found = empty_model.build(folder, torch.float32), {}
     for file in sorted(folder.glob("*.safetensors")):
         found |= load_file(file)
-    return found
+    converted = views(model) or found.keys() - model.state_dict().keys()
+    return decoded(folder) if format_of(folder) or converted else found
 
 
 def decoded(folder: Path) -> dict[str, torch.Tensor]:
