@@ -9,6 +9,7 @@ import pandas as pd
 
 from meltpoint import evaluations
 from meltpoint.errors import MeltpointError
+from meltpoint.evaluations import _kept
 from meltpoint.evaluations.cells import Cell
 from meltpoint.evaluations.contract import Estimate, EvaluationSettings, Inputs
 
@@ -76,10 +77,10 @@ def samples_of(path: Path, cell: Cell) -> dict[str, Sample]:
     }
 
 
-def read_kept(file: Path, cell: Path) -> np.ndarray:
-    """An array that is kept beside a cell."""
+def read_kept(file: Path, cell: Path) -> np.ndarray | list[dict]:
+    """What is kept beside a cell: an array, or an object for each document."""
     try:
-        return np.load(file)
+        return _kept.read_kept(file)
     except FileNotFoundError:
         raise MeltpointError(
             f"{file} is missing, and paired statistics are made of it: delete {cell} and run again"
