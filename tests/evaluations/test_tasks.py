@@ -86,7 +86,7 @@ def test_text_is_written_as_by_lm_evals_own_class():
 
     tokenizer = tokenizer_of(MODEL)
     model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
-    contexts = ["Once upon a time", "The cat sat. " * 60, "Lily and Tom"]
+    contexts = ["Once upon a time", "The cat sat. " * 200, "Lily and Tom"]
     asked = [
         Instance("generate_until", {}, (text, {"until": ["."], "max_gen_toks": 24}), index)
         for index, text in enumerate(contexts)

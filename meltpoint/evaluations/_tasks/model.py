@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import torch
 from lm_eval.api.instance import Instance
@@ -88,7 +89,9 @@ class EngineModel(TemplateLM):
         self.cut += len(context) > room
         return context[-room:], continuation
 
-    def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False):
+    def loglikelihood_rolling(
+        self, requests: Sequence[Instance], disable_tqdm: bool = False
+    ) -> NoReturn:
         """Raises MeltpointError: perplexity has an evaluation of its own."""
         raise MeltpointError("likelihoods of whole pages are measured by the evaluation perplexity")
 
