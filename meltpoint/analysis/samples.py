@@ -78,7 +78,7 @@ def samples_of(path: Path, cell: Cell) -> dict[str, Sample]:
 
 
 def read_kept(file: Path, cell: Path) -> np.ndarray | list[dict]:
-    """What is kept beside a cell: an array, or an object for each document."""
+    """Array, or an object for each document, that is kept beside a cell."""
     try:
         return _kept.read_kept(file)
     except FileNotFoundError:

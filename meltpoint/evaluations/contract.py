@@ -75,13 +75,15 @@ class Needs:
 
     `tokens` is the corpus that it reads as one stream of tokens, `documents` the one that it reads as
     documents tokenised one by one. `data_files` are files of the folder that its key `data` names:
-    their contents are part of the job spec. `dense_checkpoint` says that it reads the dense model too.
+    their contents are part of the job spec. So are those of `definitions`, files that ship with
+    Meltpoint and say how documents are read. `dense_checkpoint` says that it reads the dense model too.
     The dense model's cell, and what is kept beside it, come by themselves, for the differences.
     """
 
     tokens: str | None = None
     documents: str | None = None
     data_files: tuple[str, ...] = ()
+    definitions: tuple[Path, ...] = ()
     dense_checkpoint: bool = False
 
     def token_files(self, folder: str) -> dict[str, str]:

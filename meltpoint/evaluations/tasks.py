@@ -11,6 +11,7 @@ often. NaN log-likelihoods make lm-eval choose the first answer: a score is refu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -66,7 +67,7 @@ class Settings(DataSettings, RefusingSettings):
                     f"tasks: {name} cannot be read from a folder{did_you_mean(name, known)}: leave "
                     "data out to read it from the hub"
                 )
-        for task in self.local_tasks:
+        for task in self.known if self.data is not None else ():
             if self.shots and task.shots is None:
                 raise ValueError(
                     f"shots: {task.name} has no file of solved documents in a folder: leave data out, "
@@ -75,12 +76,10 @@ class Settings(DataSettings, RefusingSettings):
         return self
 
     @property
-    def local_tasks(self) -> tuple[local.LocalTask, ...]:
-        """The tasks that are read from local files, each once."""
-        if self.data is None:
-            return ()
+    def known(self) -> tuple[local.LocalTask, ...]:
+        """The tasks that can be read from local files, each once."""
         names = (task for name in self.tasks for task in local.tasks_of(name, self.without))
-        return tuple(local.tasks()[name] for name in dict.fromkeys(names))
+        return tuple(local.tasks()[name] for name in dict.fromkeys(names) if name in local.tasks())
 
 
 def scores(settings: Settings) -> tuple[ScoreSpec, ...]:
@@ -102,9 +101,13 @@ def scores(settings: Settings) -> tuple[ScoreSpec, ...]:
 
 
 def needs(settings: Settings) -> Needs:
-    """The local files of each task; none for the hub."""
-    files = (file for task in settings.local_tasks for file in task.files)
-    return Needs(data_files=tuple(dict.fromkeys(files)))
+    """The local files of each task, none for the hub, and what says how they are read."""
+    local_tasks = settings.known if settings.data is not None else ()
+    files = (file for task in local_tasks for file in task.files)
+    definitions = (task.file for task in settings.known)
+    return Needs(
+        data_files=tuple(dict.fromkeys(files)), definitions=tuple(dict.fromkeys(definitions))
+    )
 
 
 def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
@@ -121,18 +124,20 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     tasks = load(settings, inputs.data, inputs.key)
     model = EngineModel(engine, tokenizer_of(inputs.checkpoint))
     done = list(run(tasks, model, settings.limit, settings.execute_code, inputs.resume))
+    # A job spec has the contents of the folder, not its path.
+    local_tasks = settings.known if inputs.data is not None else ()
     return Measurement(
         kept={SAMPLES: [sample for each in done for sample in each.samples]},
-        protocol={**protocol_of(done, settings), **engine.provenance},
+        protocol={**protocol_of(done, local_tasks), **engine.provenance},
         warnings=warnings_of(done, model.max_length),
     )
 
 
-def protocol_of(done: list[Done], settings: Settings) -> dict[str, object]:
-    """What a cell's protocol says of its tasks: lm-eval's version, sizes, cuts and other prompts."""
+def protocol_of(done: list[Done], local_tasks: Sequence[local.LocalTask]) -> dict[str, object]:
+    """Protocol of a cell's tasks: lm-eval's version, sizes, cuts, and prompts that differ."""
     from importlib.metadata import version
 
-    differ = {task.name: task.differs for task in settings.local_tasks if task.differs}
+    differ = {task.name: task.differs for task in local_tasks if task.differs}
     return {
         "lm_eval": version("lm_eval"),
         "documents": {each.task: len(each.samples) for each in done},

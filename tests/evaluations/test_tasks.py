@@ -36,7 +36,7 @@ def golden() -> dict:
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tasks")
     link(MODEL, folder / "stories", "models.stories")
-    spec = job_spec("tasks", tasks=list(TASKS), data=str(DATA), limit=150)
+    spec = job_spec("tasks", tasks=list(TASKS), limit=150)
     cell = measure(spec, folder / "stories", folder / "e.json", data=DATA)
     return cell, read_kept(folder / "e.samples.jsonl")
 
@@ -177,7 +177,7 @@ def test_a_killed_job_goes_on_after_the_last_task(tmp_path, monkeypatch):
 def test_a_checkpoint_is_paired_with_the_dense_model_by_document(tmp_path):
     for name in ("dense", "other"):
         link(MODEL, tmp_path / name, f"models.{name}")
-    spec = job_spec("tasks", tasks=["winogrande"], data=str(DATA), limit=12)
+    spec = job_spec("tasks", tasks=["winogrande"], limit=12)
     measure(spec, tmp_path / "dense", tmp_path / "d.json", data=DATA)
     samples = read_kept(tmp_path / "d.samples.jsonl")
     for each in samples[:3]:

@@ -14,9 +14,10 @@ SUBJECT = "{subject}"
 
 @dataclass(frozen=True)
 class LocalTask:
-    """A task in local files; the README of resources/tasks has the meaning of each field."""
+    """A task in local files, as a file of resources/tasks says; its README explains the fields."""
 
     name: str
+    file: Path
     include: str
     documents: str
     fields: Mapping[str, str]
@@ -40,7 +41,7 @@ def tasks() -> Mapping[str, LocalTask]:
     for stem, content in _files().items():
         keys = {key: value for key, value in content.items() if key != "groups"}
         for name, subject in _subjects(stem, content):
-            found[name] = _task(name, keys, subject)
+            found[name] = _task(name, FOLDER / f"{stem}.yaml", keys, subject)
     return found
 
 
@@ -87,10 +88,10 @@ def _subjects(stem: str, content: Mapping) -> list[tuple[str, str]]:
     return [(f"{stem}_{subject}", subject) for part in parts.values() for subject in part]
 
 
-def _task(name: str, content: Mapping[str, Any], subject: str) -> LocalTask:
+def _task(name: str, file: Path, content: Mapping[str, Any], subject: str) -> LocalTask:
     filled = {
         key: value.replace(SUBJECT, subject) if isinstance(value, str) else value
         for key, value in content.items()
     }
     filled |= {key: tuple(filled[key]) for key in ("metrics", "columns") if key in filled}
-    return LocalTask(name, **filled)
+    return LocalTask(name, file, **filled)
