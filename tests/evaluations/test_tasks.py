@@ -190,3 +190,20 @@ def test_a_checkpoint_is_paired_with_the_dense_model_by_document(tmp_path):
     assert difference.value == pytest.approx(changed.mean())
     assert difference.stderr == pytest.approx(changed.std(ddof=1) / np.sqrt(12))
     assert set(samples_of(tmp_path / "o.json", cell)) >= {"mean", "winogrande", "winogrande.acc"}
+
+
+@needs_shared
+def test_a_gguf_file_is_measured_by_llama_cpp(tmp_path, measured):
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    from meltpoint.llamacpp.convert import write_gguf
+
+    folder = tmp_path / "gguf"
+    link(MODEL, folder, "models.stories")
+    (folder / "model.safetensors").unlink()
+    write_gguf(MODEL, folder / "model.gguf")
+    spec = job_spec("tasks", tasks=["arc_easy"], limit=10)
+    cell = measure(spec, folder, tmp_path / "e.json", data=DATA)
+    assert cell.protocol["engine"] == "llama.cpp"
+    dense = [each for each in measured[1] if each["task"] == "arc_easy"]
+    for ours, theirs in zip(read_kept(tmp_path / "e.samples.jsonl"), dense, strict=False):
+        assert ours["loglikelihoods"] == pytest.approx(theirs["loglikelihoods"], abs=0.05)
