@@ -32,7 +32,8 @@ class ScoreSpec:
     """What a score is: its name in cells and studies, its unit, and which values are better.
 
     `label` names it in the heads of tables and on axes. `label_unit` is the unit that is printed
-    behind the label, for a label that does not say it.
+    behind the label, for a label that does not say it. An `optional` score is one that only some
+    subjects of the kind have, which is not known before it is measured.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ScoreSpec:
     better: Better
     label: str
     label_unit: str = ""
+    optional: bool = False
 
 
 class EvaluationSettings(Section):
@@ -73,7 +75,8 @@ class Needs:
 
     `tokens` is the corpus that it reads as one stream of tokens, `documents` the one that it reads as
     documents tokenised one by one. `data_files` are files of the folder that its key `data` names:
-    their contents are part of the job spec. `dense_checkpoint` says that it reads the dense model too.
+    their contents are part of the job spec. So are those of `definitions`, files that ship with
+    Meltpoint and say how documents are read. `dense_checkpoint` says that it reads the dense model too.
     The dense model's cell, and what is kept beside it, come by themselves, for the differences.
     `dense_files` are endings of files beside the dense model's cell that chains are measured with, such
     as ``("hidden.npy",)``: the kind's `write_dense` writes them.
@@ -82,6 +85,7 @@ class Needs:
     tokens: str | None = None
     documents: str | None = None
     data_files: tuple[str, ...] = ()
+    definitions: tuple[Path, ...] = ()
     dense_checkpoint: bool = False
     dense_files: tuple[str, ...] = ()
 
@@ -103,8 +107,9 @@ class Inputs:
 
     `tokens` is int32 [tokens], `token_ends` int64 [tokens], the byte of the corpus's text at which each
     token ends (empty where there is no text). `documents` are tokens and `document_offsets` where each
-    document starts. `data` is the folder of the kind's data files. `key` names the evaluation in the
-    sentence of an error. `compared` is true for a chain, which is compared with the dense model;
+    document starts. `data` is the folder of the kind's data files. `resume` is a folder that is still
+    there when a killed job runs again, made by whoever writes into it. `key` names the evaluation in
+    the sentence of an error. `compared` is true for a chain, which is compared with the dense model;
     `dense_files` are then the files that `Needs` asks for, by their endings, none where the dense cell
     does not apply.
     """
@@ -118,6 +123,7 @@ class Inputs:
     document_offsets: Path | None = None
     data: Path | None = None
     dense_checkpoint: Path | None = None
+    resume: Path | None = None
     compared: bool = False
     dense_files: Mapping[str, Path] = field(default_factory=dict)
 

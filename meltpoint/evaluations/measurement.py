@@ -8,6 +8,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from meltpoint import evaluations
 from meltpoint.checkpoints.description import Description
+from meltpoint.compression.resume import resume_folder
 from meltpoint.compute import Compute, peak_memory
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations import Evaluation, dense_files
@@ -43,6 +45,9 @@ class CellSpec(Protocol):
     code: str
     env: str
 
+    def json(self) -> str:
+        """The spec as canonical JSON."""
+
 
 def evaluate(
     job_spec: CellSpec,
@@ -58,6 +63,17 @@ def evaluate(
     the order of the kind's `keeps`. open_engine: opens a checkpoint, for a kind that needs it. Raises
     MeltpointError for inputs that cannot be measured.
     """
+    with resume_folder(outputs[0], job_spec.json()) as resume:
+        _evaluate(job_spec, replace(inputs, resume=resume), dense, outputs, open_engine)
+
+
+def _evaluate(
+    job_spec: CellSpec,
+    inputs: Inputs,
+    dense: list[Path],
+    outputs: list[Path],
+    open_engine: Callable | None,
+) -> None:
     start = time.perf_counter()
     kind = evaluations.find(job_spec.kind)
     settings = kind.settings_class(**job_spec.settings)
@@ -99,6 +115,7 @@ def scores_of(
     return {
         name: score_of(spec, estimates[name], differences.get(name))
         for name, spec in kind.scores(settings).items()
+        if name in estimates or not spec.optional
     }
 
 

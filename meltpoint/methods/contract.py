@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from meltpoint.checkpoints.linears import Quantized
-    from meltpoint.model import activation_statistics, block_walk
+    from meltpoint.model import activation_statistics, block_walk, model_parts
 
 Block: TypeAlias = "block_walk.Block"
 Statistics: TypeAlias = "activation_statistics.Statistics"

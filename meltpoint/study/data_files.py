@@ -25,18 +25,20 @@ def data_folder(study: Study, evaluation: str) -> Path | None:
 
 
 def data_files(study: Study, evaluation: str) -> dict[str, Path]:
-    """Paths of the files that an evaluation reads, by their names in its folder.
+    """Paths of the files that an evaluation reads, by their names in its folder or in resources/.
 
     Raises MeltpointError where it reads files and names no folder.
     """
     settings = study.config.evaluations[evaluation]
-    names = kind_of(settings).needs(settings).data_files
+    needs = kind_of(settings).needs(settings)
+    names = needs.data_files
     folder = data_folder(study, evaluation)
     if names and folder is None:
         raise MeltpointError(
             f"evaluations.{evaluation}.data: name the folder that holds {names[0]}"
         )
-    return {name: folder / name for name in names}
+    definitions = {path.name: path for path in needs.definitions}
+    return definitions | {name: folder / name for name in names}
 
 
 def check_data_files(study: Study) -> None:

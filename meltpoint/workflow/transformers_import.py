@@ -1,9 +1,9 @@
 """transformers without what it imports for others.
 
 At import transformers asks for packages that no job here uses: hqq and torchao for a cache and a
-format, tensors spread over machines, torch's compiler with sympy, and scipy.optimize for the losses
-of object detection. The first two are said to be missing meanwhile. For the others stand-ins are
-given, which import the real thing when it is first used.
+format, scikit-learn for assisted generation, tensors spread over machines, torch's compiler with
+sympy, and scipy.optimize for the losses of object detection. The first three are said to be missing
+meanwhile. For the others stand-ins are given, which import the real thing when it is first used.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from operator import attrgetter
 from types import ModuleType
 from unittest.mock import patch
 
-UNUSED = ("is_hqq_available", "is_torchao_available")
+UNUSED = ("is_hqq_available", "is_torchao_available", "is_sklearn_available")
 # Imported by name only, and used by functions that no job here calls.
 DEFERRED = (
     "torch.distributed.tensor",
@@ -27,7 +27,10 @@ DEFERRED = (
     "scipy.optimize",
 )
 # The modules of transformers that ask for them.
-ASKING = ("cache_utils", "quantizers.quantizer_torchao", "modeling_utils", "masking_utils")
+ASKING = (
+    *("cache_utils", "quantizers.quantizer_torchao", "modeling_utils", "masking_utils"),
+    "generation.candidate_generator",
+)
 
 
 def import_transformers() -> None:

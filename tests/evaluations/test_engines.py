@@ -10,7 +10,7 @@ from transformers.generation.logits_process import RepetitionPenaltyLogitsProces
 
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
-from meltpoint.evaluations.engines import open_engine, registry
+from meltpoint.evaluations.engines import _requests, open_engine, registry
 from meltpoint.evaluations.engines._model_engine import token_nll
 from meltpoint.model.empty_model import attention_of
 from meltpoint.model.load import load
@@ -216,3 +216,9 @@ def test_token_nll_does_not_depend_on_the_batch(llama, batch):
     windows = random_tokens(7, 12).numpy()
     nll = token_nll(model, windows, Compute(device="cpu", batch=batch))
     np.testing.assert_allclose(nll, token_nll(model, windows, Compute(device="cpu")), atol=1e-5)
+
+
+def test_without_padding_a_batch_has_texts_of_one_length():
+    lengths = [3, 5, 3, 5, 5, 2]
+    found = _requests.batches(lengths, tokens=10, rows=[1] * 6, most_rows=99, padding=False)
+    assert found == [[1, 3], [4], [0, 2], [5]]

@@ -11,7 +11,8 @@ import sys
 from meltpoint.workflow.transformers_import import import_transformers
 import_transformers()
 import meltpoint.evaluations.perplexity
-unused = {"hqq", "torchao"} & set(sys.modules)
+import transformers.generation.utils
+unused = {"hqq", "torchao", "sklearn"} & set(sys.modules)
 assert not unused, unused
 from transformers.utils import is_hqq_available, is_torchao_available
 import importlib.util

@@ -118,7 +118,11 @@ def losses(
 
 
 def pass_batches(passes: list[Pass], vocabulary: int, compute: Compute) -> list[list[Pass]]:
-    """The passes in batches: by their tokens and the logits that are needed, or `compute.batch`."""
+    """The passes in batches: by their tokens and the logits that are needed, or `compute.batch`.
+
+    On a CPU a batch of several texts saves little, and padding moves a long text's log likelihood by
+    more than 1e-4: those of one length alone are read together.
+    """
     lengths = [len(each) for each in passes]
     if compute.batch != "auto":
         numbers = _requests.batches(lengths, most=compute.batch)
@@ -126,5 +130,7 @@ def pass_batches(passes: list[Pass], vocabulary: int, compute: Compute) -> list[
         device = compute.torch_device.type
         tokens, logits = (table.get(device, table["cpu"]) for table in (AUTO_TOKENS, AUTO_LOGITS))
         rows = [len(each.positions) for each in passes]
-        numbers = _requests.batches(lengths, tokens, rows=rows, most_rows=logits // vocabulary)
+        numbers = _requests.batches(
+            lengths, tokens, rows=rows, most_rows=logits // vocabulary, padding=device != "cpu"
+        )
     return [[passes[i] for i in batch] for batch in numbers]

@@ -1,0 +1,1 @@
+"""Tasks of lm-eval: its documents and prompts, on any engine."""

@@ -1,0 +1,104 @@
+"""Documents of local files in the form in which lm-eval reads them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from meltpoint.errors import MeltpointError
+from meltpoint.evaluations._tasks.local import LocalTask
+
+# lm-eval's names of the splits that the documents and the shots are.
+DOCUMENTS, SHOTS = "test", "shots"
+
+
+def config_of(task: LocalTask, data: Path, limit: int | None) -> dict[str, Any]:
+    """Keys of lm-eval's configuration that make it read a task's local files.
+
+    The first `limit` documents are read. Raises MeltpointError for a file that cannot be read, one
+    without documents, and a document that lacks a field.
+    """
+    import datasets
+
+    splits = {DOCUMENTS: read_documents(task, data, task.documents, limit)}
+    if task.shots is not None:
+        splits[SHOTS] = read_documents(task, data, task.shots)
+    tables = {split: datasets.Dataset.from_list(rows) for split, rows in splits.items()}
+    return {
+        **{"training_split": None, "validation_split": None, "test_split": DOCUMENTS},
+        "fewshot_split": SHOTS if task.shots is not None else None,
+        "dataset_kwargs": None,
+        # lm-eval hands it the task's metadata, which say nothing about local files.
+        "custom_dataset": lambda **_: tables,
+        **task.config,
+    }
+
+
+def read_documents(
+    task: LocalTask, data: Path, file: str, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """The first documents of a file of the folder, with the fields that lm-eval reads."""
+    path = data / file
+    rows = _rows(path, task)[:limit]
+    if not rows:
+        raise MeltpointError(f"{path} holds no documents")
+    if task.labels is not None:
+        _add_labels(rows, data / task.labels)
+    expressions = _expressions(tuple(task.fields.items()))
+    return [_document(row, expressions, f"{path}: document {n}") for n, row in enumerate(rows)]
+
+
+def _rows(path: Path, task: LocalTask) -> list[dict[str, Any]]:
+    try:
+        with path.open(newline="" if task.columns else None, encoding="utf-8") as file:
+            if task.columns:
+                return list(csv.DictReader(file, task.columns, strict=True))
+            return [json.loads(line) for line in file if line.strip()]
+    except (OSError, ValueError, csv.Error) as error:
+        form = "CSV" if task.columns else "JSON lines"
+        raise MeltpointError(f"{path} cannot be read as {form} ({error})") from None
+
+
+def _add_labels(rows: list[dict[str, Any]], path: Path) -> None:
+    try:
+        with path.open(encoding="utf-8") as file:
+            labels = [int(line) for line in islice(file, len(rows))]
+    except (OSError, ValueError) as error:
+        raise MeltpointError(f"{path} cannot be read as numbers, one a line ({error})") from None
+    if len(labels) < len(rows):
+        raise MeltpointError(
+            f"{path} has {len(labels)} labels, fewer than documents: one a line is needed"
+        )
+    for row, label in zip(rows, labels, strict=True):
+        row["label"] = label
+
+
+def _expressions(fields: tuple[tuple[str, str], ...]) -> dict[str, Callable[..., Any]]:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    return {
+        name: environment.compile_expression(text, undefined_to_none=False) for name, text in fields
+    }
+
+
+def _document(
+    row: Mapping[str, Any], expressions: Mapping[str, Callable[..., Any]], place: str
+) -> dict[str, Any]:
+    document = {}
+    for name, expression in expressions.items():
+        try:
+            document[name] = expression(row)
+            # What is missing stays undefined within a list until it is used.
+            json.dumps(document[name])
+        except (jinja2.UndefinedError, TypeError, ValueError, AttributeError):
+            raise MeltpointError(
+                f"{place} does not have what the field {name!r} of lm-eval is made of"
+            ) from None
+        if document[name] is None:
+            raise MeltpointError(f"{place} has no {name!r}")
+    return document

@@ -1,0 +1,156 @@
+"""Tasks of lm-eval, made ready: by name from the hub, or from local files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lm_eval.tasks
+from lm_eval.tasks import TaskManager
+from lm_eval.tasks._yaml_loader import load_yaml
+
+from meltpoint.errors import MeltpointError, reason_of
+from meltpoint.evaluations._tasks import local
+from meltpoint.evaluations._tasks.documents import config_of
+from meltpoint.text import did_you_mean
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import Task
+    from lm_eval.tasks._index import Entry
+
+    from meltpoint.evaluations.tasks import Settings
+
+FOLDER = Path(lm_eval.tasks.__file__).parent
+# The kinds of request that an engine answers; a page's likelihood is a perplexity.
+OUTPUTS = ("multiple_choice", "loglikelihood", "generate_until")
+# lm-eval's own seed of shots that are drawn.
+SHOTS_SEED = 1234
+
+
+@dataclass(frozen=True)
+class Named:
+    """A task that is to be done, and the groups that the study names of which it is a part."""
+
+    name: str
+    task: Task
+    groups: tuple[str, ...]
+
+
+def load(settings: Settings, data: Path | None, key: str) -> list[Named]:
+    """All tasks that an evaluation names, each once.
+
+    data: the folder of local files; None for the hub. key: the evaluation's, for the sentence of an
+    error. Raises MeltpointError for a task that lm-eval does not have, that runs code without
+    `execute_code`, or whose documents cannot be read.
+    """
+    # It warns of what is meant here: documents that are not the hub's, a number of shots.
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    found: dict[str, Task] = {}
+    groups: dict[str, list[str]] = {}
+    manager: TaskManager | None = None
+    for name in settings.tasks:
+        if local.metrics_of(name) is not None:
+            names = local.tasks_of(name, settings.without)
+            configs = {task: _config(task, data, settings.limit) for task in names}
+            loaded = {n: c for n, c in configs.items() if n not in found}
+            found |= _load(TaskManager(include_defaults=False), list(loaded.values()), key)
+        else:
+            manager = manager or TaskManager()
+            names = _checked(manager.task_index, name, settings, key)
+            found |= _load(manager, [task for task in names if task not in found], key)
+        for task in names:
+            groups.setdefault(task, [])
+            groups[task] += [name] if task != name else []
+    for name, task in found.items():
+        _prepare(name, task, settings.shots, key)
+    return [Named(name, task, tuple(groups[name])) for name, task in found.items()]
+
+
+def _config(name: str, data: Path | None, limit: int | None) -> dict[str, Any]:
+    """lm-eval's configuration of a task that has local files, with them where there is a folder."""
+    task = local.tasks()[name]
+    config = load_yaml(FOLDER / task.include)
+    config.pop("tag", None)
+    return config if data is None else config | config_of(task, data, limit)
+
+
+def _load(manager: TaskManager, specs: list, key: str) -> dict[str, Task]:
+    if not specs:
+        return {}
+    try:
+        return manager.load(specs)["tasks"]
+    except MeltpointError:
+        raise
+    # Of a data set that cannot be had, each library has its own exception.
+    except Exception as error:
+        names = ", ".join(spec if isinstance(spec, str) else spec["task"] for spec in specs)
+        raise MeltpointError(
+            f"{key}.tasks: {names} cannot be loaded ({reason_of(error)}): without the hub, name a "
+            "folder of files with `data`"
+        ) from None
+
+
+def _checked(
+    index: Mapping[str, Entry], name: str, settings: Settings, key: str
+) -> tuple[str, ...]:
+    """The tasks of a name in lm-eval's index, which may be a group."""
+    if name not in index:
+        raise MeltpointError(
+            f"{key}.tasks: lm-eval has no task {name!r}{did_you_mean(name, index)}"
+        )
+    names = tuple(
+        task for task in dict.fromkeys(_leaves(index, name)) if task not in settings.without
+    )
+    if names != (name,) and not _weighted_by_size(index[name]):
+        raise MeltpointError(
+            f"{key}.tasks: {name} is a group without a mean over all its documents: name its tasks, "
+            f"such as {', '.join(names[:3])}"
+        )
+    for task in names:
+        config = index[task].cfg or {}
+        remote = (config.get("dataset_kwargs") or {}).get("trust_remote_code")
+        if (config.get("unsafe_code") or remote) and not settings.execute_code:
+            raise MeltpointError(
+                f"{key}.tasks: {task} runs {'remote code' if remote else 'code that a model writes'}: "
+                "set execute_code: true to allow it"
+            )
+    return names
+
+
+def _leaves(index: Mapping[str, Entry], name: str) -> Iterator[str]:
+    """Names of the tasks within a group or a tag."""
+    entry = index[name]
+    members = sorted(entry.tags) if entry.kind.name == "TAG" else []
+    if entry.kind.name == "GROUP":
+        members = [
+            each if isinstance(each, str) else each.get("group", each.get("task"))
+            for each in entry.cfg["task"]
+        ]
+    if not members:
+        yield name
+    for member in members:
+        yield from _leaves(index, member) if member in index else [member]
+
+
+def _weighted_by_size(entry: Entry) -> bool:
+    means = (entry.cfg or {}).get("aggregate_metric_list") or []
+    means = [means] if isinstance(means, dict) else means
+    return bool(means) and all(mean.get("weight_by_size", True) for mean in means)
+
+
+def _prepare(name: str, task: Task, shots: int, key: str) -> None:
+    """Sets the number of shots; raises MeltpointError for a task that cannot be measured so."""
+    if task.OUTPUT_TYPE not in OUTPUTS:
+        raise MeltpointError(
+            f"{key}.tasks: {name} is of the kind {task.OUTPUT_TYPE}, which is measured by the "
+            "evaluation perplexity"
+        )
+    if not len(task.eval_docs):
+        raise MeltpointError(f"{key}.tasks: {name} has no documents")
+    # lm-eval leaves a task alone whose configuration says that it takes none.
+    if task.get_config("num_fewshot") != 0:
+        task.set_config(key="num_fewshot", value=shots)
+    task.set_fewshot_seed(seed=SHOTS_SEED)

@@ -1,0 +1,162 @@
+"""An engine as lm-eval sees a model: text is tokenised as lm-eval's own class for transformers does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import (
+    handle_stop_sequences,
+    has_bos_prefix,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
+from transformers import PreTrainedTokenizerBase
+
+from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.evaluations.engines._engine import Engine
+
+# lm-eval's, for a model that does not say how many tokens it can read.
+DEFAULT_LENGTH = 2048
+# What transformers writes for a tokenizer without a limit is more.
+NO_LIMIT = int(1e20)
+# Tokens at the end of a text in which a stop string is looked for while it is written.
+LAST_TOKENS = 32
+# Keys of a task's generation settings that leave decoding greedy whatever their value.
+HARMLESS = {"until", "max_gen_toks", "temperature", "do_sample", "top_p", "top_k"}
+
+
+class EngineModel(TemplateLM):
+    """Answers lm-eval's requests by an engine.
+
+    `cut` counts the requests that lost their beginning as they were longer than the model's context.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__()
+        self.engine, self.tokenizer, self.cut = engine, tokenizer, 0
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens that the model reads."""
+        if self.engine.context_length is not None:
+            return self.engine.context_length
+        longest = self.tokenizer.model_max_length
+        return DEFAULT_LENGTH if longest >= NO_LIMIT else longest
+
+    @property
+    def eot_token_id(self) -> int:
+        """The end token."""
+        return self.tokenizer.eos_token_id
+
+    @property
+    def prefix_token_id(self) -> int:
+        """The token before a continuation without a context: that of the beginning, else the end."""
+        first = self.tokenizer.bos_token_id
+        return self.eot_token_id if first is None else first
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **_: object
+    ) -> list[int]:
+        """Tokens of a text, with the tokenizer's special ones unless the text begins with them."""
+        flags = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+        if add_special_tokens is None and self._begins(string):
+            flags["add_special_tokens"] = False
+        return self.tokenizer.encode(string, **flags)
+
+    def _begins(self, string: str) -> bool:
+        return has_bos_prefix(string, self.tokenizer.decode(self.prefix_token_id))
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[tuple[str, str], list[int], list[int]]], **_: object
+    ) -> list[tuple[float, bool]]:
+        return self.engine.loglikelihood([self._fitting(c, t) for _, c, t in requests])
+
+    def _fitting(self, context: list[int], continuation: list[int]) -> tuple[list[int], list[int]]:
+        """A request without the beginning that the model cannot read; the last token is never read.
+
+        Raises NotApplicable for a continuation that does not fit.
+        """
+        if len(continuation) > self.max_length:
+            raise NotApplicable(
+                f"a continuation of {len(continuation)} tokens does not fit the model's context of "
+                f"{self.max_length}"
+            )
+        room = self.max_length + 1 - len(continuation)
+        self.cut += len(context) > room
+        return context[-room:], continuation
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[Instance], disable_tqdm: bool = False
+    ) -> NoReturn:
+        """Raises MeltpointError: perplexity has an evaluation of its own."""
+        raise MeltpointError("likelihoods of whole pages are measured by the evaluation perplexity")
+
+    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
+        """The most probable text after each context, up to the first of its stop strings."""
+        texts = [""] * len(requests)
+        by_settings: dict[str, list[int]] = {}
+        for index, request in enumerate(requests):
+            by_settings.setdefault(repr(request.args[1]), []).append(index)
+        for indices in by_settings.values():
+            contexts = [requests[i].args[0] for i in indices]
+            written = self._write(contexts, requests[indices[0]].args[1])
+            for i, text in zip(indices, written, strict=True):
+                texts[i] = text
+        return texts
+
+    def _write(self, contexts: Sequence[str], settings: dict) -> list[str]:
+        keys = normalize_gen_kwargs(settings)
+        if keys["do_sample"] or set(keys) - HARMLESS:
+            raise MeltpointError(
+                f"the task asks for {settings}: Meltpoint writes greedily, name another task"
+            )
+        most = keys["max_gen_toks"]
+        if most >= self.max_length:
+            raise NotApplicable(
+                f"{most} new tokens leave no room for a prompt in the model's context of "
+                f"{self.max_length}"
+            )
+        end = self.tokenizer.decode(self.eot_token_id)
+        stops = handle_stop_sequences(list(keys["until"]), eos=end)
+        prompts = [self._prompt(context, self.max_length - most) for context in contexts]
+        stop = StopStrings(self.tokenizer, stops, prompts)
+        written = self.engine.generate(prompts, most, (self.eot_token_id,), (stop,))
+        decoded = (self.tokenizer.decode(each, skip_special_tokens=True) for each in written)
+        return [postprocess_generated_text(text, stops, None) for text in decoded]
+
+    def _prompt(self, context: str, room: int) -> list[int]:
+        tokens = self.tok_encode(context)
+        self.cut += len(tokens) > room
+        return tokens[-room:]
+
+
+class StopStrings:
+    """A logits processor that ends a text once it holds a stop string.
+
+    The text is cut at the string afterwards: this only saves what would be written behind it.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        stops: Sequence[str],
+        prompts: Sequence[Sequence[int]],
+    ) -> None:
+        self._tokenizer, self._stops = tokenizer, [stop for stop in stops if stop]
+        self._prompts = {tuple(prompt) for prompt in prompts}
+        self._lengths = sorted({len(prompt) for prompt in prompts}, reverse=True)
+
+    def __call__(self, tokens: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """The logits, or those of the end token alone."""
+        text = tuple(tokens[0].tolist())
+        start = next(n for n in self._lengths if text[:n] in self._prompts)
+        last = self._tokenizer.decode(text[max(start, len(text) - LAST_TOKENS) :])
+        if not any(stop in last for stop in self._stops):
+            return logits
+        ended = torch.full_like(logits, float("-inf"))
+        ended[:, self._tokenizer.eos_token_id] = 0
+        return ended

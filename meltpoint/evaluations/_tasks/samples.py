@@ -1,0 +1,109 @@
+"""Samples of tasks, a document each, and the scores that follow from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from meltpoint.errors import MeltpointError
+from meltpoint.evaluations._means import mean_of, mean_of_units
+from meltpoint.evaluations.contract import Estimate
+
+NON_FINITE = "non_finite"
+# Metrics that have a score of their own.
+ACC, ACC_NORM = "acc", "acc_norm"
+# The metric of a task that has neither.
+OTHER = "score"
+
+Sample = Mapping[str, Any]
+
+
+def sample_of(
+    name: str, logged: Mapping[str, Any], averaged: Sequence[str], groups: Sequence[str]
+) -> Sample:
+    """The sample of a document from what lm-eval logs of it.
+
+    averaged: the task's metrics that are means over documents. Raises MeltpointError for a task that
+    has none.
+    """
+    sample = {"task": name, "document": logged["doc_id"], **_answer(logged)}
+    numbers = {m: float(logged[m]) for m in averaged if isinstance(logged.get(m), Real)}
+    if not numbers:
+        raise MeltpointError(
+            f"tasks: {name} has no metric that is a mean over its documents: name another task"
+        )
+    sample |= {metric: numbers[metric] for metric in (ACC, ACC_NORM) if metric in numbers}
+    if ACC not in numbers and ACC_NORM not in numbers:
+        metric, value = next(iter(numbers.items()))
+        sample |= {"metric": metric, OTHER: value}
+    return sample | ({"groups": list(groups)} if groups else {})
+
+
+def _answer(logged: Mapping[str, Any]) -> dict[str, Any]:
+    """The text that was written, or the log-likelihood of each choice, and whether it is a number."""
+    responses = [each[0] for each in logged["resps"]]
+    if isinstance(responses[0], str):
+        return {"text": responses[0]}
+    sums = [float(loglikelihood) for loglikelihood, _ in responses]
+    finite = all(map(math.isfinite, sums))
+    return {"loglikelihoods": sums, **({} if finite else {"degenerate": [NON_FINITE]})}
+
+
+def estimates(
+    samples: Sequence[Sample], names: Sequence[str], refuse_above: float
+) -> dict[str, Estimate]:
+    """All scores of an evaluation from its samples; `names` are the tasks and groups it names.
+
+    The score of a task is acc_norm where lm-eval has it, else acc, else its first metric. A score is
+    refused where too many of its documents have log-likelihoods that are not finite.
+    """
+    found: dict[str, Estimate] = {}
+    for name in names:
+        part = [each for each in samples if name in (each["task"], *each.get("groups", ()))]
+        scores = {m: weighted_mean(part, m) for m in (ACC_NORM, ACC, OTHER) if m in part[0]}
+        if reason := refusal(part, refuse_above):
+            scores = dict.fromkeys(scores, Estimate(refused=reason))
+        found[name] = next(iter(scores.values()))
+        found |= {f"{name}.{metric}": scores[metric] for metric in scores if metric != OTHER}
+    refused = [name for name in names if found[name].refused is not None]
+    found["mean"] = (
+        Estimate(refused=f"{', '.join(refused)}: {found[refused[0]].refused}")
+        if refused
+        else mean_of([found[name] for name in names])
+    )
+    broken = ["degenerate" in each for each in samples]
+    return found | {f"degenerate.{NON_FINITE}": mean_of_units(broken)}
+
+
+def weighted_mean(samples: Sequence[Sample], metric: str) -> Estimate:
+    """Mean of a metric over documents, with lm-eval's standard error.
+
+    Over several tasks it is weighted by their sizes, and the error is pooled: with n documents and the
+    standard error e in each of k tasks, sqrt(sum((n - 1) n e^2) / (sum(n) - k) / sum(n)).
+    """
+    values = np.array([each[metric] for each in samples], np.float64)
+    tasks = np.array([each["task"] for each in samples])
+    parts = [values[tasks == name] for name in dict.fromkeys(tasks)]
+    freedom = len(values) - len(parts)
+    if not freedom:
+        return Estimate(float(values.mean()), None, values)
+    squares = sum(float(((part - part.mean()) ** 2).sum()) for part in parts)
+    return Estimate(float(values.mean()), math.sqrt(squares / freedom / len(values)), values)
+
+
+def refusal(samples: Sequence[Sample], refuse_above: float) -> str | None:
+    """Why the score of samples is refused; None where it is not."""
+    broken = [each for each in samples if "degenerate" in each]
+    share = len(broken) / len(samples)
+    if share <= refuse_above:
+        return None
+    first = broken[0]
+    return (
+        f"{share:.0%} of {len(samples)} documents have log-likelihoods that are not finite, more than "
+        f"refuse_above = {refuse_above:g}; for example document {first['document']} of "
+        f"{first['task']}: {first.get('loglikelihoods')}"
+    )
