@@ -82,9 +82,10 @@ class LlamaEngine(Engine):
                 parts = zip(runtime.parts(tokens, size), runtime.parts(wanted, size), strict=True)
                 yield each, _tensor(context.read(x, wanted=y) for x, y in parts)
 
-    def _text_batches(self, lengths: list[int]) -> list[list[int]]:
-        most = llama_cpp().llama_max_parallel_sequences() // 2
-        batches = super()._text_batches(lengths)
+    def text_batches(self, lengths: Sequence[int], width: int = 1) -> list[list[int]]:
+        """The texts that are written together, no more than llama.cpp has sequences for."""
+        most = max(1, llama_cpp().llama_max_parallel_sequences() // 2 // width)
+        batches = super().text_batches(lengths, width)
         return [batch[i : i + most] for batch in batches for i in range(0, len(batch), most)]
 
     def close(self) -> None:

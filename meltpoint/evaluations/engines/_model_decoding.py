@@ -51,6 +51,11 @@ class ModelDecoding(Decoding):
         if self.hidden_states is not None:
             self.hidden_states = tuple(states[index] for states in self.hidden_states)
 
+    @torch.no_grad()
+    def layer_logits(self, layer: int) -> torch.Tensor:
+        """What the head makes of a layer's hidden states at the last position."""
+        return self._model.get_output_embeddings()(self.hidden_states[layer][:, -1]).float()
+
     def _read(self, ids: torch.Tensor) -> None:
         positions = (self._mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         output = self._model(
