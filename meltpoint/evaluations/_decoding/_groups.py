@@ -114,8 +114,10 @@ class Search:
 
     def text(self) -> Text:
         """The text with the largest mean log probability, of the last group among equals."""
+        if not self.finite:
+            return Text(self.groups[0].beams[0], finite=False)
         ended = [each for group in self.groups for each in group.finish()]
-        return Text(sorted(ended, key=lambda each: each[0])[-1][1] if ended else [], self.finite)
+        return Text(sorted(ended, key=lambda each: each[0])[-1][1])
 
 
 def search(batch: Batch, beams: int, groups: int, penalty: float) -> list[Text]:

@@ -22,7 +22,9 @@ class Settings(StrategySettings):
 
     temperature: float = Field(1.0, gt=0, description="The logits are divided by it.")
     top_k: int = Field(0, ge=0, description="Number of the most probable tokens that stay; 0: all.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Probability of the tokens that stay; 1: all.")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="Probability of the tokens that stay; 1: all."
+    )
     min_p: float = Field(
         0.0, ge=0, le=1, description="Least probability, as a fraction of the largest; 0: any."
     )
