@@ -208,7 +208,7 @@ def test_mirostat_draws_from_its_k_largest(engine):
     check_distribution(counts, warped(logits, "top_k", k))
 
 
-@pytest.mark.parametrize("tau", [2.0, 4.0])
+@pytest.mark.parametrize("tau", [1.0, 2.0])
 def test_mirostat_holds_the_surprise_at_its_target(engine, tau):
     prompt = IDS[0]
     texts = tokens_of(engine, f"mirostat,tau={tau}", [prompt] * 16, new=200)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from meltpoint.evaluations._decoding._contract import Batch, StrategySettings, Text
-from meltpoint.evaluations._decoding._rows import most_probable, write as write_chosen
+from meltpoint.evaluations._decoding._rows import most_probable
+from meltpoint.evaluations._decoding._rows import write as write_chosen
 
 
 class Settings(StrategySettings):
