@@ -9,12 +9,24 @@ score over them.
 - `mbpp`: `pass_at_1`, the share of 500 problems whose tests the program passes; three shots
 - `gsm8k`: `exact_match`, the share of questions with the right number; eight shots
 - `prompts`: continuations of the prompts of a JSON lines file. `coherence` is the mean over texts of
-  the mean log probability of a continuation's tokens under the dense model
+  the mean log probability of a continuation's tokens under the dense model. `mauve: true` compares
+  the texts with references (a line's `reference` or `gold_ref`, which begins with the prompt), by the
+  dense model's features, so that its numbers do not compare with published ones
 - all: `rep_4` and `diversity` of the words (Su et al., arXiv 2202.06417), `tokens_per_second`
 
 MBPP runs code that a model wrote, which the study must allow by `execute_code: true`. Each program is
-run in a process with limits of time, memory and files and without network. MAUVE is not offered: the
-library that computes it needs a featurizer model that Meltpoint does not ship.
+run in a process with limits of time, memory and files and without network.
+
+The strategies and their settings, with the defaults:
+
+- `greedy`; `beam,beams=4`; `diverse_beam,beams=4,groups=2,diversity_penalty=1`
+- `contrastive_search,alpha=0.6,k=5`; `fsd,alpha=0.4,k=5,n=2`; `fsd_d,alpha=0.6,k=5,n=3`
+- `contrastive_decoding,alpha=0.1,beta=0.5,amateur=...`: the amateur is a model of the study, or
+  model/chain, with the same vocabulary
+- `dola,candidate_layers=2-4-6,mature_layer=32,relative_top=0.1,repetition_penalty=1.2`: the mature
+  layer is the last by default, candidates are every second layer of the first half
+- `sample,temperature=1,top_k=0,top_p=1,min_p=0,typical=1,eta=0`, which cut nothing
+- `mirostat,tau=3,rate=1`
 """
 
 from __future__ import annotations
@@ -57,6 +69,7 @@ SCORES = {
     "exact_match": ("fraction", "higher", "exact match"),
     "diversity": ("fraction", "higher", "diversity"),
     "coherence": ("nats", "higher", "coherence"),
+    "mauve": ("fraction", "higher", "MAUVE"),
     "rep_4": ("fraction", "lower", "rep-4"),
 }
 # The scores of each task, the main one first.
@@ -85,6 +98,9 @@ class Settings(DataSettings, RefusingSettings):
     max_new_tokens: int = Field(512, ge=1, description="The most tokens of a text.")
     seeds: tuple[int, ...] = Field(
         (0, 1, 2), min_length=1, description="Seeds of the stochastic strategies."
+    )
+    mauve: bool = Field(
+        False, description="With `prompts` that have references: whether MAUVE is computed."
     )
     execute_code: bool = Field(
         False, description="Whether programs that the model wrote are run, which MBPP needs."
@@ -126,6 +142,8 @@ class Settings(DataSettings, RefusingSettings):
             raise ValueError(
                 f"prompts: {self.generation} has prompts of its own; leave the key out"
             )
+        if self.mauve and self.generation != "prompts":
+            raise ValueError(f"mauve: {self.generation} has no references; leave the key out")
         return self
 
     @property
@@ -138,6 +156,11 @@ class Settings(DataSettings, RefusingSettings):
         """The strategies with their settings."""
         return tuple(map(_decoding.parse, self.strategies))
 
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The scores of each strategy, the main one first."""
+        return (*TASKS[self.generation], *(["mauve"] if self.mauve else []))
+
     def seeds_of(self, strategy: Strategy) -> tuple[int, ...]:
         """The seeds that a strategy is run with; a deterministic one is run once."""
         return self.seeds if strategy.stochastic else self.seeds[:1]
@@ -149,7 +172,7 @@ def scores(settings: Settings) -> tuple[ScoreSpec, ...]:
 
 
 def _scores_of(strategy: Strategy, settings: Settings) -> list[ScoreSpec]:
-    name, names = strategy.spelled, TASKS[settings.generation]
+    name, names = strategy.spelled, settings.score_names
     specs = [ScoreSpec(f"{name}.{each}", *_labelled(name, *SCORES[each])) for each in names]
     if len(settings.seeds_of(strategy)) > 1:
         unit, _, label = SCORES[names[0]]
@@ -183,25 +206,29 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     Raises MeltpointError for a file of prompts that is not one, and for an amateur with another
     vocabulary.
     """
+    from meltpoint.evaluations._generation import mauve
     from meltpoint.evaluations._generation.documents import read_documents
-    from meltpoint.evaluations._generation.judge import judge
+    from meltpoint.evaluations._generation.judge import judge, mauve_scores
     from meltpoint.evaluations._generation.writing import Writer
 
     file = inputs.data / settings.file
     documents = read_documents(file, settings.generation, settings.limit)
+    references = mauve.references(inputs.key, documents) if settings.mauve else []
     writer = Writer(engine, inputs, settings, documents)
     samples, speeds = [], {}
     for strategy in settings.parsed:
         written, speeds[f"{strategy.spelled}.tokens_per_second"] = writer.write(strategy)
         samples += written
     samples = judge(samples, documents, writer.prompts, engine, inputs, settings)
+    similar = mauve_scores(samples, writer, references, inputs) if settings.mauve else {}
     return Measurement(
-        scores=speeds,
+        scores={**speeds, **similar},
         kept={SAMPLES: samples},
         protocol={
             "documents": len(documents),
             "prompts_cut": writer.cut_prompts,
             "batch": inputs.compute.batch,
+            **({"mauve_by": mauve.protocol()} if settings.mauve else {}),
             **engine.provenance,
         },
         warnings=writer.warnings(),

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from meltpoint.evaluations._generation import gsm8k, mbpp, sandbox
+from meltpoint.evaluations._generation import gsm8k, mauve, mbpp, sandbox
 from meltpoint.evaluations._generation.documents import Document
-from meltpoint.evaluations.contract import Inputs
+from meltpoint.evaluations._generation.writing import Writer
+from meltpoint.evaluations.contract import Estimate, Inputs
 
 if TYPE_CHECKING:
     from meltpoint.evaluations.engines._engine import Engine
@@ -29,7 +30,7 @@ def judge(
     indices = [places[sample["prompt"]] for sample in samples]
     if settings.generation == "prompts":
         texts = [(prompts[i], sample["tokens"]) for i, sample in zip(indices, samples, strict=True)]
-        with _dense_engine(engine, inputs) as dense:
+        with dense_engine(engine, inputs) as dense:
             return _with(samples, "coherence", coherence(dense, texts))
     fields = [documents[index].fields for index in indices]
     name, verdicts = VERDICTS[settings.generation]
@@ -49,8 +50,22 @@ def coherence(dense: Engine, texts: Sequence[tuple[Sequence[int], Sequence[int]]
     return found
 
 
+def mauve_scores(
+    samples: Samples, writer: Writer, references: Sequence[str], inputs: Inputs
+) -> dict[str, Estimate]:
+    """MAUVE of each strategy, by the name of the score; references are in the documents' order."""
+    expected = [writer.tokens_of(text) for text in references]
+    written: dict[str, dict[int, list[list[int]]]] = {}
+    for sample in samples:
+        texts = written.setdefault(sample["strategy"], {}).setdefault(sample["seed"], [])
+        # A strategy's samples of one seed are in the documents' order.
+        texts.append([*writer.prompts[len(texts)], *sample["tokens"]])
+    with dense_engine(writer.engine, inputs) as dense:
+        return {f"{name}.mauve": mauve.score(dense, expected, t) for name, t in written.items()}
+
+
 @contextlib.contextmanager
-def _dense_engine(engine: Engine, inputs: Inputs) -> Iterator[Engine]:
+def dense_engine(engine: Engine, inputs: Inputs) -> Iterator[Engine]:
     """The dense model's engine; the one that is open where it is the dense model's."""
     if inputs.dense_checkpoint in (None, inputs.checkpoint):
         yield engine

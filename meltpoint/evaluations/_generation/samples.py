@@ -27,7 +27,9 @@ def estimates(
         reason = _degenerate.refusal(chosen, settings.refuse_above)
         spread = ["spread"] if len(settings.seeds_of(strategy)) > 1 else []
         if reason is not None:
-            scores = dict.fromkeys([*names, *spread], Estimate(refused=reason))
+            # MAUVE is no score of single samples, and is refused with the others.
+            measured = ["mauve"] if settings.mauve else []
+            scores = dict.fromkeys([*names, *spread, *measured], Estimate(refused=reason))
         else:
             scores = {name: _score(name, chosen) for name in names}
             scores |= {name: _spread(names[0], chosen) for name in spread}

@@ -32,7 +32,7 @@ class Writer:
     ) -> None:
         from meltpoint.data.tokenization import tokenizer_of
 
-        self._engine, self._inputs, self._settings = engine, inputs, settings
+        self.engine, self._inputs, self._settings = engine, inputs, settings
         self._documents = documents
         self._tokenizer = tokenizer_of(inputs.checkpoint)
         ids = [self._ids(document) for document in documents]
@@ -49,7 +49,7 @@ class Writer:
             for seed in self._settings.seeds_of(strategy):
                 start = time.perf_counter()
                 texts = write_texts(
-                    self._engine,
+                    self.engine,
                     strategy,
                     self.prompts,
                     self._settings.max_new_tokens,
@@ -71,8 +71,12 @@ class Writer:
             return []
         return [
             f"{self.cut_prompts:,} of {len(self.prompts):,} prompts are longer than the model's "
-            f"context of {self._engine.context_length:,} tokens allows and were cut from the left"
+            f"context of {self.engine.context_length:,} tokens allows and were cut from the left"
         ]
+
+    def tokens_of(self, text: str) -> list[int]:
+        """Token numbers of a text by the model's tokenizer."""
+        return self._tokenizer(text).input_ids
 
     def _sample(self, strategy: Strategy, seed: int, document: Document, text: Text) -> dict:
         answer = self._tokenizer.decode(text.tokens, skip_special_tokens=True)
@@ -90,11 +94,11 @@ class Writer:
 
     def _ids(self, document: Document) -> list[int]:
         if isinstance(document.prompt, str):
-            return self._tokenizer(document.prompt).input_ids
-        if max(document.prompt) >= self._engine.vocabulary or min(document.prompt) < 0:
+            return self.tokens_of(document.prompt)
+        if max(document.prompt) >= self.engine.vocabulary or min(document.prompt) < 0:
             raise MeltpointError(
                 f"{self._inputs.key}: document {document.place} has a token that is none of the "
-                f"model's {self._engine.vocabulary}"
+                f"model's {self.engine.vocabulary}"
             )
         return list(document.prompt)
 
@@ -127,7 +131,7 @@ class Writer:
         with open_engine(checkpoint, compute) as amateur:
             tokenizer = tokenizer_of(checkpoint)
             same = tokenizer.get_vocab() == self._tokenizer.get_vocab()
-            if not same or amateur.vocabulary != self._engine.vocabulary:
+            if not same or amateur.vocabulary != self.engine.vocabulary:
                 raise MeltpointError(
                     f"{self._inputs.key}.strategies: the amateur {strategy.amateur} has another "
                     "vocabulary than the model: name one of the model's family"
