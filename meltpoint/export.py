@@ -28,6 +28,7 @@ from meltpoint.model.ordinary import (
     model_of,
     ordinary_tensors,
 )
+from meltpoint.model.stored_layout import as_stored, follow
 
 
 def export(checkpoint: Path, target: Path) -> None:
@@ -48,7 +49,7 @@ def export(checkpoint: Path, target: Path) -> None:
         changes = config_changes(config, stored, empty_model.decoder_blocks(source)[1])
         ordinary = model_of(config, stored, changes)
         check_model(ordinary, source)
-        reader.tie(empty_model.tied_names(source))
+        follow(reader, source)
         write(source, ordinary, reader, Writer(folder))
         copy_companions(checkpoint, folder, str(dtype).removeprefix("torch."), changes)
 
@@ -94,11 +95,14 @@ def write(
         empty_model.parameters_of(source, block, f"{name}.{index}")
         for index, block in enumerate(blocks)
     ]
-    writer.write(reader.read([n for n in names if not n.startswith(f"{name}.")]))
+    others = reader.read([n for n in names if not n.startswith(f"{name}.")])
+    writer.write(as_stored(ordinary, ordinary, "", others))
     for index, (target, block) in enumerate(zip(targets, blocks, strict=True)):
         empty_model.fill(source, reader.read(parts[index]))
         tensors = ordinary_tensors(target, block)
-        writer.write({f"{name}.{index}.{n}": t.to(reader.dtype) for n, t in tensors.items()})
+        path = f"{name}.{index}"
+        named = {f"{path}.{n}": t.to(reader.dtype) for n, t in tensors.items()}
+        writer.write(as_stored(ordinary, target, path, named))
         empty_model.empty(source, parts[index])
     writer.finish()
 

@@ -13,7 +13,7 @@ OUTPUTS:
     cells/{model}/{prefix}{step}/checkpoint/   a Hugging Face folder with meltpoint.json
 """
 
-for method, temporary in plan.compress_rules():
+for method, temporary in plan.compressions.rules():
 
     rule:
         name:
@@ -23,14 +23,14 @@ for method, temporary in plan.compress_rules():
             tokens=plan.calibration_files,
             search=plan.searches.read_by,
         output:
-            plan.checkpoint_output(directory, temp, temporary),
+            plan.compressions.output(directory, temp, temporary),
         log:
             f"{plan.logs}/compress/{{model}}/{{prefix}}{{step}}.log",
         benchmark:
             f"{plan.benchmarks}/compress/{{model}}/{{prefix}}{{step}}.tsv"
         wildcard_constraints:
-            prefix=plan.prefixes(temporary),
-            step=plan.steps_of(method),
+            prefix=plan.compressions.prefixes(temporary),
+            step=plan.compressions.steps_of(method),
         conda:
             f"../envs/{method.env}.yaml"
         threads: plan.threads

@@ -1,14 +1,17 @@
 """Keys that tables and figures share."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from meltpoint.chain import parse_level
 from meltpoint.data import published
 from meltpoint.errors import MeltpointError
 from meltpoint.section import Name, Section
 from meltpoint.text import did_you_mean
+
+# In YAML a level is a number or a word.
+LEVEL_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}
 
 
 class Output(Section):
@@ -42,7 +45,7 @@ class Output(Section):
 class AtLevel(Section):
     """A table or figure that compares chains with each other, at one level or at all."""
 
-    level: str | None = Field(
+    level: Annotated[str | None, WithJsonSchema(LEVEL_SCHEMA)] = Field(
         None,
         description='Level at which methods are compared: 0.5, "2:4" (in quotes), 4bit; for chains of '
         "several steps the levels joined by `+`. Default: all chains of the source.",

@@ -4,19 +4,19 @@ from meltpoint.checkpoints.description import Achieved
 from meltpoint.checkpoints.linears import Linear
 
 
-def reached(linears: dict[str, Linear], parameters: int, dense: int, itemsize: int) -> dict:
+def reached(matrices: dict[str, Linear], parameters: int, dense: int, itemsize: int) -> dict:
     """Fields `achieved`, `zeros_lost` and `rounded` of a description.
 
-    `parameters` are the decoder's, `dense` those of the dense decoder, `itemsize` the bytes of a
-    weight that is on no grid. Zeros that came of rounding are not counted as zeros that were
-    achieved: `rounded` is their fraction.
+    `matrices` are facts about all of the blocks', `parameters` are the decoder's, `dense` those of
+    the dense decoder, `itemsize` the bytes of a weight that is on no grid. Zeros that came of
+    rounding are not counted as zeros that were achieved: `rounded` is their fraction.
     """
-    count = sum(linear.count for linear in linears.values()) or 1
-    zeros = sum(linear.zeros - linear.zeros_rounded for linear in linears.values())
-    bits = sum(linear.stored_bits(8 * itemsize) for linear in linears.values())
+    count = sum(linear.count for linear in matrices.values()) or 1
+    zeros = sum(linear.zeros - linear.zeros_rounded for linear in matrices.values())
+    bits = sum(linear.stored_bits(8 * itemsize) for linear in matrices.values())
     achieved = Achieved(zeros=zeros / count, parameters=1 - parameters / dense, bits=bits / count)
     return {
         "achieved": achieved,
-        "zeros_lost": sum(linear.zeros_lost for linear in linears.values()),
-        "rounded": sum(linear.zeros_rounded for linear in linears.values()) / count,
+        "zeros_lost": sum(linear.zeros_lost for linear in matrices.values()),
+        "rounded": sum(linear.zeros_rounded for linear in matrices.values()) / count,
     }

@@ -20,9 +20,10 @@ WEIGHTS = (".safetensors", ".gguf")
 class Achieved(BaseModel):
     """What a checkpoint has reached on each axis.
 
-    `zeros` is the fraction of zeros among the entries of the decoder's linears, without zeros that
-    came of rounding. `parameters` is the fraction of the dense decoder's parameters that is gone.
-    `bits` is the mean width of a stored weight of the linears, scales counted and zeros not spared.
+    `zeros` is the fraction of zeros among the entries of the matrices of the decoder's blocks,
+    without zeros that came of rounding. `parameters` is the fraction of the dense decoder's
+    parameters that is gone. `bits` is the mean width of a stored weight of these matrices, scales
+    counted and zeros not spared.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,14 +36,17 @@ class Achieved(BaseModel):
 class Description(BaseModel):
     """Contents of `meltpoint.json`.
 
-    `steps` are those of the chain with their resolved settings, `parents` the hashes of the checkpoints
-    that they started from, `hash` that of this one's weight files. `requested` is what the steps have
-    asked for, by axis. `dense_parameters` is the number of the dense decoder's parameters. `linears`
-    are the decoder's by their names in the model: a linear whose factors are there was replaced by
-    them, one that is not there is gone. `zeros_lost` counts the earlier zeros that the last step
-    filled, `rounded` is the fraction of zeros that came of rounding. `warnings` are sentences about the
-    steps that each cell of the checkpoint repeats. `unused` are tensors of a base
-    checkpoint that the language model does not use, `reached` what training the demo has reached.
+    `steps` are those of the chain with their resolved settings, `parents` the hashes of the
+    checkpoints that they started from, `hash` that of this one's weight files. `requested` is what
+    the steps have asked for, by axis. `dense_parameters` is the number of the dense decoder's
+    parameters. `linears` are the decoder's by their names in the model: a linear whose factors are
+    there was replaced by them, one that is not there is gone. `other_matrices` are those of the
+    blocks that no method compresses (a router's): they count in `achieved`. `stored_as` are the
+    keys of what a linear's weight is made of, where that is not its own name's. `zeros_lost` counts
+    the earlier zeros that the last step filled, `rounded` is the fraction of zeros that came of
+    rounding. `warnings` are sentences about the steps that each cell of the checkpoint repeats.
+    `unused` are tensors of a base checkpoint that the language model does not use, `reached` what
+    training the demo has reached.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +66,8 @@ class Description(BaseModel):
     dense_parameters: int | None = None
     shapes: Shapes | None = None
     linears: dict[str, Linear] = {}
+    other_matrices: dict[str, Linear] = {}
+    stored_as: dict[str, list[str]] = {}
     warnings: list[str] = []
     unused: list[str] = []
     reached: dict | None = None
@@ -92,11 +98,14 @@ class Description(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Writes `meltpoint.json`."""
-        content = self.model_dump(mode="json", exclude={"linears"}, exclude_none=True)
-        linears = {
-            n: x.model_dump(mode="json", exclude_defaults=True) for n, x in self.linears.items()
+        content = self.model_dump(
+            mode="json", exclude={"linears", "other_matrices"}, exclude_none=True
+        )
+        matrices = {
+            kind: {n: x.model_dump(mode="json", exclude_defaults=True) for n, x in found.items()}
+            for kind, found in (("linears", self.linears), ("other_matrices", self.other_matrices))
         }
-        write_json(folder / FILE, {**content, "linears": linears})
+        write_json(folder / FILE, {**content, **matrices})
 
     def require_regular(self, reader: str) -> None:
         """Raises NotApplicable for shapes that a config cannot say; `reader` needs a config alone."""

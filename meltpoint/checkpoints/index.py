@@ -74,8 +74,13 @@ def header(path: Path) -> dict[str, dict]:
 
 
 def spellings(name: str, prefixes: Iterable[str]) -> Iterator[str]:
-    """The ways in which a name may be stored: some checkpoints leave out or add a prefix."""
-    yield from (name, name.split(".", 1)[-1], *(prefix + name for prefix in prefixes))
+    """The ways in which a name may be stored: some checkpoints leave out or add a prefix.
+
+    In a model of text and images the language model is a part of the body.
+    """
+    body, _, rest = name.partition(".")
+    yield from (name, name.split(".", 1)[-1], f"{body}.language_model.{rest}")
+    yield from (prefix + name for prefix in prefixes)
 
 
 def prefixes_of(keys: Iterable[str]) -> list[str]:

@@ -8,8 +8,9 @@ folder with that file alone, which says why.
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,6 +31,25 @@ NOT_CARRIED_ON = {INDEX, FILE, ".snakemake_timestamp", "quantize_config.json"}
 CHAT_TEMPLATES = "additional_chat_templates"
 
 
+class Layout(Protocol):
+    """How the tensors of a checkpoint become a model's parameters (`meltpoint.model.stored_layout`)."""
+
+    def keys(self, name: str) -> list[str]:
+        """The keys of what a parameter is made of; none where it is not known."""
+
+    def converts(self, name: str) -> bool:
+        """True for a parameter that is other than the tensor of its one key."""
+
+    def library_name(self, name: str) -> str:
+        """Name of the library's parameter that a parameter is, or is a part of."""
+
+    def whole(self, name: str, stored: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """A parameter of the library, made of the tensors of its keys."""
+
+    def part(self, name: str, whole: torch.Tensor) -> torch.Tensor:
+        """A parameter out of the library's that holds it."""
+
+
 class Reader:
     """The tensors of a checkpoint by their parameters' names, read when they are asked for.
 
@@ -43,10 +63,11 @@ class Reader:
         self.format = format_of(folder)
         self._prefixes = prefixes_of(self.files)
         self._tied: dict[str, list[str]] = {}
+        self._layout: Layout | None = None
 
-    def tie(self, names: dict[str, list[str]]) -> None:
-        """Says under which other names a tied parameter may be stored (`empty_model.tied_names`)."""
-        self._tied = names
+    def follow(self, layout: Layout, tied: dict[str, list[str]]) -> None:
+        """Says how the model's parameters are stored, and a tied one under which other names."""
+        self._layout, self._tied = layout, tied
 
     @timed("load")
     def read(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
@@ -54,15 +75,30 @@ class Reader:
 
         Raises MeltpointError for one that is missing, cannot be read, or is not finite.
         """
-        wanted = {name: self.parts(name) or {"": self.key(name)} for name in names}
+        wanted = {name: self.parts(name) or self._keys_by_name(name) for name in names}
         # By file, so that few are opened; one at a time, so that nothing is held twice.
-        order = sorted(wanted, key=lambda name: self.files[next(iter(wanted[name].values()))])
-        tensors = {name: self._read_one(name, wanted[name]) for name in order}
+        order = sorted(wanted, key=lambda name: self._place(wanted[name]))
+        # Of what several parameters are parts of, that which was read last.
+        shared: dict[str, torch.Tensor] = {}
+        tensors = {name: self._read_one(name, wanted[name], shared) for name in order}
         return {name: tensors[name] for name in wanted}
 
-    def _read_one(self, name: str, parts: dict[str, str]) -> torch.Tensor:
-        stored = self.stored(parts)
-        tensor = stored[""] if "" in stored else self._with_format(name, "decode", stored)
+    def _keys_by_name(self, name: str) -> dict[str, str]:
+        """The keys of a plain parameter by themselves; under "" where it is the tensor of one key."""
+        keys = self._layout.keys(name) if self._layout and self._layout.converts(name) else []
+        if keys:
+            return {key: key for key in keys}
+        return {"": self.key(name)}
+
+    def _read_one(
+        self, name: str, parts: dict[str, str], shared: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        if "" in parts:
+            tensor = self.stored(parts)[""]
+        elif all(key == name for name, key in parts.items()):
+            tensor = self._converted(name, parts, shared)
+        else:
+            tensor = self._with_format(name, "decode", self.stored(parts))
         if not tensor.is_floating_point():
             return tensor
         tensor = tensor.to(self.dtype)
@@ -71,6 +107,20 @@ class Reader:
             dtype = str(self.dtype).removeprefix("torch.")
             raise MeltpointError(f"{file}: {name} holds NaN or infinite weights in {dtype}")
         return tensor
+
+    def _converted(
+        self, name: str, parts: dict[str, str], shared: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        library_name = self._layout.library_name(name)
+        if library_name not in shared:
+            shared.clear()
+            shared[library_name] = self._layout.whole(library_name, self.stored(parts))
+        part = self._layout.part(name, shared[library_name])
+        return part.clone(memory_format=torch.contiguous_format)
+
+    def _place(self, parts: dict[str, str]) -> tuple[str, list[str]]:
+        keys = list(parts.values())
+        return self.files[keys[0]], keys
 
     def parts(self, name: str) -> dict[str, str]:
         """The keys under which a packed weight is stored, by their short names; none for others."""
@@ -124,13 +174,15 @@ class Reader:
     def key(self, name: str) -> str:
         """The key under which a parameter is stored, or one that is tied to it."""
         for known in (name, *self._tied.get(name, ())):
-            if found := self.stored_key(known):
-                return found
+            if found := self.stored_keys(known):
+                return found[0]
         raise MeltpointError(f"{self.folder}: the checkpoint has no {name}, which its config needs")
 
-    def stored_key(self, name: str) -> str | None:
-        """The key under which a parameter itself is stored; None where it is not."""
-        return next((key for key in self._spelled(name) if key in self.files), None)
+    def stored_keys(self, name: str) -> list[str]:
+        """The keys of what a parameter itself is made of, mostly one; none where it is not stored."""
+        if self._layout and (keys := self._layout.keys(name)):
+            return keys
+        return [key for key in self._spelled(name) if key in self.files][:1]
 
     def _spelled(self, name: str) -> Iterator[str]:
         return spellings(name, self._prefixes)

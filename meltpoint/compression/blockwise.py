@@ -22,8 +22,9 @@ from meltpoint.errors import NotApplicable
 from meltpoint.methods import Method
 from meltpoint.methods.settings import MethodSettings
 from meltpoint.model import empty_model, shaped
-from meltpoint.model.block_parts import ModelParts
+from meltpoint.model.block_parts import ModelParts, other_matrices
 from meltpoint.model.block_walk import Block, Walk
+from meltpoint.model.stored_layout import as_stored, stored_keys
 from meltpoint.progress import track
 
 
@@ -32,8 +33,9 @@ class Job:
     """What a walk does to each block, and what it knows beforehand.
 
     `earlier` are facts about the checkpoint's linears, `search` is what the method's search found,
-    `gradients` are those of the loss. `parameters` are the numbers of the decoder's parameters, of the
-    dense model and before the step. `memory` is the method's own, from block to block.
+    `gradients` are those of the loss. `parameters` are the numbers of the decoder's parameters, of
+    the dense model and before the step. `memory` is the method's own, from block to block,
+    `smallest` are numbers that it noted.
     """
 
     method: Method
@@ -43,17 +45,23 @@ class Job:
     gradients: BlockGradients | None = None
     parameters: tuple[int, int] | None = None
     memory: dict = field(default_factory=dict)
+    smallest: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class Outcome:
     """What a walk has written.
 
-    `linears` are facts about the linears by name, `shapes` those of the new checkpoint, `kept` the
-    indices of the blocks that are left; `untied` says that the head became a weight of its own.
+    `linears` are facts about the linears by name, `other_matrices` about the blocks' other
+    matrices, `stored_as` the keys of linears that are not stored by their names, `warnings` what
+    each cell must say. `shapes` those of the new checkpoint, `kept` the indices of the blocks that
+    are left; `untied` says that the head became a weight of its own.
     """
 
     linears: dict[str, Linear] = field(default_factory=dict)
+    other_matrices: dict[str, Linear] = field(default_factory=dict)
+    stored_as: dict[str, list[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     blocks: list[BlockShape] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     shapes: Shapes | None = None
@@ -96,6 +104,13 @@ def walk(
     if not outcome.kept:
         raise NotApplicable(f"{method.name} leaves no block at {level}")
     _write_rest(walk, writer, outcome, getattr(method.module, "finish", None), job.memory)
+    outcome.stored_as = stored_keys(walk.model, writer.files, outcome.linears)
+    if walk.unsent:
+        experts = "; ".join(f"{', '.join(names)} of block {i}" for i, names in walk.unsent.items())
+        outcome.warnings.append(
+            f"{method.name}: no calibration token was sent to some experts, which were calibrated on "
+            f"all tokens instead: {experts}"
+        )
     return outcome
 
 
@@ -103,9 +118,12 @@ def _write(walk: Walk, index: int, writer: Writer, facts: dict, outcome: Outcome
     """Writes a block under its new number."""
     block, path = walk.blocks[index], f"{walk.name}.{len(outcome.kept)}"
     outcome.linears |= {f"{path}.{name}": linear for name, linear in facts.items()}
+    others = other_matrices(block).items()
+    outcome.other_matrices |= {f"{path}.{n}": describe(x, None, None) for n, x in others}
     outcome.blocks.append(shaped.shape_of(block))
     outcome.kept.append(index)
-    writer.write({f"{path}.{name}": tensor for name, tensor in block.state_dict().items()})
+    tensors = {f"{path}.{name}": tensor for name, tensor in block.state_dict().items()}
+    writer.write(as_stored(walk.model, block, path, tensors))
 
 
 def _advance(walk: Walk, index: int, method: Method) -> None:
@@ -132,7 +150,7 @@ def _write_rest(walk: Walk, writer: Writer, outcome: Outcome, finish, memory: di
         tensors = parameters | buffers
         norms = shaped.outer_norms(walk.model, walk.name)
         outcome.untied = len(others) > len(walk.others)
-    writer.write(tensors)
+    writer.write(as_stored(walk.model, nn.Module(), "", tensors))
     outcome.shapes = Shapes(blocks=outcome.blocks, others=others, norms=norms)
 
 
@@ -191,6 +209,7 @@ def _view(walk: Walk, index: int, linears: dict[str, nn.Linear], job: Job) -> Bl
         parameters=job.parameters,
         decoder=walk.blocks,
         search=job.search,
+        smallest=job.smallest,
         gradients=job.gradients.read(index) if job.gradients else {},
         compressed_inputs=walk.compressed,
     )

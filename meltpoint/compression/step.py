@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from transformers import AutoConfig
 
 from meltpoint import methods
@@ -13,7 +14,6 @@ from meltpoint.chain import LEVEL_FORMS, Bits, Scheme, Sparsity, Step, parse_ste
 from meltpoint.checkpoints.axes import reached
 from meltpoint.checkpoints.description import Description, hash_weights, versions
 from meltpoint.checkpoints.io import Reader, Writer, copy_companions, copy_missing
-from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.shapes import Shapes
 from meltpoint.compression import axes
 from meltpoint.compression.block_gradients import block_gradients
@@ -26,12 +26,18 @@ from meltpoint.errors import NotApplicable
 from meltpoint.files import whole_folder, write_json
 from meltpoint.methods import Method
 from meltpoint.methods.contract import Context
+from meltpoint.model import empty_model
+from meltpoint.model.as_linears import views
 from meltpoint.model.decoded import compare, plain
 from meltpoint.model.regular import config_of
 from meltpoint.text import one_of
 
 # Folder of a checkpoint for what its step's method has to say: it is not copied to the next one's.
 ANALYSIS = "analysis"
+
+
+# What the next of a method's rounds reads of the description of the last one.
+CARRIED = ("linears", "other_matrices", "stored_as", "shapes")
 
 
 class StepSpec(Protocol):
@@ -82,14 +88,17 @@ def compress(
             found = read_result(search) if search else None
             context = Context(windows, compute, lengths=lengths, search=found, resume=resume)
             compress_by = _walk_in_rounds if method.is_blockwise else _call
-            linears, shapes = compress_by(method, parent, folder, step, context)
+            facts |= compress_by(method, parent, folder, step, context)
         except NotApplicable as reason:
             _clear(folder)
             Description(status="not_applicable", reason=str(reason), **facts).write(folder)
         else:
             dense, itemsize = origin.dense_parameters, compute.torch_dtype.itemsize
-            counts = reached(linears, shapes.parameters, dense, itemsize)
-            said = [*origin.warnings, *warnings_of(parent, windows)]
+            matrices = facts["linears"] | facts["other_matrices"]
+            if smallest := facts.pop("smallest", None):
+                facts["steps"][-1]["smallest"] = smallest
+            said = [*origin.warnings, *warnings_of(parent, windows), *facts.pop("warnings", ())]
+            counts = reached(matrices, facts["shapes"].parameters, dense, itemsize)
             said += axes.warnings(origin, counts["achieved"], spec.step)
             Description(
                 **facts,
@@ -98,8 +107,6 @@ def compress(
                 versions=versions(method.libraries),
                 **counts,
                 dense_parameters=dense,
-                shapes=shapes,
-                linears=linears,
             ).write(folder)
 
 
@@ -111,7 +118,7 @@ def _seed(settings: dict) -> int | None:
 
 def _walk_in_rounds(
     method: Method, parent: Path, folder: Path, step: Step, context: Context
-) -> tuple[dict[str, Linear], Shapes]:
+) -> dict[str, Any]:
     """The method's walks, one for each of its rounds, of which each starts where the last ended."""
     settings, memory = method.settings(step), {}
     count = method.rounds(settings)
@@ -126,8 +133,8 @@ def _walk_in_rounds(
             place = scratch / str(done)
             place.mkdir(parents=True)
             part = replace(step, level=Sparsity(step.level.fraction * done / count))
-            linears, shapes = _walk(method, parent, place, part, state, memory)
-            changes = {"linears": linears, "shapes": shapes}
+            found = _walk(method, parent, place, part, state, memory)
+            changes = {key: found[key] for key in CARRIED}
             Description.read(parent).model_copy(update=changes).write(place)
             shutil.rmtree(scratch / str(done - 1), ignore_errors=True)
             parent, result = place, scratch / f"search.{method.facts.search_format}"
@@ -145,7 +152,8 @@ def _walk(
     step: Step,
     context: Context,
     memory: dict[str, Any],
-) -> tuple[dict[str, Linear], Shapes]:
+) -> dict[str, Any]:
+    """Takes a step block by block; returns what the new checkpoint's description has to say of it."""
     compute, settings = context.compute, method.settings(step)
     reader = Reader(parent, compute.torch_dtype, compute.torch_device)
     writer, origin = Writer(folder), Description.read(parent)
@@ -160,7 +168,14 @@ def _walk(
     _write_analysis(method, job.memory, folder)
     changes, irregular = _config(parent, origin.shapes, outcome)
     copy_companions(parent, folder, compute.dtype, changes)
-    return outcome.linears, outcome.shapes.model_copy(update={"irregular": irregular})
+    return {
+        "linears": outcome.linears,
+        "other_matrices": outcome.other_matrices,
+        "stored_as": outcome.stored_as,
+        "warnings": outcome.warnings,
+        "smallest": job.smallest,
+        "shapes": outcome.shapes.model_copy(update={"irregular": irregular}),
+    }
 
 
 def _write_analysis(method: Method, memory: dict[str, Any], folder: Path) -> None:
@@ -187,15 +202,32 @@ def _config(parent: Path, before: Shapes, outcome: Outcome) -> tuple[dict, str |
 
 def _call(
     method: Method, parent: Path, folder: Path, step: Step, context: Context
-) -> tuple[dict[str, Linear], Shapes]:
+) -> dict[str, Any]:
     """By a library, which gets a plain checkpoint to read and leaves shapes as they are."""
-    compute = context.compute
+    compute, origin = context.compute, Description.read(parent)
+    check_plain_linears(parent, method.name)
     with plain(parent, folder.with_name(f"{folder.name}.plain"), compute) as source:
         linears = method.module.compress(source, folder, step.level, method.settings(step), context)
         copy_missing(source, folder)
     if linears is None:
         linears = compare(parent, folder, compute)
-    return linears, Description.read(parent).shapes
+    return {
+        "linears": linears,
+        "other_matrices": origin.other_matrices,
+        "shapes": origin.shapes,
+    }
+
+
+def check_plain_linears(parent: Path, method: str) -> None:
+    """Raises NotApplicable for a model whose matrices are no linears in the library's hands."""
+    model = empty_model.build(parent, torch.float32)
+    _, blocks = empty_model.decoder_blocks(model)
+    if found := views(blocks[0]):
+        name = next(iter(found.values())).source
+        raise NotApplicable(
+            f"{method} is done by a library that compresses linears alone; in a "
+            f"{type(blocks[0]).__name__} {name} is none"
+        )
 
 
 def _clear(folder: Path) -> None:

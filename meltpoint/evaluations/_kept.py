@@ -31,7 +31,7 @@ def write_kept(target: Path, content: np.ndarray | Sequence[Mapping[str, Any]] |
 
 
 def read_kept(path: Path) -> np.ndarray | list[dict[str, Any]]:
-    """What `write_kept` has written."""
+    """Array or records that `write_kept` has written."""
     if path.suffix == JSON_LINES:
         # Not splitlines: a text may hold other characters that count as line ends there.
         lines = path.read_text(encoding="utf-8").split("\n")

@@ -10,6 +10,7 @@ codes. All are exact counts, so they have no error.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -89,9 +90,13 @@ def size(folder: Path) -> dict[str, float]:
         for name, tensor in stored.items()
         if name not in unused and _linear_of(name, packed) is None
     }
-    linears = _linears(stored, layers)
+    shared = _stored_together(description.stored_as)
+    keys = {key for found in shared.values() for key in found}
+    plain = {name: tensor for name, tensor in plain.items() if name not in keys}
+    linears = _linears(stored, layers, description.stored_as)
     tensors = dict(item for file in files for item in _tensors(file, plain, linears, layers))
     tensors |= _packed(stored, packed)
+    tensors |= {name: _part(layers[name], stored[key]) for name, (key, *_) in shared.items()}
     counted = set(stored) - unused
     beside = sum(_bytes(file, counted, stored) for file in files)
     spared = sum(tensor.stored - tensor.packed for tensor in tensors.values())
@@ -112,10 +117,27 @@ def _bytes(path: Path, counted: set[str], stored: dict[str, tuple[str, dict]]) -
     return sum(sizes.values())
 
 
-def _linears(stored: dict[str, tuple[str, dict]], layers: dict) -> dict[str, str]:
+def _stored_together(stored_as: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The linears whose weights are no tensors of their own, with the keys of what they are made of."""
+    users = Counter(key for keys in stored_as.values() for key in keys)
+    return {n: keys for n, keys in stored_as.items() if len(keys) > 1 or users[keys[0]] > 1}
+
+
+def _part(layer: Linear, stored: tuple[str, dict]) -> Tensor:
+    """A linear that is a part of a stored tensor, counted by what the description says of it."""
+    width = 8 * WIDTHS[stored[1]["dtype"]]
+    return _count(list(layer.shape), layer.count, layer.count - layer.zeros, width, layer)
+
+
+def _linears(
+    stored: dict[str, tuple[str, dict]], layers: dict, stored_as: dict[str, list[str]]
+) -> dict[str, str]:
     """The linears' names in the model by the keys that their weights are stored under."""
     prefixes = prefixes_of(stored)
-    keys = {linear: spellings(f"{linear}.weight", prefixes) for linear in layers}
+    keys = {
+        linear: stored_as.get(linear) or spellings(f"{linear}.weight", prefixes)
+        for linear in layers
+    }
     return {key: linear for linear, names in keys.items() for key in names if key in stored}
 
 

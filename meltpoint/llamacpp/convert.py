@@ -22,6 +22,7 @@ from meltpoint.llamacpp.architecture import (
 from meltpoint.llamacpp.session import tokenize
 from meltpoint.llamacpp.tokenizer import Vocabulary, vocabulary_of
 from meltpoint.model import empty_model
+from meltpoint.model.stored_layout import follow
 from meltpoint.timing import timed
 
 # With fewer texts that the tokenizer itself reads back, a trial says nothing.
@@ -38,7 +39,7 @@ class Source:
         self.names = Names(model.config, self.architecture)
         # The study's dtype is no matter: what is written is rounded once, from the numbers stored.
         self.reader = Reader(folder, torch.float32, torch.device("cpu"))
-        self.reader.tie(empty_model.tied_names(model))
+        follow(self.reader, model)
         shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
         self.shapes = {n: shapes[n] for n in empty_model.parameters_of(model, model, "")}
 

@@ -12,6 +12,7 @@ from meltpoint.llamacpp.architecture import Names, architecture_of, heads_to_per
 from meltpoint.llamacpp.file import read
 from meltpoint.llamacpp.quantize import GROUPS
 from meltpoint.model import empty_model
+from meltpoint.model.stored_layout import follow
 
 
 def layers(source: Path, file: Path) -> dict[str, Linear]:
@@ -19,7 +20,7 @@ def layers(source: Path, file: Path) -> dict[str, Linear]:
     model = empty_model.build(source, torch.float32)
     names = Names(model.config, architecture_of(model.config))
     before = Reader(source, torch.float32, torch.device("cpu"))
-    before.tie(empty_model.tied_names(model))
+    follow(before, model)
     tensors = {tensor.name: tensor for tensor in read(file).tensors}
     earlier = Description.read(source).linears
     prefix, blocks = empty_model.decoder_blocks(model)

@@ -19,6 +19,7 @@ from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
 from meltpoint.methods._gptq_zeros import ZeroKeepingGPTQ
 from meltpoint.model import empty_model
+from meltpoint.model.running import ask, recorders, stopping_at
 
 WORD = 32
 KEPT = ("config.json", "quantize_config.json", "model.safetensors.index.json")
@@ -64,7 +65,12 @@ def load(source: Path, options: dict, compute: Compute) -> BaseQModel:
     It wants a tokenizer, to which it adds tokens, and which neither quantising nor saving needs here.
     """
     with mock.patch.object(loader, "load_hf_tokenizer", return_value=None):
-        model = GPTQModel.load(str(source), QuantizeConfig(**options), dtype=compute.torch_dtype)
+        model = GPTQModel.load(
+            str(source),
+            QuantizeConfig(**options),
+            dtype=compute.torch_dtype,
+            attn_implementation=empty_model.attention_of(source),
+        )
     # Saving would refuse one that transformers reads but does not write; the source's file is copied.
     model.model.generation_config = GenerationConfig()
     return model
@@ -97,10 +103,14 @@ def check_arguments(model: torch.nn.Module, window: torch.Tensor) -> None:
     So it is with masks of sliding windows in some blocks only, once a window is longer than they are,
     and with rotary bases of more than one kind.
     """
-    with empty_model.recorders(model, empty_model.decoder_blocks(model)[1]) as blocks:
+    blocks = empty_model.decoder_blocks(model)[1]
+    with recorders(blocks) as (first, *_), stopping_at(first):
         model(input_ids=window, use_cache=False)
-    for i, block in enumerate(blocks):
-        if not same(block.arguments, blocks[0].arguments):
+    ask(blocks, first.hidden, first.arguments)
+    with recorders(blocks) as stand_ins:
+        model(input_ids=window, use_cache=False)
+    for i, block in enumerate(stand_ins):
+        if not same(block.arguments, stand_ins[0].arguments):
             raise NotApplicable(
                 f"GPTQModel calls all blocks with the first one's mask and positions; block {i} of "
                 f"this model has others in windows of {window.shape[1]} tokens"

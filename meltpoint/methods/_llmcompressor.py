@@ -52,6 +52,7 @@ def load(source: Path, context: "Context") -> "PreTrainedModel":
     return transformers.AutoModelForCausalLM.from_pretrained(
         source,
         dtype=context.compute.torch_dtype,
+        attn_implementation=skeleton.attention_of(source),
         device_map={"": context.compute.torch_device},
         local_files_only=True,
         trust_remote_code=False,

@@ -62,24 +62,39 @@ def compress_block(
     for names in block.same_input(statistics):
         linears = [block.linears[name] for name in names]
         hessian = statistics[names[0]].hessian
-        weights = prune([linear.weight for linear in linears], hessian, level, settings)
+        factor = inverse_factor(hessian, settings.percdamp)
+        block.note_smallest("pivot", smallest_pivot(hessian, factor))
+        weights = prune([linear.weight for linear in linears], hessian, level, settings, factor)
         for linear, weight in zip(linears, weights, strict=True):
             linear.weight.copy_(weight)
 
 
 def prune(
-    weights: list[Tensor], hessian: Tensor, level: Sparsity | Pattern, settings: Settings
+    weights: list[Tensor],
+    hessian: Tensor,
+    level: Sparsity | Pattern,
+    settings: Settings,
+    factor: "Tensor | None" = None,
 ) -> list[Tensor]:
     """The pruned weights of linears that see the same input.
 
-    `weights` are matrices [rows, C], `hessian` is [C, C]. The matrices' rows go through the column
-    loop as one; thresholds are kept per matrix.
+    `weights` are matrices [rows, C], `hessian` is [C, C], `factor` its `inverse_factor` if that is
+    there already. The matrices' rows go through the column loop as one; thresholds are kept per matrix.
     """
     columns = _columns(weights, hessian)
     # Known before the first update: a block's error reaches the zeros of the columns after it.
     gone = columns == 0
-    factor = inverse_factor(hessian, settings.percdamp)
+    factor = inverse_factor(hessian, settings.percdamp) if factor is None else factor
     return solve(columns, factor, gone, [len(w) for w in weights], level, settings.blocksize)
+
+
+def smallest_pivot(hessian: Tensor, factor: Tensor) -> float:
+    """The smallest of what no channel after it explains of a channel, as a fraction of the mean.
+
+    That is ``min_j 1 / U_jj^2`` over the mean of the Hessian's diagonal. Near `percdamp` the damping
+    alone keeps the Hessian regular, and rounding decides between weights of nearly equal error.
+    """
+    return (factor.diagonal().max().square().reciprocal() / hessian.diagonal().mean()).item()
 
 
 def update(

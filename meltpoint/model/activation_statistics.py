@@ -8,6 +8,9 @@ import contextlib
 from collections.abc import Iterable, Iterator
 
 import torch
+from torch import nn
+
+from meltpoint.model.as_linears import ExpertLinear, split_by_window
 
 
 class Accumulator:
@@ -198,13 +201,21 @@ class Collector:
                 self._handles.pop(name).remove()
             else:
                 known = self.statistics.get(name) or self._new(inputs)
-                # Some models flatten the windows of a batch for a part of their block.
-                known.update(inputs.reshape(self._windows, -1, inputs.shape[-1]))
+                self._update(known, module, inputs)
                 if name not in self.statistics:
                     self._seen.append((inputs, known))
             self.statistics[name] = known
 
         return listen
+
+    def _update(self, statistics: Statistics, module: nn.Module, inputs: torch.Tensor) -> None:
+        if isinstance(module, ExpertLinear):
+            # Windows send it different numbers of tokens.
+            for window in split_by_window(module, self._windows)(inputs).values():
+                statistics.update(window[None])
+        else:
+            # Some models flatten the windows of a batch for a part of their block.
+            statistics.update(inputs.reshape(self._windows, -1, inputs.shape[-1]))
 
     @contextlib.contextmanager
     def forward_pass(self, windows: int) -> Iterator[None]:

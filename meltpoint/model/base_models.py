@@ -1,6 +1,7 @@
 """Base checkpoints that are linked from a hub's cache or a local folder."""
 
 import logging
+import re
 from pathlib import Path
 
 import torch
@@ -12,15 +13,20 @@ from meltpoint.checkpoints.formats import check_unquantised
 from meltpoint.checkpoints.index import INDEX, SINGLE_FILE, index
 from meltpoint.checkpoints.io import CHAT_TEMPLATES, Reader
 from meltpoint.checkpoints.linears import Linear
+from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, at
 from meltpoint.files import whole_folder, write_json
 from meltpoint.model import empty_model, shaped
 from meltpoint.model.configs import read_config, read_json, stored_dtype, with_plain_dtype
+from meltpoint.model.decoded import Parts
+from meltpoint.model.stored_layout import follow, stored_keys
 from meltpoint.model.tied_weights import untied_config
 from meltpoint.model.verification import verify
 
 # Weights as safetensors, and all that a tokenizer or a config may consist of; never code.
 WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+# Fraction of the blocks' matrices from which on those are named that no method compresses.
+LEAST_SAID = 0.01
 
 
 def link(source: Path, target: Path, key: str) -> None:
@@ -89,20 +95,25 @@ def language_config(folder: Path) -> dict | None:
     if "text_config" not in read_json(folder):
         return None
     dtype = stored_dtype(folder)
-    text = read_config(folder, dtype).get_text_config()
+    config = read_config(folder, dtype)
+    text = config.get_text_config()
     architecture = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(text.model_type)
     if architecture is None:
         raise MeltpointError(f"{folder}: {text.model_type} is no causal language model")
     name = str(dtype).removeprefix("torch.")
-    return {**text.to_dict(), "architectures": [architecture], "dtype": name}
+    # The config around the language model's may be the one that ties; a head that is stored counts.
+    tied = config.tie_word_embeddings or text.tie_word_embeddings
+    changes = {"architectures": [architecture], "dtype": name, "tie_word_embeddings": tied}
+    return {**text.to_dict(), **changes}
 
 
 def unused(folder: Path) -> list[str]:
     """The keys of what is stored beside the language model's parameters, or a second time."""
     model = empty_model.build(folder, torch.float32)
     reader = Reader(folder, torch.float32, torch.device("cpu"))
-    reader.tie(empty_model.tied_names(model))
-    used = {reader.key(name) for name in empty_model.parameters_of(model, model, "")}
+    follow(reader, model)
+    names = empty_model.parameters_of(model, model, "")
+    used = {key for name in names for key in reader.stored_keys(name) or [reader.key(name)]}
     found = sorted(set(reader.files) - used)
     if found:
         logging.info("Not used by the model, and not counted: %s", ", ".join(found))
@@ -143,18 +154,35 @@ def snapshot(repository: str, revision: str, key: str) -> Path:
         ) from None
 
 
-def write_description(folder: Path, linears: dict[str, Linear], **facts: object) -> None:
-    """Writes the description of a base checkpoint; `linears` is what `verify` returned for it."""
+def warnings_of(linears: dict[str, Linear], others: dict[str, Linear]) -> list[str]:
+    """Sentences about matrices that no method compresses, if they are more than a hundredth."""
+    left, inside = (sum(x.count for x in found.values()) for found in (others, linears))
+    if left <= LEAST_SAID * (left + inside):
+        return []
+    names = list(dict.fromkeys(re.sub(r"^.*?\.\d+\.", "", name) for name in others))
+    return [
+        f"no method compresses {', '.join(names)} of the blocks, {left / (left + inside):.1%} of the "
+        "entries of their matrices; what is achieved counts them"
+    ]
+
+
+def write_description(folder: Path, matrices: dict[str, Linear], **facts: object) -> None:
+    """Writes the description of a base checkpoint; `matrices` is what `verify` returned for it."""
     dtype = stored_dtype(folder)
-    model = empty_model.build(folder, dtype)
-    shapes = shaped.shapes_of(model, *empty_model.decoder_blocks(model))
+    parts = Parts(folder, Compute(device="cpu"))
+    shapes = shaped.shapes_of(parts.model, *empty_model.decoder_blocks(parts.model))
+    linears = {name: matrices[name] for name in parts.linears}
+    others = {name: matrix for name, matrix in matrices.items() if name not in linears}
     dense = shapes.parameters
     Description(
         hash=hash_weights(folder),
         versions=versions(),
-        **axes.reached(linears, dense, dense, dtype.itemsize),
+        **axes.reached(matrices, dense, dense, dtype.itemsize),
         dense_parameters=dense,
         shapes=shapes,
         linears=linears,
+        other_matrices=others,
+        warnings=warnings_of(linears, others),
+        stored_as=stored_keys(parts.model, parts.reader.files, linears),
         **facts,
     ).write(folder)

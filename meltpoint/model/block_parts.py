@@ -258,6 +258,21 @@ def linears(block: nn.Module) -> dict[str, nn.Linear]:
     return {name: m for name, m in block.named_modules() if isinstance(m, nn.Linear)}
 
 
+def other_matrices(block: nn.Module) -> dict[str, Tensor]:
+    """Matrices of a block's architecture that are no linear's weight, by name: those of a router, say.
+
+    Axes of one entry do not count, and a tensor of more axes is taken as one of rows.
+    """
+    weights = {f"{name}.weight" for name in linears(block)}
+    return {
+        name: tensor.flatten(1)
+        for name, tensor in block.named_parameters()
+        if name not in weights
+        and sum(size > 1 for size in tensor.shape) > 1
+        and not name.endswith(("_shortcut", "_projection"))
+    }
+
+
 def matrices(block: nn.Module) -> dict[str, nn.Linear | nn.Sequential]:
     """The linears of a block's architecture by name, two factors that stand for one as one."""
     names = dict.fromkeys(name.removesuffix(".0").removesuffix(".1") for name in linears(block))

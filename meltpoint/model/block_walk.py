@@ -6,7 +6,6 @@ makes the next block's inputs. One block's weights and one buffer of hidden stat
 [windows, tokens, hidden] are all that is held.
 """
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,9 +17,21 @@ from torch.func import functional_call
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute, overflow
 from meltpoint.errors import MeltpointError
-from meltpoint.model import empty_model, shaped
+from meltpoint.model import empty_model, shaped, stored_layout
 from meltpoint.model.activation_statistics import Collector, Statistics
+from meltpoint.model.as_linears import experts_of, sent_everything
 from meltpoint.model.gradient_statistics import GradientStatistics
+from meltpoint.model.running import (
+    Recorder,
+    ask,
+    check_hidden,
+    knows_returned,
+    output_of,
+    recorders,
+    running,
+    stopping_at,
+)
+from meltpoint.model.uncalled import collect_uncalled
 
 AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
 
@@ -35,12 +46,12 @@ class Block:
     names; gradients reach them.
 
     A method may change `module` in place, its shapes too (`meltpoint.model.surgery`): what it holds
-    afterwards is written. `memory` is the walk's: what a method puts there it finds again at the next
-    block and in its `finish`. `parameters` are the numbers of the whole decoder's parameters, first of
-    the dense model, then before the step. `decoder` are all of the decoder's blocks: those that the
-    walk has not come to have the shapes of the model before the step, and no weights. `search` is what
-    the method's search found, `gradients` are those that it names in `gradients`, by the linears'
-    names.
+    afterwards is written. `memory` is the walk's: what a method puts there it finds again at the
+    next block and in its `finish`. `parameters` are the numbers of the whole decoder's parameters,
+    first of the dense model, then before the step. `decoder` are all of the decoder's blocks: those
+    that the walk has not come to have the shapes of the model before the step, and no weights.
+    `search` is what the method's search found, `smallest` are numbers that it noted, `gradients`
+    are those that it names in `gradients`, by the linears' names.
 
     Where a method's statistics are of the dense model, `hidden` is None: the pass that collects them
     has made the next block's inputs. `compressed_inputs` [some windows, tokens, hidden] are then the
@@ -61,8 +72,13 @@ class Block:
     parameters: tuple[int, int] | None = None
     decoder: nn.ModuleList | None = None
     search: dict[str, Any] | None = None
+    smallest: dict[str, float] = field(default_factory=dict)
     gradients: dict[str, GradientStatistics] = field(default_factory=dict)
     compressed_inputs: torch.Tensor | None = None
+
+    def note_smallest(self, name: str, value: float) -> None:
+        """Notes a number whose smallest value over all blocks the cells' provenance shall tell."""
+        self.smallest[name] = min(value, self.smallest.get(name, value))
 
     def drop(self) -> None:
         """Leaves the block out of the new checkpoint: its inputs are the next block's."""
@@ -78,22 +94,13 @@ class Block:
         return group_by_identity({name: statistics[name] for name in self.linears})
 
 
-class _LastBlock(Exception):
-    """Ends a run of the model that only records how its blocks are called."""
-
-
-def _stop(*_) -> None:
-    raise _LastBlock
-
-
 class Walk:
     """A model on its way through a method: the skeleton, the files, the hidden states."""
 
     def __init__(self, reader: Reader, windows: torch.Tensor | None, compute: Compute) -> None:
         self.reader, self.windows, self.compute = reader, windows, compute
         self.model = empty_model.build(reader.folder, compute.torch_dtype)
-        self.tied = empty_model.tied_names(self.model)
-        reader.tie(self.tied)
+        self.tied = stored_layout.follow(reader, self.model)
         self.name, self.blocks = empty_model.decoder_blocks(self.model)
         empty_model.move_buffers(self.model, compute.torch_device)
         # While the weights are still tied: once they have been filled in they are not.
@@ -103,6 +110,8 @@ class Walk:
         self.outer_norms = shaped.outer_norms(self.model, self.name)
         self.hidden: torch.Tensor | None = None
         self.dense: torch.Tensor | None = None
+        # Experts that no calibration token was sent to, by the index of their block.
+        self.unsent: dict[int, list[str]] = {}
         self.compressed: torch.Tensor | None = None
         self.calls: list[dict[int, tuple[tuple, dict]]] = [{} for _ in self.blocks]
 
@@ -134,6 +143,7 @@ class Walk:
     def embed(self) -> None:
         """Runs all but the blocks: notes the blocks' arguments, makes the first one's inputs."""
         for batch, first in self._run_body(self.batches()):
+            check_hidden(self.model, self.reader.folder, first, self.windows[batch])
             if self.hidden is None:
                 self.hidden = first.new_empty(len(self.windows), *first.shape[1:])
             self.hidden[batch] = first
@@ -142,31 +152,38 @@ class Walk:
     def _run_body(self, batches: Iterable[slice]) -> Iterator[tuple[slice, torch.Tensor]]:
         """The first block's inputs, batch by batch; notes what each block is called with."""
         body = self.model.base_model
-        names = [name for name in self.other_names() if self._in(body, name)]
+        names = self._names_in(body)
         empty_model.fill(self.model, self.reader.read(names))
-        with empty_model.recorders(self.model, self.blocks) as recorders:
+        empty_model.tie(self.model, self.tied)
+        if not knows_returned(self.blocks):
+            self._ask(body)
+        with recorders(self.blocks) as stand_ins:
             for batch in batches:
-                first = self._record(recorders, body, batch)
-                for calls, recorder in zip(self.calls, recorders, strict=True):
+                self._run_to(stand_ins[-1], body, batch)
+                for calls, recorder in zip(self.calls, stand_ins, strict=True):
                     calls.setdefault(batch.stop - batch.start, recorder.arguments)
-                yield batch, first
+                yield batch, stand_ins[0].hidden
+        empty_model.empty(self.model, names)
+        empty_model.tie(self.model, self.tied)
+
+    def _ask(self, body: nn.Module) -> None:
+        """Finds out what the blocks return: the first one runs on the first window."""
+        with recorders(self.blocks) as (first, *_):
+            self._run_to(first, body, slice(0, 1))
+        names = self.names(0)
+        empty_model.fill(self.model, self.reader.read(names))
+        with running(self.model, self.reader.folder):
+            ask(self.blocks, first.hidden, first.arguments)
         empty_model.empty(self.model, names)
 
-    def _record(self, recorders: list, body: nn.Module, batch: slice) -> torch.Tensor:
-        """The first block's inputs; the model stops behind the last block.
+    def _run_to(self, recorder: Recorder, body: nn.Module, batch: slice) -> None:
+        """Runs the model up to a recorder, on a batch of the windows.
 
-        What follows could not run: the final norm may have another width than these inputs.
+        What follows the blocks could not run: the final norm may have another width than the
+        embeddings.
         """
-        entered = []
-        handles = [
-            recorders[0].register_forward_pre_hook(lambda _, args: entered.append(args[0])),
-            recorders[-1].register_forward_hook(_stop),
-        ]
-        with contextlib.suppress(_LastBlock):
+        with running(self.model, self.reader.folder), stopping_at(recorder):
             body(self.windows[batch].to(self.compute.torch_device), use_cache=False)
-        for handle in handles:
-            handle.remove()
-        return entered[0]
 
     def _arguments(self, index: int, size: int) -> tuple[tuple, dict]:
         """What a block is called with beside its inputs, for a batch of so many windows."""
@@ -175,9 +192,12 @@ class Walk:
                 pass
         return self.calls[index][size]
 
-    def _in(self, body: nn.Module, name: str) -> bool:
-        prefix = next((n for n, m in self.model.named_modules() if m is body), "")
-        return name.startswith(f"{prefix}.")
+    def _names_in(self, body: nn.Module) -> list[str]:
+        """The parameters outside the blocks that the body of the model holds or is tied to."""
+        path = next((n for n, m in self.model.named_modules() if m is body), "")
+        prefix = f"{path}." if path else ""
+        tied = {name: (name, *self.tied.get(name, ())) for name in self.other_names()}
+        return [name for name, same in tied.items() if any(n.startswith(prefix) for n in same)]
 
     def forward(
         self,
@@ -190,10 +210,11 @@ class Walk:
         args, kwargs = self._arguments(index, batch.stop - batch.start)
         args = ((self.hidden if inputs is None else inputs)[batch], *args)
         block = self.blocks[index]
-        if not weights:
-            return empty_model.output_of(block(*args, **kwargs))
-        places = {f"{name}.weight": weight for name, weight in weights.items()}
-        return empty_model.output_of(functional_call(block, places, args, kwargs))
+        places = {f"{name}.weight": weight for name, weight in (weights or {}).items()}
+        with running(self.model, self.reader.folder):
+            if places:
+                return output_of(functional_call(block, places, args, kwargs))
+            return output_of(block(*args, **kwargs))
 
     def collect(
         self, index: int, names: tuple[str, ...], linears: dict | None = None, advance: bool = False
@@ -205,11 +226,13 @@ class Walk:
         linears = linears or empty_model.linears(self.blocks[index])
         collector = Collector(linears, names, len(self.windows))
         earlier = f"block {index - 1}" if index else "the embeddings"
-        place, advanced = f"block {index}", None
+        place, experts = f"block {index}", experts_of(self.blocks[index])
+        inputs = self.hidden.clone() if experts and advance else self.hidden
+        advanced = None
         for batch in self.batches():
             with collector.forward_pass(batch.stop - batch.start):
-                outputs = self.forward(index, batch)
-            if not outputs.isfinite().all() and not self.hidden[batch].isfinite().all():
+                outputs = self.forward(index, batch, inputs=inputs)
+            if not outputs.isfinite().all() and not inputs[batch].isfinite().all():
                 place = earlier
             if advance:
                 advanced = self._room(outputs) if advanced is None else advanced
@@ -217,17 +240,24 @@ class Walk:
         if advance:
             self.hidden = advanced
         collector.close()
-        if not all(s.finite() for s in collector.statistics.values()):
-            inputs = f"the inputs of block {index}"
-            raise MeltpointError(overflow(inputs, place, self.compute.dtype))
-        return collector.statistics
+        statistics = collector.statistics
+        missing = {name: linear for name, linear in linears.items() if name not in statistics}
+        if missing:
+            statistics |= collect_uncalled(self, index, names, missing, inputs)
+        if not all(s.finite() for s in statistics.values()):
+            numbers = f"the inputs of block {index}"
+            raise MeltpointError(overflow(numbers, place, self.compute.dtype))
+        return statistics
 
     def input_groups(self, index: int) -> list[list[str]]:
         """The names of a block's linears, those of one input together, as the block runs them."""
         linears = empty_model.linears(self.blocks[index])
         collector = Collector(linears, (), len(self.windows))
         batch = next(self.batches())
-        with collector.forward_pass(batch.stop - batch.start):
+        with (
+            sent_everything(self.blocks[index], linears),
+            collector.forward_pass(batch.stop - batch.start),
+        ):
             self.forward(index, batch)
         collector.close()
         return group_by_identity(collector.statistics)

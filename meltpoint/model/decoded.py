@@ -16,6 +16,7 @@ from meltpoint.checkpoints.linears import Linear, LinearBefore, describe
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.model import empty_model
+from meltpoint.model.stored_layout import StoredLayout, as_stored, follow
 
 
 @contextlib.contextmanager
@@ -41,7 +42,7 @@ def write_plain(source: Path, target: Path, compute: Compute) -> None:
     parts = Parts(source, compute)
     writer = Writer(target)
     for names in (parts.others, *parts.blocks):
-        writer.write(parts.reader.read(names))
+        writer.write(as_stored(parts.model, parts.model, "", parts.reader.read(names)))
     writer.finish()
     copy_companions(source, target, compute.dtype)
     shutil.copyfile(source / FILE, target / FILE)
@@ -75,7 +76,8 @@ class Parts:
     def __init__(self, folder: Path, compute: Compute) -> None:
         model = empty_model.build(folder, compute.torch_dtype)
         self.reader = Reader(folder, compute.torch_dtype, compute.torch_device)
-        self.reader.tie(empty_model.tied_names(model))
+        follow(self.reader, model)
+        self.model = model
         name, blocks = empty_model.decoder_blocks(model)
         self.names = empty_model.parameters_of(model, model, "")
         self.others = [n for n in self.names if not n.startswith(f"{name}.")]
@@ -87,5 +89,6 @@ class Parts:
         ]
 
     def stored_by_their_names(self) -> bool:
-        """True where each parameter is stored under its own name."""
-        return all(self.reader.key(name) == name for name in self.names)
+        """True where transformers, too, finds each parameter: under its own name, or by its tables."""
+        layout = StoredLayout(self.model, self.reader.files)
+        return all(layout.keys(name) or self.reader.key(name) == name for name in self.names)

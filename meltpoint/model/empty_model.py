@@ -14,15 +14,14 @@ from transformers.utils import logging as transformers_logging
 from meltpoint.checkpoints.description import Description
 from meltpoint.errors import MeltpointError
 from meltpoint.model import shaped
+from meltpoint.model.as_linears import use_linears
+from meltpoint.model.attention import needs_eager
 from meltpoint.model.block_parts import linears
 from meltpoint.model.configs import cannot_build, read_config
 
 transformers_logging.set_verbosity_error()
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-# BLOOM's model indexes its blocks' outputs and has its alibi added by eager attention only.
-EAGER = {"bloom"}
-RETURNS_TUPLE = {"bloom"}
 
 
 def build(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
@@ -46,14 +45,23 @@ def build(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
 
 def from_config(config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     """The model of a config with parameters on the meta device and its buffers real."""
-    attention = {"attn_implementation": "eager"} if config.model_type in EAGER else {}
     with init_empty_weights(include_buffers=False), nothing_drawn():
-        model = AutoModelForCausalLM.from_config(
-            config, dtype=dtype, trust_remote_code=False, **attention
-        )
+        model = _construct(config, dtype)
+        if needs_eager(model):
+            model = _construct(config, dtype, attn_implementation="eager")
+    use_linears(model)
     # Under init_empty_weights every assignment makes a new parameter, which unties the embeddings.
     model.tie_weights()
     return model.eval().requires_grad_(False)
+
+
+def _construct(config: PreTrainedConfig, dtype: torch.dtype, **options: str) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **options)
+
+
+def attention_of(folder: Path) -> str:
+    """Name of the attention implementation that a checkpoint's config asks for."""
+    return build(folder, torch.float32).config.get_text_config()._attn_implementation
 
 
 def decoder_blocks(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
@@ -70,12 +78,14 @@ def decoder_blocks(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
         and len({type(block) for block in module}) == 1
         and any(linears(block) for block in module)
     ]
-    if len(found) != 1:
+    # The experts of a block may be as many as the blocks.
+    outer = [(n, m) for n, m in found if not any(n.startswith(f"{other}.") for other, _ in found)]
+    if len(outer) != 1:
         raise MeltpointError(
-            f"{type(model).__name__}: {len(found)} lists of {depth} decoder blocks with linear "
+            f"{type(model).__name__}: {len(outer)} lists of {depth} decoder blocks with linear "
             "layers were found, one was expected: this architecture is not supported"
         )
-    return found[0]
+    return outer[0]
 
 
 def parameters_of(model: nn.Module, module: nn.Module, prefix: str) -> list[str]:
@@ -159,48 +169,3 @@ def move_buffers(model: nn.Module, device: torch.device) -> None:
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.device.type != "meta":
                 module._buffers[name] = buffer.to(device)
-
-
-class Recorder(nn.Module):
-    """Stands in a block's place: notes the arguments and hands the hidden state on.
-
-    Whatever else the model asks of its block (a layer's type, say) is the real block's.
-    """
-
-    def __init__(self, block: nn.Module, returns_tuple: bool) -> None:
-        super().__init__()
-        self.__dict__["block"] = block
-        self.returns_tuple = returns_tuple
-        self.arguments: tuple[tuple, dict] | None = None
-
-    def forward(
-        self, hidden: torch.Tensor, *args: object, **kwargs: object
-    ) -> torch.Tensor | tuple[torch.Tensor]:
-        """The hidden state, in a tuple where the block returns one; keeps the other arguments."""
-        self.arguments = (args, kwargs)
-        return (hidden,) if self.returns_tuple else hidden
-
-    def __getattr__(self, name: str):
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(self.__dict__["block"], name)
-
-
-@contextlib.contextmanager
-def recorders(model: PreTrainedModel, blocks: nn.ModuleList) -> Iterator[list[Recorder]]:
-    """Replaces the blocks by recorders for a while."""
-    originals = list(blocks)
-    returns_tuple = model.config.model_type in RETURNS_TUPLE
-    try:
-        for i, block in enumerate(originals):
-            blocks[i] = Recorder(block, returns_tuple)
-        yield list(blocks)
-    finally:
-        for i, block in enumerate(originals):
-            blocks[i] = block
-
-
-def output_of(result: torch.Tensor | tuple) -> torch.Tensor:
-    """A block's hidden state, whether it returns it alone or first in a tuple."""
-    return result[0] if isinstance(result, tuple) else result

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import nn
 
+from meltpoint.model.as_linears import split_by_window
 from meltpoint.model.block_parts import norms
 
 
@@ -127,24 +128,25 @@ class GradientCollector:
         update = self._update_norm if name in self._norms else self._update_linear
 
         def listen(module: nn.Module, args: tuple, outputs: torch.Tensor) -> None:
-            # Some models flatten the windows of a batch for a part of their block.
-            inputs = args[0].detach().reshape(len(scales), -1, args[0].shape[-1])
-            outputs.register_hook(lambda output: self._update(name, inputs, output, scales, update))
+            split = split_by_window(module, len(scales))
+            inputs = split(args[0].detach())
+            outputs.register_hook(
+                lambda output: self._update(name, inputs, split(output), scales, update)
+            )
 
         return listen
 
     def _update(
         self,
         name: str,
-        inputs: torch.Tensor,
-        gradients: torch.Tensor,
+        inputs: dict[int, torch.Tensor],
+        gradients: dict[int, torch.Tensor],
         scales: Sequence[float],
         update: Callable[[str, torch.Tensor, torch.Tensor], None],
     ) -> None:
-        dtype = torch.promote_types(inputs.dtype, torch.float32)
-        gradients = gradients.reshape(len(inputs), -1, gradients.shape[-1])
-        for window, gradient, scale in zip(inputs, gradients, scales, strict=True):
-            update(name, gradient.to(dtype) * scale, window.to(dtype))
+        for number, window in inputs.items():
+            dtype = torch.promote_types(window.dtype, torch.float32)
+            update(name, gradients[number].to(dtype) * scales[number], window.to(dtype))
 
     def _update_linear(self, name: str, left: torch.Tensor, right: torch.Tensor) -> None:
         """Takes one window's gradient [tokens, rows] of the outputs, and inputs [tokens, columns]."""

@@ -9,6 +9,8 @@ from transformers import PreTrainedModel
 
 from meltpoint.checkpoints.io import Reader
 from meltpoint.model import empty_model
+from meltpoint.model.running import guard
+from meltpoint.model.stored_layout import follow
 
 
 def load(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
@@ -30,10 +32,10 @@ def fill(model: PreTrainedModel, folder: Path, device: torch.device) -> None:
     """
     empty_model.move_buffers(model, device)
     reader = Reader(folder, model.dtype, device)
-    tied = empty_model.tied_names(model)
-    reader.tie(tied)
+    tied = follow(reader, model)
     empty_model.fill(model, reader.read(empty_model.parameters_of(model, model, "")))
     empty_model.tie(model, tied)
+    guard(model, folder)
     if reader.format is not None and (inputs := reader.format.inputs()):
         quantize_inputs(model, reader, inputs)
 

@@ -85,8 +85,10 @@ def norm_of(module: nn.Module) -> Norm:
     """Kind, width and epsilon of a normalisation layer."""
     kind = "rms" if isinstance(module, nn.RMSNorm) else "own"
     affine = getattr(module, "weight", None) is not None
-    width = module.weight.shape[0] if affine else module.normalized_shape[0]
-    return Norm(kind=kind, width=width, eps=getattr(module, eps_name(module)), affine=affine)
+    # Some norms without weights know no width.
+    width = module.weight.shape[0] if affine else getattr(module, "normalized_shape", (0,))[0]
+    eps = getattr(module, eps_name(module), 0.0)
+    return Norm(kind=kind, width=width, eps=eps, affine=affine)
 
 
 def eps_name(norm: nn.Module) -> str:

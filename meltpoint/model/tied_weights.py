@@ -8,6 +8,7 @@ from meltpoint.checkpoints.io import Reader
 from meltpoint.errors import MeltpointError
 from meltpoint.model import empty_model
 from meltpoint.model.configs import read_json
+from meltpoint.model.stored_layout import follow
 
 
 def untied_config(folder: Path) -> dict | None:
@@ -18,13 +19,11 @@ def untied_config(folder: Path) -> dict | None:
     """
     model = empty_model.build(folder, torch.float32)
     reader = Reader(folder, torch.float32, torch.device("cpu"))
-    tied = [
-        (first, other) for first, names in empty_model.tied_names(model).items() for other in names
-    ]
+    tied = [(first, other) for first, names in follow(reader, model).items() for other in names]
     different = [pair for pair in tied if _differ(reader, *pair)]
     if not different:
         return None
-    lacking = [name for pair in tied for name in pair if reader.stored_key(name) is None]
+    lacking = [name for pair in tied for name in pair if not reader.stored_keys(name)]
     if lacking:
         first, other = different[0]
         raise MeltpointError(
@@ -36,8 +35,8 @@ def untied_config(folder: Path) -> dict | None:
 
 def _differ(reader: Reader, first: str, other: str) -> bool:
     """Whether a checkpoint holds both parameters of a tied pair, with other values."""
-    keys = reader.stored_key(first), reader.stored_key(other)
-    if None in keys or keys[0] == keys[1]:
+    keys = reader.stored_keys(first), reader.stored_keys(other)
+    if [] in keys or keys[0] == keys[1]:
         return False
-    stored = [reader.stored({"": key})[""] for key in keys]
+    stored = [reader.stored({"": key})[""] for key, *_ in keys]
     return not torch.equal(*stored)

@@ -9,6 +9,7 @@ from torch import nn
 
 from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
+from meltpoint.model.running import Recorder, recorders, running
 
 
 @contextlib.contextmanager
@@ -21,20 +22,19 @@ def head_of(walk: Walk) -> Iterator[Callable[[torch.Tensor, torch.Tensor], torch
     names = walk.other_names()
     empty_model.fill(walk.model, walk.reader.read(names))
     empty_model.tie(walk.model, walk.tied)
-    with empty_model.recorders(walk.model, walk.blocks) as recorders:
-        yield partial(_token_losses, walk.model, recorders[-1])
+    with recorders(walk.blocks) as stand_ins:
+        yield partial(_token_losses, walk, stand_ins[-1])
     empty_model.empty(walk.model, names)
     empty_model.tie(walk.model, walk.tied)
 
 
 def _token_losses(
-    model: nn.Module, last_block: nn.Module, tokens: torch.Tensor, hidden: torch.Tensor
+    walk: Walk, last_block: Recorder, tokens: torch.Tensor, hidden: torch.Tensor
 ) -> torch.Tensor:
     tokens = tokens.to(hidden.device)
-    handle = last_block.register_forward_hook(
-        lambda module, args, outputs: (hidden,) if isinstance(outputs, tuple) else hidden
-    )
-    logits = model(input_ids=tokens, use_cache=False).logits[:, :-1]
+    handle = last_block.register_forward_hook(lambda *_: last_block.returned(hidden))
+    with running(walk.model, walk.reader.folder):
+        logits = walk.model(input_ids=tokens, use_cache=False).logits[:, :-1]
     handle.remove()
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return nn.functional.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")

@@ -1,47 +1,64 @@
 """A base checkpoint is read once, and run once on two short texts, before anything is made of it."""
 
-import logging
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from meltpoint.checkpoints.index import index
 from meltpoint.checkpoints.io import Reader
 from meltpoint.checkpoints.linears import Linear, describe
-from meltpoint.errors import MeltpointError, reason_of
+from meltpoint.compute import Compute
+from meltpoint.errors import MeltpointError
 from meltpoint.model import empty_model
+from meltpoint.model.block_parts import linears, other_matrices
+from meltpoint.model.block_walk import Walk
+from meltpoint.model.running import output_of, running
 
+# Fraction of the entries of the blocks' matrices that no method may need to compress.
+MOST_LEFT = 0.1
 # Tokens of each text. They differ in the last one alone.
 LENGTH = 8
 # The rows of a batch differ by rounding: of the logits' standard deviation, by 1e-6 or so.
-TOLERANCE = 1e-4
+TOLERANCE_OF_ROUNDING = 1e-4
 
 
 @torch.no_grad()
 def verify(folder: Path) -> dict[str, Linear]:
-    """Reads every weight once; returns facts about the decoder's linears, by name.
+    """Reads every weight once; returns facts about the matrices of the decoder's blocks, by name.
 
-    Raises MeltpointError where a weight is missing, misshapen, unreadable or not finite, and for a
-    model that cannot be run or looks ahead: whose logits depend on tokens that come later.
+    Raises MeltpointError where a weight is missing, misshapen, unreadable or not finite; for a
+    model that cannot be run, or looks ahead: whose logits depend on tokens that come later; for one
+    whose blocks cannot be run one after the other, or hold more than linears.
     """
     index(folder)
-    model = empty_model.build(folder, torch.float32)
-    weights = BlockByBlock(folder, model)
-    ids = two_texts(model)
-    try:
-        logits = model(input_ids=ids, use_cache=False).logits
-    except MeltpointError:
-        raise
-    except Exception as error:
-        logging.exception("%s cannot be run", folder)
+    reader = Reader(folder, torch.float32, torch.device("cpu"))
+    # A batch for each text: what a block is called with must not depend on the text.
+    walk = Walk(reader, None, Compute(device="cpu", batch=1))
+    check_matrices(folder, walk.blocks)
+    walk.windows = two_texts(walk.model)
+    blocks = BlockByBlock(walk)
+    with running(walk.model, folder):
+        logits = walk.model(input_ids=walk.windows, use_cache=False).logits
+    blocks.read_the_rest()
+    check_causal(folder, walk.model, logits)
+    blocks.check(folder)
+    return blocks.matrices
+
+
+def check_matrices(folder: Path, blocks: nn.ModuleList) -> None:
+    """Raises MeltpointError where too much of the matrices is no linear."""
+    others = [other_matrices(block) for block in blocks]
+    left = sum(matrix.numel() for found in others for matrix in found.values())
+    inside = sum(x.weight.numel() for block in blocks for x in linears(block).values())
+    if left > MOST_LEFT * (left + inside):
+        names = list(dict.fromkeys(name for found in others for name in found))
         raise MeltpointError(
-            f"{folder}: {type(model).__name__} cannot be run on two texts of {LENGTH} tokens: "
-            f"{reason_of(error)}"
-        ) from None
-    weights.read_the_rest()
-    check_causal(folder, model, logits)
-    return weights.linears
+            f"{folder}: beside its linears a {type(blocks[0]).__name__} holds {', '.join(names[:4])}, "
+            f"{left / (left + inside):.0%} of the entries of its matrices, which no method compresses: "
+            "this architecture is not supported"
+        )
 
 
 def two_texts(model: PreTrainedModel) -> torch.Tensor:
@@ -62,7 +79,7 @@ def check_causal(folder: Path, model: PreTrainedModel, logits: torch.Tensor) -> 
     """
     before = logits[:, :-1]
     moved = (before[0] - before[1]).abs().max() / before.std()
-    if moved > TOLERANCE:
+    if moved > TOLERANCE_OF_ROUNDING:
         raise MeltpointError(
             f"{folder}: {type(model).__name__} looks ahead: another last token changes the logits of "
             f"those before it (by {moved:.1g} of their standard deviation), so a perplexity would "
@@ -71,31 +88,24 @@ def check_causal(folder: Path, model: PreTrainedModel, logits: torch.Tensor) -> 
 
 
 class BlockByBlock:
-    """The weights of an empty model: each block's are read when it runs, and let go of afterwards.
+    """A model without weights: each block's are read when it runs, and let go of afterwards.
 
-    `linears` are facts about the decoder's linears that were read so far, by name.
+    While a block's weights are there it runs once more, as the walk runs it. `matrices` are facts about
+    those of the blocks that were read so far, by name.
     """
 
-    def __init__(self, folder: Path, model: PreTrainedModel) -> None:
-        self.model = model
-        self.path, self.blocks = empty_model.decoder_blocks(model)
-        self.reader = Reader(folder, model.dtype, torch.device("cpu"))
-        tied = empty_model.tied_names(model)
-        self.reader.tie(tied)
-        self.linears: dict[str, Linear] = {}
-        names = empty_model.parameters_of(model, model, "")
-        outer = [name for name in names if not name.startswith(f"{self.path}.")]
-        # While weights that are tied are still one parameter.
-        self.names = [
-            empty_model.parameters_of(model, block, f"{self.path}.{i}")
-            for i, block in enumerate(self.blocks)
-        ]
-        empty_model.fill(model, self.reader.read(outer))
-        empty_model.tie(model, tied)
-        self.waiting = set(range(len(self.blocks)))
-        for i, block in enumerate(self.blocks):
-            block.register_forward_pre_hook(lambda *_, i=i: self._fill(i))
-            block.register_forward_hook(lambda *_, i=i: self._empty(i))
+    def __init__(self, walk: Walk) -> None:
+        self.walk = walk
+        self.matrices: dict[str, Linear] = {}
+        self.outputs: torch.Tensor | None = None
+        walk.embed()
+        empty_model.fill(walk.model, walk.reader.read(walk.other_names()))
+        empty_model.tie(walk.model, walk.tied)
+        self.waiting = set(range(len(walk.blocks)))
+        self.walking = False
+        for i, block in enumerate(walk.blocks):
+            block.register_forward_pre_hook(lambda *_, i=i: self._enter(i))
+            block.register_forward_hook(lambda _, args, result, i=i: self._leave(i, result))
 
     def read_the_rest(self) -> None:
         """Reads the blocks that did not run."""
@@ -103,11 +113,37 @@ class BlockByBlock:
             self._fill(i)
             self._empty(i)
 
+    def check(self, folder: Path) -> None:
+        """Raises MeltpointError where the walk ends in other hidden states than the whole model."""
+        error = (self.outputs - self.walk.hidden).abs().max() / self.outputs.std()
+        if not error <= TOLERANCE_OF_ROUNDING:
+            name = type(self.walk.blocks[0]).__name__
+            raise MeltpointError(
+                f"{folder}: a {name} takes or gives more than hidden states: run one by one on each "
+                f"text, the blocks do not give what the model gives (by {error:.1g} of its standard "
+                "deviation), so this architecture is not supported"
+            )
+
+    def _enter(self, i: int) -> None:
+        if not self.walking:
+            self._fill(i)
+
+    def _leave(self, i: int, result: torch.Tensor | tuple) -> None:
+        if self.walking:
+            return
+        self.outputs, self.walking = output_of(result), True
+        self.walk.advance(i)
+        self.walking = False
+        self._empty(i)
+
     def _fill(self, i: int) -> None:
-        empty_model.fill(self.model, self.reader.read(self.names[i]))
-        for name, module in empty_model.linears(self.blocks[i]).items():
-            self.linears[f"{self.path}.{i}.{name}"] = describe(module.weight, None, None)
+        walk = self.walk
+        empty_model.fill(walk.model, walk.reader.read(walk.names(i)))
+        block = walk.blocks[i]
+        weights = {name: linear.weight for name, linear in linears(block).items()}
+        for name, weight in (weights | other_matrices(block)).items():
+            self.matrices[f"{walk.name}.{i}.{name}"] = describe(weight, None, None)
         self.waiting.discard(i)
 
     def _empty(self, i: int) -> None:
-        empty_model.empty(self.model, self.names[i])
+        empty_model.empty(self.walk.model, self.walk.names(i))

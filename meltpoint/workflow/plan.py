@@ -2,11 +2,10 @@
 
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meltpoint import evaluations, methods
+from meltpoint import evaluations
 from meltpoint.chain import DENSE, Sparsity
 from meltpoint.checkpoints.formats import check_unquantised
 from meltpoint.checkpoints.index import count_parameters
@@ -22,6 +21,7 @@ from meltpoint.study.data_files import data_folder
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel
 from meltpoint.workflow import cost, kept, requirements, searches, staleness
+from meltpoint.workflow.compressions import NOTHING, Compressions
 from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs
 from meltpoint.workflow.moved_models import follow
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import Wildcards
     from snakemake.workflow import Workflow
 
-NOTHING = r"(?!)"
 PUBLISHED = "results/published"
 # Parts of the names of a corpus's files that a calibration is drawn from, by its sampling.
 TOKEN_FILES = {
@@ -82,6 +81,7 @@ class Plan:
         config["captions"] = {item.name: item.caption for item in items}
         self.results = f"results/{self.config.study}"
         self.searches = searches.Searches(self.study, self.job_specs, self.results)
+        self.compressions = Compressions(self.study, self.results)
         self.published = PUBLISHED
         self.page = f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
@@ -184,31 +184,6 @@ class Plan:
         return f"{self.results}/cells/{model}/{chain}/checkpoint"
 
     # --- compression ----------------------------------------------------------------------------
-
-    def compress_rules(self) -> list[tuple[methods.Method, bool]]:
-        """The methods, each with whether its rule's checkpoints are temporary."""
-        kept = [False] if self.config.keep_checkpoints == "all" else [False, True]
-        return [(method, t) for method in methods.registry().values() for t in kept]
-
-    def checkpoint_output(
-        self, directory: Callable[[str], str], temp: Callable[[str], str], temporary: bool
-    ) -> str:
-        """The output of a compression, flagged by Snakemake's own functions."""
-        flagged = directory(f"{self.results}/cells/{{model}}/{{prefix}}{{step}}/checkpoint")
-        return temp(flagged) if temporary else flagged
-
-    def prefixes(self, temporary: bool) -> str:
-        """The constraint of the prefix: by looking ahead, that of the whole chain too."""
-        anything = r"(?:[^/]+\+)?"
-        if self.config.keep_checkpoints == "all":
-            return anything
-        built_on = "|".join(re.escape(chain) for _, chain in sorted(self.study.prefixes))
-        ahead = "?!" if temporary else "?="
-        return rf"({ahead}(?:{built_on or NOTHING})/checkpoint){anything}"
-
-    def steps_of(self, method: methods.Method) -> str:
-        """The constraint of the step: the method at any level, with any settings."""
-        return rf"{method.name}(?:[@,][^+/:]*)?"
 
     def parent(self, wildcards: "Wildcards") -> str:
         """The checkpoint that a compression or a search starts from."""

@@ -12,6 +12,7 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.engines import open_engine, registry
 from meltpoint.evaluations.engines._model_engine import token_nll
+from meltpoint.model.empty_model import attention_of
 from meltpoint.model.load import load
 from tests.support.beam_search import beam_search
 from tests.support.tiny_models import CONFIGS, random_tokens, save_model
@@ -31,7 +32,9 @@ def checkpoint(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reference(checkpoint):
-    return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    attention = attention_of(checkpoint)
+    options = {"dtype": torch.float32, "attn_implementation": attention}
+    return AutoModelForCausalLM.from_pretrained(checkpoint, **options).eval()
 
 
 def engine_of(checkpoint, batch="auto"):

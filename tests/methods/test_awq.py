@@ -25,6 +25,7 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.methods import _llmcompressor
 from meltpoint.model.base_models import verify, write_description
+from meltpoint.model.empty_model import attention_of
 from meltpoint.model.load import load
 from tests.support.specs import compress_spec
 from tests.support.tiny_models import random_tokens, save_model
@@ -190,7 +191,8 @@ def test_what_cannot_be_read_is_named(given, reason):
 )
 def test_it_computes_what_transformers_does(family, made):
     target = made(family, "awq@4bit")
-    theirs = AutoModelForCausalLM.from_pretrained(target).eval()
+    attention = attention_of(target)
+    theirs = AutoModelForCausalLM.from_pretrained(target, attn_implementation=attention).eval()
     assert torch.equal(logits(ours(target)), logits(theirs))
     # By now the library has unpacked its weights.
     unpacked = linear_weights(theirs)
@@ -214,7 +216,8 @@ def test_every_linear_is_stored_as_was_asked_for(spelling, made):
     layers = Description.read(target).linears
     assert set(layers) == set(linear_weights(ours(made("llama", "dense"))))
     assert {layer.stored for layer in layers.values()} == {expected}
-    theirs = AutoModelForCausalLM.from_pretrained(target).eval()
+    attention = attention_of(target)
+    theirs = AutoModelForCausalLM.from_pretrained(target, attn_implementation=attention).eval()
     assert torch.equal(logits(ours(target)), logits(theirs))
 
 

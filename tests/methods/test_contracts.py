@@ -51,6 +51,8 @@ CONTRACTS = {
     ),
 }
 FAMILIES = ("llama", "mistral", "qwen2", "opt")
+# Stored by other names or in other parts than the model's linears: experts, transposed weights.
+CONVERTED = ("mixtral", "qwen3_moe", "gpt_neox", "gpt2")
 METHODS = methods.registry()
 CASES = [(name, level) for name, method in METHODS.items() for level in spellings(method)]
 # What llama.cpp runs is read by nothing else: tests/methods/test_gguf.py looks into it.
@@ -165,6 +167,32 @@ def test_it_changes_what_its_kind_may_and_reaches_what_it_must(method, level, fa
     contract = CONTRACTS[step.method.kind]
     contract.may_change(step)
     contract.must_reach(step)
+
+
+@pytest.mark.parametrize("family", CONVERTED)
+@pytest.mark.parametrize(("method", "level"), [c for c in READABLE if ONCE[c[0]] in ("", c[1])])
+def test_what_transformers_converts_is_compressed_or_refused(
+    method, level, family, folder, windows, tmp_path
+):
+    base = folder / f"converted-{family}"
+    base = base if base.exists() else save_model(base, family)
+    target = run(base, tmp_path / "target", spell(method, level), windows)
+    description = Description.read(target)
+    if description.status != "ok":
+        assert description.reason
+        assert not METHODS[method].is_blockwise or METHODS[method].kind in SHAPE_KINDS
+        return
+    step = Case(METHODS[method], level, base, target)
+    CONTRACTS[step.method.kind].may_change(step)
+    CONTRACTS[step.method.kind].must_reach(step)
+    ids = random_tokens(2, 20, seed=1)
+    with torch.no_grad():
+        ours = load(target, torch.float32, torch.device("cpu"))(ids).logits
+        if description.shapes.irregular or not METHODS[method].facts.agrees_with_transformers:
+            return
+        theirs = AutoModelForCausalLM.from_pretrained(target, dtype="float32").eval()(ids).logits
+    close = {"rtol": 2e-3, "atol": 1e-3} if format_of(target) else {"rtol": 0, "atol": 1e-5}
+    torch.testing.assert_close(ours, theirs.float(), **close)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

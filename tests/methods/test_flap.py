@@ -62,6 +62,7 @@ def test_eight_levels_and_all_structures_share_a_search():
 
 
 def test_the_step_runs_no_block(chains, monkeypatch):
+    chains.made("llama")
     passes, forward = [], Walk.forward
 
     def counted(walk, index, batch, *args, **kwargs):

@@ -1,8 +1,6 @@
 """Numbers of the official implementations, on one layer and through the workflow itself."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from meltpoint.evaluations.cells import Cell
 from meltpoint.model.activation_statistics import Statistics
 from meltpoint.model.block_walk import Walk
 from tests.support.official_layers import official_layer, prune
+from tests.support.run_study import run_study
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT.parent / "shared/golden/unstructured"
@@ -104,11 +103,7 @@ chains:
 def cells(tmp_path_factory):
     """The cells of a study of the golden model, run by the workflow."""
     folder = tmp_path_factory.mktemp("parity")
-    (folder / "study.yaml").write_text(STUDY)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    profile = ["--workflow-profile", str(ROOT / "profiles/default")]
-    options = ["--cores", "2", "--configfile", "study.yaml", "--directory", str(folder)]
-    subprocess.run([*command, *profile, *options, "--quiet", "all"], check=True, cwd=folder)
+    run_study(folder, STUDY)
     return folder / "results/golden/cells/stories"
 
 

@@ -5,8 +5,6 @@ through its rules: searches, compression and evaluation.
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from meltpoint.chain import parse_step
 from meltpoint.checkpoints.description import Description
 from meltpoint.evaluations.cells import Cell
 from tests.support import structured_golden as golden
+from tests.support.run_study import run_study
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [
@@ -59,11 +58,7 @@ chains:
 def cells(tmp_path_factory):
     """The cells of a study of the golden model, run by the workflow."""
     folder = tmp_path_factory.mktemp("parity")
-    (folder / "study.yaml").write_text(STUDY)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    profile = ["--workflow-profile", str(ROOT / "profiles/default")]
-    options = ["--cores", "2", "--configfile", "study.yaml", "--directory", str(folder)]
-    subprocess.run([*command, *profile, *options, "--quiet", "all"], check=True, cwd=folder)
+    run_study(folder, STUDY)
     return folder / "results/golden/cells/stories"
 
 

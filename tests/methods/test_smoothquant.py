@@ -15,6 +15,7 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.methods import _llmcompressor, smoothquant
 from meltpoint.methods.contract import Context
+from meltpoint.model.empty_model import attention_of
 
 pytest.importorskip("llmcompressor", reason="llm-compressor is not installed")
 
@@ -95,7 +96,8 @@ def test_activations_that_cannot_be_computed_are_named(change, reason):
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "bloom", "gemma2", "gemma3"])
 def test_it_computes_what_transformers_does(family, made):
     target = made(family, STEP)
-    theirs = AutoModelForCausalLM.from_pretrained(target).eval()
+    attention = attention_of(target)
+    theirs = AutoModelForCausalLM.from_pretrained(target, attn_implementation=attention).eval()
     assert torch.equal(logits(ours(target)), logits(theirs))
     unpacked = linear_weights(theirs)
     assert all(torch.equal(w, unpacked[n]) for n, w in linear_weights(ours(target)).items())

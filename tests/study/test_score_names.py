@@ -92,7 +92,7 @@ def test_a_name_means_an_evaluation_and_a_score(name, evaluation, score):
         ),
         (
             {"evaluations": {"e": {"accuracy": "t"}}},
-            "s.yaml: evaluations.e: needs one of the keys perplexity or size or speed",
+            "s.yaml: evaluations.e: needs one of the keys lawbench or mmlu_generation or ",
         ),
         (
             {"evaluations": {"e": {"perplexity": "u", "window": 8}}},

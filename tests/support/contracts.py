@@ -153,8 +153,9 @@ def bits(case: Case) -> None:
         assert most <= 2**linear.stored.bits
     scales = sum(linear.stored.overhead(*linear.shape) for linear in linears.values())
     codes = sum(math.prod(x.shape) * x.stored.bits for x in linears.values())
-    count = sum(math.prod(x.shape) for x in linears.values())
-    assert case.description.achieved.bits == pytest.approx((codes + scales) / count)
+    others = sum(32 * matrix.count for matrix in case.description.other_matrices.values())
+    count = sum(math.prod(x.shape) for x in linears.values()) + others // 32
+    assert case.description.achieved.bits == pytest.approx((codes + scales + others) / count)
 
 
 def most_levels(weight: torch.Tensor, group_size: int) -> int:

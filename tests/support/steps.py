@@ -14,6 +14,8 @@ from meltpoint.compression.search import search
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
 from meltpoint.model import empty_model
+from meltpoint.model.as_linears import views
+from meltpoint.model.stored_layout import follow
 from meltpoint.workflow import requirements
 from tests.support.specs import compress_spec, search_spec
 
@@ -65,20 +67,22 @@ def run(parent: Path, target: Path, spelling: str, windows: Path | None, **compu
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """All of a checkpoint's weights by their parameters' names, decoded where they are packed."""
-    if format_of(folder):
-        return decoded(folder)
-    found = {}
+    """All of a checkpoint's weights by their parameters' names.
+
+    They are decoded where they are packed, and converted where they are stored by other names.
+    """
+    model, found = empty_model.build(folder, torch.float32), {}
     for file in sorted(folder.glob("*.safetensors")):
         found |= load_file(file)
-    return found
+    converted = views(model) or found.keys() - model.state_dict().keys()
+    return decoded(folder) if format_of(folder) or converted else found
 
 
 def decoded(folder: Path) -> dict[str, torch.Tensor]:
     """All of a checkpoint's weights, as the library reads them."""
     model = empty_model.build(folder, torch.float32)
     reader = Reader(folder, torch.float32, torch.device("cpu"))
-    reader.tie(empty_model.tied_names(model))
+    follow(reader, model)
     return reader.read(empty_model.parameters_of(model, model, ""))
 
 
@@ -90,7 +94,8 @@ def linear_names(folder: Path) -> list[str]:
 
 
 def zeros_of(folder: Path) -> float:
-    """Fraction of zeros among the entries of the decoder's linears."""
+    """Fraction of zeros among the entries of the matrices of the decoder's blocks."""
     found = weights(folder)
-    linears = [found[name] for name in linear_names(folder)]
-    return sum(int((x == 0).sum()) for x in linears) / sum(x.numel() for x in linears)
+    path, _ = empty_model.decoder_blocks(empty_model.build(folder, torch.float32))
+    inside = [x for name, x in found.items() if name.startswith(f"{path}.") and x.dim() > 1]
+    return sum(int((x == 0).sum()) for x in inside) / sum(x.numel() for x in inside)

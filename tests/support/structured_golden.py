@@ -119,7 +119,7 @@ def kept_rows(before: torch.Tensor, after: torch.Tensor) -> list[int]:
 
 def cut_of(folder: Path, name: str, unit: int = 1) -> list[list[int]]:
     """Indices of the units that each block has lost, of rows of the linear `name` of the blocks."""
-    before, after = weights(MODEL), weights(folder)
+    before, after = weights(folder.with_name("golden-model")), weights(folder)
     found = []
     for block in range(len(Description.read(folder).shapes.blocks)):
         path = f"model.layers.{block}.{name}.weight"

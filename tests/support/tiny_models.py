@@ -9,11 +9,15 @@ from transformers import (
     Gemma2Config,
     Gemma3TextConfig,
     GemmaConfig,
+    GPT2Config,
+    GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     OPTConfig,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 from meltpoint.model.base_models import verify, write_description
@@ -48,6 +52,14 @@ CONFIGS = {
     "gemma2": Gemma2Config(**COMMON, head_dim=16, sliding_window=8),
     # Six layers of one kind of attention, then one of the other: both rotary bases are used.
     "gemma3": Gemma3TextConfig(**{**COMMON, "num_hidden_layers": 7}, head_dim=16, sliding_window=8),
+    "mixtral": MixtralConfig(**COMMON, num_local_experts=4),
+    "qwen3_moe": Qwen3MoeConfig(
+        **COMMON, head_dim=16, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=64
+    ),
+    "gpt_neox": GPTNeoXConfig(
+        **{key: value for key, value in COMMON.items() if key != "num_key_value_heads"}
+    ),
+    "gpt2": GPT2Config(vocab_size=VOCABULARY, n_embd=64, n_layer=2, n_head=4, n_positions=64),
     "bloom": BloomConfig(vocab_size=VOCABULARY, hidden_size=64, n_layer=2, n_head=4),
 }
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from meltpoint import evaluations, methods
-from meltpoint.chain import Bits, Pattern, Scheme, Sparsity
+from meltpoint.chain import Bits, Pattern, Scheme, Sparsity, Step
 from meltpoint.checkpoints import formats
 from meltpoint.hashing import HashCache
 from meltpoint.study import config as schema
@@ -102,7 +102,22 @@ class Cases:
             spec = self.plan.job_specs.tokens("tiny", corpus)
             self.add(f"tokens {corpus}", script, spec, inputs, files, model="tiny", corpus=corpus)
 
+    def search(self, step: Step) -> None:
+        """A search on the base model, before the compression that reads it."""
+        method = methods.find(step.method)
+        name = str(method.search_step(step))
+        wildcards = {"model": "tiny", "chain": "dense", "search": name}
+        named = SimpleNamespace(**wildcards)
+        inputs = {"parent": self.plan.parent(named), "tokens": self.plan.calibration_files(named)}
+        inputs["validation"] = self.plan.validation_files(named)
+        found = {0: self.plan.searches.file(method).format(**wildcards)}
+        spec = self.plan.job_specs.search("tiny", "dense", method.search_step(step))
+        plugins = [f"methods/{step.method}"]
+        self.add(f"search {name}", "search", spec, inputs, found, plugins, **wildcards)
+
     def compress(self, chain: str) -> str:
+        if methods.find(self.plan.study.steps(chain)[-1].method).has_search:
+            self.search(self.plan.study.steps(chain)[-1])
         prefix, plus, step = chain.rpartition("+")
         wildcards = {"model": "tiny", "prefix": prefix + plus, "step": step}
         named = SimpleNamespace(**wildcards)
@@ -142,7 +157,8 @@ class Cases:
         ends = {"csv": "csv", "markdown": "md", "latex": "tex"}
         tables = {name: f"results/tiny/tables/pruning.{end}" for name, end in ends.items()}
         shown = ("evaluations/perplexity", "figures/curves")
-        measured = [f"evaluations/{name}" for name in evaluations.registry()]
+        kinds = map(evaluations.kind_of, self.plan.config.evaluations.values())
+        measured = sorted({f"evaluations/{kind.name}" for kind in kinds})
         cells, transitions = {"cells": files}, specs.transitions("pruning")
         self.add("transitions", "transitions", transitions, cells, {0: fits}, shown)
         self.add("table", "table", specs.table("pruning"), cells, tables, shown)

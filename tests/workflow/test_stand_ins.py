@@ -5,8 +5,6 @@ are replaced; its methods, sweeps, tables and figures are not.
 """
 
 import json
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -14,6 +12,7 @@ import yaml
 
 from tests.support import tiny_study
 from tests.support.project import ROOT
+from tests.support.run_study import run_study
 
 LEVELS = [0.2, 0.4, 0.6]
 COMPUTE = {"device": "cpu", "dtype": "float32", "threads": 1}
@@ -52,11 +51,7 @@ def test_a_study_of_the_hub_runs_on_a_stand_in(name, tmp_path):
     tiny_study.train_tokenizer(lines).save_pretrained(tmp_path / "model")
     tiny_study.write_notes(tmp_path / "notes.jsonl", lines)
     study = shortened(yaml.safe_load((ROOT / f"studies/{name}.yaml").read_text()))
-    (tmp_path / "study.yaml").write_text(json.dumps(study))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    profile = ["--workflow-profile", str(ROOT / "profiles/default")]
-    options = ["--cores", "2", "--configfile", "study.yaml", "--directory", str(tmp_path)]
-    subprocess.run([*command, *profile, *options, "--quiet", "all"], check=True, cwd=tmp_path)
+    run_study(tmp_path, json.dumps(study))
     results = tmp_path / "results" / name
     assert (results / "report.html").stat().st_size > 10_000
     for table in study["tables"]:

@@ -1,8 +1,8 @@
 """The letter that an answer to a multiple-choice question names, as OpenCompass reads it.
 
-`first_option` follows opencompass/utils/text_postprocessors.py at a5acc4bb, quirks included: a rule is
-tried on the whole text, so an earlier rule wins over an earlier place. A letter within a word counts
-if no rule finds another.
+`first_option` has the patterns of OpenCompass's text_postprocessors.py at a5acc4bb (Apache License 2.0,
+copyright of the OpenCompass authors), quirks included: a rule is tried on the whole text, so an earlier
+rule wins over an earlier place. A letter within a word counts if no rule finds another.
 """
 
 from __future__ import annotations

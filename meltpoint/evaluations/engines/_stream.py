@@ -10,6 +10,7 @@ from meltpoint.evaluations.engines._places import only_these
 from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
 from meltpoint.model.load import quantize_inputs
+from meltpoint.model.running import recorders, running
 from meltpoint.progress import track
 
 
@@ -63,12 +64,11 @@ class Stream:
         unused = hidden.new_zeros(*hidden.shape[:2], width)
         rows, columns = (rows - first).to(device), columns.to(device)
         with (
-            empty_model.recorders(model, self.walk.blocks) as recorders,
+            recorders(self.walk.blocks) as stand_ins,
             only_these(model, rows, columns),
+            running(model, self.walk.reader.folder),
         ):
-            recorders[-1].register_forward_hook(
-                lambda _, args, result: (hidden,) if isinstance(result, tuple) else hidden
-            )
+            stand_ins[-1].register_forward_hook(lambda *_: stand_ins[-1].returned(hidden))
             return model(inputs_embeds=unused, use_cache=False).logits[0]
 
 

@@ -69,9 +69,12 @@ def load(checkpoint: Path, compute: Compute) -> "PreTrainedModel":
         return load_shaped(checkpoint, compute.torch_dtype, compute.torch_device)
     from transformers import AutoModelForCausalLM
 
+    from meltpoint.model.empty_model import attention_of
+
     return AutoModelForCausalLM.from_pretrained(
         checkpoint,
         dtype=compute.torch_dtype,
+        attn_implementation=attention_of(checkpoint),
         device_map={"": compute.torch_device},
         trust_remote_code=False,
         local_files_only=True,

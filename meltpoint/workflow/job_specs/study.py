@@ -45,7 +45,6 @@ from meltpoint.workflow.staleness import code_hash
 
 # Only cells of GGUF files depend on its modules.
 LLAMA, LLAMA_ENV = "meltpoint.llamacpp", "llama"
-
 # Where the template, the styles and the script of a page lie.
 PAGE = Path(study_page.__file__).parent
 
