@@ -7,6 +7,7 @@ groups are not kept from any.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from meltpoint.evaluations._decoding._contract import Batch, Text
@@ -32,7 +33,9 @@ class Group:
         if len(self.ended) > self.size:
             self.ended.remove(min(self.ended, key=lambda each: each[0]))
 
-    def take(self, totals, places, eos: frozenset[int]) -> tuple[list[int], list[int]]:
+    def take(
+        self, totals: Sequence[float], places: Sequence[tuple[int, int]], eos: frozenset[int]
+    ) -> tuple[list[int], list[int]]:
         """Chooses beams among the best candidates; the beam that each goes on from, and its token.
 
         totals: sums of candidates in falling order. places: (beam, token) of each.
@@ -79,7 +82,7 @@ class Search:
         """True where no group goes on."""
         return not self.finite or all(group.done for group in self.groups)
 
-    def step(self, logits) -> tuple[list[int], list[int]]:
+    def step(self, logits: torch.Tensor) -> tuple[list[int], list[int]]:
         """Chooses the next tokens from logits, float32 [beams, vocabulary].
 
         Returns for each beam the one that it goes on from, and its token; a group that has ended
@@ -104,7 +107,7 @@ class Search:
             tokens += new
         return rows, tokens
 
-    def _best(self, group: Group, scores) -> tuple[list[int], list[int]]:
+    def _best(self, group: Group, scores: torch.Tensor) -> tuple[list[int], list[int]]:
         totals = (scores + group.sums.to(scores.device)[:, None]).flatten()
         count = min(max(2, 1 + len(self.eos)) * self.size, len(totals))
         best, places = totals.topk(count)

@@ -82,7 +82,7 @@ class Chooser:
         return candidates, mature
 
 
-def divergence(early, final):
+def divergence(early: torch.Tensor, final: torch.Tensor) -> torch.Tensor:
     """Jensen-Shannon divergence of each early layer's distribution to the final one's.
 
     It is summed as the official code does, with the mean as the target. early: log probabilities
@@ -92,7 +92,7 @@ def divergence(early, final):
     return (torch.xlogy(mean, mean) - 0.5 * mean * (early + final)).mean(dim=-1)
 
 
-def penalize(scores, text: Sequence[int], penalty: float) -> None:
+def penalize(scores: torch.Tensor, text: Sequence[int], penalty: float) -> None:
     """Divides positive scores of a text's tokens by the penalty, multiplies negative ones, in place."""
     tokens = torch.tensor(sorted(set(text)), device=scores.device)
     held = scores[tokens]

@@ -49,7 +49,9 @@ class Chooser:
         return candidates.gather(1, scores.argmax(dim=-1, keepdim=True))[:, 0]
 
 
-def penalties_of(states, tokens: Sequence[int], n: int, vocabulary: int):
+def penalties_of(
+    states: torch.Tensor, tokens: Sequence[int], n: int, vocabulary: int
+) -> torch.Tensor:
     """The anti-model's penalty of each token, float32 [vocabulary].
 
     states: hidden states of the text's tokens, [tokens, width].

@@ -28,7 +28,7 @@ class Settings(StrategySettings):
     rate: float = Field(1.0, ge=0, description="The rate at which the bound follows the surprise.")
 
 
-def zipf_exponent(probabilities) -> float:
+def zipf_exponent(probabilities: torch.Tensor) -> float:
     """Mirostat's estimate of s from probabilities in falling order, float32 [tokens]."""
     count = min(RATIOS, len(probabilities) - 1)
     top = probabilities[: count + 1].double()

@@ -35,7 +35,7 @@ class Settings(StrategySettings):
 
 
 def warpers(settings: Settings) -> list:
-    """What transformers does to the logits before it draws, in its order."""
+    """Processors of logits, of transformers and in its order, for the settings that cut something."""
     from transformers.generation import logits_process as hf
 
     each = (

@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import sys
+from collections.abc import Callable
 
 # The exit status of a program that ran to its end: one that exits early has not passed.
 PASSED = 77
@@ -35,7 +36,7 @@ def limit(seconds: float, memory: int, file: int) -> None:
         resource.setrlimit(name, (value, value))
 
 
-def guard(folder: str):
+def guard(folder: str) -> Callable[[str, tuple], None]:
     """An audit hook that raises PermissionError for what a program may not do."""
 
     def is_within(path: object) -> bool:

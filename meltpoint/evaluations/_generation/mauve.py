@@ -48,7 +48,7 @@ def references(key: str, documents: Sequence[Document]) -> list[str]:
 
 
 def protocol() -> dict[str, Any]:
-    """How MAUVE is computed, for a cell."""
+    """Featurizer and library of MAUVE, for a cell's protocol."""
     return {
         "featurizer": f"dense model, last hidden state of token {TOKENS}",
         "library": f"mauve-text {version('mauve-text')}",

@@ -51,6 +51,6 @@ def passes(program: str, seconds: float) -> bool:
 
 
 def all_pass(programs: list[str], seconds: float, workers: int) -> list[bool]:
-    """Whether each program passes; `workers` are run at a time."""
+    """Results of the programs, True for one that passes; `workers` of them run at a time."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
         return list(pool.map(lambda program: passes(program, seconds), programs))

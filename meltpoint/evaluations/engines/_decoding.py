@@ -30,7 +30,7 @@ class Decoding(ABC):
         """Keeps these rows in this order: any may be left out or repeated."""
 
     def layer_logits(self, layer: int) -> torch.Tensor:
-        """What the head makes of a layer's hidden states at the last token of each row.
+        """Logits of a layer: the head applied to its hidden states at the last token of each row.
 
         float32 [rows, vocabulary]; layer 0 is the embeddings. For texts with hidden states alone.
         """

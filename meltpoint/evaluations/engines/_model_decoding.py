@@ -53,7 +53,7 @@ class ModelDecoding(Decoding):
 
     @torch.no_grad()
     def layer_logits(self, layer: int) -> torch.Tensor:
-        """What the head makes of a layer's hidden states at the last position."""
+        """Logits of a layer: the head applied to its hidden states at the last position."""
         return self._model.get_output_embeddings()(self.hidden_states[layer][:, -1]).float()
 
     def _read(self, ids: torch.Tensor) -> None:
