@@ -240,3 +240,8 @@ def estimate(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estima
     from meltpoint.evaluations._generation.samples import estimates
 
     return estimates(kept[SAMPLES], settings, TASKS[settings.generation])
+
+
+def is_stochastic(strategy: str) -> bool:
+    """True for a strategy, as a study spells it, that draws tokens."""
+    return _decoding.parse(strategy).stochastic
