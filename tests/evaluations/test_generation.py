@@ -155,6 +155,18 @@ def test_degenerate_texts_refuse_every_score_but_the_speed(model, tmp_path, monk
 
 
 @needs_shared
+def test_a_strategy_that_does_not_apply_leaves_the_others_their_scores(model, tmp_path):
+    prompts_file(tmp_path, {"prompt": "Once upon a time"}, {"prompt": "Tom and Lily went"})
+    keys = {"generation": "prompts", "prompts": "prompts.jsonl", "max_new_tokens": 16}
+    strategies = ["dola,mature_layer=32", "greedy"]
+    cell, samples = run(model, tmp_path, strategies=strategies, **keys)
+    for name, score in cell.scores.items():
+        assert score.status == ("refused" if name.startswith("dola") else "ok"), name
+    assert "the model has 5 blocks" in cell.scores["dola,mature_layer=32.tokens_per_second"].reason
+    assert [sample["tokens"] for sample in samples[:2]] == [[], []]
+
+
+@needs_shared
 def test_mauve_compares_the_dense_models_states_of_the_last_of_128_tokens():
     random = np.random.default_rng(0)
     texts = [random.integers(3, 512, 130).tolist() for _ in range(100)]

@@ -24,7 +24,8 @@ def estimates(
     found: dict[str, Estimate] = {}
     for strategy in settings.parsed:
         chosen = [each for each in samples if each["strategy"] == strategy.spelled]
-        reason = _degenerate.refusal(chosen, settings.refuse_above)
+        not_applicable = chosen[0].get("refused")
+        reason = not_applicable or _degenerate.refusal(chosen, settings.refuse_above)
         spread = ["spread"] if len(settings.seeds_of(strategy)) > 1 else []
         if reason is not None:
             # MAUVE is no score of single samples, and is refused with the others.
@@ -33,7 +34,10 @@ def estimates(
         else:
             scores = {name: _score(name, chosen) for name in names}
             scores |= {name: _spread(names[0], chosen) for name in spread}
-        scores |= _degenerate.share_estimates(chosen)
+        shares = _degenerate.share_estimates(chosen)
+        if not_applicable:
+            shares = dict.fromkeys(shares, Estimate(refused=not_applicable))
+        scores |= shares
         found |= {f"{strategy.spelled}.{name}": score for name, score in scores.items()}
     return found
 

@@ -43,7 +43,21 @@ class Writer:
         self._eos = frozenset([] if end is None else [end])
 
     def write(self, strategy: Strategy) -> tuple[list[dict], Estimate]:
-        """The samples of a strategy with all of its seeds, and the tokens that it writes a second."""
+        """The samples of a strategy with all of its seeds, and the tokens that it writes a second.
+
+        Samples of a strategy that does not apply to the model are empty and say why as `refused`.
+        """
+        try:
+            return self._write(strategy)
+        except NotApplicable as reason:
+            empty = [
+                {**self._sample(strategy, seed, document, Text([])), "refused": str(reason)}
+                for seed in self._settings.seeds_of(strategy)
+                for document in self._documents
+            ]
+            return empty, Estimate(refused=str(reason))
+
+    def _write(self, strategy: Strategy) -> tuple[list[dict], Estimate]:
         samples, tokens, seconds = [], 0, 0.0
         with self._amateur(strategy) as amateur:
             for seed in self._settings.seeds_of(strategy):

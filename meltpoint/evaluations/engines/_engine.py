@@ -68,7 +68,7 @@ class Engine(ABC):
 
         Room is made for `max_new_tokens` more in each of `rows` texts (as many as there are prompts,
         if it is not said). Raises MeltpointError for an empty prompt, for what does not fit the model's
-        context, and for hidden states from an engine that has none to give.
+        context, and NotApplicable for hidden states from an engine that has none to give.
         """
 
     @abstractmethod

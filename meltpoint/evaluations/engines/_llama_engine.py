@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from meltpoint.compute import Compute
-from meltpoint.errors import MeltpointError
+from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations.engines import _requests
 from meltpoint.evaluations.engines._decoding import Decoding
 from meltpoint.evaluations.engines._engine import Engine
@@ -56,8 +56,8 @@ class LlamaEngine(Engine):
     ) -> Iterator["LlamaDecoding"]:
         """Begins to write after some prompts, in a cache for `rows` texts."""
         if hidden_states:
-            raise MeltpointError(
-                f"{self.file}: llama.cpp gives no hidden states, which this strategy of decoding needs"
+            raise NotApplicable(
+                "llama.cpp gives no hidden states, which this strategy of decoding needs"
             )
         rows = max(rows or 0, len(prompts))
         if (most := llama_cpp().llama_max_parallel_sequences() // 2) < rows:
