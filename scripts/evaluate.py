@@ -21,9 +21,11 @@ with job(snakemake, computes=kind.computes) as (spec, compute):
     name = spec.cell["evaluation"]
     data = source_file(snakemake, "evaluations", name)
     files = {**dict(snakemake.input.items()), **({"data": data} if data else {})}
+    inputs = Inputs.of(files, compute, f"evaluations.{name}")
+    others = kind.needs(kind.settings_class(**spec.settings)).checkpoints
     evaluate(
         spec,
-        Inputs.of(files, compute, f"evaluations.{name}"),
+        inputs.with_checkpoints(others, snakemake.input.get("others", [])),
         [Path(file) for file in snakemake.input.get("dense", [])],
         [Path(file) for file in snakemake.output],
         open_engine,

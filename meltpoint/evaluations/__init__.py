@@ -33,6 +33,8 @@ A kind has the name of its file, which is also the key that names it in a study:
     if it is not said. Where the last method of a chain declares one for evaluations, that one is taken
 ``opens_engine``, ``computes``
     optional: False for a kind that needs no open engine (then ``engine`` is None), or no torch
+``sources``
+    optional: modules that compute its cells and that a registry loads by name
 ``own_kernels``
     optional: True for a kind that runs a checkpoint with the kernels of the library that made it,
     and so in the environment of the chain's last method
@@ -171,7 +173,8 @@ class Evaluation:
         """The modules that, with their imports, compute a cell of this kind."""
         # Put together: a name in full would count as an import of whatever imports this registry.
         engines = (f"{__name__}.engines",) if self.opens_engine else ()
-        return (self.module.__name__, f"{__name__}.measurement", *engines)
+        others = self._optional("sources", ())
+        return (self.module.__name__, f"{__name__}.measurement", *engines, *others)
 
 
 _registry: dict[str, Evaluation] = {}

@@ -7,7 +7,7 @@ here needs torch or numpy, as a study reads the kinds where neither is installed
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -76,7 +76,8 @@ class Needs:
     `tokens` is the corpus that it reads as one stream of tokens, `documents` the one that it reads as
     documents tokenised one by one. `data_files` are files of the folder that its key `data` names:
     their contents are part of the job spec. So are those of `definitions`, files that ship with
-    Meltpoint and say how documents are read. `dense_checkpoint` says that it reads the dense model too.
+    Meltpoint and say how documents are read. `dense_checkpoint` says that it reads the dense model too,
+    `checkpoints` which others of the study: `model`, or `model/chain`.
     The dense model's cell, and what is kept beside it, come by themselves, for the differences.
     `dense_files` are endings of files beside the dense model's cell that chains are measured with, such
     as ``("hidden.npy",)``: the kind's `write_dense` writes them.
@@ -88,6 +89,7 @@ class Needs:
     definitions: tuple[Path, ...] = ()
     dense_checkpoint: bool = False
     dense_files: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
 
     def token_files(self, folder: str) -> dict[str, str]:
         """Files of its corpora in a folder of tokens, by their names in `Inputs`."""
@@ -107,11 +109,11 @@ class Inputs:
 
     `tokens` is int32 [tokens], `token_ends` int64 [tokens], the byte of the corpus's text at which each
     token ends (empty where there is no text). `documents` are tokens and `document_offsets` where each
-    document starts. `data` is the folder of the kind's data files. `resume` is a folder that is still
-    there when a killed job runs again, made by whoever writes into it. `key` names the evaluation in
-    the sentence of an error. `compared` is true for a chain, which is compared with the dense model;
-    `dense_files` are then the files that `Needs` asks for, by their endings, none where the dense cell
-    does not apply.
+    document starts. `data` is the folder of the kind's data files, `checkpoints` the paths of other
+    checkpoints of the study by their names in `Needs`. `resume` is a folder that is still there when a
+    killed job runs again, made by whoever writes into it. `key` names the evaluation in the sentence of
+    an error. `compared` is true for a chain, which is compared with the dense model; `dense_files` are
+    then the files that `Needs` asks for, by their endings, none where the dense cell does not apply.
     """
 
     checkpoint: Path
@@ -123,6 +125,7 @@ class Inputs:
     document_offsets: Path | None = None
     data: Path | None = None
     dense_checkpoint: Path | None = None
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
     resume: Path | None = None
     compared: bool = False
     dense_files: Mapping[str, Path] = field(default_factory=dict)
@@ -132,6 +135,10 @@ class Inputs:
         """The inputs of a job from its files by name; other files are passed over."""
         known = [name for name in cls.__dataclass_fields__ if name in files]
         return cls(compute=compute, key=key, **{name: Path(files[name]) for name in known})
+
+    def with_checkpoints(self, names: Sequence[str], paths: Sequence[str]) -> Inputs:
+        """These inputs with other checkpoints, whose names are the kind's needs."""
+        return replace(self, checkpoints=dict(zip(names, map(Path, paths), strict=True)))
 
 
 @dataclass(frozen=True)

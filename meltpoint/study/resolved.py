@@ -53,6 +53,9 @@ class Study:
         }
         self._check_files()
         self._check_stream()
+        for name, settings in config.evaluations.items():
+            for checkpoint in kind_of(settings).needs(settings).checkpoints:
+                at(f"evaluations.{name}", self.checkpoint_named, checkpoint)
         output_checks.check(self)
 
     def chains(self, group: str) -> list[str]:
@@ -96,10 +99,30 @@ class Study:
         """Every checkpoint (model, chain) that the cells need, prefixes included, dense left out."""
         found = {
             (model, spell_chain(self.steps(chain)[:n]))
-            for model, chain, _ in self.all_cells
+            for model, chain in [cell[:2] for cell in self.all_cells] + self.named_checkpoints
             for n in range(1, len(self.steps(chain)) + 1)
         }
         return sorted(found)
+
+    @cached_property
+    def named_checkpoints(self) -> list[tuple[str, str]]:
+        """Checkpoints (model, chain) that evaluations read besides the one that they measure."""
+        declared = self.config.evaluations.values()
+        names = (name for each in declared for name in kind_of(each).needs(each).checkpoints)
+        return [self.checkpoint_named(name) for name in dict.fromkeys(names)]
+
+    def checkpoint_named(self, name: str) -> tuple[str, str]:
+        """Model and chain of a checkpoint that is named `model` or `model/chain`.
+
+        Raises MeltpointError for a model that the study has not, or a chain that does not parse.
+        """
+        model, _, chain = name.partition("/")
+        if model not in self.config.models:
+            raise MeltpointError(
+                f"undefined model {model!r}{did_you_mean(model, self.config.models)}"
+            )
+        steps = parse_chain(chain or DENSE)
+        return model, self._register(tuple(self._canonical(name, step) for step in steps))
 
     @cached_property
     def prefixes(self) -> set[tuple[str, str]]:

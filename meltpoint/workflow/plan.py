@@ -243,6 +243,9 @@ class Plan:
         files |= needs.token_files(f"{self.results}/tokens/{wildcards.model}")
         if needs.dense_checkpoint:
             files["dense_checkpoint"] = self.base_model(wildcards.model)
+        if needs.checkpoints:
+            named = map(self.study.checkpoint_named, needs.checkpoints)
+            files["others"] = [self._input(model, chain) for model, chain in named]
         if wildcards.chain != DENSE:
             cell = self.cell(wildcards.model, DENSE, wildcards.evaluation)
             files["dense"] = [cell, *kind.files_beside(cell)]

@@ -8,7 +8,7 @@ pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
 pytest.importorskip("gguf", reason="gguf is not installed")
 
 from meltpoint.compute import Compute
-from meltpoint.errors import MeltpointError
+from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations.engines import open_engine
 from meltpoint.llamacpp import runtime
 from meltpoint.llamacpp.convert import write_gguf
@@ -131,7 +131,7 @@ def test_a_search_can_reorder_and_repeat_rows(engine, reference):
 
 def test_what_it_cannot_do_is_refused(engine):
     with (
-        pytest.raises(MeltpointError, match="gives no hidden states"),
+        pytest.raises(NotApplicable, match="gives no hidden states"),
         engine.decoding([[1]], 2, hidden_states=True),
     ):
         pass

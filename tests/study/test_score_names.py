@@ -92,7 +92,7 @@ def test_a_name_means_an_evaluation_and_a_score(name, evaluation, score):
         ),
         (
             {"evaluations": {"e": {"accuracy": "t"}}},
-            "s.yaml: evaluations.e: needs one of the keys lawbench or mmlu_generation or ",
+            "s.yaml: evaluations.e: needs one of the keys generation or lawbench or mmlu_",
         ),
         (
             {"evaluations": {"e": {"perplexity": "u", "window": 8}}},

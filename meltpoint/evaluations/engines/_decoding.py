@@ -28,3 +28,10 @@ class Decoding(ABC):
     @abstractmethod
     def select(self, rows: Sequence[int]) -> None:
         """Keeps these rows in this order: any may be left out or repeated."""
+
+    def layer_logits(self, layer: int) -> torch.Tensor:
+        """Logits of a layer: the head applied to its hidden states at the last token of each row.
+
+        float32 [rows, vocabulary]; layer 0 is the embeddings. For texts with hidden states alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no hidden states")

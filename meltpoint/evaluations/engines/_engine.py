@@ -28,13 +28,15 @@ class Engine(ABC):
 
     Attributes: `name`, the program or library that runs it; `provenance`, what a cell says of that;
     `vocabulary`, the number of its tokens; `context_length`, the most tokens that it can read, None
-    where there is no limit; `load_seconds`, what it took to read the weights.
+    where there is no limit; `load_seconds`, what it took to read the weights; `runs_transformers`,
+    whether transformers' own `generate` can write with it.
     """
 
     name: str
     vocabulary: int
     context_length: int | None
     load_seconds: float
+    runs_transformers = False
 
     def __init__(self, compute: Compute) -> None:
         self.compute = compute
@@ -79,7 +81,7 @@ class Engine(ABC):
 
         Room is made for `max_new_tokens` more in each of `rows` texts (as many as there are prompts,
         if it is not said). Raises MeltpointError for an empty prompt, for what does not fit the model's
-        context, and for hidden states from an engine that has none to give.
+        context, and NotApplicable for hidden states from an engine that has none to give.
         """
 
     @abstractmethod
@@ -131,7 +133,7 @@ class Engine(ABC):
         """
         results: list[list[int]] = [[] for _ in prompts]
         lengths = [len(prompt) + max_new_tokens for prompt in prompts]
-        for batch in track(self._text_batches(lengths), "generation"):
+        for batch in track(self.text_batches(lengths), "generation"):
             chosen = [prompts[i] for i in batch]
             with self.decoding(chosen, max_new_tokens) as decoding:
                 texts = write(decoding, chosen, max_new_tokens, frozenset(eos), processors)
@@ -139,8 +141,12 @@ class Engine(ABC):
                 results[i] = text
         return results
 
-    def _text_batches(self, lengths: list[int]) -> list[list[int]]:
-        """The texts, by their numbers, that are written together."""
+    def text_batches(self, lengths: Sequence[int], width: int = 1) -> list[list[int]]:
+        """The texts, by their numbers, that are written together.
+
+        lengths: the most tokens of each text. width: the rows that a text takes while it is written.
+        """
+        lengths = [length * width for length in lengths]
         if self.compute.batch != "auto":
             return _requests.batches(lengths, most=self.compute.batch)
         device = self.compute.torch_device.type

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from meltpoint.compute import Compute
-from meltpoint.errors import MeltpointError
+from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations.engines import _requests
 from meltpoint.evaluations.engines._decoding import Decoding
 from meltpoint.evaluations.engines._engine import Engine, Observer
@@ -58,8 +58,8 @@ class LlamaEngine(Engine):
     ) -> Iterator["LlamaDecoding"]:
         """Begins to write after some prompts, in a cache for `rows` texts."""
         if hidden_states:
-            raise MeltpointError(
-                f"{self.file}: llama.cpp gives no hidden states, which this strategy of decoding needs"
+            raise NotApplicable(
+                "llama.cpp gives no hidden states, which this strategy of decoding needs"
             )
         rows = max(rows or 0, len(prompts))
         if (most := llama_cpp().llama_max_parallel_sequences() // 2) < rows:
@@ -84,9 +84,10 @@ class LlamaEngine(Engine):
                 parts = zip(runtime.parts(tokens, size), runtime.parts(wanted, size), strict=True)
                 yield each, _tensor(context.read(x, wanted=y) for x, y in parts)
 
-    def _text_batches(self, lengths: list[int]) -> list[list[int]]:
-        most = llama_cpp().llama_max_parallel_sequences() // 2
-        batches = super()._text_batches(lengths)
+    def text_batches(self, lengths: Sequence[int], width: int = 1) -> list[list[int]]:
+        """The texts that are written together, no more than llama.cpp has sequences for."""
+        most = max(1, llama_cpp().llama_max_parallel_sequences() // 2 // width)
+        batches = super().text_batches(lengths, width)
         return [batch[i : i + most] for batch in batches for i in range(0, len(batch), most)]
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
+from meltpoint.errors import NotApplicable
 from meltpoint.evaluations.engines._decoding import Decoding
 
 
@@ -50,6 +51,17 @@ class ModelDecoding(Decoding):
         self._mask, self.logits = self._mask[index], self.logits[index]
         if self.hidden_states is not None:
             self.hidden_states = tuple(states[index] for states in self.hidden_states)
+
+    @torch.no_grad()
+    def layer_logits(self, layer: int) -> torch.Tensor:
+        """Logits of a layer: the head applied to its hidden states at the last position."""
+        head, states = self._model.get_output_embeddings(), self.hidden_states[layer][:, -1]
+        if head.weight.shape[1] != states.shape[-1]:
+            raise NotApplicable(
+                f"the head reads {head.weight.shape[1]} numbers and a layer's hidden state has "
+                f"{states.shape[-1]}: earlier layers cannot be read by it"
+            )
+        return head(states).float()
 
     def _read(self, ids: torch.Tensor) -> None:
         positions = (self._mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]

@@ -25,6 +25,7 @@ class ModelEngine(Engine):
     """Runs a model with all of its weights in memory; `load_seconds` is what it took to load it."""
 
     name = "transformers"
+    runs_transformers = True
 
     def __init__(self, model: PreTrainedModel, compute: Compute, load_seconds: float = 0.0) -> None:
         super().__init__(compute)

@@ -174,6 +174,8 @@ class JobSpecs:
         kind = evaluations.kind_of(settings)
         tokens = (self.tokens(model, corpus) for corpus in kind.corpora(settings))
         files = data_files(self.study, evaluation)
+        named = map(self.study.checkpoint_named, kind.needs(settings).checkpoints)
+        others = [self.checkpoint(*each) for each in named]
         return EvaluateSpec(
             cell={"model": model, "chain": chain, "evaluation": evaluation},
             kind=kind.name,
@@ -183,7 +185,7 @@ class JobSpecs:
             compute={key: getattr(self.config.compute, key) for key in kind.compute},
             code=self._evaluation_code(kind, chain),
             env=self._env(self.runtime(chain, evaluation)),
-            inputs=digest([self.checkpoint(model, chain), *tokens]),
+            inputs=digest([self.checkpoint(model, chain), *tokens, *others]),
         )
 
     def _evaluation_code(self, kind: evaluations.Evaluation, chain: str) -> str:

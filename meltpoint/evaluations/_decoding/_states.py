@@ -1,0 +1,36 @@
+"""Hidden states of all positions of texts that are being written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from meltpoint.lazy_import import torch
+
+if TYPE_CHECKING:
+    from meltpoint.evaluations.engines._decoding import Decoding
+
+
+class StateHistory:
+    """The last layer's hidden state of each position, text by text, without padding."""
+
+    def __init__(self) -> None:
+        self._states: dict[int, torch.Tensor] = {}
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        return self._states[number]
+
+    def read(self, decoding: Decoding, numbers: Sequence[int], lengths: Sequence[int]) -> None:
+        """Adds the states that were computed last; prompts are padded on the left.
+
+        numbers: the text of each row. lengths: how many tokens of it were read.
+        """
+        last = decoding.hidden_states[-1]
+        for row, (number, length) in enumerate(zip(numbers, lengths, strict=True)):
+            known = self._states.get(number)
+            new = last[row, -(length - (0 if known is None else len(known))) :].float()
+            self._states[number] = new if known is None else torch.cat([known, new])
+
+    def add(self, number: int, state: torch.Tensor) -> None:
+        """Adds the state of one position, [width]."""
+        self._states[number] = torch.cat([self._states[number], state[None].float()])

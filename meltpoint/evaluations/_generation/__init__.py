@@ -1,0 +1,1 @@
+"""The parts of the evaluation `generation`: documents, answers, code that is run, texts' statistics."""

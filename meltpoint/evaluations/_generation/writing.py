@@ -1,0 +1,153 @@
+"""Texts of all strategies, as samples."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from meltpoint.checkpoints.description import Description
+from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.evaluations._decoding import Strategy
+from meltpoint.evaluations._decoding._contract import Text
+from meltpoint.evaluations._decoding._run import write_texts
+from meltpoint.evaluations._degenerate import kinds_of
+from meltpoint.evaluations._generation.documents import Document
+from meltpoint.evaluations.contract import Estimate, Inputs
+
+if TYPE_CHECKING:
+    from meltpoint.evaluations.engines._engine import Engine
+
+
+class Writer:
+    """Writes after the documents' prompts, which are cut from the left to fit the model's context.
+
+    `prompts` are token numbers, and `cut_prompts` the number of those that were cut.
+    """
+
+    def __init__(
+        self, engine: Engine, inputs: Inputs, settings: Any, documents: Sequence[Document]
+    ) -> None:
+        from meltpoint.data.tokenization import tokenizer_of
+
+        self.engine, self._inputs, self._settings = engine, inputs, settings
+        self._documents = documents
+        self._tokenizer = tokenizer_of(inputs.checkpoint)
+        ids = [self._ids(document) for document in documents]
+        room = self._room(engine.context_length)
+        self.prompts = [each if room is None else each[-room:] for each in ids]
+        self.cut_prompts = sum(len(a) > len(b) for a, b in zip(ids, self.prompts, strict=True))
+        end = self._tokenizer.eos_token_id
+        self._eos = frozenset([] if end is None else [end])
+
+    def write(self, strategy: Strategy) -> tuple[list[dict], Estimate]:
+        """The samples of a strategy with all of its seeds, and the tokens that it writes a second.
+
+        Samples of a strategy that does not apply to the model are empty and say why as `refused`.
+        """
+        try:
+            return self._write(strategy)
+        except NotApplicable as reason:
+            empty = [
+                {**self._sample(strategy, seed, document, Text([])), "refused": str(reason)}
+                for seed in self._settings.seeds_of(strategy)
+                for document in self._documents
+            ]
+            return empty, Estimate(refused=str(reason))
+
+    def _write(self, strategy: Strategy) -> tuple[list[dict], Estimate]:
+        samples, tokens, seconds = [], 0, 0.0
+        with self._amateur(strategy) as amateur:
+            for seed in self._settings.seeds_of(strategy):
+                start = time.perf_counter()
+                texts = write_texts(
+                    self.engine,
+                    strategy,
+                    self.prompts,
+                    self._settings.max_new_tokens,
+                    self._eos,
+                    seed,
+                    amateur,
+                )
+                seconds += time.perf_counter() - start
+                tokens += sum(len(text.tokens) for text in texts)
+                samples += [
+                    self._sample(strategy, seed, document, text)
+                    for document, text in zip(self._documents, texts, strict=True)
+                ]
+        return samples, Estimate(tokens / seconds)
+
+    def warnings(self) -> list[str]:
+        """A sentence on prompts that were cut."""
+        if not self.cut_prompts:
+            return []
+        return [
+            f"{self.cut_prompts:,} of {len(self.prompts):,} prompts are longer than the model's "
+            f"context of {self.engine.context_length:,} tokens allows and were cut from the left"
+        ]
+
+    def tokens_of(self, text: str) -> list[int]:
+        """Token numbers of a text by the model's tokenizer."""
+        return self._tokenizer(text).input_ids
+
+    def _sample(self, strategy: Strategy, seed: int, document: Document, text: Text) -> dict:
+        answer = self._tokenizer.decode(text.tokens, skip_special_tokens=True)
+        limit = self._settings.max_new_tokens
+        return {
+            "strategy": strategy.spelled,
+            "prompt": document.place,
+            "seed": seed,
+            "tokens": text.tokens,
+            "text": answer,
+            "degenerate": kinds_of(
+                text.tokens, answer, end=self._eos, limit=limit, finite=text.finite
+            ),
+        }
+
+    def _ids(self, document: Document) -> list[int]:
+        if isinstance(document.prompt, str):
+            return self.tokens_of(document.prompt)
+        if max(document.prompt) >= self.engine.vocabulary or min(document.prompt) < 0:
+            raise MeltpointError(
+                f"{self._inputs.key}: document {document.place} has a token that is none of the "
+                f"model's {self.engine.vocabulary}"
+            )
+        return list(document.prompt)
+
+    def _room(self, context_length: int | None) -> int | None:
+        """The most tokens of a prompt, so that all new tokens can be read after it."""
+        if context_length is None:
+            return None
+        room = context_length - self._settings.max_new_tokens
+        if room < 1:
+            raise MeltpointError(
+                f"{self._inputs.key}.max_new_tokens: {self._settings.max_new_tokens} new tokens leave "
+                f"no room for a prompt in the model's context of {context_length}: use fewer"
+            )
+        return room
+
+    @contextlib.contextmanager
+    def _amateur(self, strategy: Strategy) -> Iterator[Engine | None]:
+        """The engine of a strategy's amateur, in float32; raises MeltpointError for other tokens."""
+        if strategy.amateur is None:
+            yield None
+            return
+        from meltpoint.data.tokenization import tokenizer_of
+        from meltpoint.evaluations.engines import open_engine
+
+        checkpoint = self._inputs.checkpoints[strategy.amateur]
+        description = Description.read(checkpoint)
+        if description.status != "ok":
+            raise NotApplicable(f"the amateur {strategy.amateur}: {description.reason}")
+        compute = replace(self._inputs.compute, dtype="float32")
+        with open_engine(checkpoint, compute) as amateur:
+            tokenizer = tokenizer_of(checkpoint)
+            same = tokenizer.get_vocab() == self._tokenizer.get_vocab()
+            if not same or amateur.vocabulary != self.engine.vocabulary:
+                raise MeltpointError(
+                    f"{self._inputs.key}.strategies: the amateur {strategy.amateur} has another "
+                    "vocabulary than the model: name one of the model's family"
+                )
+            yield amateur
