@@ -45,7 +45,10 @@ def tokenizer_of(reader: gguf.GGUFReader) -> PreTrainedTokenizerFast:
     tokens, types = (value(reader, f"tokenizer.ggml.{key}") for key in ("tokens", "token_type"))
     try:
         tokenizer = (_byte_level if kind == "gpt2" else _sentence_piece)(reader, tokens)
-    except (ValueError, TypeError) as error:
+    except MeltpointError:
+        raise
+    # The tokenizers library raises bare Exceptions.
+    except Exception as error:
         raise MeltpointError(f"its tokenizer cannot be decoded: {reason_of(error)}") from None
     _add_tokens(tokenizer, tokens, types or [])
     special = {
