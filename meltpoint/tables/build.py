@@ -4,7 +4,7 @@ import pandas as pd
 
 from meltpoint.analysis.frame import AXES, DEFAULT_AXIS, scores_named
 from meltpoint.analysis.rows import LABELS, average_over, row_names
-from meltpoint.tables import by_evaluation, by_level, equivalence, pairs
+from meltpoint.tables import by_evaluation, by_level, equivalence, families, pairs
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import rows_of
 from meltpoint.tables.labels import arrange, with_labels
@@ -18,6 +18,7 @@ CSV_COLUMNS = [
     *("difference_stderr", "requested", "achieved", "status", "reason", "source"),
 ]
 LAYOUTS = {"level": by_level.lay_out, "evaluation": by_evaluation.lay_out}
+COMPARISONS = {"pairs": pairs.build, "families": families.build}
 SOURCES = "resources/published/README.md"
 TIED = (
     "bold: the best, and what cannot be told apart from it (≈: paired test over windows at 5 %, Holm "
@@ -36,11 +37,11 @@ def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None =
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
     order behind the dense value, or scores. Best and second are marked per model and column,
     after rounding. Rows that `spec` compares with `published` cells have the published number and the
-    difference beside them. With `layout: pairs` or `equivalence` the rows are comparisons, for which
-    the frame holds samples (`meltpoint.analysis.samples`).
+    difference beside them. With `layout: pairs` or `families`, or with `equivalence`, the rows are
+    comparisons, for which the frame holds samples (`meltpoint.analysis.samples`).
     """
-    if spec.layout == "pairs":
-        return pairs.build(frame, spec)
+    if spec.layout in COMPARISONS:
+        return COMPARISONS[spec.layout](frame, spec)
     if spec.equivalence is not None:
         return equivalence.build(frame, spec)
     scores = [scores_named(frame, name).assign(score_name=name) for name in spec.evaluations]
