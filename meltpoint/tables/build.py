@@ -1,17 +1,28 @@
 """Tables as CSV for machines, Markdown and LaTeX (booktabs) for readers."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import pandas as pd
 
-from meltpoint.analysis.frame import AXES, DEFAULT_AXIS, scores_named
+from meltpoint.analysis.frame import (
+    AXES,
+    DEFAULT_AXIS,
+    read_cells,
+    read_published,
+    scores_named,
+)
+from meltpoint.analysis.quantities import perplexities
 from meltpoint.analysis.rows import LABELS, average_over, row_names
-from meltpoint.tables import by_evaluation, by_level, equivalence, families, pairs
+from meltpoint.analysis.samples import with_samples
+from meltpoint.tables import by_evaluation, by_level, equivalence, families, keys, pairs
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import rows_of
 from meltpoint.tables.labels import arrange, with_labels
 from meltpoint.tables.markup import Entry, Table, to_csv, to_latex, to_markdown
 from meltpoint.tables.specs import TableSpec
 
-__all__ = ["Table", "build", "to_csv", "to_latex", "to_markdown"]
+__all__ = ["Table", "build", "from_cells", "to_csv", "to_latex", "to_markdown"]
 
 CSV_COLUMNS = [
     *(*LABELS, "level", "evaluation", "score", "unit", "value", "stderr", "difference"),
@@ -29,6 +40,24 @@ ACHIEVED = {
     "zeros": "the achieved sparsity of the decoder's linear layers",
     "parameters": "the fraction of the dense decoder's parameters that is gone",
 }
+
+
+def from_cells(
+    paths: Sequence[Path], steps: Mapping[str, Mapping[str, str]], section: keys.Table
+) -> Table:
+    """The table of a study from its cells, in the order in which it shows them.
+
+    steps: what the tidy frame says of each chain. Raises MeltpointError for a cell, or what is kept
+    beside it, that cannot be read.
+    """
+    frame, published = read_cells(paths, steps), None
+    if section.needs_samples:
+        frame = with_samples(frame, paths)
+    if section.published:
+        published = read_published(section.published, perplexities(frame, section.evaluations)[0])
+    if section.published and not section.compares:
+        frame, published = pd.concat([frame, published]), None
+    return build(frame, section, published)
 
 
 def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None = None) -> Table:
