@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from meltpoint.analysis import samples
 from meltpoint.analysis.frame import (
     AXES,
     DEFAULT_AXIS,
@@ -14,7 +15,6 @@ from meltpoint.analysis.frame import (
 )
 from meltpoint.analysis.quantities import perplexities
 from meltpoint.analysis.rows import LABELS, average_over, row_names
-from meltpoint.analysis.samples import with_samples
 from meltpoint.tables import by_evaluation, by_level, equivalence, families, keys, pairs
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import rows_of
@@ -52,7 +52,7 @@ def from_cells(
     """
     frame, published = read_cells(paths, steps), None
     if section.needs_samples:
-        frame = with_samples(frame, paths)
+        frame = samples.with_samples(frame, paths)
     if section.published:
         published = read_published(section.published, perplexities(frame, section.evaluations)[0])
     if section.published and not section.compares:

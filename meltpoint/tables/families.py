@@ -64,7 +64,7 @@ def entries_of(row: dict, compared: pd.DataFrame, spec: TableSpec, factor: float
     block = compared[np.logical_and.reduce(same)]
     entries = []
     for rank in ("best", "median"):
-        of_many = f" of {row['methods']}" if rank == "median" else ""
+        of_many = f" (of {row['methods']})" if rank == "median" else ""
         entries += [
             Entry(row[rank] + of_many),
             value_entry(row, block, rank, spec, factor),

@@ -43,8 +43,7 @@ class Plan:
     """The study that `config` holds, and the paths of all that its rules make.
 
     config: the dictionary that Snakemake has read. For the scripts, its `compute` section is completed
-    in place. Added are `sources`, the paths of local models, texts and data, and `captions`,
-    for Snakemake's report.
+    in place. Added are `sources`, paths of local models, texts and data, and Snakemake's `captions`.
     files: the files that it was read from, at most one. The study's paths are relative to that file;
     where there is none, because a module's config was written out, to the working directory.
     root: the folder of the Snakefile.
