@@ -99,7 +99,9 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
                 ax.set_title(", ".join([*([model] * (len(models) > 1)), title]), fontsize=7.5)
         for ax in grid[-1]:
             ax.set_xlabel(str(label))
-        figure.legend(handles=handles(looks.values()), loc="outside lower center", ncols=len(looks))
+        figure.legend(
+            handles=handles(reversed(looks.values())), loc="outside lower center", ncols=len(looks)
+        )
     return figure
 
 
