@@ -23,8 +23,8 @@ def verify(path, cwd) -> subprocess.CompletedProcess:
 
 def test_the_results_of_a_run_are_verified(finished, tmp_path):
     record = Record.read(finished.results)
-    assert {"pruning", "calibrations"} == set(record.tables)
-    assert ["pruning"] == list(record.transitions)
+    assert set(record.tables) == {"pruning", "calibrations"}
+    assert list(record.transitions) == ["pruning"]
     run = verify(finished.results, tmp_path)
     assert run.returncode == 0, run.stderr
     assert "no difference" in run.stdout
