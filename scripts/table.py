@@ -12,6 +12,7 @@ with job(snakemake, computes=False) as (spec, _):
         from meltpoint.analysis.frame import read_cells, read_published
         from meltpoint.analysis.quantities import perplexities
         from meltpoint.analysis.samples import with_samples
+        from meltpoint.data.published import PERPLEXITY
         from meltpoint.tables import build as tables
         from meltpoint.tables.keys import Table
 
@@ -20,7 +21,10 @@ with job(snakemake, computes=False) as (spec, _):
     if section.needs_samples:
         frame = with_samples(frame, map(Path, snakemake.input.cells))
     if section.published:
-        published = read_published(section.published, perplexities(frame, section.evaluations)[0])
+        columns = {perplexities(frame, section.evaluations)[0]: PERPLEXITY}
+        columns |= section.published_columns
+        tables_of = [read_published(section.published, *column) for column in columns.items()]
+        published = pd.concat(tables_of, ignore_index=True)
     if section.published and not section.compares:
         frame, published = pd.concat([frame, published]), None
     table = tables.build(frame, section, published)

@@ -80,6 +80,8 @@ def table(name: str, part: Table) -> Item:
     if part.compares_chains:
         what = "within " + part.equivalence + " of dense" if part.equivalence else "by pairs"
         by = f"{shown} {what}, of {part.source}{f' at {part.level}' if part.level else ''}"
+    if part.layout == "tasks":
+        by = f"{shown} task by task against dense, of {part.source}"
     caption = part.caption or f"{by}."
     path = Path(f"tables/{name}.csv")
     return Item("Tables", f"table-{name}", name, caption, table=path)
