@@ -10,8 +10,9 @@ two neighbouring words exchanged. The text is what the model's tokenizer makes o
 
 A context that is too long for the model loses its beginning, as in lm-eval; the protocol counts how
 often. lm-eval stops at a continuation that is longer than the model's context; here it is scored in
-parts, each after the tokens before it, and counted too. NaN log-likelihoods make lm-eval choose the first answer: a score is refused where more than
-`refuse_above` of its documents have some. A killed job goes on after the last task that was done.
+parts, each after the tokens before it, and counted too. NaN log-likelihoods make lm-eval choose the
+first answer: a score is refused where more than `refuse_above` of its documents have some. A killed job
+goes on after the last task that was done.
 """
 
 from __future__ import annotations
@@ -180,9 +181,7 @@ def text_of(inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> str:
 
     tokens = read_tokens(inputs.tokens, dimensions=1)
     check_vocabulary(tokens, vocabulary_of(inputs.checkpoint), str(inputs.tokens))
-    return tokenizer.decode(
-        tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
+    return tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 def protocol_of(done: list[Done], local_tasks: Sequence[local.LocalTask]) -> dict[str, object]:

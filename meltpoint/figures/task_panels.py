@@ -53,9 +53,7 @@ def draw_panel(ax: Axes, part: pd.DataFrame, lines: list[str]) -> None:
     words = {"transform": ax.get_yaxis_transform(), **WORDS}
     for each in part[~part["known"]].itertuples():
         ax.text(0.5, lines.index(each.line), each.status.replace("_", " "), **words)
-    tooltips = [
-        f"{each.line}\n{each.value:.4g} ± {each.stderr:.2g}" for each in known.itertuples()
-    ]
+    tooltips = [f"{each.line}\n{each.value:.4g} ± {each.stderr:.2g}" for each in known.itertuples()]
     note(ax, values, places, tooltips)
     ax.set_yticks(range(len(lines)), lines)
     ax.set_ylim(len(lines) - 0.4, -0.6)

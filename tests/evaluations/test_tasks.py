@@ -8,7 +8,7 @@ import pytest
 
 from meltpoint.analysis.samples import samples_of
 from meltpoint.data.tokenization import tokenizer_of
-from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.errors import MeltpointError
 from meltpoint.evaluations._kept import read_kept, write_kept
 from meltpoint.evaluations._tasks import run
 from meltpoint.evaluations._tasks.harness import Named

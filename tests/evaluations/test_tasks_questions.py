@@ -43,11 +43,12 @@ def test_wrong_answers_of_continuation_are_the_words_of_other_passages():
     passages = [[f" {place}-{n}" for n in range(SIZE)] for place in range(5)]
     found = questions.continuation(passages, 2, random.Random(0))
     places = {each.split()[0] for each in found}
-    assert len(places) == 3 and places < {f"{n}-{CONTEXT}" for n in (0, 1, 3, 4)}
+    assert len(places) == 3
+    assert places < {f"{n}-{CONTEXT}" for n in (0, 1, 3, 4)}
 
 
 def test_a_text_that_is_too_short_is_refused():
-    with pytest.raises(MeltpointError, match="a text of 9 words is too short.*208 are needed"):
+    with pytest.raises(MeltpointError, match=r"a text of 9 words is too short.*208 are needed"):
         questions_of("word " * 9, "order")
 
 
@@ -58,9 +59,7 @@ def test_a_model_answers_questions_of_a_corpus(tmp_path):
     tokenizer.save_pretrained(tmp_path / "base")
     link(tmp_path / "base", tmp_path / "model", "models.tiny")
     np.save(tmp_path / "c.npy", np.array(tokenizer(" ".join(lines))["input_ids"], np.int32))
-    spec = job_spec(
-        "tasks", tasks=["corpus_continuation", "corpus_order"], corpus="c", limit=6
-    )
+    spec = job_spec("tasks", tasks=["corpus_continuation", "corpus_order"], corpus="c", limit=6)
     cell = measure(spec, tmp_path / "model", tmp_path / "e.json", tokens=tmp_path / "c.npy")
     assert cell.status == "ok"
     assert cell.protocol["documents"] == {"corpus_continuation": 6, "corpus_order": 6}

@@ -33,7 +33,8 @@ def spec(**changes):
 
 def test_a_task_has_a_row_for_each_chain_with_its_flips(frame):
     table = tables.build(frame, spec(labels={"wanda": "Wanda"}))
-    assert table.labels == ["task", "method"] and table.heads == HEADS
+    assert table.labels == ["task", "method"]
+    assert table.heads == HEADS
     rows = {tuple(labels): entries for labels, entries in table.rows}
     assert list(rows)[:3] == [
         ("mean of tasks", "dense"),

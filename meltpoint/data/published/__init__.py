@@ -27,7 +27,7 @@ def has_perplexities(file: Path) -> bool:
 
 @cache
 def columns(name: str) -> tuple[str, ...]:
-    """Columns of numbers of a published table, the perplexity among them, by their names in its file."""
+    """Columns of numbers of a published table, the perplexity among them."""
     numbers = [row.model_dump(exclude=set(row.key)) for row in read_rows(name)]
     return tuple(key for key, value in numbers[0].items() if isinstance(value, float))
 

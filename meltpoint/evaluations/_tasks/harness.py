@@ -43,8 +43,9 @@ def load(settings: Settings, data: Path | None, key: str, text: str | None = Non
     """All tasks that an evaluation names, each once.
 
     data: the folder of local files; None for the hub. key: the evaluation's, for the sentence of an
-    error. text: that of the evaluation's corpus, where tasks are made from it. Raises MeltpointError for a task that lm-eval does not have, that runs code without
-    `execute_code`, or whose documents cannot be read.
+    error. text: that of the evaluation's corpus, where tasks are made from it. Raises MeltpointError
+    for a task that lm-eval does not have, that runs code without `execute_code`, or whose documents
+    cannot be read.
     """
     # It warns of what is meant here: documents that are not the hub's, a number of shots.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
@@ -69,9 +70,7 @@ def load(settings: Settings, data: Path | None, key: str, text: str | None = Non
     return [Named(name, task, tuple(groups[name])) for name, task in found.items()]
 
 
-def _config(
-    name: str, data: Path | None, text: str | None, limit: int | None
-) -> dict[str, Any]:
+def _config(name: str, data: Path | None, text: str | None, limit: int | None) -> dict[str, Any]:
     """lm-eval's configuration of a task that has local files, with them where there is a folder."""
     task = local.tasks()[name]
     if task.questions is not None:
