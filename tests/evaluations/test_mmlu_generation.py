@@ -1,8 +1,6 @@
 """The evaluation mmlu_generation: prompts from local files, groups, refusals."""
 
 import csv
-import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from meltpoint.evaluations._mmlu.samples import estimates, sample_of
 from meltpoint.evaluations._mmlu.subjects import STEM
 from meltpoint.evaluations.contract import Inputs
 from meltpoint.model.base_models import link
+from tests.support import tiny_study
 from tests.support.measuring import COMPUTE, job_spec, measure
 
 SHARED = Path(__file__).parents[3] / "shared/data"
@@ -140,21 +139,22 @@ def test_a_killed_job_goes_on_after_the_last_subject(tmp_path, monkeypatch):
     assert answers.cut_prompts == 2
 
 
-@needs_shared
 def test_answers_depend_on_neither_batch_nor_padding_side(tmp_path):
-    questions = [[f"Is it {'so ' * n}?", *ROW[1:], "B"] for n in range(6)]
+    lines = tiny_study.sentences()
+    questions = [[line[: 20 * n + 5], *ROW[1:], "B"] for n, line in enumerate(lines[:6])]
     folder = folder_of(tmp_path, "astronomy", [[*ROW, "A"]] * 5, questions)
     spec = job_spec("mmlu_generation", mmlu_generation=["astronomy"], max_new_tokens=12)
     found = []
     for side, batch in (("left", 1), ("left", 6), ("right", 4), ("right", "auto")):
         model = tmp_path / f"{side}-{batch}"
-        shutil.copytree(MODEL, model / "base")
-        config = model / "base/tokenizer_config.json"
-        keys = json.loads(config.read_text()) if config.is_file() else {}
-        config.write_text(json.dumps(keys | {"padding_side": side}))
-        link(model / "base", model / "linked", "models.stories")
+        tiny_study.write_model(model / "base", max_position_embeddings=1024)
+        tokenizer = tiny_study.train_tokenizer(lines)
+        tokenizer.padding_side = side
+        tokenizer.save_pretrained(model / "base")
+        link(model / "base", model / "linked", "models.tiny")
         compute = Compute(device="cpu", batch=batch)
-        measure(spec, model / "linked", model / "e.json", compute=compute, data=folder)
+        cell = measure(spec, model / "linked", model / "e.json", compute=compute, data=folder)
+        assert cell.protocol["prompts_cut"] == 0
         found.append(read_kept(model / "e.samples.jsonl"))
     assert len({each["text"] for each in found[0]}) > 1
     assert all(each == found[0] for each in found)
