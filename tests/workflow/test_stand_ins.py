@@ -1,7 +1,7 @@
 """Studies that need a hub and a GPU, on a stand-in: a tiny random model, short windows, three levels.
 
-The study's file is read as it is. Its models, its texts, the documents of its tasks and what would be too
-long for the tiny model are replaced; its methods, sweeps, tables and figures are not.
+The study's file is read as it is. Its models, its texts, the documents of its tasks, and what would be
+too long for the tiny model are replaced; its methods, sweeps, tables and figures are not.
 """
 
 import json
