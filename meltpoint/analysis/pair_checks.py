@@ -7,6 +7,7 @@ from meltpoint.analysis.output_keys import Output
 from meltpoint.analysis.references import StudyView, check_names
 from meltpoint.chain import Step, methods_of, row_name, settings_of, without
 from meltpoint.errors import MeltpointError
+from meltpoint.evaluations._kept import SAMPLES
 
 
 def check(key: str, study: StudyView, part: Output, least: int = 2) -> None:
@@ -53,6 +54,16 @@ def check_families(key: str, study: StudyView, part: Output) -> None:
         raise MeltpointError(
             f"{key}.source: {part.source} has {' and '.join(families) or 'no'} methods alone, and "
             "families need two: `chains.NAME.include` puts sweeps together"
+        )
+
+
+def check_answers(key: str, study: StudyView, value: str) -> None:
+    """Raises MeltpointError, naming the key, for an evaluation that keeps no answer per document."""
+    evaluation = study.score(value)[0]
+    kind = evaluations.kind_of(study.config.evaluations[evaluation])
+    if SAMPLES not in kind.keeps:
+        raise MeltpointError(
+            f"{key}.value: {value} keeps no answers of documents: name an evaluation of tasks"
         )
 
 

@@ -83,6 +83,8 @@ def table(name: str, part: Table) -> Item:
     if part.compares_chains:
         what = f"within {part.equivalence} of dense" if part.equivalence else f"by {part.layout}"
         by = f"{shown} {what}, of {part.source}{f' at {part.level}' if part.level else ''}"
+    if part.layout == "tasks":
+        by = f"{shown} task by task against dense, of {part.source}"
     caption = part.caption or f"{by}."
     path = Path(f"tables/{name}.csv")
     return Item("Tables", f"table-{name}", name, caption, table=path)
