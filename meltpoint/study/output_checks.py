@@ -41,5 +41,7 @@ def check_table(key: str, table: Table, study: StudyView) -> None:
     references.check_published(key, study, table, references.printed_names_of(study, table))
     if table.layout == "tasks":
         pair_checks.check_answers(key, study, table.value)
-    if table.compares_chains:
+    elif table.layout == "families":
+        pair_checks.check_families(key, study, table)
+    elif table.compares_chains:
         pair_checks.check(key, study, table, least=2 if table.layout == "pairs" else 1)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from meltpoint.analysis.output_keys import AtLevel, Compared
+from meltpoint.analysis.output_keys import COMPRESSIONS, AtLevel, Compared, Compressions
 from meltpoint.data import published
 from meltpoint.section import Name, ScoreName
 from meltpoint.text import did_you_mean
@@ -26,12 +26,19 @@ class Table(AtLevel, Compared):
         description="Columns of the table. `level`: one for each level, of one evaluation. "
         "`evaluation`: one for each evaluation, with a row for each method and level.",
     )
-    layout: Literal["values", "pairs", "tasks"] = Field(
+    layout: Literal["values", "pairs", "families", "tasks"] = Field(
         "values",
         description="`values`: a number for each method and column. `pairs`: a row for each pair of "
         "methods at `level`, with the difference, its paired error over windows, p values and the "
-        "verdict. `tasks`: a row for each task of an evaluation and each method, with the score, the "
-        "paired difference to dense, the answers that changed and McNemar's exact p.",
+        "verdict. `families`: the best and the median method of each family at equal `compressions`, "
+        "and which families cannot be told apart. `tasks`: a row for each task of an evaluation and "
+        "each method, with the score, the paired difference to dense, the answers that changed and "
+        "McNemar's exact p.",
+    )
+    compressions: Compressions | None = Field(
+        None,
+        description="With `layout: families`: fractions that are removed, of the weights or of 16 "
+        f"bits, and of the bytes. Default: {COMPRESSIONS}, at which 8 and 4 bits stand.",
     )
     equivalence: str | None = Field(
         None,
@@ -87,9 +94,14 @@ class Table(AtLevel, Compared):
         return float(self.equivalence.rstrip(" %")) / 100
 
     @property
+    def at_compressions(self) -> list[float]:
+        """Fractions at which families are compared."""
+        return self.compressions or COMPRESSIONS
+
+    @property
     def compares_chains(self) -> bool:
         """True where the rows are comparisons, not values."""
-        return self.layout == "pairs" or self.equivalence is not None
+        return self.layout in ("pairs", "families") or self.equivalence is not None
 
     @property
     def needs_samples(self) -> bool:
@@ -124,8 +136,10 @@ class Table(AtLevel, Compared):
             raise ValueError("average_over: a table of tasks has a row for each chain")
         if self.layout == "tasks" and self.published is not None:
             raise ValueError("published: a table of tasks compares with dense alone")
-        if self.level is not None and not self.compares_chains:
+        if self.level is not None and (not self.compares_chains or self.layout == "families"):
             raise ValueError("level: only tables with `layout: pairs` or `equivalence` have it")
+        if self.layout != "families" and self.compressions:
+            raise ValueError("compressions: only tables with `layout: families` have it")
         if self.compares_chains and self.published is not None:
             raise ValueError("published: published numbers have no windows to compare by")
         return self
