@@ -14,6 +14,8 @@ from meltpoint.files import write_json
 from meltpoint.hashing import hash_file, hash_text
 
 FILE = "meltpoint.json"
+# What making the checkpoint took, where a cell is to say it: the one file that differs from run to run.
+COST = "cost.json"
 WEIGHTS = (".safetensors", ".gguf")
 
 

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from meltpoint.checkpoints.description import FILE, WEIGHTS
+from meltpoint.checkpoints.description import COST, FILE, WEIGHTS
 from meltpoint.checkpoints.formats import format_of
 from meltpoint.checkpoints.index import INDEX, PICKLES, index, prefixes_of, spellings
 from meltpoint.checkpoints.linears import Quantized
@@ -26,7 +26,7 @@ from meltpoint.files import write_json
 from meltpoint.timing import timed
 
 # What says how the weights were stored belongs to them.
-NOT_CARRIED_ON = {INDEX, FILE, ".snakemake_timestamp", "quantize_config.json"}
+NOT_CARRIED_ON = {INDEX, FILE, COST, ".snakemake_timestamp", "quantize_config.json"}
 # The one folder in a checkpoint that belongs to its tokenizer.
 CHAT_TEMPLATES = "additional_chat_templates"
 
