@@ -5,8 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from meltpoint.checkpoints.adapter import FOLDER as ADAPTER
+from meltpoint.checkpoints.adapter import adapted
 from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.shapes import Shapes
 from meltpoint.errors import MeltpointError, NotApplicable
@@ -39,16 +41,17 @@ class Description(BaseModel):
     """Contents of `meltpoint.json`.
 
     `steps` are those of the chain with their resolved settings, `parents` the hashes of the
-    checkpoints that they started from, `hash` that of this one's weight files. `requested` is what
-    the steps have asked for, by axis. `dense_parameters` is the number of the dense decoder's
-    parameters. `linears` are the decoder's by their names in the model: a linear whose factors are
-    there was replaced by them, one that is not there is gone. `other_matrices` are those of the
-    blocks that no method compresses (a router's): they count in `achieved`. `stored_as` are the
-    keys of what a linear's weight is made of, where that is not its own name's. `zeros_lost` counts
-    the earlier zeros that the last step filled, `rounded` is the fraction of zeros that came of
-    rounding. `warnings` are sentences about the steps that each cell of the checkpoint repeats.
-    `unused` are tensors of a base checkpoint that the language model does not use, `reached` what
-    training the demo has reached.
+    checkpoints that they started from, `hash` that of this one's weight files. `requested` is
+    what the steps have asked for, by axis. `dense_parameters` is the number of the dense
+    decoder's parameters. `linears` are the decoder's by their names in the model: a linear whose
+    factors are there was replaced by them, one that is not there is gone. `other_matrices` are
+    those of the blocks that no method compresses (a router's): they count in `achieved`.
+    `stored_as` are the keys of what a linear's weight is made of, where that is not its own
+    name's. `zeros_lost` counts the earlier zeros that the last step filled, `rounded` is the
+    fraction of zeros that came of rounding. `adapter` are the matrices of an adapter that is kept
+    beside the weights. `warnings` are sentences about the steps that each cell of the checkpoint
+    repeats. `unused` are tensors of a base checkpoint that the language model does not use,
+    `reached` what training the demo has reached.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +72,7 @@ class Description(BaseModel):
     shapes: Shapes | None = None
     linears: dict[str, Linear] = {}
     other_matrices: dict[str, Linear] = {}
+    adapter: dict[str, Linear] = Field({}, exclude_if=lambda matrices: not matrices)
     stored_as: dict[str, list[str]] = {}
     warnings: list[str] = []
     unused: list[str] = []
@@ -109,6 +113,15 @@ class Description(BaseModel):
         }
         write_json(folder / FILE, {**content, **matrices})
 
+    @property
+    def linears_as_read(self) -> dict[str, Linear]:
+        """The linears as they are with their adapter, if there is one: on no grid then."""
+        off_grid, changed = {"stored": None, "zeros_rounded": 0}, adapted(self.adapter)
+        return {
+            name: linear.model_copy(update=off_grid) if name in changed else linear
+            for name, linear in self.linears.items()
+        }
+
     def require_regular(self, reader: str) -> None:
         """Raises NotApplicable for shapes that a config cannot say; `reader` needs a config alone."""
         if self.shapes and self.shapes.irregular:
@@ -121,6 +134,7 @@ class Description(BaseModel):
 def hash_weights(folder: Path) -> str:
     """Hash of a checkpoint's weight files, names and contents."""
     shards = sorted(file for file in folder.iterdir() if file.suffix in WEIGHTS)
+    shards += sorted((folder / ADAPTER).glob("*.safetensors"))
     return hash_text("\n".join(f"{f.name} {hash_file(f)}" for f in shards))
 
 

@@ -12,9 +12,10 @@ from transformers import AutoConfig
 
 from meltpoint import methods
 from meltpoint.chain import LEVEL_FORMS, Bits, Scheme, Sparsity, Step, parse_step
+from meltpoint.checkpoints.adapter import matrices_of
 from meltpoint.checkpoints.axes import reached
 from meltpoint.checkpoints.description import Description, hash_weights, versions
-from meltpoint.checkpoints.formats import holds_gguf
+from meltpoint.checkpoints.formats import format_of, holds_gguf
 from meltpoint.checkpoints.index import index
 from meltpoint.checkpoints.io import Reader, Writer, copy_companions, copy_missing
 from meltpoint.checkpoints.linears import Linear
@@ -24,8 +25,8 @@ from meltpoint.compression.block_gradients import block_gradients
 from meltpoint.compression.blockwise import Job, Outcome, walk
 from meltpoint.compression.calibration_windows import read_windows, warnings_of
 from meltpoint.compression.resume import resume_folder
-from meltpoint.compression.training_texts import read_texts
 from meltpoint.compression.search import check_readable, read_result, write_result
+from meltpoint.compression.training_texts import read_texts
 from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
 from meltpoint.files import whole_folder, write_json
@@ -108,11 +109,15 @@ def compress(
             Description(status="not_applicable", reason=str(reason), **facts).write(folder)
         else:
             dense, itemsize = origin.dense_parameters, compute.torch_dtype.itemsize
-            matrices = facts["linears"] | facts["other_matrices"]
+            facts["adapter"] = matrices_of(folder)
+            matrices = facts["linears"] | facts["other_matrices"] | facts["adapter"]
+            parameters = facts["shapes"].parameters + sum(
+                matrix.count for matrix in facts["adapter"].values()
+            )
             if smallest := facts.pop("smallest", None):
                 facts["steps"][-1]["smallest"] = smallest
             said = [*origin.warnings, *warnings_of(parent, windows), *facts.pop("warnings", ())]
-            counts = reached(matrices, facts["shapes"].parameters, dense, itemsize)
+            counts = reached(matrices, parameters, dense, itemsize)
             said += axes.warnings(origin, counts["achieved"], spec.step)
             Description(
                 **facts,
@@ -176,7 +181,7 @@ def _walk(
     with block_gradients(reader, context.windows, compute, names, scratch) as gradients:
         parameters = origin.dense_parameters, origin.shapes.parameters
         found = context.search
-        job = Job(method, settings, origin.linears, found, gradients, parameters, memory)
+        job = Job(method, settings, origin.linears_as_read, found, gradients, parameters, memory)
         outcome = walk(reader, writer, job, step.level, context.windows, compute)
     writer.finish()
     _write_analysis(method, job.memory, folder)
@@ -231,13 +236,13 @@ def _call(
         "linears": linears,
         "other_matrices": origin.other_matrices,
         "shapes": origin.shapes,
-        "warnings": axes.left_grids(method.kind, origin.linears, linears, str(step)),
+        "warnings": axes.left_grids(method.kind, origin.linears_as_read, linears, str(step)),
     }
 
 
 def stored_as(folder: Path, linears: Mapping[str, Linear]) -> dict[str, list[str]]:
-    """Keys of the linears of a plain checkpoint that are not stored by their names; {} for a GGUF file."""
-    if holds_gguf(folder):
+    """Keys of a plain checkpoint's linears that are not stored by their names; {} for a packed one."""
+    if holds_gguf(folder) or format_of(folder) is not None:
         return {}
     return stored_keys(empty_model.build(folder, torch.float32), index(folder), linears)
 

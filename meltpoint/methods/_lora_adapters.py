@@ -1,4 +1,4 @@
-"""What is trained: adapters of peft in the places of some linears, or the linears' weights themselves."""
+"""The trained part of a model: adapters of peft at some linears, or the linears' weights."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ NAME = "default"
 
 
 class MaskedLinear(Linear):
-    """A linear with an adapter whose update is multiplied by a mask, bool [rows, columns], if it has one."""
+    """A linear with an adapter whose update is multiplied by a mask, bool [rows, columns] or None."""
 
     mask: torch.Tensor | None = None
 
@@ -48,7 +48,8 @@ class Adapters:
         settings: Settings,
     ) -> None:
         scale = settings.alpha / settings.rank
-        config = LoraConfig(
+        self.masked = set(masks)
+        self.config = LoraConfig(
             r=settings.rank,
             lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
@@ -56,8 +57,8 @@ class Adapters:
             rank_pattern={re.escape(name): rank for name, rank in ranks.items()},
             alpha_pattern={re.escape(name): scale * rank for name, rank in ranks.items()},
         )
-        config._register_custom_module({nn.Linear: MaskedLinear})
-        inject_adapter_in_model(config, model, NAME)
+        self.config._register_custom_module({nn.Linear: MaskedLinear})
+        inject_adapter_in_model(self.config, model, NAME)
         self.layers = {name: model.get_submodule(name) for name in ranks}
         for name, layer in self.layers.items():
             layer.mask = masks.get(name)
@@ -67,9 +68,9 @@ class Adapters:
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is trained, by the names that peft's files have: A [rank, columns], B [rows, rank]."""
         return {
-            f"base_model.model.{name}.lora_{part}.weight": getattr(layer, f"lora_{part}")[NAME].weight
+            f"base_model.model.{name}.lora_{letter}.weight": part[NAME].weight
             for name, layer in self.layers.items()
-            for part in "AB"
+            for letter, part in (("A", layer.lora_A), ("B", layer.lora_B))
         }
 
     @torch.no_grad()

@@ -42,23 +42,27 @@ def examples_of(text: TrainingText, settings: Settings) -> list[Example]:
     Raises MeltpointError for a text that gives none.
     """
     if text.tokens.ndim == 2:
-        return [Example(torch.from_numpy(row).long(), 1) for row in text.tokens]
+        return [Example(_tensor(row), 1) for row in text.tokens]
     if text.offsets is not None:
         return _records(text, settings.length)
     count = len(text.tokens) // settings.length
     if not count:
         raise MeltpointError(
-            f"{text.source} has {len(text.tokens)} tokens, a window of {settings.length} needs more: use "
-            "a shorter length, or a longer text"
+            f"{text.source} has {len(text.tokens)} tokens, a window of {settings.length} needs more: "
+            "use a shorter length, or a longer text"
         )
     windows = text.tokens[: count * settings.length].reshape(count, settings.length)
-    return [Example(torch.from_numpy(row).long(), 1) for row in windows]
+    return [Example(_tensor(row), 1) for row in windows]
+
+
+def _tensor(tokens: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(tokens).long()
 
 
 def _records(text: TrainingText, length: int) -> list[Example]:
     ends = zip(text.offsets[:-1], text.offsets[1:], text.responses, strict=True)
     records = [
-        Example(torch.from_numpy(text.tokens[start : min(end, start + length)]).long(), max(1, prompt))
+        Example(_tensor(text.tokens[start : min(end, start + length)]), max(1, prompt))
         for start, end, prompt in ends
         if prompt < min(end - start, length) > 1
     ]
@@ -69,7 +73,9 @@ def _records(text: TrainingText, length: int) -> list[Example]:
     return records
 
 
-def split(settings: Settings, texts: dict[str, TrainingText]) -> tuple[list[Example], list[Example]]:
+def split(
+    settings: Settings, texts: dict[str, TrainingText]
+) -> tuple[list[Example], list[Example]]:
     """Examples to train on, and those to validate on; none where nothing is validated.
 
     Raises MeltpointError for a text without examples, and for a share that is none or all of them.
@@ -83,8 +89,8 @@ def split(settings: Settings, texts: dict[str, TrainingText]) -> tuple[list[Exam
     count = int(share if share >= 1 else share * len(examples))
     if not 0 < count < len(examples):
         raise MeltpointError(
-            f"lora: validation={share:g} takes {count} of {len(examples)} windows: choose another share, "
-            "or a longer text"
+            f"lora: validation={share:g} takes {count} of {len(examples)} windows: choose another "
+            "share, or a longer text"
         )
     order = np.random.default_rng([settings.seed, 1]).permutation(len(examples))
     chosen = set(order[:count].tolist())

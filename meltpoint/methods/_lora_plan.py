@@ -48,7 +48,7 @@ def part_of(name: str) -> str:
 
 def check_base(description: Description, settings: Settings) -> None:
     """Raises MeltpointError where an adapter is to be kept beside weights that are on no grid."""
-    if settings.merge or any(linear.stored for linear in description.linears.values()):
+    if settings.merge or any(linear.stored for linear in description.linears_as_read.values()):
         return
     raise MeltpointError(
         "lora: merge=false keeps an adapter beside a quantised base, and this base is dense numbers: "
@@ -81,8 +81,8 @@ def check_memory(
         return
     remedy = "train adapters with rank=8" if not settings.rank else "use bfloat16=true"
     raise MeltpointError(
-        f"lora: rank={settings.rank} holds {human_bytes(needed)} of weights, gradients and moments, and "
-        f"{human_bytes(there)} of memory are there: {remedy}, or use a larger machine"
+        f"lora: rank={settings.rank} holds {human_bytes(needed)} of weights, gradients and moments, "
+        f"and {human_bytes(there)} of memory are there: {remedy}, or use a larger machine"
     )
 
 

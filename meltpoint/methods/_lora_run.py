@@ -2,14 +2,17 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 
+from meltpoint.checkpoints.adapter import write_adapter
 from meltpoint.checkpoints.description import COST, Description
-from meltpoint.checkpoints.io import Writer, copy_companions
+from meltpoint.checkpoints.index import INDEX
+from meltpoint.checkpoints.io import NOT_CARRIED_ON, Writer, copy_companions
 from meltpoint.checkpoints.linears import Linear, LinearBefore, describe
 from meltpoint.compute import peak_memory
 from meltpoint.files import write_json
@@ -25,9 +28,7 @@ from meltpoint.model.stored_layout import as_stored
 from meltpoint.timing import phase
 
 
-def finetune(
-    source: Path, target: Path, settings: Settings, context: Context
-) -> dict[str, Linear]:
+def finetune(source: Path, target: Path, settings: Settings, context: Context) -> dict[str, Linear]:
     """Trains the plain checkpoint `source` and writes `target`; returns facts about its linears."""
     compute, description = context.compute, Description.read(context.parent)
     plan.check_base(description, settings)
@@ -42,13 +43,16 @@ def finetune(
     with _seeded(settings.seed), _place(context.resume) as folder:
         masks = _masks(model, description, ranks) if settings.keep_zeros else {}
         trained = (
-            Adapters(model, ranks, masks, settings) if settings.rank else Weights(model, ranks, masks)
+            Adapters(model, ranks, masks, settings)
+            if settings.rank
+            else Weights(model, ranks, masks)
         )
         checked = data.Examples(validation) if validation else None
-        history = train(
-            model, trained.parameters(), ordered, checked, settings, compute, folder
-        )
-    linears = _write(source, target, trained, description, context)
+        history = train(model, trained.parameters(), ordered, checked, settings, compute, folder)
+    if settings.merge:
+        linears = _write(source, target, trained, description, context)
+    else:
+        linears = _keep_adapter(target, trained, description, context)
     _write_records(target, history, context)
     return linears
 
@@ -58,7 +62,7 @@ def _masks(model: torch.nn.Module, description: Description, names) -> dict[str,
     return {
         name: model.get_submodule(name).weight != 0
         for name in names
-        if is_pruned(description.linears[name])
+        if is_pruned(description.linears_as_read[name])
     }
 
 
@@ -93,7 +97,11 @@ def _place(resume: Path | None) -> Iterator[Path]:
 
 
 def _write(
-    source: Path, target: Path, trained: Adapters | Weights, description: Description, context: Context
+    source: Path,
+    target: Path,
+    trained: Adapters | Weights,
+    description: Description,
+    context: Context,
 ) -> dict[str, Linear]:
     """Writes the checkpoint block by block, with the trained weights in their places."""
     parts, writer, facts = Parts(source, context.compute), Writer(target), {}
@@ -104,11 +112,27 @@ def _write(
             name = key.removesuffix(".weight")
             if name in linears and key.endswith(".weight"):
                 tensors[key] = trained.weight(name, before)
-                facts[name] = _facts(before, tensors[key], description.linears.get(name))
+                facts[name] = _facts(before, tensors[key], description.linears_as_read.get(name))
         writer.write(as_stored(parts.model, parts.model, "", tensors))
     writer.finish()
     copy_companions(source, target, context.compute.dtype)
     return {name: facts[name] for name in parts.linears}
+
+
+def _keep_adapter(
+    target: Path, trained: Adapters, description: Description, context: Context
+) -> dict[str, Linear]:
+    """Writes the checkpoint that the step started from, as it is stored, and the adapter beside it."""
+    for file in sorted(context.parent.iterdir()):
+        if file.is_file() and file.name not in NOT_CARRIED_ON - {INDEX}:
+            shutil.copyfile(file, target / file.name)
+    dtype = context.compute.torch_dtype
+    tensors = {
+        name: parameter.detach().to(dtype).cpu().contiguous()
+        for name, parameter in trained.parameters().items()
+    }
+    write_adapter(target, tensors, trained.config.to_dict(), trained.masked)
+    return description.linears
 
 
 def _facts(before: torch.Tensor, after: torch.Tensor, earlier: Linear | None) -> Linear:

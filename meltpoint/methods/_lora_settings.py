@@ -34,7 +34,7 @@ class Settings(MethodSettings):
     """What is learned, from which text, and how. A preset changes the defaults of the others."""
 
     preset: Literal["", "llm_pruner", "slicegpt", "llamafactory"] = Field(
-        "", description="Published settings for the defaults: `llm_pruner`, `slicegpt`, `llamafactory`."
+        "", description="Published settings, which the other settings override."
     )
     data: str | None = Field(
         None,
@@ -56,11 +56,11 @@ class Settings(MethodSettings):
         description="Linears of the decoder to train, by the last part of their names joined by `-`, "
         "as in `q_proj-v_proj`. `all`: every one.",
     )
-    lr: float = Field(2e-4, gt=0, description="Peak learning rate of AdamW.")
+    lr: float = Field(5e-4, gt=0, description="Peak learning rate of AdamW.")
     epochs: float | None = Field(
         None, gt=0, description="Passes through the text, in the place of `steps`."
     )
-    steps: int | None = Field(200, ge=1, description="Number of steps of the optimiser.")
+    steps: int | None = Field(100, ge=1, description="Number of steps of the optimiser.")
     batch: int = Field(16, ge=1, description="Windows of a step.")
     micro_batch: int | None = Field(
         None,
@@ -68,19 +68,22 @@ class Settings(MethodSettings):
         description="Windows that run together: a divisor of `batch`. Default: the largest that holds "
         "4096 tokens.",
     )
-    length: int = Field(256, ge=2, description="Tokens of a window; records are cut at this length.")
+    length: int = Field(
+        256, ge=2, description="Tokens of a window; records are cut at this length."
+    )
     warmup: int = Field(0, ge=0, description="Steps in which the learning rate rises to its peak.")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="Course of the learning rate behind its peak; two of them fall to 0."
     )
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
     beta2: float = Field(0.999, gt=0, lt=1, description="Second moment's decay of AdamW.")
-    seed: int = Field(0, ge=0, description="Seed of the adapters, of the windows' order and of dropout.")
+    seed: int = Field(
+        0, ge=0, description="Seed of the adapters, of the windows' order and of dropout."
+    )
     validation: float | str | None = Field(
         None,
         description="Text whose loss chooses the best of the saved states: a share of the windows "
-        "(0.1), a number of them (2000), or another corpus of the study. Default: none; the last state "
-        "is kept.",
+        "(0.1), a number of them (2000), or another corpus. Default: none; the last state is kept.",
     )
     every: int | None = Field(
         None,
@@ -90,9 +93,11 @@ class Settings(MethodSettings):
     patience: int = Field(
         0,
         ge=0,
-        description="Validations without a better loss after which training ends. 0: it never ends early.",
+        description="Validations without a better loss after which training ends early. 0: never.",
     )
-    keep_zeros: bool = Field(True, description="Whether weights that earlier steps pruned stay zero.")
+    keep_zeros: bool = Field(
+        True, description="Whether weights that earlier steps pruned stay zero."
+    )
     merge: bool = Field(
         True,
         description="Whether the adapter is added to the weights. false: it is kept beside a quantised "
@@ -100,7 +105,7 @@ class Settings(MethodSettings):
     )
     checkpointing: bool = Field(
         False,
-        description="Whether activations are computed again in the backward pass: less memory, more time.",
+        description="Whether the backward pass computes activations again, for less memory.",
     )
     bfloat16: bool = Field(
         False, description="Whether the model runs in bfloat16; what is trained stays in float32."

@@ -11,12 +11,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 
 from meltpoint.compute import Compute
 from meltpoint.methods._lora_examples import IGNORED, Examples, collate
 from meltpoint.methods._lora_settings import Settings
 
 STATE, WHOLE, SECONDS = "trained.safetensors", "whole", "seconds.json"
+LOSSES = {"loss": "loss", "eval_loss": "loss on the validation text"}
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
@@ -64,7 +66,9 @@ def mean_loss(
     losses = nn.functional.cross_entropy(
         logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORED
     )
-    return losses / (targets.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch)
+    return losses / (
+        targets.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+    )
 
 
 class Progress(TrainerCallback):
@@ -82,7 +86,9 @@ class Progress(TrainerCallback):
     def on_train_begin(self, args, state, control, **_) -> None:
         """Opens the bar."""
         self.first = state.global_step
-        self.bar = tqdm(total=state.max_steps, initial=self.first, desc="lora", leave=False, disable=None)
+        self.bar = tqdm(
+            total=state.max_steps, initial=self.first, desc="lora", leave=False, disable=None
+        )
 
     def on_step_end(self, args, state, control, **_) -> None:
         """Moves the bar."""
@@ -90,17 +96,14 @@ class Progress(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
         """Writes a line."""
-        loss = next(((k, logs[k]) for k in ("loss", "eval_loss") if k in (logs or {})), None)
-        if loss is None:
-            return
-        done = state.global_step - self.first
-        left = (state.max_steps - state.global_step) * (time.monotonic() - self.began) / max(done, 1)
-        name = {"loss": "loss", "eval_loss": "loss on the validation text"}[loss[0]]
-        self.bar.set_postfix_str(f"{name} {loss[1]:.3f}")
-        logging.info(
-            "lora: step %d of %d, %s %.4f, %d s left",
-            *(state.global_step, state.max_steps, name, loss[1], left),
-        )
+        done, steps = state.global_step - self.first, state.max_steps
+        left = (steps - state.global_step) * (time.monotonic() - self.began) / max(done, 1)
+        for key, name in LOSSES.items():
+            if key in (logs or {}):
+                loss = float(logs[key])
+                self.bar.set_postfix_str(f"{name} {loss:.3f}")
+                line = "lora: step %d of %d, %s %.4f, %d s left"
+                logging.info(line, state.global_step, steps, name, loss, left)
 
     def on_save(self, args, state, control, **_) -> None:
         """Notes the seconds so far, for the case that the job is killed."""
@@ -137,6 +140,7 @@ def train(
         eval_dataset=validation,
         callbacks=callbacks,
     )
+    training.remove_callback(PrinterCallback)
     training.train(resume_from_checkpoint=last_state(folder))
     state = training.state
     losses = [

@@ -197,6 +197,13 @@ def shapes_and_counted_zeros(case: Case) -> None:
         assert description.achieved.zeros == origin.achieved.zeros
 
 
+def shapes_and_pruned_zeros(case: Case) -> None:
+    """Shapes stay, and so do zeros that did not come of rounding."""
+    shapes_and_counted_zeros(case)
+    assert case.description.zeros_lost == 0
+    assert case.description.achieved.zeros >= case.origin.achieved.zeros
+
+
 def agreement(case: Case) -> None:
     """Config, description and files agree, and zeros of weights that stay are kept."""
     model = empty_model.build(case.target, torch.float32)
