@@ -10,7 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_callback import PrinterCallback
 
 from meltpoint.compute import Compute
@@ -83,18 +90,29 @@ class Progress(TrainerCallback):
         """Seconds of the training, those before it was killed too."""
         return self.before + time.monotonic() - self.began
 
-    def on_train_begin(self, args, state, control, **_) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Opens the bar."""
         self.first = state.global_step
         self.bar = tqdm(
             total=state.max_steps, initial=self.first, desc="lora", leave=False, disable=None
         )
 
-    def on_step_end(self, args, state, control, **_) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Moves the bar."""
         self.bar.update()
 
-    def on_log(self, args, state, control, logs=None, **_) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **_: object,
+    ) -> None:
         """Writes a line."""
         done, steps = state.global_step - self.first, state.max_steps
         left = (steps - state.global_step) * (time.monotonic() - self.began) / max(done, 1)
@@ -105,11 +123,15 @@ class Progress(TrainerCallback):
                 line = "lora: step %d of %d, %s %.4f, %d s left"
                 logging.info(line, state.global_step, steps, name, loss, left)
 
-    def on_save(self, args, state, control, **_) -> None:
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Notes the seconds so far, for the case that the job is killed."""
         self.file.write_text(json.dumps(self.seconds))
 
-    def on_train_end(self, args, state, control, **_) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Closes the bar."""
         self.bar.close()
 
