@@ -81,8 +81,10 @@ def table(name: str, part: Table) -> Item:
     shown = ", ".join(part.evaluations)
     by = f"{shown} by {part.rows} and level, of {part.source}"
     if part.compares_chains:
-        what = "within " + part.equivalence + " of dense" if part.equivalence else "by pairs"
+        what = f"within {part.equivalence} of dense" if part.equivalence else f"by {part.layout}"
         by = f"{shown} {what}, of {part.source}{f' at {part.level}' if part.level else ''}"
+    if part.layout == "tasks":
+        by = f"{shown} task by task against dense, of {part.source}"
     caption = part.caption or f"{by}."
     path = Path(f"tables/{name}.csv")
     return Item("Tables", f"table-{name}", name, caption, table=path)
