@@ -16,7 +16,16 @@ from meltpoint.analysis.frame import (
 from meltpoint.analysis.quantities import perplexities
 from meltpoint.analysis.rows import LABELS, average_over, row_names
 from meltpoint.data.published import PERPLEXITY
-from meltpoint.tables import by_evaluation, by_level, equivalence, families, keys, pairs, tasks
+from meltpoint.tables import (
+    by_evaluation,
+    by_level,
+    equivalence,
+    families,
+    keys,
+    orders,
+    pairs,
+    tasks,
+)
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import rows_of
 from meltpoint.tables.labels import arrange, with_labels
@@ -30,7 +39,10 @@ CSV_COLUMNS = [
     *("difference_stderr", "requested", "achieved", "status", "reason", "source"),
 ]
 LAYOUTS = {"level": by_level.lay_out, "evaluation": by_evaluation.lay_out}
-COMPARISONS = {"pairs": pairs.build, "families": families.build, "tasks": tasks.build}
+COMPARISONS = {
+    **{"pairs": pairs.build, "families": families.build, "tasks": tasks.build},
+    "orders": orders.build,
+}
 SOURCES = "resources/published/README.md"
 TIED = (
     "bold: the best, and what cannot be told apart from it (≈: paired test over windows at 5 %, Holm "

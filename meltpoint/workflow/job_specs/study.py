@@ -16,6 +16,7 @@ from meltpoint.report import study as study_page
 from meltpoint.study.data_files import data_files
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import BuiltinCorpus, GivenCalibration, TokenCorpus
+from meltpoint.study.training_texts import DEFAULT
 from meltpoint.workflow.job_specs import base_models
 from meltpoint.workflow.job_specs.documents import (
     CompressSpec,
@@ -59,6 +60,11 @@ class JobSpecs:
         """Spec of a corpus's tokens: its declaration and the content of its file."""
         declared = self.config.corpora[corpus]
         facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
+        scripts = ["scripts.tokens", "scripts.tokens_of_documents"]
+        if facts.get("instructions") is None:
+            facts.pop("instructions", None)
+        else:
+            scripts.append("scripts.tokens_of_instructions")
         file, text = self.corpus_file(corpus), None
         if file is not None:
             facts["suffix"] = suffix_of(file)
@@ -70,7 +76,7 @@ class JobSpecs:
             corpus=facts,
             file=file and self.hashes.file(file),
             text=text,
-            code=code_hash("scripts.tokens", "scripts.tokens_of_documents"),
+            code=code_hash(*scripts),
             env=self._env("torch"),
             inputs=digest([self.model(model)]),
         )
@@ -100,6 +106,7 @@ class JobSpecs:
         inputs = [self.checkpoint(model, prefix)]
         if method.calibrated(step):
             inputs += self._calibration(model, settings)
+        inputs += self._training_texts(model, settings)
         if method.has_search:
             inputs.append(self.search(model, prefix, method.search_step(step)))
         return CompressSpec(
@@ -144,6 +151,14 @@ class JobSpecs:
             settings["windows"] = {"file": self.hashes.file(file)}
             return []
         return [self.tokens(model, settings["windows"]["corpus"])]
+
+    def _training_texts(self, model: str, settings: dict) -> list[JobSpec]:
+        """Specs of the tokens that a step is trained on; windows that are given go by their hash."""
+        texts = settings.get("texts", {}).values()
+        for text in texts:
+            if "file" in text:
+                text["file"] = self.hashes.file(self.windows_file(DEFAULT))
+        return [self.tokens(model, text["corpus"]) for text in texts if "corpus" in text]
 
     def evaluation(self, model: str, chain: str, evaluation: str) -> EvaluateSpec:
         """Spec of a cell: its kind and settings, and what of `compute` changes its numbers."""
