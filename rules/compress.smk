@@ -35,9 +35,7 @@ for method, temporary in plan.compressions.rules():
             f"../envs/{method.env}.yaml"
         threads: plan.threads
         resources:
-            mem_mb=lambda w: plan.resources(w).mem_mb,
-            gpu=lambda w: plan.resources(w).gpu,
-            runtime=lambda w: plan.resources(w).runtime,
+            **plan.resources.compression(),
         params:
             job_spec=lambda w: plan.job_specs.compress(w.model, w.prefix + w.step).json(),
         message:

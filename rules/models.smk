@@ -19,6 +19,8 @@ rule train_model:
     conda:
         "../envs/torch.yaml"
     threads: plan.training_threads
+    resources:
+        **plan.resources.training(),
     params:
         job_spec=lambda w: plan.job_specs.model(w.model).json(),
     message:
@@ -38,6 +40,8 @@ rule fetch_model:
         model=plan.names("models", "hub"),
     conda:
         "../envs/torch.yaml"
+    resources:
+        **plan.resources.linking(),
     params:
         job_spec=lambda w: plan.job_specs.model(w.model).json(),
     message:
@@ -57,6 +61,8 @@ rule link_model:
         model=plan.names("models", "path"),
     conda:
         "../envs/torch.yaml"
+    resources:
+        **plan.resources.linking(),
     params:
         job_spec=lambda w: plan.job_specs.model(w.model).json(),
     message:

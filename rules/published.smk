@@ -32,6 +32,8 @@ rule published_transitions:
         f"{plan.published}/benchmarks/transitions.tsv"
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published(
             "published.phase_transitions.transitions", *phase_transitions.sources["transitions"]
@@ -57,6 +59,8 @@ rule published_tables:
         f"{plan.published}/benchmarks/tables.tsv"
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published(
             "published.tables",
@@ -86,6 +90,8 @@ rule published_figures:
         f"{plan.published}/benchmarks/figures.tsv"
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published(
             "published.phase_transitions.figures", *phase_transitions.sources["figures"]

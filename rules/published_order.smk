@@ -38,6 +38,8 @@ rule published_order:
         f"{plan.published}/benchmarks/order.tsv"
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published(
             "published.operation_order.write",

@@ -46,6 +46,8 @@ rule published_search:
         f"{plan.published}/benchmarks/search.tsv"
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published(
             "published.parameter_search.write",

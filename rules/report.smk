@@ -30,6 +30,8 @@ rule report_page:
         f"{plan.benchmarks}/report.tsv"
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.report(plan.curves()).json(),
     message:
@@ -54,6 +56,8 @@ rule published_page:
         f"{plan.published}/benchmarks/report.tsv"
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published_report().json(),
     message:

@@ -34,6 +34,8 @@ rule table:
         table=plan.names("tables"),
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.table(w.table).json(),
     message:

@@ -30,6 +30,12 @@ class HubModel(Section):
     revision: Revision = Field(
         description="Commit (40 digits), or `refs/pr/N` where only that one has safetensors."
     )
+    parameters: float | None = Field(
+        None,
+        gt=0,
+        description="Number of the model's parameters, as in `7.2e9`: what memory, disk and time are "
+        "estimated by until the model is fetched. Default: what Meltpoint or the hub knows.",
+    )
 
 
 class LocalModel(Section):
