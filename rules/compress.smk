@@ -31,6 +31,8 @@ for method, temporary in plan.compressions.rules():
         wildcard_constraints:
             prefix=plan.compressions.prefixes(temporary),
             step=plan.compressions.steps_of(method),
+        group:
+            plan.groups.of_compression
         conda:
             f"../envs/{method.env}.yaml"
         threads: plan.threads

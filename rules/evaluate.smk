@@ -32,6 +32,8 @@ for kind in plan.evaluation_kinds():
             f"{plan.benchmarks}/evaluate/{{model}}/{{chain}}/{{evaluation}}.tsv"
         wildcard_constraints:
             evaluation=plan.evaluations_of(kind),
+        group:
+            plan.groups.of_evaluation
         conda:
             plan.env
         threads: plan.evaluation_threads(kind, workflow.resource_settings.cores)

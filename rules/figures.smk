@@ -91,6 +91,7 @@ rule figure:
         f"{plan.benchmarks}/figures/{{figure}}.tsv"
     wildcard_constraints:
         figure=plan.names("figures"),
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:

@@ -38,6 +38,7 @@ rule fetch_model:
         f"{plan.benchmarks}/models/{{model}}.tsv"
     wildcard_constraints:
         model=plan.names("models", "hub"),
+    localrule: True
     conda:
         "../envs/torch.yaml"
     resources:
@@ -59,6 +60,7 @@ rule link_model:
         f"{plan.benchmarks}/models/{{model}}.tsv"
     wildcard_constraints:
         model=plan.names("models", "path"),
+    localrule: True
     conda:
         "../envs/torch.yaml"
     resources:

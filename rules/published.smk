@@ -30,6 +30,7 @@ rule published_transitions:
         f"{plan.published}/logs/transitions.log",
     benchmark:
         f"{plan.published}/benchmarks/transitions.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -57,6 +58,7 @@ rule published_tables:
         f"{plan.published}/logs/tables.log",
     benchmark:
         f"{plan.published}/benchmarks/tables.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -88,6 +90,7 @@ rule published_figures:
         f"{plan.published}/logs/figures.log",
     benchmark:
         f"{plan.published}/benchmarks/figures.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:

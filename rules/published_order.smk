@@ -36,6 +36,7 @@ rule published_order:
         f"{plan.published}/logs/order.log",
     benchmark:
         f"{plan.published}/benchmarks/order.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:

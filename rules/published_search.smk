@@ -44,6 +44,7 @@ rule published_search:
         f"{plan.published}/logs/search.log",
     benchmark:
         f"{plan.published}/benchmarks/search.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:

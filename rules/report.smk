@@ -28,6 +28,7 @@ rule report_page:
         f"{plan.logs}/report.log",
     benchmark:
         f"{plan.benchmarks}/report.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -54,6 +55,7 @@ rule published_page:
         f"{plan.published}/logs/report.log",
     benchmark:
         f"{plan.published}/benchmarks/report.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:

@@ -32,6 +32,7 @@ rule table:
         f"{plan.benchmarks}/tables/{{table}}.tsv"
     wildcard_constraints:
         table=plan.names("tables"),
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     resources:

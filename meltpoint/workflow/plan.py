@@ -22,6 +22,7 @@ from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel
 from meltpoint.workflow import cost, kept, requirements, searches, staleness
 from meltpoint.workflow.compressions import NOTHING, Compressions
+from meltpoint.workflow.groups import Groups
 from meltpoint.workflow.job_specs.study import JobSpecs
 from meltpoint.workflow.model_sizes import ModelSizes
 from meltpoint.workflow.moved_models import follow
@@ -84,6 +85,7 @@ class Plan:
         self.results = f"results/{self.config.study}"
         self.searches = searches.Searches(self.study, self.job_specs, self.results)
         self.compressions = Compressions(self.study, self.results)
+        self.groups = Groups(self.study)
         self.sizes = ModelSizes(self.study)
         self.resources = RuleResources(self.study, self.sizes)
         self.published = PUBLISHED
