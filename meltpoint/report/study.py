@@ -37,16 +37,19 @@ def lead(config: StudyConfig) -> str:
 
 def sources(config: StudyConfig) -> dict[str, str]:
     """Where each model comes from, as the study says."""
-    found = {}
-    for name, model in config.models.items():
-        facts = model.model_dump(mode="json")
-        if "hub" in facts:
-            found[name] = f"hub: {facts['hub']} at {facts['revision']}"
-        else:
-            found[name] = (
-                f"folder: {facts['path']}" if "path" in facts else "trained by the workflow"
-            )
-    return found
+    return {name: source(model.model_dump(mode="json")) for name, model in config.models.items()}
+
+
+def source(facts: dict[str, str]) -> str:
+    """Where a model comes from, of the keys of its section."""
+    if "hub" in facts:
+        return f"hub: {facts['hub']} at {facts['revision']}"
+    if "package" in facts:
+        return f"package: {facts['package']} {facts['version']}, {facts['file']}"
+    for key, thing in (("path", "folder"), ("gguf", "GGUF file")):
+        if key in facts:
+            return f"{thing}: {facts[key]}"
+    return "trained by the workflow"
 
 
 def items(config: StudyConfig, curves: Iterable[str]) -> list[Item]:

@@ -25,12 +25,14 @@ from meltpoint.study.sections import (
     Chains,
     ComputeSection,
     DrawnCalibration,
+    GgufModel,
     GivenCalibration,
     HubCorpus,
     HubModel,
     LocalCorpus,
     LocalModel,
     Name,
+    PackageModel,
     Section,
     Sweep,
     TokenCorpus,
@@ -58,8 +60,10 @@ def _by_key(*keys: str):
 Model = Annotated[
     Annotated[TrainedModel, Tag("train")]
     | Annotated[HubModel, Tag("hub")]
-    | Annotated[LocalModel, Tag("path")],
-    _by_key("train", "hub", "path"),
+    | Annotated[LocalModel, Tag("path")]
+    | Annotated[GgufModel, Tag("gguf")]
+    | Annotated[PackageModel, Tag("package")],
+    _by_key("train", "hub", "path", "gguf", "package"),
 ]
 Corpus = Annotated[
     Annotated[BuiltinCorpus, Tag("builtin")]

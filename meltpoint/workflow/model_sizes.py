@@ -11,7 +11,7 @@ from meltpoint.checkpoints.index import count_parameters
 from meltpoint.errors import MeltpointError
 from meltpoint.files import write_json
 from meltpoint.study.resolved import Study
-from meltpoint.study.sections import HubModel, LocalModel, TrainedModel
+from meltpoint.study.sections import HubModel, LocalModel, SizedModel, TrainedModel
 
 KNOWN = Path(__file__).parents[2] / "resources/models.yaml"
 # What the hub has said, so that it is asked once.
@@ -85,13 +85,14 @@ class ModelSizes:
         try:
             return size_of_folder(Path(f"results/models/{model}"))
         except MeltpointError:
-            return self._of_hub(declared)
+            return self._before_it_is_here(declared)
 
-    def _of_hub(self, declared: HubModel) -> ModelSize | None:
-        known = known_models().get(declared.hub)
+    def _before_it_is_here(self, declared: SizedModel) -> ModelSize | None:
+        hub = declared.hub if isinstance(declared, HubModel) else None
+        known = known_models().get(hub)
         if declared.parameters is not None:
             return ModelSize(int(declared.parameters), known.config if known else {})
-        return known or size_on_hub(declared.hub, declared.revision)
+        return known or (size_on_hub(hub, declared.revision) if hub else None)
 
     def bytes(self, model: str) -> float | None:
         """Bytes of a model's weights in the study's dtype; None where its size is not known."""
@@ -112,11 +113,9 @@ class ModelSizes:
         """The sentence that asks for what is not known; None where all is."""
         if not self.unknown:
             return None
-        name = self.unknown[0]
-        hub = self.study.config.models[name].hub
         return (
-            f"the size of {', '.join(self.unknown)} is not known, as the hub cannot be asked: write "
-            f"it into the study, as in `models: {{{name}: {{hub: {hub}, parameters: 7.2e9, ...}}}}`"
+            f"the size of {', '.join(self.unknown)} is not known before it is fetched: write it into "
+            f"the study, as in `models: {{{self.unknown[0]}: {{..., parameters: 7.2e9}}}}`"
         )
 
 

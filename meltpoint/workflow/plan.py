@@ -20,6 +20,7 @@ from meltpoint.study import old_evaluations, renamed_keys
 from meltpoint.study.data_files import data_folder
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel
+from meltpoint.study.source_files import local_models
 from meltpoint.workflow import cost, kept, requirements, searches, staleness
 from meltpoint.workflow.compressions import NOTHING, Compressions
 from meltpoint.workflow.groups import Groups
@@ -104,9 +105,8 @@ class Plan:
     def _sources(self) -> dict[str, dict[str, str]]:
         """Paths of the study's local models, corpora, calibrations and data, by section and name."""
         config = self.config
-        local = {n: model for n, model in config.models.items() if isinstance(model, LocalModel)}
         sections = {
-            "models": {name: self.study.path(model.path) for name, model in local.items()},
+            "models": local_models(self.study),
             "corpora": {name: self.job_specs.corpus_file(name) for name in config.corpora},
             "calibrations": {
                 name: self.job_specs.windows_file(name) for name in config.calibrations

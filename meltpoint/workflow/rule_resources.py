@@ -24,6 +24,8 @@ SMALL_MB = 100
 # one block and the embeddings; a corpus is held as text and as tokens.
 TRAINING = Resources(memory=16.0, disk=1.0)
 LINKING = Resources(memory=1.0, disk=0.0)
+# A GGUF file is decoded to float32, whatever the study's dtype.
+DECODING = Resources(memory=2.0, disk=2.0)
 TOKENISING_MB = 4000
 TOKENISING = Resources(memory=0.1, disk=0.0)
 ANALYSIS_MINUTES = 120
@@ -62,6 +64,10 @@ class RuleResources:
     def linking(self) -> dict[str, Callable]:
         """Resources of fetching and linking a model, whose weights are read once."""
         return _asked(lambda w: self.of_model(w.model, LINKING))
+
+    def decoding(self) -> dict[str, Callable]:
+        """Resources of decoding a GGUF file."""
+        return _asked(lambda w: self.of_model(w.model, DECODING))
 
     def tokenising(self) -> dict[str, Callable]:
         """Resources of tokenising a corpus."""
