@@ -21,7 +21,9 @@ from meltpoint.study.data_files import data_folder
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel
 from meltpoint.study.source_files import local_models
-from meltpoint.workflow import cost, kept, requirements, searches, staleness
+from meltpoint.workflow import kept, requirements, searches, staleness
+from meltpoint.workflow.bill import StudyBill
+from meltpoint.workflow.cluster import check_cluster, check_sizes
 from meltpoint.workflow.compressions import NOTHING, Compressions
 from meltpoint.workflow.groups import Groups
 from meltpoint.workflow.job_specs.study import JobSpecs
@@ -86,11 +88,9 @@ class Plan:
         self.results = f"results/{self.config.study}"
         self.searches = searches.Searches(self.study, self.job_specs, self.results)
         self.compressions = Compressions(self.study, self.results)
-        self.groups = Groups(self.study)
-        self.sizes = ModelSizes(self.study)
+        self.groups, self.sizes = Groups(self.study), ModelSizes(self.study)
         self.resources = RuleResources(self.study, self.sizes)
-        self.published = PUBLISHED
-        self.page = f"{self.results}/report.html"
+        self.published, self.page = PUBLISHED, f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
         self.threads = self.config.compute.threads
 
@@ -145,9 +145,8 @@ class Plan:
         try:
             if not any(method.name == "CONDA" for method in deployment):
                 requirements.check_ahead(self.job_specs, self.cell, self.checkpoint_of)
-            placed = not workflow.local_exec or "mem_mb" in workflow.global_resources
-            if placed and not workflow.dryrun and (hint := self.sizes.hint()):
-                raise MeltpointError(f"{self.source.name}: {hint}")
+            check_cluster(workflow)
+            check_sizes(workflow, self.sizes)
         except MeltpointError as error:
             sys.exit(f"Error: {error}")
         if workflow.is_main_process:
@@ -295,6 +294,7 @@ class Plan:
 
     # --- what lies ahead ------------------------------------------------------------------------
 
-    def summary(self) -> str:
+    def summary(self, cores: int | None) -> str:
         """Lines on the work ahead: warnings of old spellings first."""
-        return "\n".join([*self.warnings, cost.summary(self.study, self.sizes, self.source.name)])
+        bill = StudyBill(self.study, self.sizes, self.results)
+        return "\n".join([*self.warnings, bill.text(self.source.name, cores)])

@@ -13,7 +13,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.resources import Resources
 from meltpoint.study.config import load
 from meltpoint.study.resolved import Study
-from meltpoint.workflow import cost
+from meltpoint.workflow.bill import StudyBill
 from meltpoint.workflow.dense_disk import dense_bytes
 from meltpoint.workflow.model_sizes import ModelSizes
 from meltpoint.workflow.rule_resources import RuleResources, check_gpus
@@ -96,22 +96,18 @@ def test_a_hub_s_model_that_is_not_here_is_estimated_by_what_is_known_of_it(stud
     assert of_step(declared).mem_mb == pytest.approx(700 + 2 * 4 * 6738.4, rel=0.001)
     hinted = study(models={"tiny": {**HUB, "parameters": 7.2e9}})
     assert of_step(hinted).mem_mb == pytest.approx(700 + 2 * 4 * 7200, rel=0.001)
-    assert "unknown" not in cost.summary(hinted, ModelSizes(hinted), "tiny.yaml")
+    assert ModelSizes(hinted).hint() is None
 
 
-def test_the_summary_names_the_hint_where_nothing_is_known_of_a_model(study):
-    def summary(**changes):
-        declared = study(**changes)
-        return cost.summary(declared, ModelSizes(declared), "tiny.yaml")
+def test_the_sentence_on_models_of_unknown_size_names_the_hint(study):
+    def hint(**changes):
+        return ModelSizes(study(**changes)).hint()
 
-    some = summary(models={"other": HUB})
-    assert re.search(r"a job holds about 7\d\d MB", some)
+    some = hint(models={"other": HUB})
     assert "the size of other is not known" in some
     assert "models: {other: {..., parameters: 7.2e9}}" in some
-    both = summary(models={"other": HUB, "tiny": HUB})
-    assert "the size of tiny, other is not known" in both
-    assert "a job holds" not in both
-    assert "not known, as" not in summary()
+    assert "the size of tiny, other is not known" in hint(models={"other": HUB, "tiny": HUB})
+    assert hint() is None
 
 
 def test_a_scheduler_is_not_asked_for_the_memory_of_a_model_of_unknown_size(fresh):
@@ -120,7 +116,7 @@ def test_a_scheduler_is_not_asked_for_the_memory_of_a_model_of_unknown_size(fres
     result = fresh.snakemake(*limited)
     assert result.code != 0
     error = next(line for line in result.output.splitlines() if line.startswith("Error: "))
-    assert error.startswith("Error: tiny.yaml: the size of other is not known")
+    assert error.startswith("Error: the size of other is not known")
     assert "Traceback" not in result.output
     assert fresh.snakemake("-n", *limited).code == 0
 
@@ -134,7 +130,7 @@ def test_every_rule_says_what_it_asks_of_the_machine(file):
     assert all("**plan.resources." in rule for rule in running)
 
 
-def test_the_summary_counts_the_dense_models_hidden_states(study):
+def test_the_bill_counts_the_dense_models_hidden_states(study):
     """16 windows of 32 tokens give 16 x 31 vectors of 32 float32 numbers: 63 kB."""
 
     def counted(declared):
@@ -142,8 +138,8 @@ def test_the_summary_counts_the_dense_models_hidden_states(study):
 
     declared = study(evaluations={"prose-32": {"perplexity": "prose", "window": 32, "windows": 16}})
     assert counted(declared) == (16 * 31 * 32 * 4, ["fixed-32"])
-    summary = cost.summary(declared, ModelSizes(declared), "tiny.yaml")
-    assert "Of that, 63.5 kB are hidden states of dense models" in summary
+    summary = StudyBill(declared, ModelSizes(declared), "results/tiny").text("tiny.yaml", 1)
+    assert "63.5 kB of dense models' hidden states" in summary
     assert "hidden states of fixed-32 are not counted" in summary
     tokens = Path("results/tiny/tokens/tiny/fixed.npy")
     tokens.parent.mkdir(parents=True)
