@@ -16,10 +16,22 @@ from meltpoint.evaluations.contract import ScoreSpec
 COLUMNS = [
     *("model", "chain", "method", "level", "settings", "kind", "evaluation", "score", "main"),
     *("label", "unit", "label_unit", "better"),
-    *("value", "stderr", "difference", "difference_stderr", "requested", "achieved", "removed"),
+    *(
+        "value",
+        "stderr",
+        "difference",
+        "difference_stderr",
+        "requested",
+        "achieved",
+        "removed",
+        "stored",
+    ),
     *("status", "reason", "source", "note"),
 ]
-NUMBERS = ("value", "stderr", "difference", "difference_stderr", "requested", "achieved", "removed")
+NUMBERS = (
+    *("value", "stderr", "difference", "difference_stderr"),
+    *("requested", "achieved", "removed", "stored"),
+)
 NUMBERS_AS_FLOATS = dict.fromkeys(NUMBERS, float)
 DENSE = {"method": "dense", "level": "", "settings": "", "kind": ""}
 # What a perplexity is, as columns: a published number is one where its table says nothing else.
@@ -31,6 +43,8 @@ PERPLEXITY_COLUMNS = {
 # step; what a step of the kind asks for in other units than the axis is its `level`.
 AXES = {"structured": "parameters", "low-rank": "parameters"}
 DEFAULT_AXIS = "zeros"
+# Bits of a weight that is not compressed, whatever dtype a study computes in.
+DENSE_BITS = 16
 
 
 def read_cells(paths: Iterable[Path], steps: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
@@ -40,7 +54,7 @@ def read_cells(paths: Iterable[Path], steps: Mapping[str, Mapping[str, str]]) ->
     score that is meant where an evaluation is named alone. `label`, and `label_unit` behind it, are
     what axes and heads of columns say. `note` is what the cell warns of. `achieved` is the fraction on
     the axis of the last step's kind, `removed` that of the dense decoder's parameters that are gone or
-    zero.
+    zero. `stored` are the bits that are stored for each parameter of the dense decoder.
 
     steps: for each chain its method, level, settings and kind; the dense chain needs none.
     Raises MeltpointError, naming the file, for one that is no cell, or whose chain is unknown.
@@ -64,6 +78,7 @@ def rows_of(path: Path, steps: Mapping[str, Mapping[str, str]]) -> Iterator[dict
         "requested": cell.requested.get(axis, cell.requested.get("level")),
         "achieved": cell.achieved.get(axis),
         "removed": removed(cell),
+        "stored": stored(cell),
         "source": "measured",
         "note": "; ".join(cell.provenance.get("warnings", [])),
     }
@@ -79,6 +94,17 @@ def removed(cell: Cell) -> float | None:
     if not {"parameters", "zeros"} <= cell.achieved.keys():
         return None
     return 1 - (1 - cell.achieved["parameters"]) * (1 - cell.achieved["zeros"])
+
+
+def stored(cell: Cell) -> float | None:
+    """Bits stored for each parameter of the dense decoder, where that has 16; None if not known.
+
+    Zeros cost nothing but a mask of one bit a weight, where that is cheaper than to store them.
+    """
+    if not {"parameters", "zeros", "bits"} <= cell.achieved.keys():
+        return None
+    bits = min(cell.achieved["bits"], DENSE_BITS)
+    return (1 - cell.achieved["parameters"]) * min(bits, (1 - cell.achieved["zeros"]) * bits + 1)
 
 
 def columns_of(spec: ScoreSpec, main: str) -> dict:

@@ -28,6 +28,9 @@ class StudyView(Protocol):
     def steps(self, chain: str) -> tuple[Step, ...]:
         """Steps of a chain."""
 
+    def kind(self, chain: str) -> str:
+        """Kind of a chain's last method."""
+
     def perplexity(self, evaluation: str) -> bool:
         """True for a score that is a perplexity."""
 

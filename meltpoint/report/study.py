@@ -81,7 +81,7 @@ def table(name: str, part: Table) -> Item:
     shown = ", ".join(part.evaluations)
     by = f"{shown} by {part.rows} and level, of {part.source}"
     if part.compares_chains:
-        what = "within " + part.equivalence + " of dense" if part.equivalence else "by pairs"
+        what = f"within {part.equivalence} of dense" if part.equivalence else f"by {part.layout}"
         by = f"{shown} {what}, of {part.source}{f' at {part.level}' if part.level else ''}"
     caption = part.caption or f"{by}."
     path = Path(f"tables/{name}.csv")

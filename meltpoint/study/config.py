@@ -84,6 +84,8 @@ Evaluation = Annotated[
 ]
 
 
+# What tables and figures show.
+GROUP = "sweep or group of chains"
 # Folders of results/ that all studies share.
 TAKEN = {"models": "the base checkpoints", "published": "the published results"}
 
@@ -144,8 +146,18 @@ class StudyConfig(Section):
         for key, kind, name in self._named():
             if name not in (known := names.get(kind, groups)):
                 raise ValueError(f"{key}: undefined {kind} {name!r}{did_you_mean(name, known)}")
+        self._check_includes()
         self._check_scores()
         return self
+
+    def _check_includes(self) -> None:
+        """Raises ValueError for a group that includes one which includes others itself."""
+        for name, section in self.chains.items():
+            for other in section.include:
+                if other in self.chains and self.chains[other].include:
+                    raise ValueError(
+                        f"chains.{name}.include: {other} includes other groups itself: name those"
+                    )
 
     def _check_scores(self) -> None:
         """Raises ValueError, naming the key, for a score that there is not, or that is not measured."""
@@ -181,9 +193,11 @@ class StudyConfig(Section):
         for kind in ("sweeps", "chains"):
             for name, section in getattr(self, kind).items():
                 yield from ((f"{kind}.{name}.models", "model", m) for m in section.models)
+        for name, section in self.chains.items():
+            yield from ((f"chains.{name}.include", GROUP, other) for other in section.include)
         for kind in ("tables", "figures"):
             for name, part in getattr(self, kind).items():
-                yield f"{kind}.{name}.source", "sweep or group of chains", part.source
+                yield f"{kind}.{name}.source", GROUP, part.source
 
     def _drawn(self) -> Iterator[tuple[str, str, str]]:
         """Every score that is shown: (key, the sweep or group of chains, the score's name)."""

@@ -44,6 +44,9 @@ class Study:
             **{name: self._sweep(f"sweeps.{name}", s) for name, s in config.sweeps.items()},
             **{name: self._listed(f"chains.{name}", c) for name, c in config.chains.items()},
         }
+        for name, section in config.chains.items():
+            included = (chain for other in section.include for chain in self._of_group[other])
+            self._of_group[name] = list(dict.fromkeys([*self._of_group[name], *included]))
         check_source_files(self)
         self._check_stream()
         for name, settings in config.evaluations.items():
@@ -58,6 +61,11 @@ class Study:
     def steps(self, chain: str) -> tuple[Step, ...]:
         """The steps of one of the study's chains, or of a prefix of one."""
         return self._chains.get(chain) or parse_chain(chain)
+
+    def kind(self, chain: str) -> str:
+        """Kind of a chain's last method; "" for the dense chain."""
+        steps = self.steps(chain)
+        return methods.find(steps[-1].method).kind if steps else ""
 
     def cells(self, group: str, *scores: str) -> list[Cell]:
         """A group's cells (model, chain, evaluation), dense first, that hold some scores, or all cells.

@@ -224,7 +224,7 @@ class Stage(Product):
 
 
 class Chains(OfModels):
-    """Chains written out, `wanda@0.5+sparsegpt@0.7`, or the product of stages."""
+    """Chains written out, `wanda@0.5+sparsegpt@0.7`, the product of stages, or those of others."""
 
     chains: list[str] = Field(
         default_factory=list, description="Chains, each of steps joined by `+`."
@@ -234,6 +234,11 @@ class Chains(OfModels):
         description="Stages in their order. There is a chain for each choice of a step from each "
         "stage, and for each choice without some of them (`skip`).",
     )
+    include: list[Name] = Field(
+        default_factory=list,
+        description="Sweeps and other groups whose chains belong to this group too, so that a table or "
+        "figure can show them together.",
+    )
     evaluations: list[ScoreName] = Field(
         min_length=1,
         description="Names of some of the study's evaluations. `evaluation.score` is one as well, and "
@@ -242,8 +247,10 @@ class Chains(OfModels):
 
     @model_validator(mode="after")
     def _holds_chains(self) -> Self:
-        if not self.chains and not self.stages:
-            raise ValueError("write chains out under `chains`, or give their `stages`")
+        if not (self.chains or self.stages or self.include):
+            raise ValueError(
+                "write chains out under `chains`, give their `stages`, or `include` other groups"
+            )
         return self
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from meltpoint.analysis.output_keys import AtLevel, Compared
+from meltpoint.analysis.output_keys import COMPRESSIONS, AtLevel, Compared, Compressions
 from meltpoint.section import Name, ScoreName
 from meltpoint.text import did_you_mean
 
@@ -25,11 +25,17 @@ class Table(AtLevel, Compared):
         description="Columns of the table. `level`: one for each level, of one evaluation. "
         "`evaluation`: one for each evaluation, with a row for each method and level.",
     )
-    layout: Literal["values", "pairs"] = Field(
+    layout: Literal["values", "pairs", "families"] = Field(
         "values",
         description="`values`: a number for each method and column. `pairs`: a row for each pair of "
         "methods at `level`, with the difference, its paired error over windows, p values and the "
-        "verdict.",
+        "verdict. `families`: the best and the median method of each family at equal `compressions`, "
+        "and which families cannot be told apart.",
+    )
+    compressions: Compressions | None = Field(
+        None,
+        description="With `layout: families`: fractions that are removed, of the weights or of 16 "
+        f"bits, and of the bytes. Default: {COMPRESSIONS}, at which 8 and 4 bits stand.",
     )
     equivalence: str | None = Field(
         None,
@@ -79,9 +85,14 @@ class Table(AtLevel, Compared):
         return float(self.equivalence.rstrip(" %")) / 100
 
     @property
+    def at_compressions(self) -> list[float]:
+        """Fractions at which families are compared."""
+        return self.compressions or COMPRESSIONS
+
+    @property
     def compares_chains(self) -> bool:
         """True where the rows are comparisons, not values."""
-        return self.layout == "pairs" or self.equivalence is not None
+        return self.layout != "values" or self.equivalence is not None
 
     @property
     def needs_samples(self) -> bool:
@@ -110,10 +121,12 @@ class Table(AtLevel, Compared):
 
     @model_validator(mode="after")
     def _compares_values(self) -> Self:
-        if self.layout == "pairs" and self.equivalence is not None:
-            raise ValueError("equivalence: a table of pairs has none: write two tables")
-        if self.level is not None and not self.compares_chains:
+        if self.layout != "values" and self.equivalence is not None:
+            raise ValueError(f"equivalence: a table of {self.layout} has none: write two tables")
+        if self.level is not None and (not self.compares_chains or self.layout == "families"):
             raise ValueError("level: only tables with `layout: pairs` or `equivalence` have it")
+        if self.layout != "families" and self.compressions:
+            raise ValueError("compressions: only tables with `layout: families` have it")
         if self.compares_chains and self.published is not None:
             raise ValueError("published: published numbers have no windows to compare by")
         return self

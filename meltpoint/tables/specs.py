@@ -23,7 +23,8 @@ class TableSpec(EntrySpec, Comparison, Protocol):
     value: str | list[str]
     evaluations: list[str]
     columns: Literal["level", "evaluation"]
-    layout: Literal["values", "pairs"]
+    layout: Literal["values", "pairs", "families"]
+    at_compressions: list[float]
     level: str | None
     equivalence: str | None
     margin: float

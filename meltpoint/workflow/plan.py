@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import Wildcards
     from snakemake.workflow import Workflow
 
-PUBLISHED = "results/published"
 # Parts of the names of a corpus's files that a calibration is drawn from, by its sampling.
 TOKEN_FILES = {
     "stream": ("",),
@@ -49,13 +48,14 @@ class Plan:
     """The study that `config` holds, and the paths of all that its rules make.
 
     config: the dictionary that Snakemake has read. For the scripts, its `compute` section is completed
-    in place. Added are `sources`, the paths of local models, texts and data, and `captions`,
-    for Snakemake's report.
+    in place. Added are `sources`, paths of local models, texts and data, and Snakemake's `captions`.
     files: the files that it was read from, at most one. The study's paths are relative to that file;
     where there is none, because a module's config was written out, to the working directory.
     root: the folder of the Snakefile.
     Raises MeltpointError where the study is wrong, or two files were given.
     """
+
+    published = "results/published"
 
     def __init__(self, config: dict, files: list, root: Path) -> None:
         if len(files) > 1:
@@ -90,9 +90,8 @@ class Plan:
         self.compressions = Compressions(self.study, self.results)
         self.groups, self.sizes = Groups(self.study), ModelSizes(self.study)
         self.resources = RuleResources(self.study, self.sizes)
-        self.published, self.page = PUBLISHED, f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
-        self.threads = self.config.compute.threads
+        self.page, self.threads = f"{self.results}/report.html", self.config.compute.threads
 
     def _check_models(self) -> None:
         """Reads the headers of local models' weights, before anything runs."""
@@ -131,8 +130,9 @@ class Plan:
     # --- what is made ---------------------------------------------------------------------------
 
     def targets(self) -> list[str]:
-        """All of the study: cells, transitions, tables, figures, and the page that shows them."""
-        return [*(file for files in self.shown().values() for file in files), self.page]
+        """All of the study: cells, transitions, tables, figures, their page, and the record."""
+        shown = (file for files in self.shown().values() for file in files)
+        return [*shown, self.page, f"{self.results}/study.json"]
 
     def all_targets(self, workflow: "Workflow") -> list[str]:
         """All targets of the study, after checking that the needed packages are installed.

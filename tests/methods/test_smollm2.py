@@ -67,13 +67,17 @@ def calibration(base, tmp_path_factory):
 
 
 def plain_perplexity(model, windows):
-    """A loop over transformers: exp of the mean loss of all predicted tokens."""
+    """A loop over transformers: exp of the mean loss of all predicted tokens.
+
+    Losses are in float32, as such loops have them: they are 8e-6 lower than those in float64, for a sum
+    of 49,152 exponentials is rounded.
+    """
     losses = []
     with torch.no_grad():
         for window in torch.from_numpy(windows):
-            logits = model(window[None]).logits[0, :-1].double()
-            losses.append(torch.nn.functional.cross_entropy(logits, window[1:]))
-    return float(torch.stack(losses).mean().exp())
+            logits = model(window[None]).logits[0, :-1]
+            losses.append(torch.nn.functional.cross_entropy(logits, window[1:], reduction="none"))
+    return float(torch.stack(losses).double().mean().exp())
 
 
 def perplexity(folder, windows):

@@ -185,3 +185,16 @@ class ReportSpec(JobSpec):
     job = "report"
     page: dict[str, Any] = Field(description="Its title, its lead, its items and their sources.")
     assets: dict[str, str] = Field(description="Hash of the template, the styles and the script.")
+
+
+class RecordSpec(JobSpec):
+    """The record of a study."""
+
+    job = "record"
+    record: dict[str, Any] = Field(description="What it holds (`meltpoint.verify.record.Record`).")
+
+
+class BundleSpec(JobSpec):
+    """The bundle of a study's results."""
+
+    job = "bundle"
