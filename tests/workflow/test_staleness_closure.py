@@ -110,6 +110,7 @@ class Cases:
         named = SimpleNamespace(**wildcards)
         inputs = {"parent": self.plan.parent(named), "tokens": self.plan.calibration_files(named)}
         inputs["validation"] = self.plan.validation_files(named)
+        inputs["earlier"] = self.plan.searches.earlier(named)
         found = {0: self.plan.searches.file(method).format(**wildcards)}
         spec = self.plan.job_specs.search("tiny", "dense", method.search_step(step))
         plugins = [f"methods/{step.method}"]

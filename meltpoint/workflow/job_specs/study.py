@@ -151,6 +151,8 @@ class JobSpecs:
             inputs += self._calibration(model, settings)
         if "validation_calibration" in settings:
             inputs += self._calibration(model, settings["validation_calibration"])
+        if earlier := method.earlier_search(step):
+            inputs.append(self.search(model, chain, earlier))
         return SearchSpec(
             search=str(step),
             chain=chain,
