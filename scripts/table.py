@@ -12,6 +12,7 @@ with job(snakemake, computes=False) as (spec, _):
         from meltpoint.analysis.frame import read_cells, read_published
         from meltpoint.analysis.quantities import perplexities
         from meltpoint.analysis.samples import with_samples
+        from meltpoint.analysis.strategies import published_strategies
         from meltpoint.tables import build as tables
         from meltpoint.tables.keys import Table
 
@@ -19,7 +20,9 @@ with job(snakemake, computes=False) as (spec, _):
     section, published = Table(**spec.table), None
     if section.needs_samples:
         frame = with_samples(frame, map(Path, snakemake.input.cells))
-    if section.published:
+    if section.published and section.layout == "strategies":
+        published = published_strategies(section.published)
+    elif section.published:
         published = read_published(section.published, perplexities(frame, section.evaluations)[0])
     if section.published and not section.compares:
         frame, published = pd.concat([frame, published]), None

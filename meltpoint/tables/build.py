@@ -4,7 +4,7 @@ import pandas as pd
 
 from meltpoint.analysis.frame import AXES, DEFAULT_AXIS, scores_named
 from meltpoint.analysis.rows import LABELS, average_over, row_names
-from meltpoint.tables import by_evaluation, by_level, equivalence, pairs
+from meltpoint.tables import by_evaluation, by_level, equivalence, pairs, strategies
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import rows_of
 from meltpoint.tables.labels import arrange, with_labels
@@ -36,11 +36,14 @@ def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None =
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
     order behind the dense value, or scores. Best and second are marked per model and column,
     after rounding. Rows that `spec` compares with `published` cells have the published number and the
-    difference beside them. With `layout: pairs` or `equivalence` the rows are comparisons, for which
-    the frame holds samples (`meltpoint.analysis.samples`).
+    difference beside them. With `layout: strategies` rows are decoding strategies. With `layout: pairs`
+    or `equivalence` the rows are comparisons, for which the frame holds samples
+    (`meltpoint.analysis.samples`).
     """
     if spec.layout == "pairs":
         return pairs.build(frame, spec)
+    if spec.layout == "strategies":
+        return strategies.build(frame, spec, published)
     if spec.equivalence is not None:
         return equivalence.build(frame, spec)
     scores = [scores_named(frame, name).assign(score_name=name) for name in spec.evaluations]

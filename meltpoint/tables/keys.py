@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from meltpoint.analysis.output_keys import AtLevel, Compared
+from meltpoint.data import published
 from meltpoint.section import Name, ScoreName
 from meltpoint.text import did_you_mean
 
@@ -25,11 +26,12 @@ class Table(AtLevel, Compared):
         description="Columns of the table. `level`: one for each level, of one evaluation. "
         "`evaluation`: one for each evaluation, with a row for each method and level.",
     )
-    layout: Literal["values", "pairs"] = Field(
+    layout: Literal["values", "pairs", "strategies"] = Field(
         "values",
         description="`values`: a number for each method and column. `pairs`: a row for each pair of "
         "methods at `level`, with the difference, its paired error over windows, p values and the "
-        "verdict.",
+        "verdict. `strategies`: a row for each decoding strategy of `generation`, with "
+        "`columns: evaluation`; a score of one strategy in `value` means that of all.",
     )
     equivalence: str | None = Field(
         None,
@@ -107,6 +109,26 @@ class Table(AtLevel, Compared):
         if not 0 < float(str(text).rstrip(" %")) < 100:
             raise ValueError("a margin lies above 0 % and below 100 %: no loss is exactly 0")
         return str(text)
+
+    @field_validator("published")
+    @classmethod
+    def _is_a_published_table(cls, name: str | None) -> str | None:
+        known = (*published.names(), *published.strategy_tables())
+        if name is not None and name not in known:
+            raise ValueError(f"unknown published table{did_you_mean(name, known)}")
+        return name
+
+    @model_validator(mode="after")
+    def _published_table_is_of_the_rows(self) -> Self:
+        of_strategies = self.published in published.strategy_tables()
+        if self.published is not None and of_strategies != (self.layout == "strategies"):
+            rows = "decoding strategies" if of_strategies else "methods"
+            raise ValueError(
+                f"published: {self.published} is of {rows}, and the table's rows are not"
+            )
+        if self.layout == "strategies" and (self.columns == "level" or self.equivalence):
+            raise ValueError("layout: strategies are rows of a table with `columns: evaluation`")
+        return self
 
     @model_validator(mode="after")
     def _compares_values(self) -> Self:

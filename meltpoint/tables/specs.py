@@ -23,7 +23,7 @@ class TableSpec(EntrySpec, Comparison, Protocol):
     value: str | list[str]
     evaluations: list[str]
     columns: Literal["level", "evaluation"]
-    layout: Literal["values", "pairs"]
+    layout: Literal["values", "pairs", "strategies"]
     level: str | None
     equivalence: str | None
     margin: float
