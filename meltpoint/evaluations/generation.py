@@ -65,6 +65,7 @@ example = {
 }
 FILES = {"mbpp": Path("mbpp/mbpp.jsonl"), "gsm8k": Path("gsm8k/test.jsonl")}
 PROMPTS = Path("decoding_prompts/prompts.jsonl")
+FEWEST_FOR_MAUVE = 100
 # The first part of the names of shares of degenerate texts.
 DEGENERATE = "degenerate"
 SCORES = {
@@ -147,6 +148,10 @@ class Settings(DataSettings, RefusingSettings):
             )
         if self.mauve and self.generation != "prompts":
             raise ValueError(f"mauve: {self.generation} has no references; leave the key out")
+        if self.mauve and self.limit is not None and self.limit < FEWEST_FOR_MAUVE:
+            raise ValueError(
+                f"limit: {self.limit} texts are too few for MAUVE, which needs {FEWEST_FOR_MAUVE}"
+            )
         return self
 
     @property

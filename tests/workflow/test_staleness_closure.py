@@ -20,7 +20,7 @@ from meltpoint.workflow import staleness
 from meltpoint.workflow.job_specs import study as job_specs
 from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.plan import Plan
-from tests.support import tiny_study
+from tests.support import tiny_study, tiny_tasks
 from tests.support.project import ROOT
 
 # The code around every job, which starts it and hands it its job spec.
@@ -54,7 +54,10 @@ def study(untouched, tmp_path, monkeypatch) -> dict:
     chains = [first_step(method) for method in methods.registry().values()]
     config["chains"]["all"] = {"models": ["tiny"], "chains": chains, "evaluations": ["prose-32"]}
     config["evaluations"]["fast"] = {"speed": "generation", "prompt": 4, "generated": 2}
-    config["chains"]["order"]["evaluations"] += ["bits", "fast"]
+    tiny_tasks.write(project.folder / "studies/tasks")
+    config["evaluations"] |= tiny_tasks.EVALUATIONS
+    written = list(tiny_tasks.EVALUATIONS)
+    config["chains"]["order"]["evaluations"] += ["bits", "fast", *written]
     del config["tables"]["calibrations"]
     return config
 
@@ -84,9 +87,10 @@ class Cases:
             "plugins": list(plugins),
         }
 
-    def model(self) -> None:
-        spec = self.plan.job_specs.model("tiny")
-        self.add("link", "link_model", spec, {}, {"folder": "results/models/tiny"}, model="tiny")
+    def model(self, name: str = "tiny") -> None:
+        spec = self.plan.job_specs.model(name)
+        folder = {"folder": f"results/models/{name}"}
+        self.add(f"link {name}", "link_model", spec, {}, folder, model=name)
 
     def tokens(self) -> None:
         for corpus, script, ends in (
@@ -147,7 +151,7 @@ class Cases:
         outputs = {"cell": f"{cell}.json"} | {end: f"{cell}.{end}" for end in kind.keeps}
         plugins = [f"methods/{step.method}" for step in self.plan.study.steps(chain)]
         plugins += [f"evaluations/{kind.name}", *engines_in(spec.code)]
-        name = f"{kind.name} {chain}"
+        name = f"{kind.name} {chain} {evaluation}"
         self.add(name, "evaluate", spec, inputs, outputs, plugins, **wildcards)
 
     def shown(self) -> None:
@@ -219,6 +223,7 @@ def test_a_job_imports_nothing_that_its_hash_leaves_out(study, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     cases = Cases(study)
     cases.model()
+    cases.model("other")
     cases.tokens()
     walking = [first_step(method) for method in methods.registry().values() if method.is_blockwise]
     for chain in walking:
@@ -229,7 +234,7 @@ def test_a_job_imports_nothing_that_its_hash_leaves_out(study, monkeypatch):
             cases.compress(chain)
     for chain in sweep:
         cases.evaluate(chain, "prose-32")
-    for evaluation in ("bits", "fast"):
+    for evaluation in ("bits", "fast", *tiny_tasks.EVALUATIONS):
         cases.evaluate("dense", evaluation)
     cases.shown()
     imports = cases.imports()
