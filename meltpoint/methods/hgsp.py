@@ -24,8 +24,8 @@ hidden states of all models at once, 0.6 x blocks x windows x tokens x width; th
 those at the blocks' borders, blocks x windows x tokens x width.
 
 The checkpoint's folder `analysis` holds `pruning_comparison.json`, `gradient_diagnosis.json`,
-`losses.json` and `global_group_table.csv`. The search holds importances, and statistics of each
-parameter's gradients after each batch, in float32. Other priors start from the search of `taylor`.
+`layer_statistics.json`, `losses.json` and `global_group_table.csv`. The search holds importances, and
+statistics of each parameter's gradients after each batch, in float32. Other priors start from it.
 
 Of the public repository song17122328/llama-pruning.
 """
@@ -144,6 +144,7 @@ def analysis(memory: dict[str, Any]) -> dict[str, Any]:
     return {
         "pruning_comparison.json": compared,
         "gradient_diagnosis.json": reports.diagnosis(found, compared),
+        "layer_statistics.json": reports.layer_statistics(found),
         "losses.json": reports.losses(found),
         "global_group_table.csv": reports.group_table(memory["table"], memory["removed"]),
     }

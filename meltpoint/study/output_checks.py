@@ -5,12 +5,14 @@ from meltpoint.analysis import pair_checks, references, strategy_checks
 from meltpoint.analysis.references import StudyView
 from meltpoint.chain import parse_level
 from meltpoint.errors import MeltpointError
+from meltpoint.study import parameter_search
 from meltpoint.study.sections import Sweep
 from meltpoint.tables.keys import Table
 
 
 def check(study: StudyView) -> None:
     """Raises MeltpointError, naming the key, for a setting, row or method that is not there."""
+    parameter_search.check(study)
     for name, table in study.config.tables.items():
         check_table(f"tables.{name}", table, study)
     for name, sweep in study.config.sweeps.items():

@@ -96,7 +96,7 @@ def published_cells(
         model = spec.published_models.get(row["model"]) if row["chain"] == DENSE else None
         value = published_value(published, model, row["strategy"])
         texts.append("" if value is None else f"{value:.{spec.places(name)}f}")
-    return rows.assign(head=PUBLISHED, text=texts)
+    return rows.assign(head=PUBLISHED, text=texts, note="")
 
 
 def remarks(spec: TableSpec, published: pd.DataFrame | None) -> list[str]:
