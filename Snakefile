@@ -37,8 +37,7 @@ include: "rules/evaluate.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
-include: "rules/published_order.smk"
-include: "rules/published_search.smk"
+include: "rules/bundle.smk"
 include: "rules/published.smk"
 
 

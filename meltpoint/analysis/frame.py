@@ -8,6 +8,7 @@ import pandas as pd
 
 from meltpoint import evaluations
 from meltpoint.chain import parse_level
+from meltpoint.data.published import PERPLEXITY
 from meltpoint.data.published.frames import perplexities
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.cells import Cell, Score
@@ -16,10 +17,22 @@ from meltpoint.evaluations.contract import ScoreSpec
 COLUMNS = [
     *("model", "chain", "method", "level", "settings", "kind", "evaluation", "score", "main"),
     *("label", "unit", "label_unit", "better"),
-    *("value", "stderr", "difference", "difference_stderr", "requested", "achieved", "removed"),
+    *(
+        "value",
+        "stderr",
+        "difference",
+        "difference_stderr",
+        "requested",
+        "achieved",
+        "removed",
+        "stored",
+    ),
     *("status", "reason", "source", "note"),
 ]
-NUMBERS = ("value", "stderr", "difference", "difference_stderr", "requested", "achieved", "removed")
+NUMBERS = (
+    *("value", "stderr", "difference", "difference_stderr"),
+    *("requested", "achieved", "removed", "stored"),
+)
 NUMBERS_AS_FLOATS = dict.fromkeys(NUMBERS, float)
 DENSE = {"method": "dense", "level": "", "settings": "", "kind": ""}
 # What a perplexity is, as columns: a published number is one where its table says nothing else.
@@ -31,6 +44,8 @@ PERPLEXITY_COLUMNS = {
 # step; what a step of the kind asks for in other units than the axis is its `level`.
 AXES = {"structured": "parameters", "low-rank": "parameters"}
 DEFAULT_AXIS = "zeros"
+# Bits of a weight that is not compressed, whatever dtype a study computes in.
+DENSE_BITS = 16
 
 
 def read_cells(paths: Iterable[Path], steps: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
@@ -40,7 +55,7 @@ def read_cells(paths: Iterable[Path], steps: Mapping[str, Mapping[str, str]]) ->
     score that is meant where an evaluation is named alone. `label`, and `label_unit` behind it, are
     what axes and heads of columns say. `note` is what the cell warns of. `achieved` is the fraction on
     the axis of the last step's kind, `removed` that of the dense decoder's parameters that are gone or
-    zero.
+    zero. `stored` are the bits that are stored for each parameter of the dense decoder.
 
     steps: for each chain its method, level, settings and kind; the dense chain needs none.
     Raises MeltpointError, naming the file, for one that is no cell, or whose chain is unknown.
@@ -64,6 +79,7 @@ def rows_of(path: Path, steps: Mapping[str, Mapping[str, str]]) -> Iterator[dict
         "requested": cell.requested.get(axis, cell.requested.get("level")),
         "achieved": cell.achieved.get(axis),
         "removed": removed(cell),
+        "stored": stored(cell),
         "source": "measured",
         "note": "; ".join(cell.provenance.get("warnings", [])),
     }
@@ -79,6 +95,17 @@ def removed(cell: Cell) -> float | None:
     if not {"parameters", "zeros"} <= cell.achieved.keys():
         return None
     return 1 - (1 - cell.achieved["parameters"]) * (1 - cell.achieved["zeros"])
+
+
+def stored(cell: Cell) -> float | None:
+    """Bits stored for each parameter of the dense decoder, where that has 16; None if not known.
+
+    Zeros cost nothing but a mask of one bit a weight, where that is cheaper than to store them.
+    """
+    if not {"parameters", "zeros", "bits"} <= cell.achieved.keys():
+        return None
+    bits = min(cell.achieved["bits"], DENSE_BITS)
+    return (1 - cell.achieved["parameters"]) * min(bits, (1 - cell.achieved["zeros"]) * bits + 1)
 
 
 def columns_of(spec: ScoreSpec, main: str) -> dict:
@@ -119,16 +146,17 @@ def scores_named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows[lengths == lengths.max()]
 
 
-def read_published(name: str, score_name: str) -> pd.DataFrame:
+def read_published(name: str, score_name: str, column: str = PERPLEXITY) -> pd.DataFrame:
     """A published table of perplexity as rows of the frame, for the model "published".
 
-    score_name: the perplexity that the numbers are shown with, as the study names it.
+    score_name: the score that the numbers are shown with, as the study names it. column: that of the
+    file whose numbers are shown. `compared` is the score's name.
 
     `of` is the published model, where the table holds several. What is not published (most errors,
     the achieved sparsity, the kind) is missing. The window that the numbers were measured at is often
     not known; `resources/published/README.md` says what is.
     """
-    table = perplexities(name)
+    table = perplexities(name, column)
     evaluation = score_name.removesuffix(".perplexity")
     columns = {
         "evaluation": evaluation,
@@ -136,7 +164,7 @@ def read_published(name: str, score_name: str) -> pd.DataFrame:
         "main": evaluation == score_name,
     }
     return tidy(table["method"], table["level"], table["value"], **columns).assign(
-        of=table["model"]
+        of=table["model"], compared=score_name
     )
 
 

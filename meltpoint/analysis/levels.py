@@ -5,7 +5,7 @@ What a level's label, order and bits are is known to the level objects of `meltp
 
 import math
 
-from meltpoint.chain import Level, Scheme, Sparsity, parse_level
+from meltpoint.chain import Level, Pattern, Scheme, Sparsity, parse_level
 
 
 def levels_of(text: str) -> list[Level]:
@@ -45,3 +45,9 @@ def at_bits(text: str, method: str) -> str:
     levels = levels_of(text)
     by_activations = len(levels) == 1 and getattr(levels[0], "quantizes_activations", False)
     return f"{bits:g}bit" if not math.isnan(bits) and (not text or by_activations) else text
+
+
+def family_of(kind: str, level: str) -> str:
+    """Family of a step: its kind, or its pattern."""
+    levels = levels_of(level)
+    return levels[0].label if levels and isinstance(levels[0], Pattern) else kind

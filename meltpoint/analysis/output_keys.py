@@ -10,6 +10,9 @@ from meltpoint.errors import MeltpointError
 from meltpoint.section import Name, Section
 from meltpoint.text import did_you_mean
 
+# Fractions at which families of methods are compared.
+Compressions = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
+COMPRESSIONS = [0.5, 0.7]
 # In YAML a level is a number or a word.
 LEVEL_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}
 

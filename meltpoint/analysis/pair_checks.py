@@ -2,11 +2,12 @@
 
 from meltpoint import evaluations
 from meltpoint.analysis.draws import SEED
-from meltpoint.analysis.levels import level_label
+from meltpoint.analysis.levels import family_of, level_label
 from meltpoint.analysis.output_keys import Output
 from meltpoint.analysis.references import StudyView, check_names
 from meltpoint.chain import Step, methods_of, row_name, settings_of, without
 from meltpoint.errors import MeltpointError
+from meltpoint.evaluations._kept import SAMPLES
 
 
 def check(key: str, study: StudyView, part: Output, least: int = 2) -> None:
@@ -14,13 +15,7 @@ def check(key: str, study: StudyView, part: Output, least: int = 2) -> None:
 
     part: with `value` and `level`. least: how many methods there must be at the level.
     """
-    evaluation = study.score(part.value)[0]
-    kind = evaluations.kind_of(study.config.evaluations[evaluation])
-    if not kind.keeps or not hasattr(kind.module, "estimate"):
-        raise MeltpointError(
-            f"{key}.value: {part.value} keeps no value per window, so chains cannot be paired: name a "
-            "perplexity"
-        )
+    check_kept(key, study, part)
     at_level = chains_by_level(study, part)
     if part.level is not None:
         check_names(f"{key}.level", [part.level], at_level, f"level of {part.source}")
@@ -36,6 +31,39 @@ def check(key: str, study: StudyView, part: Output, least: int = 2) -> None:
         raise MeltpointError(
             f"{key}: {part.source} has {' and '.join(names) or 'no chain'} alone{where}, and a pair "
             "needs two: name another level or source"
+        )
+
+
+def check_kept(key: str, study: StudyView, part: Output) -> None:
+    """Raises MeltpointError, naming the key, for a score that is not kept window by window."""
+    evaluation = study.score(part.value)[0]
+    kind = evaluations.kind_of(study.config.evaluations[evaluation])
+    if not kind.keeps or not hasattr(kind.module, "estimate"):
+        raise MeltpointError(
+            f"{key}.value: {part.value} keeps no value per window, so chains cannot be paired: name a "
+            "perplexity"
+        )
+
+
+def check_families(key: str, study: StudyView, part: Output) -> None:
+    """Raises MeltpointError, naming the key, where a source has not two families to compare."""
+    check_kept(key, study, part)
+    single = [chain for chain in study.chains(part.source) if len(study.steps(chain)) == 1]
+    families = {family_of(study.kind(chain), level_of(study.steps(chain))) for chain in single}
+    if len(families) < 2:
+        raise MeltpointError(
+            f"{key}.source: {part.source} has {' and '.join(families) or 'no'} methods alone, and "
+            "families need two: `chains.NAME.include` puts sweeps together"
+        )
+
+
+def check_answers(key: str, study: StudyView, value: str) -> None:
+    """Raises MeltpointError, naming the key, for an evaluation that keeps no answer per document."""
+    evaluation = study.score(value)[0]
+    kind = evaluations.kind_of(study.config.evaluations[evaluation])
+    if SAMPLES not in kind.keeps:
+        raise MeltpointError(
+            f"{key}.value: {value} keeps no answers of documents: name an evaluation of tasks"
         )
 
 

@@ -74,6 +74,11 @@ def compare(cells: pd.DataFrame) -> pd.DataFrame:
     if not pairs:
         names = ", ".join(cells["printed"]) or "nothing"
         raise MeltpointError(f"a pair needs two chains that have a value, and there is {names}")
+    return compare_all(pairs)
+
+
+def compare_all(pairs: list[tuple[dict, dict]]) -> pd.DataFrame:
+    """Each of these pairs of rows: the columns `COLUMNS`, p values corrected for all of them."""
     compared = [compare_pair(*pair, len(pairs)) for pair in pairs]
     corrected = holm([pair["p"] for pair in compared])
     better = [first["better"] for first, _ in pairs]

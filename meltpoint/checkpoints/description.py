@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from meltpoint.checkpoints.base_quantization import BaseQuantization
 from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.shapes import Shapes
 from meltpoint.errors import MeltpointError, NotApplicable
@@ -46,7 +47,8 @@ class Description(BaseModel):
     the earlier zeros that the last step filled, `rounded` is the fraction of zeros that came of
     rounding. `warnings` are sentences about the steps that each cell of the checkpoint repeats.
     `unused` are tensors of a base checkpoint that the language model does not use, `reached` what
-    training the demo has reached.
+    training the demo has reached. `base_quantization` says on which grids the base model's weights
+    were, where it was decoded from a quantized file; every checkpoint made of it repeats that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,6 +73,7 @@ class Description(BaseModel):
     warnings: list[str] = []
     unused: list[str] = []
     reached: dict | None = None
+    base_quantization: BaseQuantization | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Description":

@@ -73,6 +73,7 @@ def compress(
         "requested": axes.requested(
             method.kind, step.level, method.settings(step), origin.requested
         ),
+        "base_quantization": origin.base_quantization,
     }
     with resume_folder(target, spec.json()) as resume, whole_folder(target) as folder:
         try:
@@ -98,6 +99,8 @@ def compress(
             said = [*origin.warnings, *warnings_of(parent, windows), *facts.pop("warnings", ())]
             counts = reached(matrices, facts["shapes"].parameters, dense, itemsize)
             said += axes.warnings(origin, counts["achieved"], spec.step)
+            if method.kind == "quantization" and origin.base_quantization:
+                said.append(origin.base_quantization.warning())
             Description(
                 **facts,
                 warnings=list(dict.fromkeys(said)),

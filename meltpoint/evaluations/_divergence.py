@@ -69,7 +69,7 @@ class Divergence:
         return stored.view(dtype) if dtype in STORED else stored
 
     def kept(self, scored: Callable[[np.ndarray], np.ndarray]) -> Kept:
-        """What is kept beside the cell, of the tokens that `scored` picks of [windows, length - 1]."""
+        """Arrays beside the cell, of the tokens that `scored` picks of [windows, length - 1]."""
         kl, *others = map(scored, self._tokens.view(4, *self._shape).numpy())
         return {KL: kl, MEANS: np.stack([each.mean(axis=1, dtype=np.float64) for each in others])}
 

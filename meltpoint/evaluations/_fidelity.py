@@ -31,7 +31,7 @@ def scores(suffix: str) -> tuple[ScoreSpec, ...]:
 
 
 def of_dense(windows: int, tokens: int) -> Kept:
-    """What is kept of the dense model itself: no divergence, and full agreement."""
+    """Arrays that are kept of the dense model itself: no divergence, and full agreement."""
     means = np.zeros((3, windows))
     means[1] = 1
     return {KL: np.zeros((windows, tokens), np.float32), MEANS: means}

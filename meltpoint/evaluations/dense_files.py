@@ -9,10 +9,14 @@ import fcntl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meltpoint.evaluations import Evaluation
 from meltpoint.evaluations.cells import Cell
 from meltpoint.evaluations.contract import EvaluationSettings, Inputs
+
+if TYPE_CHECKING:
+    from meltpoint.evaluations.engines._engine import Engine
 
 
 def paths(kind: Evaluation, settings: EvaluationSettings, cell: Path) -> dict[str, Path]:
@@ -24,7 +28,7 @@ def paths(kind: Evaluation, settings: EvaluationSettings, cell: Path) -> dict[st
 
 
 def write(
-    engine, inputs: Inputs, kind: Evaluation, settings: EvaluationSettings, cell: Path
+    engine: "Engine", inputs: Inputs, kind: Evaluation, settings: EvaluationSettings, cell: Path
 ) -> None:
     """Writes a kind's files of the dense model, which the engine runs, beside its cell."""
     for ending, path in paths(kind, settings, cell).items():

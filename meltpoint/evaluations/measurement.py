@@ -127,7 +127,12 @@ def facts_of(job_spec: CellSpec, description: Description) -> dict:
         "main": job_spec.main,
         "requested": description.requested,
         "achieved": {} if description.achieved is None else description.achieved.model_dump(),
-        "protocol": {**job_spec.settings, **job_spec.compute, **data_of(job_spec)},
+        "protocol": {
+            **job_spec.settings,
+            **job_spec.compute,
+            **data_of(job_spec),
+            **base_quantization_of(description),
+        },
         "provenance": {
             "checkpoint": description.hash,
             "parents": description.parents,
@@ -144,6 +149,12 @@ def facts_of(job_spec: CellSpec, description: Description) -> dict:
 def data_of(job_spec: CellSpec) -> dict[str, dict[str, str]]:
     """Hashes of the data files that were read, if there are any."""
     return {"data_files": job_spec.data} if job_spec.data else {}
+
+
+def base_quantization_of(description: Description) -> dict[str, dict]:
+    """The grids on which the base model's weights were before, if there were any."""
+    found = description.base_quantization
+    return {"base_quantization": found.model_dump(mode="json")} if found else {}
 
 
 def zeros_of(description: Description) -> dict[str, float]:

@@ -126,7 +126,7 @@ def windows_of(inputs: Inputs, settings: Settings) -> np.ndarray:
 
 
 def divergence_of(engine: Engine, inputs: Inputs, windows: np.ndarray) -> Divergence | None:
-    """What compares the model's predictions with the dense model's.
+    """Observer that compares the model's predictions with the dense model's.
 
     There is none for the dense model, nor where that has no cell or another vocabulary.
     """

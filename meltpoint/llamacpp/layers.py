@@ -1,8 +1,10 @@
 """What a GGUF file has made of a checkpoint's linears, read from the file."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gguf
+import numpy as np
 import torch
 
 from meltpoint.checkpoints.description import Description
@@ -13,6 +15,9 @@ from meltpoint.llamacpp.file import read
 from meltpoint.llamacpp.quantize import GROUPS
 from meltpoint.model import empty_model
 from meltpoint.model.stored_layout import follow
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 def layers(source: Path, file: Path) -> dict[str, Linear]:
@@ -31,13 +36,16 @@ def layers(source: Path, file: Path) -> dict[str, Linear]:
             key = f"{name}.weight"
             tensor = tensors[names[key]]
             state = LinearBefore(before.read([key])[key], earlier.get(name))
-            found[name] = describe(_weight(tensor, key, model.config), state, grid(tensor))
+            found[name] = describe(decoded(tensor, key, model.config), state, grid(tensor))
     return found
 
 
-def _weight(tensor: gguf.ReaderTensor, name: str, config) -> torch.Tensor:
-    """The weight as the model has it, float32 [rows, columns]."""
-    weight = torch.from_numpy(gguf.dequantize(tensor.data, tensor.tensor_type))
+def decoded(tensor: gguf.ReaderTensor, name: str, config: "PreTrainedConfig") -> torch.Tensor:
+    """A file's tensor as the model's parameter of that name is: float32, [rows, columns] for a matrix.
+
+    Raises NotImplementedError for a type that the gguf package cannot decode.
+    """
+    weight = torch.from_numpy(gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
     heads = heads_to_permute(name, config, architecture_of(config))
     return unpermute(weight, heads) if heads else weight
 

@@ -26,9 +26,12 @@ TEKKEN_SPLIT = (
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+# Each digit by itself, and what is between digits as GPT-2 splits it: SmolLM.
+DIGITS_SPLIT = "Digits"
 # Of the regular expression and of whether a word that is a token is left whole (`ignore_merges`).
 PRE_TOKENIZERS = {
     (GPT2_SPLIT, False): "gpt-2",
+    (DIGITS_SPLIT, False): "smollm",
     (LLAMA3_SPLIT, True): "llama-bpe",
     (LLAMA3_SPLIT, False): "smaug-bpe",
     (LLAMA3_SPLIT.replace("{1,3}", ""), False): "qwen2",
@@ -148,6 +151,8 @@ def _pre_tokenizer(spec: dict) -> str | None:
         return None
     if len(steps) == 1 and steps[0]["use_regex"]:
         split = GPT2_SPLIT
+    elif len(steps) == 2 and steps[0].get("individual_digits") and steps[1]["use_regex"]:
+        split = DIGITS_SPLIT
     else:
         split = "".join(step.get("pattern", {}).get("Regex", "?") for step in steps[:-1])
     return PRE_TOKENIZERS.get((split, bool(spec["model"].get("ignore_merges"))))

@@ -14,6 +14,8 @@ from meltpoint.methods.contract import Context
 if TYPE_CHECKING:
     from torch import nn
 
+    from meltpoint.model.outer_gradients import OuterGradients
+
 backward_walk = LazyModule("meltpoint.model.backward_walk")
 block_walk = LazyModule("meltpoint.model.block_walk")
 empty_model = LazyModule("meltpoint.model.empty_model")
@@ -23,9 +25,16 @@ surgery = LazyModule("meltpoint.model.surgery")
 
 
 def scored_blocks(
-    source: Path, settings: Settings, context: Context, units: dict[int, dict[str, int]]
+    source: Path,
+    settings: Settings,
+    context: Context,
+    units: dict[int, dict[str, int]],
+    outer: "OuterGradients | None" = None,
 ) -> Iterator[tuple[int, "nn.Module", dict]]:
-    """Each block's index, the block with its weights, and their gradients; notes its `units`."""
+    """Each block's index, the block with its weights, and their gradients; notes its `units`.
+
+    With `outer`, which collects the gradients around the blocks, norms and biases have theirs too.
+    """
     compute = context.compute
     reader = io.Reader(source, compute.torch_dtype, compute.torch_device)
     names = GRADIENTS[settings.importance]
@@ -38,7 +47,13 @@ def scored_blocks(
             expand(module, settings)
 
         walk = backward_walk.walk_backwards(
-            reader, context.windows, compute, accumulators, prepare=prepare
+            reader,
+            context.windows,
+            compute,
+            accumulators,
+            vectors=outer is not None,
+            prepare=prepare,
+            outer=outer,
         )
         for block in walk:
             units[block.index] = noted[-1]

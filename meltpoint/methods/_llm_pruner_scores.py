@@ -1,6 +1,6 @@
 """LLM-Pruner's importance of the channels that belong together, by weights and gradients."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from meltpoint.lazy_import import LazyModule, torch
@@ -33,14 +33,7 @@ def member_scores(
     by the linears' names in the block.
     """
     parts = parts_of.BlockParts(module)
-    names = {id(part): name for name, part in module.named_modules()}
-
-    def score(linear: "torch.nn.Module", along: int) -> Tensor:
-        # Of two factors the one whose rows, or columns, are the channels.
-        if isinstance(linear, torch.nn.Sequential):
-            linear = linear[0] if along == 0 else linear[-1]
-        return _channel_scores(linear.weight, gradients.get(names[id(linear)]), importance, along)
-
+    score = scorer_of(module, gradients, importance)
     found = {}
     if parts.has_attention:
         linears = (parts.queries, parts.keys, parts.values, parts.attention_output)
@@ -53,7 +46,22 @@ def member_scores(
     return found
 
 
-def _channel_scores(
+def scorer_of(
+    module: "torch.nn.Module", gradients: "Mapping[str, GradientStatistics]", importance: str
+) -> "Callable[[torch.nn.Module, int], Tensor]":
+    """Function of a linear of a block and a dimension that gives the scores of the other dimension."""
+    names = {id(part): name for name, part in module.named_modules()}
+
+    def score(linear: "torch.nn.Module", along: int) -> Tensor:
+        # Of two factors the one whose rows, or columns, are the channels.
+        if isinstance(linear, torch.nn.Sequential):
+            linear = linear[0] if along == 0 else linear[-1]
+        return channel_scores(linear.weight, gradients.get(names[id(linear)]), importance, along)
+
+    return score
+
+
+def channel_scores(
     weight: Tensor, gradients: "GradientStatistics | None", importance: str, along: int
 ) -> Tensor:
     """Importance of a matrix's channels: that of their weights, summed along the other dimension."""

@@ -1,9 +1,9 @@
 """LLM-Pruner's settings."""
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from meltpoint.errors import NotApplicable
 from meltpoint.methods._llm_pruner_scores import GRADIENTS
@@ -28,7 +28,8 @@ class Settings(OfficialSettings, ExpandableSettings, ShapeSettings, CalibratedSe
         description="Layers to prune, as 4-30: from the fifth to the thirtieth. Default: all.",
     )
     structure: Literal["blockwise", "channelwise"] = Field(
-        "blockwise", description="What is cut. Only blockwise, heads and neurons, is here."
+        "blockwise",
+        description="What is cut: heads and neurons, or channels of the residual stream.",
     )
     steps: int = Field(1, ge=1, description="Number of steps in which the level is reached.")
     scope: Literal["local", "global"] = Field(
@@ -48,6 +49,8 @@ class Settings(OfficialSettings, ExpandableSettings, ShapeSettings, CalibratedSe
     def unused_settings(self) -> set[str]:
         """Names of settings that do nothing: the calibration's, where only weights count."""
         unused = set() if self.calibrated else set(CalibratedSettings.model_fields)
+        if self.structure == "channelwise":
+            return unused | {"fold_across_heads", "expand_kv", "scope"}
         return unused | ({"fold_across_heads"} if self.expand_kv else set())
 
     @field_validator("layers")
@@ -62,15 +65,14 @@ class Settings(OfficialSettings, ExpandableSettings, ShapeSettings, CalibratedSe
                 )
         return value
 
-    @field_validator("structure")
-    @classmethod
-    def _structure_is_blockwise(cls, value: str) -> str:
-        if value != "blockwise":
+    @model_validator(mode="after")
+    def _channels_pass_all_layers(self) -> Self:
+        if self.structure == "channelwise" and self.layers is not None:
             raise ValueError(
-                f"{value} is not implemented: Meltpoint's llm_pruner cuts heads and neurons, not the "
-                "residual width; leave the setting out"
+                f"layers={self.layers}: the channels of structure=channelwise pass all layers; leave "
+                "one of the two out"
             )
-        return value
+        return self
 
     def chosen(self, count: int) -> range:
         """Indices of the layers to prune, of so many.

@@ -16,16 +16,21 @@ threshold go. Scores are a search for all levels, but for those of later steps.
 
 Where query heads share key and value heads, a group is cut as one, or with `expand_kv=true` each head
 by itself. `official=true` sets `fold_across_heads`: the authors' code adds the scores of query head a
-to those of key head a modulo their number K, which serves other query heads. Only the block-wise
-structure is here: cutting the residual width (`channelwise`) is not.
+to those of key head a modulo their number K, which serves other query heads.
+
+With `structure=channelwise` channels of the residual stream are cut, the same in all layers: columns of
+embeddings, q, k, v, gate, up and head, rows of o and down, entries of the norms. A channel's score is
+the sum over all of these. Of d channels d - floor(d (1 - s)) go; norms divide by the width that is
+left.
 
 Ma, Fang and Wang, "LLM-Pruner: On the Structural Pruning of Large Language Models", NeurIPS 2023.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meltpoint.chain import Sparsity
+from meltpoint.lazy_import import LazyModule
 from meltpoint.methods import _llm_pruner_selection
 from meltpoint.methods._llm_pruner_blocks import expand, scored_blocks
 from meltpoint.methods._llm_pruner_scores import member_scores, unit_scores
@@ -34,13 +39,18 @@ from meltpoint.methods._unit_selection import Size, check_cut
 from meltpoint.methods._units import Units, cut_units
 from meltpoint.methods.contract import Block, Context, Statistics
 
+if TYPE_CHECKING:
+    from meltpoint.model.model_parts import ModelParts
+
+channels = LazyModule("meltpoint.methods._llm_pruner_channels")
+
 __all__ = ["Settings"]
 
 kind = "structured"
 levels = (Sparsity,)
 env = "torch"
 needs_gradients = True
-search_settings = ("importance", "expand_kv")
+search_settings = ("importance", "expand_kv", "structure")
 search_format = "npz"
 
 
@@ -55,7 +65,12 @@ def rounds(settings: Settings) -> int:
 
 
 def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]:
-    """Units of each block, and scores of the channels of their linears, an array of each."""
+    """Units of each block, and scores of the channels of their linears, an array of each.
+
+    With `structure=channelwise` the scores of the residual stream's channels.
+    """
+    if settings.structure == "channelwise":
+        return {"channels": channels.scores(source, settings, context)}
     units: dict[int, dict[str, int]] = {}
     found: dict[str, Any] = {}
     for index, module, gradients in scored_blocks(source, settings, context, units):
@@ -67,12 +82,21 @@ def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]
 def compress_block(
     block: Block, statistics: dict[str, Statistics], level: Sparsity, settings: Settings
 ) -> None:
-    """Cuts the block's heads and neurons that were selected, in place."""
+    """Cuts the block's heads and neurons that were selected, or the stream's channels, in place."""
+    if settings.structure == "channelwise":
+        channels.compress_block(block, level, settings)
+        return
     if block.index == 0:
         block.memory["kept"] = _select(block, level, settings)
     kept = block.memory["kept"][block.index]
     expand(block.module, settings)
     cut_units(block.module, kept.get("attention"), kept.get("mlp"))
+
+
+def finish(parts: "ModelParts", memory: dict[str, Any]) -> None:
+    """Cuts the residual stream's channels around the blocks, where they were cut in them."""
+    if "channels" in memory:
+        channels.cut_around(parts, memory["channels"])
 
 
 def _select(block: Block, level: Sparsity, settings: Settings) -> list[dict]:

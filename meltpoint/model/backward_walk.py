@@ -32,6 +32,7 @@ from meltpoint.model.gradient_statistics import (
     GradientCollector,
     GradientStatistics,
 )
+from meltpoint.model.outer_gradients import OuterGradients
 from meltpoint.model.token_losses import head_of
 from meltpoint.progress import track
 from meltpoint.text import human_bytes
@@ -89,6 +90,7 @@ def walk_backwards(
     token_weights: torch.Tensor | None = None,
     vectors: bool = False,
     prepare: Callable[[nn.Module], None] | None = None,
+    outer: OuterGradients | None = None,
 ) -> Iterator[BlockGradients]:
     """Yields each block with the gradients of its linears' weights, from the last to the first.
 
@@ -97,15 +99,15 @@ def walk_backwards(
     are classes by names (`meltpoint.model.gradient_statistics`): each is shown one window's gradient
     after the other, in the order of the windows. With `vectors` there are gradients of biases and norms
     too, by the parameters' names in the block. `prepare` may change a block, into one that computes the
-    same, before it runs backwards. What is yielded is valid until the next block. The inputs of the
-    blocks are kept in `folder`, or where they fit. Raises MeltpointError for gradients that are not
-    finite.
+    same, before it runs backwards. What is yielded is valid until the next block. `outer` collects
+    what is around the blocks, and has all of it when the walk is over. The inputs of the blocks are
+    kept in `folder`, or where they fit. Raises MeltpointError for gradients that are not finite.
     """
     walk, losses_of = Walk(reader, windows, compute), WindowLosses(windows, token_weights)
     with torch.no_grad():
         walk.embed()
     with _borders_of(walk, folder) as borders:
-        yield from _blocks(walk, borders, losses_of, accumulators, vectors, prepare)
+        yield from _blocks(walk, borders, losses_of, accumulators, vectors, prepare, outer)
 
 
 @contextlib.contextmanager
@@ -127,11 +129,12 @@ def _blocks(
     accumulators: Mapping[str, type[GradientAccumulator]],
     vectors: bool,
     prepare: Callable[[nn.Module], None] | None,
+    outer: OuterGradients | None,
 ) -> Iterator[BlockGradients]:
     compute, reader = walk.compute, walk.reader
     with torch.no_grad():
         _run_forward(walk, borders)
-        gradient, losses = _last_gradient(walk, losses_of)
+        gradient, losses = _last_gradient(walk, losses_of, outer)
     for index in track(range(len(walk.blocks) - 1, -1, -1), "gradients: blocks"):
         names, block = walk.names(index), walk.blocks[index]
         empty_model.fill(walk.model, reader.read(names))
@@ -140,7 +143,7 @@ def _blocks(
         inputs = borders.take(index, compute.torch_device)
         linears, others = empty_model.linears(block), block if vectors else None
         collector = GradientCollector(linears, accumulators, len(walk.windows), others)
-        _run_backward(walk, index, inputs, gradient, collector, losses_of.scales)
+        gradient = _run_backward(walk, index, inputs, gradient, collector, losses_of.scales)
         statistics = collector.statistics()
         if not all(values.finite() for values in statistics.values()):
             gradients = f"the gradients of block {index}"
@@ -149,6 +152,8 @@ def _blocks(
         empty_model.empty(walk.model, names)
         del inputs, linears, collector, statistics
         trim_memory()
+    if outer is not None:
+        outer.take_embeddings(walk, gradient, losses_of.scales)
 
 
 class WindowLosses:
@@ -188,14 +193,19 @@ def _run_forward(walk: Walk, borders: Borders) -> None:
         empty_model.empty(walk.model, names)
 
 
-def _last_gradient(walk: Walk, losses_of: WindowLosses) -> tuple[torch.Tensor, torch.Tensor]:
+def _last_gradient(
+    walk: Walk, losses_of: WindowLosses, outer: OuterGradients | None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The gradient of the summed losses at the last border, and the loss of each window."""
     gradient = torch.empty_like(walk.hidden)
     losses = []
-    with head_of(walk) as token_losses:
+    with head_of(walk) as token_losses, contextlib.ExitStack() as stack:
+        head = None if outer is None else stack.enter_context(outer.around_head(walk))
         for batch in walk.batches():
             hidden = walk.hidden[batch].detach().requires_grad_()
-            with torch.enable_grad():
+            scales = losses_of.scales[batch]
+            listening = contextlib.nullcontext() if head is None else head.backward_pass(scales)
+            with torch.enable_grad(), listening:
                 total, loss = losses_of.of(batch, token_losses(walk.windows[batch], hidden))
                 gradient[batch] = torch.autograd.grad(total, hidden)[0]
             losses.append(loss)
@@ -210,11 +220,16 @@ def _run_backward(
     gradient: torch.Tensor,
     collector: GradientCollector,
     scales: list[float],
-) -> None:
-    """Runs a block again; replaces the gradient of its outputs by that of its inputs, in place."""
+) -> torch.Tensor:
+    """Runs a block again; the gradient of its inputs, in the place of that of its outputs.
+
+    A block that changes the width of the stream has a gradient of another shape.
+    """
+    before = gradient if gradient.shape == inputs.shape else torch.empty_like(inputs)
     for batch in walk.batches():
         count = batch.stop - batch.start
         hidden = inputs[batch].detach().requires_grad_()
         with torch.enable_grad(), collector.backward_pass(scales[batch]):
             outputs = walk.forward(index, slice(0, count), inputs=hidden)
-            gradient[batch] = torch.autograd.grad(outputs, hidden, gradient[batch])[0]
+            before[batch] = torch.autograd.grad(outputs, hidden, gradient[batch])[0]
+    return before

@@ -1,4 +1,4 @@
-"""Base checkpoints that are linked from a hub's cache or a local folder."""
+"""Base checkpoints: linked from a hub's cache or a local folder, and described."""
 
 import logging
 import re
@@ -46,7 +46,9 @@ def link(source: Path, target: Path, key: str) -> None:
         if untied := at(key, untied_config, place):
             place = _replace_config(folder, untied)
         # What is wrong with a file is said of the source's, where the config is the same.
-        write_description(folder, at(key, verify, place), unused=unused(folder))
+        before = Description.of(source)
+        facts = {"base_quantization": before.base_quantization} if before else {}
+        write_description(folder, at(key, verify, place), unused=unused(folder), **facts)
 
 
 def check_regular(source: Path) -> None:

@@ -140,17 +140,17 @@ class Walk:
         size = min(self.compute.batch_size(length, AUTO_TOKENS), most)
         return (slice(i, min(i + size, count)) for i in range(0, count, size))
 
+    @torch.no_grad()
     def embed(self) -> None:
         """Runs all but the blocks: notes the blocks' arguments, makes the first one's inputs."""
-        for batch, first in self._run_body(self.batches()):
+        for batch, first in self.first_inputs(self.batches()):
             check_hidden(self.model, self.reader.folder, first, self.windows[batch])
             if self.hidden is None:
                 self.hidden = first.new_empty(len(self.windows), *first.shape[1:])
             self.hidden[batch] = first
 
-    @torch.no_grad()
-    def _run_body(self, batches: Iterable[slice]) -> Iterator[tuple[slice, torch.Tensor]]:
-        """The first block's inputs, batch by batch; notes what each block is called with."""
+    def first_inputs(self, batches: Iterable[slice]) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yields the first block's inputs, batch by batch; notes what each block is called with."""
         body = self.model.base_model
         names = self._names_in(body)
         empty_model.fill(self.model, self.reader.read(names))
@@ -188,8 +188,8 @@ class Walk:
     def _arguments(self, index: int, size: int) -> tuple[tuple, dict]:
         """What a block is called with beside its inputs, for a batch of so many windows."""
         if size not in self.calls[index]:
-            for _ in self._run_body([slice(0, size)]):
-                pass
+            with torch.no_grad():
+                list(self.first_inputs([slice(0, size)]))
         return self.calls[index][size]
 
     def _names_in(self, body: nn.Module) -> list[str]:

@@ -37,16 +37,19 @@ def lead(config: StudyConfig) -> str:
 
 def sources(config: StudyConfig) -> dict[str, str]:
     """Where each model comes from, as the study says."""
-    found = {}
-    for name, model in config.models.items():
-        facts = model.model_dump(mode="json")
-        if "hub" in facts:
-            found[name] = f"hub: {facts['hub']} at {facts['revision']}"
-        else:
-            found[name] = (
-                f"folder: {facts['path']}" if "path" in facts else "trained by the workflow"
-            )
-    return found
+    return {name: source(model.model_dump(mode="json")) for name, model in config.models.items()}
+
+
+def source(facts: dict[str, str]) -> str:
+    """Where a model comes from, of the keys of its section."""
+    if "hub" in facts:
+        return f"hub: {facts['hub']} at {facts['revision']}"
+    if "package" in facts:
+        return f"package: {facts['package']} {facts['version']}, {facts['file']}"
+    for key, thing in (("path", "folder"), ("gguf", "GGUF file")):
+        if key in facts:
+            return f"{thing}: {facts[key]}"
+    return "trained by the workflow"
 
 
 def items(config: StudyConfig, curves: Iterable[str]) -> list[Item]:
@@ -79,8 +82,10 @@ def table(name: str, part: Table) -> Item:
     shown = ", ".join(part.evaluations)
     by = f"{shown} by {part.rows} and level, of {part.source}"
     if part.compares_chains:
-        what = "within " + part.equivalence + " of dense" if part.equivalence else "by pairs"
+        what = f"within {part.equivalence} of dense" if part.equivalence else f"by {part.layout}"
         by = f"{shown} {what}, of {part.source}{f' at {part.level}' if part.level else ''}"
+    if part.layout == "tasks":
+        by = f"{shown} task by task against dense, of {part.source}"
     caption = part.caption or f"{by}."
     path = Path(f"tables/{name}.csv")
     return Item("Tables", f"table-{name}", name, caption, table=path)

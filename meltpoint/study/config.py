@@ -27,12 +27,14 @@ from meltpoint.study.sections import (
     Chains,
     ComputeSection,
     DrawnCalibration,
+    GgufModel,
     GivenCalibration,
     HubCorpus,
     HubModel,
     LocalCorpus,
     LocalModel,
     Name,
+    PackageModel,
     Section,
     Sweep,
     TokenCorpus,
@@ -60,8 +62,10 @@ def _by_key(*keys: str):
 Model = Annotated[
     Annotated[TrainedModel, Tag("train")]
     | Annotated[HubModel, Tag("hub")]
-    | Annotated[LocalModel, Tag("path")],
-    _by_key("train", "hub", "path"),
+    | Annotated[LocalModel, Tag("path")]
+    | Annotated[GgufModel, Tag("gguf")]
+    | Annotated[PackageModel, Tag("package")],
+    _by_key("train", "hub", "path", "gguf", "package"),
 ]
 Corpus = Annotated[
     Annotated[BuiltinCorpus, Tag("builtin")]
@@ -82,6 +86,8 @@ Evaluation = Annotated[
 ]
 
 
+# What tables and figures show.
+GROUP = "sweep or group of chains"
 # Folders of results/ that all studies share.
 TAKEN = {"models": "the base checkpoints", "published": "the published results"}
 
@@ -145,8 +151,18 @@ class StudyConfig(Section):
         for key, kind, name in self._named():
             if name not in (known := names.get(kind, groups)):
                 raise ValueError(f"{key}: undefined {kind} {name!r}{did_you_mean(name, known)}")
+        self._check_includes()
         self._check_scores()
         return self
+
+    def _check_includes(self) -> None:
+        """Raises ValueError for a group that includes one which includes others itself."""
+        for name, section in self.chains.items():
+            for other in section.include:
+                if other in self.chains and self.chains[other].include:
+                    raise ValueError(
+                        f"chains.{name}.include: {other} includes other groups itself: name those"
+                    )
 
     def _check_scores(self) -> None:
         """Raises ValueError, naming the key, for a score that there is not, or that is not measured."""
@@ -182,12 +198,13 @@ class StudyConfig(Section):
         for kind in ("sweeps", "chains"):
             for name, section in getattr(self, kind).items():
                 yield from ((f"{kind}.{name}.models", "model", m) for m in section.models)
+        for name, section in self.chains.items():
+            yield from ((f"chains.{name}.include", GROUP, other) for other in section.include)
         for kind in ("tables", "figures"):
             for name, part in getattr(self, kind).items():
-                yield f"{kind}.{name}.source", "sweep or group of chains", part.source
+                yield f"{kind}.{name}.source", GROUP, part.source
         if search := self.parameter_search:
-            for source in search.sources:
-                yield "parameter_search.source", "sweep or group of chains", source
+            yield from (("parameter_search.source", GROUP, name) for name in search.sources)
 
     def _drawn(self) -> Iterator[tuple[str, str, str]]:
         """Every score that is shown: (key, the sweep or group of chains, the score's name)."""

@@ -44,5 +44,9 @@ def check_table(key: str, table: Table, study: StudyView) -> None:
     references.check_names(f"{key}.labels", table.labels, rows)
     references.check_order(key, study, table)
     references.check_published(key, study, table, references.printed_names_of(study, table))
-    if table.compares_chains:
+    if table.layout == "tasks":
+        pair_checks.check_answers(key, study, table.value)
+    elif table.layout == "families":
+        pair_checks.check_families(key, study, table)
+    elif table.compares_chains:
         pair_checks.check(key, study, table, least=2 if table.layout == "pairs" else 1)

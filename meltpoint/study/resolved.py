@@ -16,21 +16,14 @@ from meltpoint.chain import (
     spell,
     spell_chain,
 )
-from meltpoint.data.text_files import format_of
 from meltpoint.errors import MeltpointError, at
 from meltpoint.evaluations import engines, kind_of
 from meltpoint.evaluations.contract import PERPLEXITY, ScoreSpec
 from meltpoint.study import output_checks
 from meltpoint.study.config import StudyConfig
-from meltpoint.study.data_files import check_data_files, data_of
 from meltpoint.study.score_names import split_name
-from meltpoint.study.sections import (
-    DrawnCalibration,
-    GivenCalibration,
-    LocalCorpus,
-    LocalModel,
-    TokenCorpus,
-)
+from meltpoint.study.sections import DrawnCalibration, GivenCalibration, TokenCorpus
+from meltpoint.study.source_files import check_source_files
 from meltpoint.text import did_you_mean
 
 Cell = tuple[str, str, str]
@@ -51,7 +44,10 @@ class Study:
             **{name: self._sweep(f"sweeps.{name}", s) for name, s in config.sweeps.items()},
             **{name: self._listed(f"chains.{name}", c) for name, c in config.chains.items()},
         }
-        self._check_files()
+        for name, section in config.chains.items():
+            included = (chain for other in section.include for chain in self._of_group[other])
+            self._of_group[name] = list(dict.fromkeys([*self._of_group[name], *included]))
+        check_source_files(self)
         self._check_stream()
         for name, settings in config.evaluations.items():
             for checkpoint in kind_of(settings).needs(settings).checkpoints:
@@ -65,6 +61,11 @@ class Study:
     def steps(self, chain: str) -> tuple[Step, ...]:
         """The steps of one of the study's chains, or of a prefix of one."""
         return self._chains.get(chain) or parse_chain(chain)
+
+    def kind(self, chain: str) -> str:
+        """Kind of a chain's last method; "" for the dense chain."""
+        steps = self.steps(chain)
+        return methods.find(steps[-1].method).kind if steps else ""
 
     def cells(self, group: str, *scores: str) -> list[Cell]:
         """A group's cells (model, chain, evaluation), dense first, that hold some scores, or all cells.
@@ -261,41 +262,6 @@ class Study:
         chain = spell_chain(steps)
         self._chains[chain] = steps
         return chain
-
-    # --- files ---------------------------------------------------------------------------------
-
-    def _check_files(self) -> None:
-        for key, path in self._files():
-            place, folder = self.path(path), key.startswith(("models.", "evaluations."))
-            if not place.exists():
-                raise MeltpointError(
-                    f"{key}: {path} does not exist (paths are relative to the study's file, in "
-                    f"{self.folder})"
-                )
-            if place.is_dir() != folder:
-                found = "a file, a folder is needed" if folder else "a folder, a file is needed"
-                raise MeltpointError(f"{key}: {path} is {found}")
-        for name, corpus in self.config.corpora.items():
-            if isinstance(corpus, LocalCorpus):
-                at(f"corpora.{name}.path", format_of, corpus.path, corpus.format)
-
-        check_data_files(self)
-
-    def _files(self) -> Iterator[tuple[str, Path]]:
-        for name, model in self.config.models.items():
-            if isinstance(model, LocalModel):
-                yield f"models.{name}.path", model.path
-        for name, corpus in self.config.corpora.items():
-            if isinstance(corpus, LocalCorpus):
-                yield f"corpora.{name}.path", corpus.path
-            if isinstance(corpus, TokenCorpus):
-                yield f"corpora.{name}.tokens", corpus.tokens
-        for name, settings in self.config.evaluations.items():
-            if folder := data_of(settings):
-                yield f"evaluations.{name}.data", folder
-        for name, calibration in self.config.calibrations.items():
-            if isinstance(calibration, GivenCalibration):
-                yield f"calibrations.{name}.windows", calibration.windows
 
     def _check_stream(self) -> None:
         """Raises MeltpointError where a chain is to be streamed that its engine runs as a whole."""

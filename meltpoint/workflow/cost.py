@@ -7,12 +7,20 @@ from meltpoint.checkpoints.index import count_parameters
 from meltpoint.errors import MeltpointError
 from meltpoint.resources import Resources
 from meltpoint.study.resolved import Study
-from meltpoint.study.sections import LocalModel, TrainedModel
+from meltpoint.study.sections import (
+    GgufModel,
+    HubModel,
+    LocalModel,
+    PackageModel,
+    TrainedModel,
+)
 from meltpoint.text import human_bytes
 from meltpoint.workflow.dense_disk import dense_bytes
 
 # What Python, torch and transformers hold before any weight is loaded.
 BASELINE_BYTES = 700e6
+# The rules that make base models whose size is not known before.
+RULES = {HubModel: "fetch_model", GgufModel: "decode_model", PackageModel: "decode_package"}
 
 
 def model_bytes(study: Study, model: str) -> float | None:
@@ -112,8 +120,10 @@ def _cost(study: Study) -> str:
             "tokens is not known yet"
         )
     if unknown:
+        rules = dict.fromkeys(RULES[type(config.models[model])] for model in unknown)
         lines.append(
             f"The disk and memory of {', '.join(unknown)} are unknown until fetched: a scheduler is "
-            f"asked for {human_bytes(BASELINE_BYTES)} alone. Run `snakemake --until fetch_model` first"
+            f"asked for {human_bytes(BASELINE_BYTES)} alone. Run `snakemake --until "
+            f"{' '.join(rules)}` first"
         )
     return "\n".join(lines)

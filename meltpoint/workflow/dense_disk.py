@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from meltpoint import evaluations
+from meltpoint.evaluations.contract import EvaluationSettings
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import LocalModel, TrainedModel
 
@@ -32,7 +33,9 @@ def dense_bytes(study: Study) -> tuple[int, list[str]]:
     return total, list(unknown)
 
 
-def _tokens(study: Study, model: str, settings, kind: evaluations.Evaluation) -> int | None:
+def _tokens(
+    study: Study, model: str, settings: EvaluationSettings, kind: evaluations.Evaluation
+) -> int | None:
     """Number of tokens of an evaluation's corpus, once it is tokenised."""
     folder = f"results/{study.config.study}/tokens/{model}"
     try:

@@ -20,6 +20,7 @@ from meltpoint.study import old_evaluations, renamed_keys
 from meltpoint.study.data_files import data_folder
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel
+from meltpoint.study.source_files import local_models
 from meltpoint.workflow import cost, kept, requirements, searches, staleness
 from meltpoint.workflow.compressions import NOTHING, Compressions
 from meltpoint.workflow.cost import JobResources
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import Wildcards
     from snakemake.workflow import Workflow
 
-PUBLISHED = "results/published"
 # Parts of the names of a corpus's files that a calibration is drawn from, by its sampling.
 TOKEN_FILES = {
     "stream": ("",),
@@ -45,13 +45,14 @@ class Plan:
     """The study that `config` holds, and the paths of all that its rules make.
 
     config: the dictionary that Snakemake has read. For the scripts, its `compute` section is completed
-    in place. Added are `sources`, the paths of local models, texts and data, and `captions`,
-    for Snakemake's report.
+    in place. Added are `sources`, paths of local models, texts and data, and Snakemake's `captions`.
     files: the files that it was read from, at most one. The study's paths are relative to that file;
     where there is none, because a module's config was written out, to the working directory.
     root: the folder of the Snakefile.
     Raises MeltpointError where the study is wrong, or two files were given.
     """
+
+    published = "results/published"
 
     def __init__(self, config: dict, files: list, root: Path) -> None:
         if len(files) > 1:
@@ -84,7 +85,6 @@ class Plan:
         self.searches = searches.Searches(self.study, self.job_specs, self.results)
         self.compressions = Compressions(self.study, self.results)
         self.parameter_search = SearchAnalysis(self.study, self.results)
-        self.published = PUBLISHED
         self.page = f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
         self.threads = self.config.compute.threads
@@ -100,9 +100,8 @@ class Plan:
     def _sources(self) -> dict[str, dict[str, str]]:
         """Paths of the study's local models, corpora, calibrations and data, by section and name."""
         config = self.config
-        local = {n: model for n, model in config.models.items() if isinstance(model, LocalModel)}
         sections = {
-            "models": {name: self.study.path(model.path) for name, model in local.items()},
+            "models": local_models(self.study),
             "corpora": {name: self.job_specs.corpus_file(name) for name in config.corpora},
             "calibrations": {
                 name: self.job_specs.windows_file(name) for name in config.calibrations
@@ -127,8 +126,9 @@ class Plan:
     # --- what is made ---------------------------------------------------------------------------
 
     def targets(self) -> list[str]:
-        """All of the study: cells, transitions, tables, figures, and the page that shows them."""
-        return [*(file for files in self.shown().values() for file in files), self.page]
+        """All of the study: cells, transitions, tables, figures, their page, and the record."""
+        shown = (file for files in self.shown().values() for file in files)
+        return [*shown, self.page, f"{self.results}/study.json"]
 
     def all_targets(self, workflow: "Workflow") -> list[str]:
         """All targets of the study, after checking that the needed packages are installed.

@@ -8,9 +8,10 @@ from pathlib import Path
 import yaml
 
 from meltpoint import methods
-from meltpoint.chain import spell_chain
+from meltpoint.chain import DENSE, spell_chain
 from meltpoint.checkpoints.description import FILE
 from meltpoint.errors import MeltpointError
+from meltpoint.study.sections import GgufModel, PackageModel
 from meltpoint.workflow.job_specs.study import JobSpecs
 
 
@@ -22,7 +23,17 @@ def check_ahead(
     `cell` and `checkpoint` give the paths of a study's results.
     """
     ahead = map(methods.find, sorted(set(_methods_ahead(specs, cell, checkpoint))))
-    check((method.name, method.libraries, specs.envs / f"{method.env}.yaml") for method in ahead)
+    needed = [(method.name, method.libraries, method.env) for method in ahead]
+    needed += [(f"models.{name}", ("gguf",), "gguf") for name in _decoded_ahead(specs, checkpoint)]
+    check((name, libraries, specs.envs / f"{env}.yaml") for name, libraries, env in needed)
+
+
+def _decoded_ahead(specs: JobSpecs, checkpoint: Callable[[str, str], str]) -> Iterator[str]:
+    """The models whose GGUF files are still to be decoded."""
+    for name, model in specs.config.models.items():
+        is_gguf = isinstance(model, GgufModel | PackageModel)
+        if is_gguf and not Path(checkpoint(name, DENSE), FILE).exists():
+            yield name
 
 
 def _methods_ahead(specs: JobSpecs, cell, checkpoint) -> Iterator[str]:
@@ -41,7 +52,7 @@ def _methods_ahead(specs: JobSpecs, cell, checkpoint) -> Iterator[str]:
 def check(needed: Iterable[tuple[str, Iterable[str], Path]]) -> None:
     """Raises MeltpointError, with the line that installs them, where packages are missing.
 
-    needed: of each method its name, its packages, and the environment file that pins them.
+    needed: of each method, or model, its name, its packages, and the environment file that pins them.
     """
     sentences, lines = [], []
     for method, libraries, env in needed:

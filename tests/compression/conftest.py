@@ -20,8 +20,7 @@ def registered():
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shapes")
     for family in FAMILIES:
-        kinds = {"layer_types": None} if family == "qwen2" else {}
-        save_model(folder / family, family, num_hidden_layers=4, **kinds)
+        save_model(folder / family, family, num_hidden_layers=4)
     np.save(folder / "windows.npy", random_tokens(6, 32).numpy())
     return folder
 

@@ -114,7 +114,6 @@ def base_of(folder):
         "opt": {"hidden_size": 256, "ffn_dim": 512, "word_embed_proj_dim": 256},
     }
     deep = {family: {"num_hidden_layers": 8} for family in FAMILIES}
-    deep["qwen2"]["layer_types"] = None
 
     def base(method, family):
         changes = wide[family] if not METHODS[method].is_blockwise else {}

@@ -198,7 +198,7 @@ def test_chains_before_and_after(other, family, chains):
     [
         ("layers=9-3", "llm_pruner: setting layers: 9-3 is no range of layers: write the first"),
         ("layers=4", "llm_pruner: setting layers: 4 is no range of layers"),
-        ("structure=channelwise", "setting structure: channelwise is not implemented"),
+        ("structure=channelwise,layers=1-3", "layers=1-3: the channels of structure=channelwise"),
         ("importance=first", "setting importance: "),
         ("steps=0", "setting steps: "),
     ],

@@ -2,6 +2,7 @@
 
 import tempfile
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from meltpoint.model.backward_walk import walk_backwards
 from meltpoint.model.gradient_statistics import GRADIENT_ACCUMULATORS, GradientAccumulator
 from meltpoint.model.load import load
 from meltpoint.model.surgery import expand_kv
+from tests.support.steps import run
 from tests.support.tiny_models import random_tokens, save_model
 
 CPU = torch.device("cpu")
@@ -98,6 +100,18 @@ def test_gradients_are_those_of_the_whole_model(family, dtype, tmp_path, monkeyp
         assert gradients.abs().max() > 0
         assert close(ours[key].gradient, gradients.mean(0), TOLERANCES[dtype]), key
         assert close(ours[key].gradient_square, gradients.square().mean(0), TOLERANCES[dtype]), key
+
+
+@pytest.mark.parametrize("family", ["llama", "opt"])
+def test_gradients_pass_blocks_that_change_the_width_of_the_stream(family, tmp_path):
+    base, windows = save_model(tmp_path / "base", family), random_tokens(5, 24)
+    np.save(tmp_path / "windows.npy", random_tokens(6, 32).numpy())
+    sliced = run(base, tmp_path / "sliced", "slicegpt@0.3", tmp_path / "windows.npy")
+    ours, _ = walk(sliced, windows)
+    expected, _ = whole(sliced, windows, "float32")
+    assert ours.keys() == expected.keys()
+    for key, gradients in expected.items():
+        assert close(ours[key].gradient, gradients.mean(0), 1e-5), key
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "qwen3"])

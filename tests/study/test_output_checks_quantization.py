@@ -83,7 +83,7 @@ def test_written_chains_and_stages_go_together():
 @pytest.mark.parametrize(
     ("chains", "message"),
     [
-        ({"stages": []}, r"chains\.c: write chains out under `chains`, or give their `stages`"),
+        ({"stages": []}, r"chains\.c: write chains out under `chains`, give their `stages`"),
         (
             {"stages": [{"methods": ["rtm"], "levels": ["4bit"]}]},
             r"chains\.c\.stages\.0\.methods: unknown method 'rtm': did you mean 'rtn'",

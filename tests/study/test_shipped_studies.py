@@ -76,7 +76,8 @@ def achieved(study: Study, chain: str) -> dict[str, float]:
     for step in study.steps(chain):
         axis = AXES.get(methods.find(step.method).kind, "zeros")
         left[axis] *= weight_left(step)[0]
-    return {axis: 1 - share for axis, share in left.items()}
+    widths = [weight_left(step)[1] for step in study.steps(chain)]
+    return {axis: 1 - share for axis, share in left.items()} | {"bits": min([16, *widths])}
 
 
 def made_up(study: Study, group: str, model: str, chain: str, name: str, rare: bool = True) -> Cell:
@@ -112,8 +113,9 @@ def made_up(study: Study, group: str, model: str, chain: str, name: str, rare: b
 
 
 def paired(part: object) -> bool:
-    """True for a table or figure of pairs: a chain without a number is in no pair."""
-    return "pairs" in (getattr(part, "layout", None), getattr(part, "kind", None))
+    """True for a table or figure that compares chains: one without a number is left out."""
+    kinds = {getattr(part, "layout", None), getattr(part, "kind", None)}
+    return bool(kinds & {"pairs", "families"})
 
 
 def fitted(files: list[Path], steps: dict, path: Path) -> Path:

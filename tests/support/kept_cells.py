@@ -7,6 +7,7 @@ import pandas as pd
 
 from meltpoint.analysis.frame import read_cells
 from meltpoint.analysis.samples import with_samples
+from meltpoint.chain import methods_of, parse_chain, settings_of
 from meltpoint.evaluations import perplexity
 from meltpoint.evaluations.cells import Cell, Difference, Score
 from meltpoint.evaluations.windows import error_of_mean
@@ -73,12 +74,13 @@ def write(
 
 
 def steps(*chains: str) -> dict[str, dict[str, str]]:
-    """What the tidy frame says of chains of one step: method, level, settings."""
+    """What the tidy frame says of chains: method, level, settings."""
     described = {}
     for chain in chains:
-        head, _, settings = chain.partition(",")
-        method, _, level = head.partition("@")
-        described[chain] = {"method": method, "level": level, "settings": settings, "kind": "x"}
+        parsed = parse_chain(chain)
+        levels = "+".join(str(step.level) for step in parsed if step.level is not None)
+        names = {"method": methods_of(parsed), "settings": settings_of(parsed)}
+        described[chain] = {**names, "level": levels, "kind": "x"}
     return described
 
 

@@ -16,8 +16,18 @@ PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "envs", "profiles", "ca
 STUDY = "studies/tiny.yaml"
 # What shows the sweep of the tiny study.
 SHOWN = ("transitions/pruning", "tables/pruning", "figures/pruning")
-# Of the outputs of one job, those that say nothing beyond the first; and the page, which follows all.
-SECOND_OUTPUTS = (".nll.npy", ".offsets.npy", ".ends.npy", ".md", ".tex", ".png", "report.html")
+# Of the outputs of one job, those that say nothing beyond the first; the page and the record, which
+# follow all.
+SECOND_OUTPUTS = (
+    ".nll.npy",
+    ".offsets.npy",
+    ".ends.npy",
+    ".md",
+    ".tex",
+    ".png",
+    "report.html",
+    "study.json",
+)
 # What would lead a copy back to this checkout, or to another profile.
 NOT_INHERITED = ("PYTHONPATH", "SNAKEMAKE_PROFILE")
 

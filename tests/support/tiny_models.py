@@ -66,7 +66,11 @@ CONFIGS = {
 
 def save_model(folder: Path, family: str, **changes: object) -> Path:
     """A checkpoint of a family's tiny model with random weights, described as a base model."""
-    config = type(CONFIGS[family])(**{**CONFIGS[family].to_dict(), **changes})
+    usual = CONFIGS[family].to_dict()
+    if "num_hidden_layers" in changes:
+        # The kinds of as many layers as there are follow from the rest.
+        usual.pop("layer_types", None)
+    config = type(CONFIGS[family])(**{**usual, **changes})
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)
     for parameter in model.parameters():

@@ -29,8 +29,7 @@ class Chains:
         if target.exists():
             return target
         if not chain:
-            kinds = {"layer_types": None} if family == "qwen2" else {}
-            return save_model(target, family, num_hidden_layers=4, **kinds)
+            return save_model(target, family, num_hidden_layers=4)
         prefix, _, step = chain.rpartition("+")
         parent = self.made(family, prefix, **compute)
         return run(parent, target, step, self.folder / "windows.npy", **compute)

@@ -24,6 +24,7 @@ MODULES = {
     "quantization": ("compression.step", "evaluations.measurement", "evaluations.speed",
                      "evaluations.engines._kernels_engine", "methods._bitsandbytes",
                      "methods._gptq_model", "methods._gptq_zeros", "methods._llmcompressor"),
+    "gguf": ("data.packages", "llamacpp.decode"),
     "llama": ("compression.step", "evaluations.measurement", "evaluations.perplexity",
               "evaluations.size", "evaluations.speed", "evaluations.engines._llama_engine",
               "llamacpp.convert", "llamacpp.importance", "llamacpp.layers", "llamacpp.quantize",

@@ -17,10 +17,11 @@ from meltpoint.hashing import HashCache
 from meltpoint.study import config as schema
 from meltpoint.study.resolved import Study
 from meltpoint.workflow import staleness
+from meltpoint.workflow.job_specs import base_models
 from meltpoint.workflow.job_specs import study as job_specs
 from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.plan import Plan
-from tests.support import tiny_study, tiny_tasks
+from tests.support import tiny_gguf, tiny_study, tiny_tasks
 from tests.support.project import ROOT
 
 # The code around every job, which starts it and hands it its job spec.
@@ -40,9 +41,10 @@ def first_step(method: methods.Method) -> str:
 
 def closures_instead_of_hashes(monkeypatch) -> None:
     """Has every job spec hold the names of the modules that its code is hashed from."""
-    monkeypatch.setattr(
-        job_specs, "code_hash", lambda *modules, **kw: " ".join(staleness.closure(*modules, **kw))
-    )
+    for module in (job_specs, base_models):
+        monkeypatch.setattr(
+            module, "code_hash", lambda *modules, **kw: " ".join(staleness.closure(*modules, **kw))
+        )
 
 
 @pytest.fixture
@@ -51,6 +53,8 @@ def study(untouched, tmp_path, monkeypatch) -> dict:
     project = untouched.copy(tmp_path / "project")
     monkeypatch.chdir(project.folder)
     config = tiny_study.study()
+    tiny_gguf.write(project.folder / "studies/decoded.gguf")
+    config["models"]["decoded"] = {"gguf": "decoded.gguf"}
     chains = [first_step(method) for method in methods.registry().values()]
     config["chains"]["all"] = {"models": ["tiny"], "chains": chains, "evaluations": ["prose-32"]}
     config["evaluations"]["fast"] = {"speed": "generation", "prompt": 4, "generated": 2}
@@ -91,6 +95,10 @@ class Cases:
         spec = self.plan.job_specs.model(name)
         folder = {"folder": f"results/models/{name}"}
         self.add(f"link {name}", "link_model", spec, {}, folder, model=name)
+
+    def decoded_model(self) -> None:
+        spec, folder = self.plan.job_specs.model("decoded"), "results/models/decoded"
+        self.add("decode", "decode_model", spec, {}, {"folder": folder}, model="decoded")
 
     def tokens(self) -> None:
         for corpus, script, ends in (
@@ -224,6 +232,7 @@ def test_a_job_imports_nothing_that_its_hash_leaves_out(study, monkeypatch):
     cases = Cases(study)
     cases.model()
     cases.model("other")
+    cases.decoded_model()
     cases.tokens()
     walking = [first_step(method) for method in methods.registry().values() if method.is_blockwise]
     for chain in walking:

@@ -115,7 +115,15 @@ BAD = [
     # Keys and types.
     ("colour", "red", "colour: there is no such key"),
     ("calibrations.default.sample", "8", "calibrations.default.sample: there is no such key"),
-    ("models.tiny", "{file: x}", "models.tiny: needs one of the keys train or hub or path"),
+    ("models.tiny", "{file: x}",
+     "models.tiny: needs one of the keys train or hub or path or gguf or package"),
+    ("models.tiny", "{gguf: no.gguf}", "models.tiny.gguf: no.gguf does not exist"),
+    ("models.tiny", "{gguf: model}", "models.tiny.gguf: model is a folder, a file is needed"),
+    ("models.tiny", "{package: x, version: '1', file: x.gguf}", "models.tiny.sha256: this key is"),
+    ("models.tiny", "{package: x, version: '>=1', sha256: " + "0" * 64 + ", file: x.gguf}",
+     "models.tiny.version: String should match"),
+    ("models.tiny", "{package: x, version: '1', sha256: abc, file: x.gguf}",
+     "models.tiny.sha256: String should match"),
     ("models.tiny", "{hub: owner/name, revision: main}", "models.tiny.revision: String should match"),
     ("calibrations.default.samples", "many", "calibrations.default.samples: Input should be a valid"),
     (f"{SWEEP}.methods", "wanda", f"{SWEEP}.methods: Input should be a valid list (given: 'wanda')"),
@@ -137,6 +145,14 @@ def test_a_seed_of_windows_that_are_not_drawn_is_refused(untouched):
     change(study, CHAINS, ["wanda@0.5,calibration=notes,seed=1"])
     said = f"{CHAINS}: seed cannot be set: the calibration 'notes' has sampling: first"
     assert refusal(untouched.folder, study).startswith(said)
+
+
+def test_a_file_that_is_no_gguf_is_refused(untouched):
+    study = tiny_study.study()
+    change(study, "models.tiny", {"gguf": "prose.txt"})
+    said = refusal(untouched.folder, study)
+    assert said.startswith("models.tiny.gguf: ")
+    assert said.endswith("prose.txt is no GGUF file: its first bytes are not GGUF")
 
 
 def test_bit_widths_have_no_curve_to_be_fitted(untouched):

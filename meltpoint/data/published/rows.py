@@ -22,6 +22,8 @@ from meltpoint.data.published.columns import (
 
 # What llama.cpp calls a scheme that a table prints otherwise.
 LLAMA_CPP = {"q8_k_0": "q8_0", "q2_k_m": "q2_k", "fp16": "f16"}
+# The column of every table that a study may compare its own with.
+PERPLEXITY = "ppl"
 # The text that every perplexity of Tables 8 to 10 which stands for a chain is measured on.
 DATASET = "wikitext2"
 TASKS = ("boolq", "piqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge", "openbookqa")

@@ -50,7 +50,7 @@ class Stream:
         return self._run(rows, columns).logits[0]
 
     def head_inputs(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """What the head sees at places in ascending order of rows: [places, width]."""
+        """Inputs of the head at places in ascending order of rows, [places, width]."""
         with stopping_before_head(self.walk.model) as found:
             self._run(rows, columns)
         hidden = found[0]

