@@ -16,4 +16,5 @@ with job(snakemake, on_device=True) as (spec, compute):
         calibration_files(snakemake, spec.settings),
         compute,
         calibration_files(snakemake, spec.settings.get("validation_calibration", {}), "validation"),
+        next(map(Path, snakemake.input.earlier), None),
     )
