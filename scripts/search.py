@@ -5,7 +5,7 @@ from pathlib import Path
 from meltpoint.timing import phase
 from meltpoint.workflow.job import calibration_files, job
 
-with job(snakemake) as (spec, compute):
+with job(snakemake, on_device=True) as (spec, compute):
     with phase("import"):
         from meltpoint.compression.search import search
 
@@ -16,4 +16,5 @@ with job(snakemake) as (spec, compute):
         calibration_files(snakemake, spec.settings),
         compute,
         calibration_files(snakemake, spec.settings.get("validation_calibration", {}), "validation"),
+        next(map(Path, snakemake.input.earlier), None),
     )
