@@ -34,9 +34,7 @@ for method in plan.searches.rules():
             f"../envs/{method.env}.yaml"
         threads: plan.threads
         resources:
-            mem_mb=lambda w: plan.resources(w).mem_mb,
-            gpu=lambda w: plan.resources(w).gpu,
-            runtime=lambda w: plan.resources(w).runtime,
+            **plan.resources.compression(),
         params:
             job_spec=plan.searches.job_spec,
         message:

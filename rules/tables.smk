@@ -33,8 +33,11 @@ rule table:
         f"{plan.benchmarks}/tables/{{table}}.tsv"
     wildcard_constraints:
         table=plan.names("tables"),
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.table(w.table).json(),
     message:

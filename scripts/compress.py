@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from meltpoint.timing import phase
-from meltpoint.workflow.job import calibration_files, job
+from meltpoint.workflow.job import calibration_files, job, training_files
 
-with job(snakemake) as (spec, compute):
+with job(snakemake, on_device=True) as (spec, compute):
     with phase("import"):
         from meltpoint.compression.step import compress
 
@@ -16,4 +16,5 @@ with job(snakemake) as (spec, compute):
         calibration_files(snakemake, spec.settings),
         compute,
         Path(snakemake.input.search[0]) if snakemake.input.search else None,
+        training_files(snakemake, spec.settings),
     )

@@ -9,7 +9,7 @@ from meltpoint.workflow.job_specs.documents import JobSpec
 
 kind = evaluations.find(JobSpec.read(snakemake.params.job_spec).kind)
 
-with job(snakemake, computes=kind.computes) as (spec, compute):
+with job(snakemake, computes=kind.computes, on_device=True) as (spec, compute):
     with phase("import"):
         from meltpoint.evaluations.contract import Inputs
         from meltpoint.evaluations.measurement import evaluate

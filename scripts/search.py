@@ -5,7 +5,7 @@ from pathlib import Path
 from meltpoint.timing import phase
 from meltpoint.workflow.job import calibration_files, job
 
-with job(snakemake) as (spec, compute):
+with job(snakemake, on_device=True) as (spec, compute):
     with phase("import"):
         from meltpoint.compression.search import search
 

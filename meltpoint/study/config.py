@@ -194,7 +194,8 @@ class StudyConfig(Section):
         for name, settings in self.evaluations.items():
             kind = evaluations.kind_of(settings)
             for corpus in kind.corpora(settings):
-                yield f"evaluations.{name}.{kind.name}", "corpus", corpus
+                key = next((key for key, value in settings if value == corpus), kind.name)
+                yield f"evaluations.{name}.{key}", "corpus", corpus
         for kind in ("sweeps", "chains"):
             for name, section in getattr(self, kind).items():
                 yield from ((f"{kind}.{name}.models", "model", m) for m in section.models)

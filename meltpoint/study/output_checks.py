@@ -48,5 +48,7 @@ def check_table(key: str, table: Table, study: StudyView) -> None:
         pair_checks.check_answers(key, study, table.value)
     elif table.layout == "families":
         pair_checks.check_families(key, study, table)
+    elif table.layout == "orders":
+        pair_checks.check_orders(key, study, table)
     elif table.compares_chains:
         pair_checks.check(key, study, table, least=2 if table.layout == "pairs" else 1)

@@ -22,6 +22,7 @@ from meltpoint.tables import (
     equivalence,
     families,
     keys,
+    orders,
     pairs,
     strategies,
     tasks,
@@ -43,6 +44,7 @@ COMPARISONS = {
     "pairs": pairs.build,
     "families": families.build,
     "tasks": tasks.build,
+    "orders": orders.build,
     "strategies": strategies.build,
 }
 SOURCES = "resources/published/README.md"

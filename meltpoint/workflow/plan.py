@@ -21,12 +21,16 @@ from meltpoint.study.data_files import data_folder
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel
 from meltpoint.study.source_files import local_models
-from meltpoint.workflow import cost, kept, requirements, searches, staleness
+from meltpoint.workflow import kept, requirements, searches, staleness
+from meltpoint.workflow.bill import StudyBill
+from meltpoint.workflow.cluster import check_cluster, check_sizes
 from meltpoint.workflow.compressions import NOTHING, Compressions
-from meltpoint.workflow.cost import JobResources
+from meltpoint.workflow.groups import Groups
 from meltpoint.workflow.job_specs.study import JobSpecs
+from meltpoint.workflow.model_sizes import ModelSizes
 from meltpoint.workflow.moved_models import follow
 from meltpoint.workflow.positions import check_positions
+from meltpoint.workflow.rule_resources import RuleResources, check_gpus
 from meltpoint.workflow.search_analysis import SearchAnalysis
 
 if TYPE_CHECKING:
@@ -71,6 +75,7 @@ class Plan:
             self.study = Study(self.config, folder)
             self._check_models()
             check_positions(self.study)
+            check_gpus(self.study)
         except MeltpointError as error:
             raise MeltpointError(f"{self.source.name}: {error}") from None
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
@@ -84,10 +89,11 @@ class Plan:
         self.results = f"results/{self.config.study}"
         self.searches = searches.Searches(self.study, self.job_specs, self.results)
         self.compressions = Compressions(self.study, self.results)
+        self.groups, self.sizes = Groups(self.study), ModelSizes(self.study)
+        self.resources = RuleResources(self.study, self.sizes)
         self.parameter_search = SearchAnalysis(self.study, self.results)
-        self.page = f"{self.results}/report.html"
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
-        self.threads = self.config.compute.threads
+        self.page, self.threads = f"{self.results}/report.html", self.config.compute.threads
 
     def _check_models(self) -> None:
         """Reads the headers of local models' weights, before anything runs."""
@@ -134,13 +140,15 @@ class Plan:
         """All targets of the study, after checking that the needed packages are installed.
 
         Where Snakemake deploys no conda environments all jobs run in Snakemake's own environment.
-        Ends the run, with one sentence, where a package is missing: an input function's error would
-        be a page.
+        Ends the run, with one sentence, where a package is missing, or the size of a model whose jobs
+        a scheduler is to place: an input function's error would be a page.
         """
         deployment = workflow.deployment_settings.deployment_method
         try:
             if not any(method.name == "CONDA" for method in deployment):
                 requirements.check_ahead(self.job_specs, self.cell, self.checkpoint_of)
+            check_cluster(workflow)
+            check_sizes(workflow, self.sizes)
         except MeltpointError as error:
             sys.exit(f"Error: {error}")
         if workflow.is_main_process:
@@ -211,10 +219,6 @@ class Plan:
         stem = f"{self.results}/tokens/{wildcards.model}/{calibration.corpus}"
         return [f"{stem}.{part}npy" for part in TOKEN_FILES[calibration.sampling]]
 
-    def resources(self, wildcards: "Wildcards") -> JobResources:
-        """Resources of a compression or a search."""
-        return searches.resources(self.study, wildcards)
-
     # --- evaluation -----------------------------------------------------------------------------
 
     def evaluation_kinds(self) -> list[evaluations.Evaluation]:
@@ -255,11 +259,6 @@ class Plan:
         """The threads that a job of a kind takes of the machine's cores: all, to be alone there."""
         return cores if kind.alone and cores else self.threads
 
-    def evaluation_resources(self, wildcards: "Wildcards") -> JobResources:
-        """Resources of a measurement."""
-        kind = evaluations.kind_of(self.config.evaluations[wildcards.evaluation])
-        return JobResources(self.study, wildcards.model, kind.resources, kind.computes)
-
     def env(self, wildcards: "Wildcards") -> str:
         """The environment that a cell is measured in."""
         return f"../envs/{self.job_specs.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
@@ -295,6 +294,7 @@ class Plan:
 
     # --- what lies ahead ------------------------------------------------------------------------
 
-    def summary(self) -> str:
+    def summary(self, cores: int | None) -> str:
         """Lines on the work ahead: warnings of old spellings first."""
-        return "\n".join([*self.warnings, cost.summary(self.study, self.source.name)])
+        bill = StudyBill(self.study, self.sizes, self.results)
+        return "\n".join([*self.warnings, bill.text(self.source.name, cores)])

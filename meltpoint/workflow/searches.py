@@ -6,7 +6,6 @@ from meltpoint import methods
 from meltpoint.chain import DENSE, Step, parse_step
 from meltpoint.methods import Method
 from meltpoint.study.resolved import Study
-from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs
 
 if TYPE_CHECKING:
@@ -41,12 +40,6 @@ def validation_of(study: Study, wildcards: "Wildcards") -> str | None:
     """Name of the second calibration that a search looks at; None if at none."""
     step = step_of(study, wildcards)
     return methods.find(step.method).settings(step).validation_calibration
-
-
-def resources(study: Study, wildcards: "Wildcards") -> JobResources:
-    """Resources of a compression or a search, as its method declares them."""
-    method = methods.find(step_of(study, wildcards).method)
-    return JobResources(study, wildcards.model, method.resources)
 
 
 class Searches:

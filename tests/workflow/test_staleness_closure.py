@@ -136,6 +136,7 @@ class Cases:
         named = SimpleNamespace(**wildcards)
         inputs = {"parent": self.plan.parent(named), "tokens": self.plan.calibration_files(named)}
         inputs["search"] = self.plan.searches.read_by(named)
+        inputs["texts"] = self.plan.compressions.texts(named)
         target = f"results/tiny/cells/tiny/{chain}/checkpoint"
         spec = self.plan.job_specs.compress("tiny", chain)
         plugins = [f"methods/{step.method}" for step in self.plan.study.steps(chain)]

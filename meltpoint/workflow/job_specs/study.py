@@ -13,6 +13,7 @@ from meltpoint.study import parameter_search
 from meltpoint.study.data_files import data_files
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import BuiltinCorpus, GivenCalibration, TokenCorpus
+from meltpoint.study.training_texts import DEFAULT
 from meltpoint.workflow.job_specs import base_models
 from meltpoint.workflow.job_specs.documents import (
     CompressSpec,
@@ -54,6 +55,11 @@ class JobSpecs(PageSpecs):
         """Spec of a corpus's tokens: its declaration and the content of its file."""
         declared = self.config.corpora[corpus]
         facts = declared.model_dump(mode="json", exclude={"path", "tokens"})
+        scripts = ["scripts.tokens", "scripts.tokens_of_documents"]
+        if facts.get("instructions") is None:
+            facts.pop("instructions", None)
+        else:
+            scripts.append("scripts.tokens_of_instructions")
         file, text = self.corpus_file(corpus), None
         if file is not None:
             facts["suffix"] = suffix_of(file)
@@ -65,7 +71,7 @@ class JobSpecs(PageSpecs):
             corpus=facts,
             file=file and self.hashes.file(file),
             text=text,
-            code=code_hash("scripts.tokens", "scripts.tokens_of_documents"),
+            code=code_hash(*scripts),
             env=self._env("torch"),
             inputs=digest([self.model(model)]),
         )
@@ -95,6 +101,7 @@ class JobSpecs(PageSpecs):
         inputs = [self.checkpoint(model, prefix)]
         if method.calibrated(step):
             inputs += self._calibration(model, settings)
+        inputs += self._training_texts(model, settings)
         if method.has_search:
             inputs.append(self.search(model, prefix, method.search_step(step)))
         return CompressSpec(
@@ -141,6 +148,14 @@ class JobSpecs(PageSpecs):
             settings["windows"] = {"file": self.hashes.file(file)}
             return []
         return [self.tokens(model, settings["windows"]["corpus"])]
+
+    def _training_texts(self, model: str, settings: dict) -> list[JobSpec]:
+        """Specs of the tokens that a step is trained on; windows that are given go by their hash."""
+        texts = settings.get("texts", {}).values()
+        for text in texts:
+            if "file" in text:
+                text["file"] = self.hashes.file(self.windows_file(DEFAULT))
+        return [self.tokens(model, text["corpus"]) for text in texts if "corpus" in text]
 
     def evaluation(self, model: str, chain: str, evaluation: str) -> EvaluateSpec:
         """Spec of a cell: its kind and settings, and what of `compute` changes its numbers."""
