@@ -4,16 +4,20 @@ from pathlib import Path
 
 from meltpoint.timing import phase
 from meltpoint.workflow.job import calibration_files, job
+from meltpoint.workflow.out_of_memory import within_memory
 
 with job(snakemake, on_device=True) as (spec, compute):
     with phase("import"):
         from meltpoint.compression.step import compress
 
-    compress(
-        Path(snakemake.input.parent),
-        Path(snakemake.output[0]),
-        spec,
-        calibration_files(snakemake, spec.settings),
-        compute,
-        Path(snakemake.input.search[0]) if snakemake.input.search else None,
-    )
+    def work(settings):
+        compress(
+            Path(snakemake.input.parent),
+            Path(snakemake.output[0]),
+            spec,
+            calibration_files(snakemake, spec.settings),
+            settings,
+            Path(snakemake.input.search[0]) if snakemake.input.search else None,
+        )
+
+    within_memory(work, compute, streams=False)
