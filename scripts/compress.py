@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from meltpoint.timing import phase
-from meltpoint.workflow.job import calibration_files, job
+from meltpoint.workflow.job import calibration_files, job, training_files
 from meltpoint.workflow.out_of_memory import within_memory
 
 with job(snakemake, on_device=True) as (spec, compute):
@@ -18,6 +18,7 @@ with job(snakemake, on_device=True) as (spec, compute):
             calibration_files(snakemake, spec.settings),
             settings,
             Path(snakemake.input.search[0]) if snakemake.input.search else None,
+            training_files(snakemake, spec.settings),
         )
 
     within_memory(work, compute, streams=False)

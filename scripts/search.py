@@ -20,6 +20,7 @@ with job(snakemake, on_device=True) as (spec, compute):
             calibration_files(snakemake, spec.settings),
             settings,
             calibration_files(snakemake, validation, "validation"),
+            next(map(Path, snakemake.input.earlier), None),
         )
 
     within_memory(work, compute, streams=False)

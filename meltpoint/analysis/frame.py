@@ -8,6 +8,7 @@ import pandas as pd
 
 from meltpoint import evaluations
 from meltpoint.chain import parse_level
+from meltpoint.data.published import PERPLEXITY
 from meltpoint.data.published.frames import perplexities
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.cells import Cell, Score
@@ -145,16 +146,17 @@ def scores_named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows[lengths == lengths.max()]
 
 
-def read_published(name: str, score_name: str) -> pd.DataFrame:
+def read_published(name: str, score_name: str, column: str = PERPLEXITY) -> pd.DataFrame:
     """A published table of perplexity as rows of the frame, for the model "published".
 
-    score_name: the perplexity that the numbers are shown with, as the study names it.
+    score_name: the score that the numbers are shown with, as the study names it. column: that of the
+    file whose numbers are shown. `compared` is the score's name.
 
     `of` is the published model, where the table holds several. What is not published (most errors,
     the achieved sparsity, the kind) is missing. The window that the numbers were measured at is often
     not known; `resources/published/README.md` says what is.
     """
-    table = perplexities(name)
+    table = perplexities(name, column)
     evaluation = score_name.removesuffix(".perplexity")
     columns = {
         "evaluation": evaluation,
@@ -162,7 +164,7 @@ def read_published(name: str, score_name: str) -> pd.DataFrame:
         "main": evaluation == score_name,
     }
     return tidy(table["method"], table["level"], table["value"], **columns).assign(
-        of=table["model"]
+        of=table["model"], compared=score_name
     )
 
 

@@ -94,7 +94,9 @@ def check_published(key: str, study: StudyView, part: Compared, rows: Iterable[s
     name = part.published
     if name is None:
         return
-    if [study.perplexity(e) for e in part.evaluations].count(True) != 1:
+    column = getattr(part, "published_column", published.PERPLEXITY)
+    perplexities = [study.perplexity(e) for e in part.evaluations].count(True)
+    if column == published.PERPLEXITY and perplexities != 1:
         raise MeltpointError(
             f"{key}.published: {name} holds perplexities, so exactly one perplexity must be shown"
         )

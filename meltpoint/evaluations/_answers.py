@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations._degenerate import kinds_of
 from meltpoint.evaluations.contract import Inputs
+from meltpoint.files import write_json
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +91,32 @@ def write_answers(
         kinds = kinds_of(tokens, text, end=end, limit=max_new_tokens, finite=holds)
         generated.append(Generated(tokens, text, kinds))
     cut = sum(len(a) > len(b) for a, b in zip(ids, fitting, strict=True))
+    return Answers(generated, cut)
+
+
+def write_answers_by_task(
+    engine: Engine, inputs: Inputs, prompts: Mapping[str, Sequence[str]], max_new_tokens: int
+) -> Answers:
+    """The most probable answers to the prompts of each task, one task after the other.
+
+    What was written before a job was killed is read from `inputs.resume`. Raises MeltpointError as
+    `write_answers` does.
+    """
+    generated, cut = [], 0
+    for task, asked in prompts.items():
+        file = None if inputs.resume is None else inputs.resume / f"{task}.json"
+        if file is not None and file.is_file():
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            answers = Answers(
+                [Generated(**each) for each in kept["generated"]], kept["cut_prompts"]
+            )
+        else:
+            answers = write_answers(engine, inputs, asked, max_new_tokens)
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_json(file, asdict(answers))
+        generated += answers.generated
+        cut += answers.cut_prompts
     return Answers(generated, cut)
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from meltpoint.evaluations._answers import write_answers
+from meltpoint.evaluations._answers import write_answers_by_task
 from meltpoint.evaluations._degenerate import RefusingSettings
 from meltpoint.evaluations._degenerate import scores as degenerate_scores
 from meltpoint.evaluations._kept import SAMPLES
@@ -88,13 +88,13 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     from meltpoint.evaluations._lawbench.questions import read_questions
     from meltpoint.evaluations._lawbench.samples import bounds, sample_of
 
-    questions = [
-        question
+    by_task = {
+        task: read_questions(inputs.data / file, task, settings.limit)
         for task, file in zip(settings.tasks, needs(settings).data_files, strict=True)
-        for question in read_questions(inputs.data / file, task, settings.limit)
-    ]
-    prompts = [question.prompt for question in questions]
-    answers = write_answers(engine, inputs, prompts, settings.max_new_tokens)
+    }
+    questions = [question for part in by_task.values() for question in part]
+    prompts = {task: [each.prompt for each in part] for task, part in by_task.items()}
+    answers = write_answers_by_task(engine, inputs, prompts, settings.max_new_tokens)
     samples = map(sample_of, questions, answers.generated)
     return Measurement(
         kept={SAMPLES: list(samples)},

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from meltpoint.evaluations._answers import write_answers
+from meltpoint.evaluations._answers import write_answers_by_task
 from meltpoint.evaluations._degenerate import RefusingSettings
 from meltpoint.evaluations._degenerate import scores as degenerate_scores
 from meltpoint.evaluations._kept import SAMPLES
@@ -105,13 +105,13 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     from meltpoint.evaluations._mmlu.questions import read_questions
     from meltpoint.evaluations._mmlu.samples import sample_of
 
-    questions = [
-        question
+    by_subject = {
+        subject: read_questions(inputs.data / "mmlu", subject, settings.limit)
         for subject in settings.subjects
-        for question in read_questions(inputs.data / "mmlu", subject, settings.limit)
-    ]
-    prompts = [question.prompt for question in questions]
-    answers = write_answers(engine, inputs, prompts, settings.max_new_tokens)
+    }
+    questions = [question for part in by_subject.values() for question in part]
+    prompts = {subject: [each.prompt for each in part] for subject, part in by_subject.items()}
+    answers = write_answers_by_task(engine, inputs, prompts, settings.max_new_tokens)
     samples = [
         sample_of(question, answer, settings.extractor, settings.cut)
         for question, answer in zip(questions, answers.generated, strict=True)

@@ -4,9 +4,15 @@ Any task of lm-eval can be named, and any group that is weighted by its tasks' s
 documents come from the hub, or from the folder `data`, as the files of resources/tasks say. A task's
 score is acc_norm where lm-eval has it, else acc; `mean` is the plain mean over what the study names.
 
+Two tasks are made from a corpus of the study, and need no data set: which of four passages goes on with
+a text? In `corpus_continuation` three are from other places of the corpus. In `corpus_order` three have
+two neighbouring words exchanged. The text is what the model's tokenizer makes of the corpus's tokens.
+
 A context that is too long for the model loses its beginning, as in lm-eval; the protocol counts how
-often. NaN log-likelihoods make lm-eval choose the first answer: a score is refused where more than
-`refuse_above` of its documents have some. A killed job goes on after the last task that was done.
+often. lm-eval stops at a continuation that is longer than the model's context; here it is scored in
+parts, each after the tokens before it, and counted too. NaN log-likelihoods make lm-eval choose the
+first answer: a score is refused where more than `refuse_above` of its documents have some. A killed job
+goes on after the last task that was done.
 """
 
 from __future__ import annotations
@@ -31,6 +37,8 @@ from meltpoint.evaluations.contract import (
 from meltpoint.text import did_you_mean
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from meltpoint.evaluations._tasks.run import Done
     from meltpoint.evaluations.engines._engine import Engine
 
@@ -44,6 +52,11 @@ class Settings(DataSettings, RefusingSettings):
 
     tasks: tuple[TaskName, ...] = Field(
         min_length=1, description="Tasks and groups by their names in lm-eval, such as `arc_easy`."
+    )
+    corpus: str | None = Field(
+        None,
+        description="Corpus of the study that `corpus_continuation` and `corpus_order` are made from. "
+        "Default: none.",
     )
     shots: int = Field(0, ge=0, description="Number of solved documents before each one.")
     without: tuple[TaskName, ...] = Field(
@@ -75,11 +88,30 @@ class Settings(DataSettings, RefusingSettings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _has_the_corpus_that_tasks_are_made_from(self) -> Self:
+        names = [task.name for task in self.made]
+        if names and self.corpus is None:
+            raise ValueError(
+                f"corpus: {names[0]} is made from a corpus: name one of the study's corpora"
+            )
+        if names and self.shots:
+            raise ValueError(f"shots: {names[0]} has no solved documents: set shots to 0")
+        if self.corpus is not None and not names:
+            known = [task.name for task in local.tasks().values() if task.questions]
+            raise ValueError(f"corpus: only {' and '.join(known)} are made from one: leave it out")
+        return self
+
     @property
     def known(self) -> tuple[local.LocalTask, ...]:
         """The tasks that can be read from local files, each once."""
         names = (task for name in self.tasks for task in local.tasks_of(name, self.without))
         return tuple(local.tasks()[name] for name in dict.fromkeys(names) if name in local.tasks())
+
+    @property
+    def made(self) -> tuple[local.LocalTask, ...]:
+        """The tasks that are made from the corpus."""
+        return tuple(task for task in self.known if task.questions is not None)
 
 
 def scores(settings: Settings) -> tuple[ScoreSpec, ...]:
@@ -101,12 +133,14 @@ def scores(settings: Settings) -> tuple[ScoreSpec, ...]:
 
 
 def needs(settings: Settings) -> Needs:
-    """The local files of each task, none for the hub, and what says how they are read."""
+    """The corpus, the local files of each task, none for the hub, and what says how they are read."""
     local_tasks = settings.known if settings.data is not None else ()
     files = (file for task in local_tasks for file in task.files)
     definitions = (task.file for task in settings.known)
     return Needs(
-        data_files=tuple(dict.fromkeys(files)), definitions=tuple(dict.fromkeys(definitions))
+        tokens=settings.corpus,
+        data_files=tuple(dict.fromkeys(files)),
+        definitions=tuple(dict.fromkeys(definitions)),
     )
 
 
@@ -120,17 +154,34 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     from meltpoint.evaluations._tasks.harness import load
     from meltpoint.evaluations._tasks.model import EngineModel
     from meltpoint.evaluations._tasks.run import run
+    from meltpoint.hashing import hash_file
 
-    tasks = load(settings, inputs.data, inputs.key)
-    model = EngineModel(engine, tokenizer_of(inputs.checkpoint))
+    tokenizer = tokenizer_of(inputs.checkpoint)
+    text = text_of(inputs, tokenizer) if settings.made else None
+    tasks = load(settings, inputs.data, inputs.key, text)
+    model = EngineModel(engine, tokenizer)
     done = list(run(tasks, model, settings.limit, settings.execute_code, inputs.resume))
     # A job spec has the contents of the folder, not its path.
     local_tasks = settings.known if inputs.data is not None else ()
     return Measurement(
         kept={SAMPLES: [sample for each in done for sample in each.samples]},
-        protocol={**protocol_of(done, local_tasks), **engine.provenance},
+        protocol={
+            **protocol_of(done, local_tasks),
+            **({"tokens_hash": hash_file(inputs.tokens)} if settings.made else {}),
+            **engine.provenance,
+        },
         warnings=warnings_of(done, model.max_length),
     )
+
+
+def text_of(inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Text of a corpus's tokens; raises MeltpointError for tokens of another tokenizer."""
+    from meltpoint.data.corpora import check_vocabulary, read_tokens
+    from meltpoint.data.tokenization import vocabulary_of
+
+    tokens = read_tokens(inputs.tokens, dimensions=1)
+    check_vocabulary(tokens, vocabulary_of(inputs.checkpoint), str(inputs.tokens))
+    return tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 def protocol_of(done: list[Done], local_tasks: Sequence[local.LocalTask]) -> dict[str, object]:

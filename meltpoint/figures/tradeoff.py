@@ -9,13 +9,15 @@ from pydantic import Field
 from meltpoint.analysis import references
 from meltpoint.analysis.levels import level_label, nominal_bits
 from meltpoint.analysis.output_keys import Compared
+from meltpoint.data import published
+from meltpoint.data.published import PERPLEXITY
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.panels import HEIGHT, grid
 from meltpoint.figures.spec import FigureSpec
 from meltpoint.lazy_import import matplotlib as mpl
 from meltpoint.lazy_import import numpy as np
 from meltpoint.lazy_import import pandas as pd
-from meltpoint.section import ScoreName
+from meltpoint.section import Name, ScoreName
 from meltpoint.text import reading
 
 if TYPE_CHECKING:
@@ -27,8 +29,14 @@ if TYPE_CHECKING:
     from meltpoint.analysis.references import StudyView
 
 
+# The unit of scores that have a linear axis.
+FRACTION = "fraction"
+
+
 class Spec(Compared, FigureSpec):
     """A perplexity over nominal bits or over another evaluation, both axes logarithmic.
+
+    A score that is a fraction, such as a task's, has a linear axis.
 
     There is a panel for each model with a line for each method; of one method, one panel with a line
     for each model. The same methods of a published table are drawn dashed.
@@ -39,6 +47,11 @@ class Spec(Compared, FigureSpec):
         "level",
         description="Horizontal axis: `level` for nominal bits per weight, or an evaluation such as "
         "the size.",
+    )
+
+    published_column: Name = Field(
+        PERPLEXITY,
+        description="Column of the published table whose numbers are shown, such as `arc_e`.",
     )
 
     @property
@@ -56,9 +69,18 @@ def check(key: str, spec: Spec, study: StudyView) -> None:
     """Checks the methods that labels name, the perplexity and the published table."""
     references.check_names(f"{key}.labels", spec.labels, references.row_names_of(study, spec))
     references.check_order(key, study, spec)
+    perplexity = study.perplexity(spec.value)
+    if not perplexity and study.score(spec.value)[1].unit != FRACTION:
+        raise MeltpointError(
+            f"{key}.value: a tradeoff is of a perplexity, or of a score that is a fraction"
+        )
+    if spec.published is not None:
+        columns = published.columns(spec.published)
+        known = [name for name in columns if perplexity or name != PERPLEXITY]
+        references.check_names(
+            f"{key}.published_column", [spec.published_column], known, "column to compare with"
+        )
     references.check_published(key, study, spec)
-    if not study.perplexity(spec.value):
-        raise MeltpointError(f"{key}.value: a tradeoff is of a perplexity")
 
 
 def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
@@ -99,8 +121,9 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
             ax.set_title(group[0] if len(groups) > 1 else "")
         # A model that is alone in its panel has a line for dense, wherever that lies.
         seen = (cells["x"] > 0) | ((cells["chain"] == "dense") & (len(groups[0]) == 1))
+        linear = (cells["unit"] == FRACTION).any()
         in_bits = x_label is None or x_label.words == "bits per weight"
-        tradeoff_panel.scale(axes[0], pd.concat([cells[seen], published]), in_bits)
+        tradeoff_panel.scale(axes[0], pd.concat([cells[seen], published]), in_bits, linear)
         for ax, (measured, _) in zip(axes, of_group, strict=True):
             named = measured[measured["chain"] != "dense"]
             # From the top: of points above each other the upper one has the first choice.

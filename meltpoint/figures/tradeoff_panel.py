@@ -16,6 +16,8 @@ from meltpoint.figures.tooltips import note
 
 # Room below for the name of the dense line, as a share of the axis.
 BELOW = 0.05
+# Room above and below on a linear axis, as a fraction of what the values span.
+MARGIN = 0.1
 DENSE = {"marker": "*", "markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
@@ -47,10 +49,13 @@ def draw_published(ax: Axes, cells: pd.DataFrame, color: str, marker: str) -> No
     note(ax, cells["x"], cells["value"], cells["tooltip"])
 
 
-def scale(ax: Axes, cells: pd.DataFrame, in_bits: bool) -> None:
-    """Makes both axes logarithmic over the cells; bits are labelled one by one."""
+def scale(ax: Axes, cells: pd.DataFrame, in_bits: bool, linear: bool = False) -> None:
+    """Makes both axes logarithmic over the cells, or x alone; bits are labelled one by one."""
     x = cells.loc[cells["x"] > 0, "x"]
     (scale_bits if in_bits else scale_x)(ax, x)
+    if linear:
+        ax.margins(y=MARGIN)
+        return
     scale_y(ax, cells.loc[np.isfinite(cells["value"]), "value"])
     low, high = ax.get_ylim()
     ax.set_ylim(bottom=low * (low / high) ** BELOW)

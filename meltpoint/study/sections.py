@@ -86,6 +86,33 @@ class BuiltinCorpus(Section):
     join: str = Field("\n\n", description="Text between two documents in the stream.")
 
 
+class Instructions(Section):
+    """Columns of a set of instructions, and how a record becomes a text."""
+
+    prompt: str = Field("instruction", description="Name of the column that holds the prompt.")
+    query: str | None = Field(
+        None, description="Name of the column that holds a query or input behind the prompt."
+    )
+    response: str | None = Field(
+        "output",
+        description="Name of the column that holds the response. Fine-tuning learns it alone; null: "
+        "the set has none, and all of its text is learned.",
+    )
+    template: Literal["plain", "alpaca"] = Field(
+        "plain",
+        description="Text of a record. `plain`: prompt, query and response on lines of their own. "
+        "`alpaca`: the headings that Alpaca has between them.",
+    )
+
+
+INSTRUCTIONS = Field(
+    None,
+    description="Columns of a set of instructions, in the place of `field`, such as "
+    "`{prompt: instruction, query: input, response: output, template: alpaca}`. Default: the corpus is "
+    "plain text.",
+)
+
+
 class HubCorpus(Section):
     """A data set of the Hugging Face hub."""
 
@@ -101,6 +128,7 @@ class HubCorpus(Section):
         description="Split of the data set: train, validation or test. Slices like `train[:1%]` work."
     )
     field: str = Field("text", description="Name of the column that holds the text.")
+    instructions: Instructions | None = INSTRUCTIONS
     join: str = Field("\n\n", description="Text between two documents in the stream.")
 
 
@@ -116,6 +144,7 @@ class LocalCorpus(Section):
     field: str = Field(
         "text", description="Name of the key or column that holds the text. Plain text has none."
     )
+    instructions: Instructions | None = INSTRUCTIONS
     lines: Literal["keep", "strip"] | None = Field(
         None,
         description="Lines of a text file as documents. `strip`: without white space at their ends "

@@ -1,5 +1,7 @@
 """A table of several evaluations: rows are methods at their levels, columns the evaluations."""
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from meltpoint.analysis.published_match import published_values
@@ -10,8 +12,8 @@ from meltpoint.tables.grid import Grid, varying_labels, without_competition
 from meltpoint.tables.specs import TableSpec
 
 NUMBERS = ("value", "stderr", "difference", "difference_stderr")
-# The columns that published values add: their keys are no names of scores.
-ADDED = {("published",): "published", ("difference",): "difference"}
+# The columns that published values add behind a score's; their keys are no names of scores.
+ADDED = ("published", "difference")
 
 
 def lay_out(
@@ -20,7 +22,8 @@ def lay_out(
     """Cells with the head that each stands under, and their grid: dense, then rows as swept.
 
     Each column has its own unit, digits and direction of what is best; marks are given per model,
-    dense left out. Right of the perplexity comes what is `published` of it, with the difference.
+    dense left out. Right of the perplexity, and of scores with a published column, comes what is
+    `published` of it, with the difference.
     """
     quantities = {name: quantity(cells[cells["score_name"] == name]) for name in spec.evaluations}
     cells = in_units(cells, quantities)
@@ -32,11 +35,20 @@ def lay_out(
     compares = perplexities(cells, spec.evaluations)
     heads = heads_of(quantities, compares)
     if published is not None and compares:
-        cells = pd.concat([cells, published_cells(cells, compares[0], spec, published)])
-        place = spec.evaluations.index(compares[0]) + 1
-        left, right = list(heads.items())[:place], list(heads.items())[place:]
-        heads = dict([*left, *ADDED.items(), *right])
+        names = [compares[0], *spec.published_columns]
+        added = [published_cells(cells, name, spec, published) for name in names]
+        cells = pd.concat([cells, *added])
+        heads = with_published(heads, names)
     return cells, Grid(labels, heads, [*LABELS, "level"], ["model"], small_once=True)
+
+
+def with_published(heads: dict, names: Collection[str]) -> dict:
+    """The heads, with those of published values and of differences behind each name's."""
+    parts = (
+        {name: head} | ({(name, added): added for added in ADDED} if name in names else {})
+        for name, head in heads.items()
+    )
+    return {key: head for part in parts for key, head in part.items()}
 
 
 def in_units(cells: pd.DataFrame, quantities: dict[str, Quantity]) -> pd.DataFrame:
@@ -61,7 +73,7 @@ def published_cells(
     cells: pd.DataFrame, name: str, spec: TableSpec, published: pd.DataFrame
 ) -> pd.DataFrame:
     """For each row the published value of a score and the difference, blank without one."""
-    added = []
+    added, published = [], published[published["compared"] == name]
     for names, row in cells.groupby(LABELS, sort=False):
         scored = row[row["score_name"] == name]
         values = published_values(scored, spec, published) if len(scored) else {}
@@ -71,5 +83,8 @@ def published_cells(
             if level in by_level and level in values:
                 texts = against(by_level[level], values[level], spec.places(name))
             place = dict(zip(LABELS, names, strict=True)) | {"level": level}
-            added += [place | {"head": h, "text": t} for h, t in zip(ADDED, texts, strict=True)]
+            added += [
+                place | {"head": (name, head), "text": text}
+                for head, text in zip(ADDED, texts, strict=True)
+            ]
     return pd.DataFrame(added)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from meltpoint.analysis.output_keys import COMPRESSIONS, AtLevel, Compared, Compressions
+from meltpoint.data import published
 from meltpoint.section import Name, ScoreName
 from meltpoint.text import did_you_mean
 
@@ -25,12 +26,18 @@ class Table(AtLevel, Compared):
         description="Columns of the table. `level`: one for each level, of one evaluation. "
         "`evaluation`: one for each evaluation, with a row for each method and level.",
     )
-    layout: Literal["values", "pairs", "families"] = Field(
+    layout: Literal["values", "pairs", "families", "tasks", "orders", "strategies"] = Field(
         "values",
         description="`values`: a number for each method and column. `pairs`: a row for each pair of "
         "methods at `level`, with the difference, its paired error over windows, p values and the "
         "verdict. `families`: the best and the median method of each family at equal `compressions`, "
-        "and which families cannot be told apart.",
+        "and which families cannot be told apart. `tasks`: a row for each task of an evaluation and "
+        "each method, with the score, the paired difference to dense, the answers that changed and "
+        "McNemar's exact p. `orders`: a row for each two chains of the same steps that differ by a "
+        "swap of neighbours, with the paired difference, p values, whether they end with one size, and "
+        "how often the weaker step first is better. `strategies`: a row for each decoding strategy of "
+        "`generation`, with `columns: evaluation`; a score of one strategy in `value` means that of "
+        "all.",
     )
     compressions: Compressions | None = Field(
         None,
@@ -74,6 +81,12 @@ class Table(AtLevel, Compared):
         "with `columns: evaluation`. Without it, published methods are rows of their own.",
     )
 
+    published_columns: dict[ScoreName, Name] = Field(
+        default_factory=dict,
+        description="Column of the published table that a score is compared with, besides the "
+        "perplexity: `{zeroshot.arc_easy: arc_e}`, with `columns: evaluation`.",
+    )
+
     @property
     def compares(self) -> bool:
         """True where rows are compared with published ones, not only printed with them."""
@@ -92,12 +105,12 @@ class Table(AtLevel, Compared):
     @property
     def compares_chains(self) -> bool:
         """True where the rows are comparisons, not values."""
-        return self.layout != "values" or self.equivalence is not None
+        return self.layout in ("pairs", "families", "orders") or self.equivalence is not None
 
     @property
     def needs_samples(self) -> bool:
         """True where the table reads what is kept beside its cells."""
-        return self.compares_chains or self.mark_best
+        return self.compares_chains or self.layout == "tasks" or self.mark_best
 
     @property
     def shown(self) -> list[tuple[str, str]]:
@@ -119,11 +132,37 @@ class Table(AtLevel, Compared):
             raise ValueError("a margin lies above 0 % and below 100 %: no loss is exactly 0")
         return str(text)
 
+    @field_validator("published")
+    @classmethod
+    def _is_a_published_table(cls, name: str | None) -> str | None:
+        known = (*published.names(), *published.strategy_tables())
+        if name is not None and name not in known:
+            raise ValueError(f"unknown published table{did_you_mean(name, known)}")
+        return name
+
+    @model_validator(mode="after")
+    def _published_table_is_of_the_rows(self) -> Self:
+        of_strategies = self.published in published.strategy_tables()
+        if self.published is not None and of_strategies != (self.layout == "strategies"):
+            rows = "decoding strategies" if of_strategies else "methods"
+            raise ValueError(
+                f"published: {self.published} is of {rows}, and the table's rows are not"
+            )
+        if self.layout == "strategies" and self.columns == "level":
+            raise ValueError("layout: strategies are rows of a table with `columns: evaluation`")
+        return self
+
     @model_validator(mode="after")
     def _compares_values(self) -> Self:
         if self.layout != "values" and self.equivalence is not None:
             raise ValueError(f"equivalence: a table of {self.layout} has none: write two tables")
-        if self.level is not None and (not self.compares_chains or self.layout == "families"):
+        if self.layout == "tasks" and self.average_over is not None:
+            raise ValueError("average_over: a table of tasks has a row for each chain")
+        if self.layout == "tasks" and self.published is not None:
+            raise ValueError("published: a table of tasks compares with dense alone")
+        if self.level is not None and (
+            not self.compares_chains or self.layout in ("families", "orders")
+        ):
             raise ValueError("level: only tables with `layout: pairs` or `equivalence` have it")
         if self.layout != "families" and self.compressions:
             raise ValueError("compressions: only tables with `layout: families` have it")
@@ -149,6 +188,26 @@ class Table(AtLevel, Compared):
             if name not in self.evaluations:
                 raise ValueError(
                     f"digits: {name!r} is not shown{did_you_mean(name, self.evaluations)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _published_columns_are_of_what_it_shows(self) -> Self:
+        if self.published_columns and not (self.compares and self.columns == "evaluation"):
+            raise ValueError(
+                "published_columns: they stand beside rows that are compared, with `columns: "
+                "evaluation` and `published_models` or `compare_with`"
+            )
+        for score, column in self.published_columns.items():
+            if score not in self.evaluations:
+                raise ValueError(
+                    f"published_columns: {score!r} is not shown{did_you_mean(score, self.evaluations)}"
+                )
+            known = published.columns(self.published)
+            if column not in known:
+                raise ValueError(
+                    f"published_columns: {self.published} has no column {column!r}"
+                    f"{did_you_mean(column, known)}"
                 )
         return self
 

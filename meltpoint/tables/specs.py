@@ -23,7 +23,7 @@ class TableSpec(EntrySpec, Comparison, Protocol):
     value: str | list[str]
     evaluations: list[str]
     columns: Literal["level", "evaluation"]
-    layout: Literal["values", "pairs", "families"]
+    layout: Literal["values", "pairs", "families", "tasks", "orders", "strategies"]
     at_compressions: list[float]
     level: str | None
     equivalence: str | None
@@ -35,4 +35,5 @@ class TableSpec(EntrySpec, Comparison, Protocol):
     caption: str
     footnotes: list[str]
     published: str | None
+    published_columns: dict[str, str]
     compares: bool

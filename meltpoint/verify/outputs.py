@@ -22,7 +22,7 @@ def verify_table(results: Path, name: str, shown: Shown, tally: Tally) -> None:
     A table of comparisons is recomputed from what is kept; one of values repeats the cells.
     """
     section = Table(**shown.keys)
-    kind = RECOMPUTED if section.compares_chains else COMPARED
+    kind = RECOMPUTED if section.compares_chains or section.layout == "tasks" else COMPARED
     paths = [path_of(results, cell) for cell in shown.cells]
     table = tables.from_cells(paths, shown.steps, section)
     place = f"tables/{name}"

@@ -90,6 +90,20 @@ def calibration_files(snakemake: "Snakemake", settings: dict, tokens: str = "tok
     return [windows] if windows else [Path(file) for file in getattr(snakemake.input, tokens)]
 
 
+def training_files(snakemake: "Snakemake", settings: dict) -> dict[str, list[Path]]:
+    """Files of each text that a step is trained on, by its use: given windows, or its input `texts`."""
+    from meltpoint.study.training_texts import DEFAULT, FILES
+
+    files, found = list(snakemake.input.texts), {}
+    for use, text in settings.get("texts", {}).items():
+        if "file" in text:
+            found[use] = [source_file(snakemake, "calibrations", DEFAULT)]
+        else:
+            count = len(FILES[text["form"]])
+            found[use] = [Path(files.pop(0)) for _ in range(count)]
+    return found
+
+
 def _end(sentence: str) -> None:
     logging.error("%s", sentence)
     print(f"\nError: {sentence}\n", file=sys.stderr)

@@ -67,9 +67,9 @@ class Ledger:
         """The checkpoints of a chain and of its prefixes, the shortest first."""
         found, folder = [], self.results / "cells" / model
         output = folder / chain / "checkpoint" / FILE
-        while output in self.by_output:
+        while output.name == FILE and output in self.by_output:
             found.insert(0, output)
-            output = next(iter(self.by_output[output].after), None)
+            output = self.by_output[output].after[0]
         return found
 
     def _made_by(self, model: str, chain: str) -> Mapping[str, float | None]:

@@ -31,6 +31,7 @@ from meltpoint.workflow.model_sizes import ModelSizes
 from meltpoint.workflow.moved_models import follow
 from meltpoint.workflow.positions import check_positions
 from meltpoint.workflow.rule_resources import RuleResources, check_gpus
+from meltpoint.workflow.search_analysis import SearchAnalysis
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Wildcards
@@ -91,6 +92,7 @@ class Plan:
         self.groups, self.sizes = Groups(self.study), ModelSizes(self.study)
         self.resources = RuleResources(self.study, self.sizes)
         self.bill = StudyBill(self.study, self.sizes, self.results)
+        self.parameter_search = SearchAnalysis(self.study, self.results)
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
         self.page, self.threads = f"{self.results}/report.html", self.config.compute.threads
 
@@ -163,6 +165,7 @@ class Plan:
             "predictions": [f"{fits}/{sweep}.predictions.csv" for sweep in predicted],
             "tables": [f"{self.results}/tables/{table}.csv" for table in self.config.tables],
             "figures": [f"{self.results}/figures/{figure}.svg" for figure in self.config.figures],
+            "search": self.parameter_search.files,
         }
 
     def shown_of_published(self) -> list[str]:
@@ -196,14 +199,11 @@ class Plan:
 
     def parent(self, wildcards: "Wildcards") -> str:
         """The checkpoint that a compression or a search starts from."""
-        return self._input(wildcards.model, searches.chain_before(wildcards))
+        return self.checkpoint_of(wildcards.model, searches.chain_before(wildcards))
 
     def base_model(self, model: str) -> str:
         """Path of a base checkpoint."""
         return f"results/models/{model}"
-
-    def _input(self, model: str, chain: str) -> str:
-        return self.base_model(model) if chain == DENSE else self.checkpoint_of(model, chain)
 
     def calibration_files(self, wildcards: "Wildcards") -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
@@ -244,13 +244,13 @@ class Plan:
         settings = self.config.evaluations[wildcards.evaluation]
         kind = evaluations.kind_of(settings)
         needs = kind.needs(settings)
-        files = {"checkpoint": self._input(wildcards.model, wildcards.chain)}
+        files = {"checkpoint": self.checkpoint_of(wildcards.model, wildcards.chain)}
         files |= needs.token_files(f"{self.results}/tokens/{wildcards.model}")
         if needs.dense_checkpoint:
             files["dense_checkpoint"] = self.base_model(wildcards.model)
         if needs.checkpoints:
             named = map(self.study.checkpoint_named, needs.checkpoints)
-            files["others"] = [self._input(model, chain) for model, chain in named]
+            files["others"] = [self.checkpoint_of(model, chain) for model, chain in named]
         if wildcards.chain != DENSE:
             cell = self.cell(wildcards.model, DENSE, wildcards.evaluation)
             files["dense"] = [cell, *kind.files_beside(cell)]

@@ -70,6 +70,14 @@ class Searches:
         names = {"model": wildcards.model, "chain": chain_before(wildcards)}
         return [self.file(method).format(**names, search=method.search_step(step))]
 
+    def earlier(self, wildcards: "Wildcards") -> list[str]:
+        """Path of the search that a search starts from, as a list of one or none."""
+        step = parse_step(wildcards.search)
+        method = methods.find(step.method)
+        found = method.earlier_search(step)
+        names = {"model": wildcards.model, "chain": wildcards.chain}
+        return [self.file(method).format(**names, search=found)] if found else []
+
     def job_spec(self, wildcards: "Wildcards") -> str:
         """Param: the job spec of a search."""
         step = parse_step(wildcards.search)

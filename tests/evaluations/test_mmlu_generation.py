@@ -6,14 +6,18 @@ from pathlib import Path
 import pytest
 
 from meltpoint import evaluations
+from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
-from meltpoint.evaluations._answers import Generated
+from meltpoint.evaluations import _answers
+from meltpoint.evaluations._answers import Answers, Generated, write_answers_by_task
 from meltpoint.evaluations._kept import read_kept
 from meltpoint.evaluations._mmlu.questions import Question, read_questions
 from meltpoint.evaluations._mmlu.samples import estimates, sample_of
 from meltpoint.evaluations._mmlu.subjects import STEM
+from meltpoint.evaluations.contract import Inputs
 from meltpoint.model.base_models import link
-from tests.support.measuring import job_spec, measure
+from tests.support import tiny_study
+from tests.support.measuring import COMPUTE, job_spec, measure
 
 SHARED = Path(__file__).parents[3] / "shared/data"
 MODEL = SHARED / "models/stories260K"
@@ -111,6 +115,49 @@ def test_a_group_is_refused_by_its_own_answers():
     assert found["both"].refused is None
     assert found["one"].refused is None
     assert "11% of 9 answers" in estimates(samples, {"both": ("one", "two")}, 0.1)["mean"].refused
+
+
+def test_a_killed_job_goes_on_after_the_last_subject(tmp_path, monkeypatch):
+    done = []
+
+    def write(engine, inputs, prompts, most):
+        if len(done) == 1:
+            done.append("killed")
+            raise KeyboardInterrupt
+        done.append(prompts)
+        return Answers([Generated([1, 2], f"to {each}", ["cut"]) for each in prompts], 1)
+
+    monkeypatch.setattr(_answers, "write_answers", write)
+    inputs = Inputs(tmp_path, COMPUTE, "evaluations.e", resume=tmp_path / "resume")
+    prompts = {"one": ["a", "b"], "two": ["c"]}
+    with pytest.raises(KeyboardInterrupt):
+        write_answers_by_task(None, inputs, prompts, 8)
+    answers = write_answers_by_task(None, inputs, prompts, 8)
+    assert done == [["a", "b"], "killed", ["c"]]
+    assert [each.text for each in answers.generated] == ["to a", "to b", "to c"]
+    assert answers.generated[0] == Generated([1, 2], "to a", ["cut"])
+    assert answers.cut_prompts == 2
+
+
+def test_answers_depend_on_neither_batch_nor_padding_side(tmp_path):
+    lines = tiny_study.sentences()
+    questions = [[line[: 20 * n + 5], *ROW[1:], "B"] for n, line in enumerate(lines[:6])]
+    folder = folder_of(tmp_path, "astronomy", [[*ROW, "A"]] * 5, questions)
+    spec = job_spec("mmlu_generation", mmlu_generation=["astronomy"], max_new_tokens=12)
+    found = []
+    for side, batch in (("left", 1), ("left", 6), ("right", 4), ("right", "auto")):
+        model = tmp_path / f"{side}-{batch}"
+        tiny_study.write_model(model / "base", max_position_embeddings=1024)
+        tokenizer = tiny_study.train_tokenizer(lines)
+        tokenizer.padding_side = side
+        tokenizer.save_pretrained(model / "base")
+        link(model / "base", model / "linked", "models.tiny")
+        compute = Compute(device="cpu", batch=batch)
+        cell = measure(spec, model / "linked", model / "e.json", compute=compute, data=folder)
+        assert cell.protocol["prompts_cut"] == 0
+        found.append(read_kept(model / "e.samples.jsonl"))
+    assert len({each["text"] for each in found[0]}) > 1
+    assert all(each == found[0] for each in found)
 
 
 @needs_shared

@@ -8,7 +8,7 @@ import pytest
 
 from meltpoint.analysis.samples import samples_of
 from meltpoint.data.tokenization import tokenizer_of
-from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.errors import MeltpointError
 from meltpoint.evaluations._kept import read_kept, write_kept
 from meltpoint.evaluations._tasks import run
 from meltpoint.evaluations._tasks.harness import Named
@@ -106,13 +106,26 @@ class Narrow:
 
 def test_a_request_loses_its_beginning_and_never_its_continuation():
     model = EngineModel(Narrow(), None)
-    assert model._fitting([1, 2, 3], [4, 5]) == ([1, 2, 3], [4, 5])
+    assert model._fitting([1, 2, 3], [4, 5]) == [([1, 2, 3], [4, 5])]
     assert model.cut == 0
-    assert model._fitting([1, 2, 3, 4], [5, 6]) == ([2, 3, 4], [5, 6])
-    assert model._fitting([1, 2], [3, 4, 5, 6]) == ([2], [3, 4, 5, 6])
+    assert model._fitting([1, 2, 3, 4], [5, 6]) == [([2, 3, 4], [5, 6])]
+    assert model._fitting([1, 2], [3, 4, 5, 6]) == [([2], [3, 4, 5, 6])]
     assert model.cut == 2
-    with pytest.raises(NotApplicable, match="a continuation of 5 tokens does not fit"):
-        model._fitting([1], [2, 3, 4, 5, 6])
+
+
+@needs_shared
+def test_a_continuation_longer_than_the_context_is_scored_in_parts():
+    model = EngineModel(Narrow(), None)
+    assert model._fitting([1, 2], [3, 4, 5, 6, 7, 8]) == [([2], [3, 4, 5, 6]), ([4, 5, 6], [7, 8])]
+    assert model.cut == 1
+    with open_engine(MODEL, COMPUTE) as engine:
+        model = EngineModel(engine, tokenizer_of(MODEL))
+        tokens = [5 + n % 200 for n in range(1, 1200)]
+        ((total, _),) = model._loglikelihood_tokens([(("", ""), tokens[:3], tokens[3:])])
+        parts = [(tokens[2:3], tokens[3:515]), (tokens[514:515], tokens[515:1027])]
+        parts.append((tokens[1199 - 513 : 1027], tokens[1027:]))
+        assert total == pytest.approx(sum(score for score, _ in engine.loglikelihood(parts)))
+        assert model.cut == 1
 
 
 def test_a_group_has_the_mean_and_error_of_lm_eval():

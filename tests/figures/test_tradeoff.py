@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from meltpoint import figures
+from meltpoint.analysis.frame import read_published
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.style import looks
 from tests.support.quantized_frames import (
@@ -187,6 +188,21 @@ def test_published_models_stand_beside_theirs():
     figure = draw(frame, "tradeoff", published="mpt_gguf_families", published_models=models)
     assert hollow(figure) == [([2, 3, 4, 5, 6, 8], [6.69, 6.34, 6.24, 6.18, 6.17, 6.16])]
     assert "LLaMA-2-7B (published)" in texts(figure)
+
+
+def test_a_fraction_has_a_linear_axis_with_its_published_column():
+    frame = quantized(("qwen",), ("gguf",), schemes=True)
+    ours = frame["evaluation"] == "ppl"
+    frame.loc[ours, ["value", "unit", "score"]] = [0.5, "fraction", "acc"]
+    theirs = read_published("mpt_gguf", "ppl", "arc_e")
+    spec = {"source": "x", "kind": "tradeoff", "value": "ppl", "published": "mpt_gguf"}
+    spec |= {"published_column": "arc_e", "published_models": {"qwen": "Qwen2.5-1.5B"}}
+    figure = figures.draw(pd.concat([frame, theirs]), None, figures.parse(spec))
+    assert figure.axes[0].get_yscale() == "linear"
+    ((_, values),) = hollow(figure)
+    raw = pd.read_csv("resources/published/mpt_gguf.csv").query("model == 'Qwen2.5-1.5B'")
+    assert len(values) > 3
+    assert set(values) <= set(raw["arc_e"])
 
 
 def test_points_say_what_they_are(tmp_path):

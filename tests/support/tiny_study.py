@@ -87,8 +87,13 @@ def write_model(folder: Path, seed: int = 0, **config: object) -> LlamaForCausal
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
     model = LlamaForCausalLM(
         LlamaConfig(
-            **{"vocab_size": VOCABULARY, "num_hidden_layers": 2, **sizes, **config},
-            max_position_embeddings=64,
+            **{
+                "vocab_size": VOCABULARY,
+                "num_hidden_layers": 2,
+                "max_position_embeddings": 64,
+                **sizes,
+                **config,
+            }
         )
     )
     model.save_pretrained(folder)

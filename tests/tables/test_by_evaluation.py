@@ -179,6 +179,41 @@ def test_published_schemes_stand_by_model():
     assert lines[1][1] == ["", "6.16", "6.17", "6.24", "-", "6.34", "6.69"]
 
 
+def test_published_columns_stand_beside_other_scores():
+    said = {"published": "mpt_gguf", "published_models": {"qwen": "Qwen2.5-1.5B"}}
+    said |= {"value": ["ppl", "bits"], "published_columns": {"bits": "arc_e"}}
+    spec = Table(source="x", columns="evaluation", **said)
+    frame = quantized(("qwen",), ("gguf",), schemes=True)
+    theirs = [read_published("mpt_gguf", "ppl"), read_published("mpt_gguf", "bits", "arc_e")]
+    table = tables.build(frame, spec, pd.concat(theirs))
+    heads = ["perplexity, ppl", "published", "difference", "bits per weight"]
+    assert table.heads == [*heads, "published", "difference"]
+    row = next(row for names, row in table.rows if names[-1] == "Q8_0")
+    raw = pd.read_csv("resources/published/mpt_gguf.csv").set_index(["model", "scheme"])
+    published = raw.loc["Qwen2.5-1.5B", "Q8_0"]
+    assert [row[1].text, row[4].text] == [f"{published[key]:.2f}" for key in ("ppl", "arc_e")]
+    assert float(row[5].text) == pytest.approx(8.5 - published["arc_e"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"bit": "arc_e"}, "'bit' is not shown.*bits"),
+        ({"bits": "arc_d"}, "mpt_gguf has no column 'arc_d'.*arc_"),
+    ],
+)
+def test_a_wrong_published_column_is_refused(columns, sentence):
+    said = {"published": "mpt_gguf", "published_models": {"qwen": "Qwen2.5-1.5B"}}
+    with pytest.raises(ValidationError, match=sentence):
+        Table(
+            source="x",
+            columns="evaluation",
+            value=["ppl", "bits"],
+            published_columns=columns,
+            **said,
+        )
+
+
 def test_published_chains_stand_beside_chains():
     table = build(
         combined(),

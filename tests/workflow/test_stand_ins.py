@@ -1,7 +1,7 @@
 """Studies that need a hub and a GPU, on a stand-in: a tiny random model, short windows, three levels.
 
-The study's file is read as it is. Its models, its texts and what would be too long for the tiny model
-are replaced; its methods, sweeps, tables and figures are not.
+The study's file is read as it is. Its models, its texts, the documents of its tasks, and what would be
+too long for the tiny model are replaced; its methods, sweeps, tables and figures are not.
 """
 
 import json
@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.support import tiny_study
+from meltpoint.evaluations import generation
+from tests.support import lm_eval_files, tiny_study, tiny_tasks
 from tests.support.project import ROOT
 from tests.support.run_study import run_study
 
@@ -24,21 +25,31 @@ def shortened(study: dict) -> dict:
     """The study with the stand-in's model and texts."""
     study["models"] = {name: {"path": "model"} for name in study["models"]}
     text = {"path": "notes.jsonl"}
-    study["corpora"] = dict.fromkeys(study["corpora"], text)
-    for calibration in study["calibrations"].values():
+    study["corpora"] = dict.fromkeys(study.get("corpora", {}), text)
+    for calibration in study.get("calibrations", {}).values():
         calibration.update(samples=4, length=min(40, calibration["length"]))
     for evaluation in study["evaluations"].values():
         if "window" in evaluation:
             evaluation["window"] = 32
         if "speed" in evaluation:
             evaluation.update(prompt=8, generated=2, runs=2)
-    for sweep in study["sweeps"].values():
-        sweep["levels"] = LEVELS
+        if "tasks" in evaluation:
+            evaluation.update(data="tasks", limit=2)
+        elif "data" in evaluation:
+            evaluation.update(data="tasks", max_new_tokens=4)
+    for sweep in study.get("sweeps", {}).values():
+        sparsities = isinstance(sweep["levels"][0], float)
+        sweep["levels"] = LEVELS if sparsities else sweep["levels"][:3]
         sweep["models"] = sweep["models"][:1]
     for group in study.get("chains", {}).values():
         group["models"] = group["models"][:1]
         for stage in group.get("stages", ()):
             stage["levels"] = stage["levels"][:2]
+    for part in (*study["tables"].values(), *study["figures"].values()):
+        kept = study["sweeps"].get(part["source"], {}).get("models", ())
+        if "published_models" in part:
+            models = part["published_models"].items()
+            part["published_models"] = {ours: theirs for ours, theirs in models if ours in kept}
     return study | {"compute": COMPUTE, "keep_checkpoints": "all"}
 
 
@@ -58,3 +69,58 @@ def test_a_study_of_the_hub_runs_on_a_stand_in(name, tmp_path):
         rows = pd.read_csv(results / f"tables/{table}.csv")
         measured = rows[(rows["source"] == "measured") & (rows["method"] != "dense")]
         assert (measured["status"] == "ok").mean() > 0.8, table
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_the_study_of_decoding_strategies_runs_on_a_stand_in(tmp_path):
+    """The tasks are a stand-in too; MAUVE is refused, because the model reads too few tokens."""
+    lines = tiny_study.sentences(200)
+    tiny_study.write_model(tmp_path / "model", num_hidden_layers=4)
+    tiny_study.train_tokenizer(lines).save_pretrained(tmp_path / "model")
+    tiny_tasks.write(tmp_path / "tasks")
+    study = shortened(yaml.safe_load((ROOT / "studies/decoding.yaml").read_text()))
+    study["chains"]["strategies"]["models"] = ["llama2-7b", "codellama-7b"]
+    # Of the three pairs with an amateur one is enough.
+    for section in ("evaluations", "chains", "tables"):
+        others = [name for name in study[section] if name.endswith(("llama3.1", "gemma2"))]
+        assert others, section
+        for name in others:
+            del study[section][name]
+    tiny_tasks.write_wikinews(tmp_path / "tasks", lines[: generation.FEWEST_FOR_MAUVE])
+    run_study(tmp_path, json.dumps(study))
+    results = tmp_path / "results/decoding"
+    assert (results / "report.html").stat().st_size > 10_000
+    rows = pd.read_csv(results / "tables/wikinews.csv")
+    assert list(rows["strategy"].unique()) == study["evaluations"]["wikinews"]["strategies"]
+    written = rows[rows["score"] == "tokens_per_second"]
+    assert (written["status"] == "ok").all()
+    assert (rows.loc[rows["score"] == "mauve", "status"] == "refused").all()
+    contrast = (results / "tables/contrast-llama2.md").read_text()
+    assert "| 0.182 " in contrast, "the published value"
+
+
+def test_the_ladder_has_accuracies_beside_the_published_ones(tmp_path):
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    lines = tiny_study.sentences(200)
+    sizes = {"hidden_size": 256, "intermediate_size": 256, "max_position_embeddings": 512}
+    tiny_study.write_model(tmp_path / "model", **sizes)
+    tiny_study.train_tokenizer(lines).save_pretrained(tmp_path / "model")
+    tiny_study.write_notes(tmp_path / "notes.jsonl", lines)
+    for task in ("arc_easy", "arc_challenge"):
+        lm_eval_files.write_arc(tmp_path / "tasks", task)
+    lm_eval_files.write_mmlu(tmp_path / "tasks")
+    study = shortened(yaml.safe_load((ROOT / "studies/gguf-ladder.yaml").read_text()))
+    run_study(tmp_path, json.dumps(study))
+    results = tmp_path / "results/gguf-ladder"
+    printed = (results / "tables/table5-tasks.md").read_text().splitlines()
+    (head,) = [line for line in printed if "arc_easy" in line]
+    assert head.count("published") == head.count("difference") == 4
+    (row,) = [line for line in printed if "Q8_0" in line]
+    ladder = pd.read_csv(ROOT / "resources/published/mpt_gguf.csv")
+    published = ladder.query("model == 'Qwen2.5-0.5B' and scheme == 'Q8_0'").iloc[0]
+    shown = [cell.strip() for cell in row.split("|")]
+    assert all(f"{published[column]:.3f}" in shown for column in ("arc_e", "arc_c", "mmlu"))
+    assert (results / "figures/arc_easy.svg").is_file()
+    rows = pd.read_csv(results / "tables/table5-tasks.csv")
+    assert (rows.loc[rows["source"] == "measured", "status"] == "ok").all()

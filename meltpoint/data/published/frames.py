@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from meltpoint.data.published.read import FOLDER, read_rows
+from meltpoint.data.published.rows import PERPLEXITY
 
 
 def read(name: str, folder: Path = FOLDER) -> pd.DataFrame:
@@ -20,15 +21,16 @@ def read(name: str, folder: Path = FOLDER) -> pd.DataFrame:
         return rows[next(csv.reader(file))]
 
 
-def perplexities(name: str) -> pd.DataFrame:
+def perplexities(name: str, column: str = PERPLEXITY) -> pd.DataFrame:
     """Perplexities of a published table: model ("" where it is of one), method, level, value, stderr.
 
     Methods are as printed, levels as `meltpoint.chain` spells them, both joined by `+` for a chain.
+    column: another column of numbers in the place of the perplexity, which has no error.
     """
     cells = []
     for row in read_rows(name):
         if step := row.step():
             values = row.model_dump()
-            stderr = values.get("ppl_stderr", float("nan"))
-            cells.append((values.get("model", ""), *step, row.ppl, stderr))
+            stderr = values.get(f"{column}_stderr", float("nan"))
+            cells.append((values.get("model", ""), *step, values[column], stderr))
     return pd.DataFrame(cells, columns=["model", "method", "level", "value", "stderr"])

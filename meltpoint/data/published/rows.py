@@ -7,7 +7,7 @@ published. Neither pandas nor NumPy is imported: a study is checked by these mod
 import re
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from meltpoint.data.published.columns import (
     BitWidth,
@@ -22,6 +22,8 @@ from meltpoint.data.published.columns import (
 
 # What llama.cpp calls a scheme that a table prints otherwise.
 LLAMA_CPP = {"q8_k_0": "q8_0", "q2_k_m": "q2_k", "fp16": "f16"}
+# The column of every table that a study may compare its own with.
+PERPLEXITY = "ppl"
 # The text that every perplexity of Tables 8 to 10 which stands for a chain is measured on.
 DATASET = "wikitext2"
 TASKS = ("boolq", "piqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge", "openbookqa")
@@ -182,6 +184,16 @@ class TransitionRangeRow(Row):
     high: PublishedNumber
 
 
+class StrategyRow(Row):
+    """A score of a model with a decoding strategy; `here` is how a study spells it, without values."""
+
+    key = ("model", "strategy")
+    model: Text
+    strategy: Text
+    here: Text
+    pass_at_1: float = Field(ge=0, le=100)
+
+
 class SequenceRow(Row):
     """The scores of one sequence of operations, in percent."""
 
@@ -265,6 +277,7 @@ MODELS: dict[str, type[Row]] = {
     "mpt_figure_points": FigurePointRow,
     "mpt_phase_points": TransitionRow,
     "mpt_phase_ranges": TransitionRangeRow,
+    "decoding_mbpp": StrategyRow,
     "opseq_scores": SequenceRow,
     "opseq_published_changes": ChangeRow,
     "hgsp_search": SearchRow,

@@ -1,4 +1,4 @@
-"""Documents of local files in the form in which lm-eval reads them."""
+"""Documents of local files, or made from a text, in the form in which lm-eval reads them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import jinja2
 
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations._tasks.local import LocalTask
+from meltpoint.evaluations._tasks.questions import questions_of
 
 # lm-eval's names of the splits that the documents and the shots are.
 DOCUMENTS, SHOTS = "test", "shots"
@@ -24,11 +25,24 @@ def config_of(task: LocalTask, data: Path, limit: int | None) -> dict[str, Any]:
     The first `limit` documents are read. Raises MeltpointError for a file that cannot be read, one
     without documents, and a document that lacks a field.
     """
-    import datasets
-
     splits = {DOCUMENTS: read_documents(task, data, task.documents, limit)}
     if task.shots is not None:
         splits[SHOTS] = read_documents(task, data, task.shots)
+    return _config(task, splits)
+
+
+def config_of_questions(task: LocalTask, text: str, limit: int | None) -> dict[str, Any]:
+    """Keys of lm-eval's configuration of a task that is made from a text.
+
+    Raises MeltpointError for a text that is too short.
+    """
+    splits = {DOCUMENTS: questions_of(text, task.questions, limit)}
+    return _config(task, splits) | {"task": task.name}
+
+
+def _config(task: LocalTask, splits: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    import datasets
+
     tables = {split: datasets.Dataset.from_list(rows) for split, rows in splits.items()}
     return {
         **{"training_split": None, "validation_split": None, "test_split": DOCUMENTS},

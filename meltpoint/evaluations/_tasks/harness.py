@@ -14,7 +14,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from meltpoint.errors import MeltpointError, reason_of
 from meltpoint.evaluations._tasks import local
-from meltpoint.evaluations._tasks.documents import config_of
+from meltpoint.evaluations._tasks.documents import config_of, config_of_questions
 from meltpoint.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -39,12 +39,13 @@ class Named:
     groups: tuple[str, ...]
 
 
-def load(settings: Settings, data: Path | None, key: str) -> list[Named]:
+def load(settings: Settings, data: Path | None, key: str, text: str | None = None) -> list[Named]:
     """All tasks that an evaluation names, each once.
 
     data: the folder of local files; None for the hub. key: the evaluation's, for the sentence of an
-    error. Raises MeltpointError for a task that lm-eval does not have, that runs code without
-    `execute_code`, or whose documents cannot be read.
+    error. text: that of the evaluation's corpus, where tasks are made from it. Raises MeltpointError
+    for a task that lm-eval does not have, that runs code without `execute_code`, or whose documents
+    cannot be read.
     """
     # It warns of what is meant here: documents that are not the hub's, a number of shots.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
@@ -54,7 +55,7 @@ def load(settings: Settings, data: Path | None, key: str) -> list[Named]:
     for name in settings.tasks:
         if local.metrics_of(name) is not None:
             names = local.tasks_of(name, settings.without)
-            configs = {task: _config(task, data, settings.limit) for task in names}
+            configs = {task: _config(task, data, text, settings.limit) for task in names}
             loaded = {n: c for n, c in configs.items() if n not in found}
             found |= _load(TaskManager(include_defaults=False), list(loaded.values()), key)
         else:
@@ -69,9 +70,11 @@ def load(settings: Settings, data: Path | None, key: str) -> list[Named]:
     return [Named(name, task, tuple(groups[name])) for name, task in found.items()]
 
 
-def _config(name: str, data: Path | None, limit: int | None) -> dict[str, Any]:
+def _config(name: str, data: Path | None, text: str | None, limit: int | None) -> dict[str, Any]:
     """lm-eval's configuration of a task that has local files, with them where there is a folder."""
     task = local.tasks()[name]
+    if task.questions is not None:
+        return config_of_questions(task, text, limit)
     config = load_yaml(FOLDER / task.include)
     config.pop("tag", None)
     return config if data is None else config | config_of(task, data, limit)

@@ -1,4 +1,4 @@
-"""How tasks of lm-eval are read from local files, as the YAML files of resources/tasks say."""
+"""How tasks are read from local files or made from a corpus, as the files of resources/tasks say."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ SUBJECT = "{subject}"
 
 @dataclass(frozen=True)
 class LocalTask:
-    """A task in local files, as a file of resources/tasks says; its README explains the fields."""
+    """A task that needs no hub, as a file of resources/tasks says; its README explains the fields."""
 
     name: str
     file: Path
-    include: str
-    documents: str
-    fields: Mapping[str, str]
     metrics: tuple[str, ...]
+    include: str | None = None
+    documents: str | None = None
+    questions: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
     shots: str | None = None
     labels: str | None = None
     columns: tuple[str, ...] = ()

@@ -73,21 +73,27 @@ class EngineModel(TemplateLM):
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[tuple[str, str], list[int], list[int]]], **_: object
     ) -> list[tuple[float, bool]]:
-        return self.engine.loglikelihood([self._fitting(c, t) for _, c, t in requests])
+        parts = [self._fitting(context, continuation) for _, context, continuation in requests]
+        scored = iter(self.engine.loglikelihood([part for each in parts for part in each]))
+        return [_together([next(scored) for _ in each]) for each in parts]
 
-    def _fitting(self, context: list[int], continuation: list[int]) -> tuple[list[int], list[int]]:
-        """A request without the beginning that the model cannot read; the last token is never read.
+    def _fitting(
+        self, context: list[int], continuation: list[int]
+    ) -> list[tuple[list[int], list[int]]]:
+        """The requests that a model's context has room for; the last token of each is never read.
 
-        Raises NotApplicable for a continuation that does not fit.
+        A context loses its beginning, as in lm-eval. A continuation that is longer than the model's
+        context, for which lm-eval stops, is scored in parts, each after the tokens before it.
         """
-        if len(continuation) > self.max_length:
-            raise NotApplicable(
-                f"a continuation of {len(continuation)} tokens does not fit the model's context of "
-                f"{self.max_length}"
-            )
-        room = self.max_length + 1 - len(continuation)
-        self.cut += len(context) > room
-        return context[-room:], continuation
+        tokens, start = [*context, *continuation], len(context)
+        most = self.max_length
+        self.cut += len(tokens) > most + 1
+        ends = [*range(start + most, len(tokens), most), len(tokens)]
+        starts = [start, *ends[:-1]]
+        return [
+            (tokens[max(0, end - most - 1) : begin], tokens[begin:end])
+            for begin, end in zip(starts, ends, strict=True)
+        ]
 
     def loglikelihood_rolling(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
@@ -132,6 +138,11 @@ class EngineModel(TemplateLM):
         tokens = self.tok_encode(context)
         self.cut += len(tokens) > room
         return tokens[-room:]
+
+
+def _together(scores: Sequence[tuple[float, bool]]) -> tuple[float, bool]:
+    """The log-likelihood of a continuation from those of its parts, and whether it is greedy."""
+    return sum(score for score, _ in scores), all(greedy for _, greedy in scores)
 
 
 class StopStrings:

@@ -1,0 +1,64 @@
+"""Panels of horizontal bars: the scores of tasks, with intervals."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from meltpoint.figures.bar_panels import INTERVAL, WORDS
+from meltpoint.figures.panels import grid
+from meltpoint.figures.style import FAINT, INK, PALETTE, RC
+from meltpoint.figures.tooltips import note
+
+Z = 1.96
+
+
+def draw_panels(
+    cells: pd.DataFrame, lines: list[str], width: float, row: float, frame: float
+) -> Figure:
+    """A panel for each model and score.
+
+    cells: model, label (of the score), line (the name of the bar), chain, known (whether there is a
+    value), value, stderr and status. lines: all bars from the top. width: of a panel, row: of a bar,
+    frame: of what stands above and below the bars, in inches.
+    """
+    parts = list(cells.groupby(["model", "score"], sort=False))
+    several = len(cells["model"].unique()) > 1
+    rows, columns = grid(len(parts))
+    with mpl.rc_context(RC):
+        size = width * columns, rows * (row * len(lines) + frame)
+        figure = Figure(size, layout="constrained")
+        axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+        for ax, ((model, _), part) in zip(axes, parts, strict=False):
+            draw_panel(ax, part, lines)
+            label = part["label"].iloc[0]
+            ax.set_title(f"{model}: {label}" if several else label)
+        for ax in axes[len(parts) :]:
+            ax.remove()
+    return figure
+
+
+def draw_panel(ax: Axes, part: pd.DataFrame, lines: list[str]) -> None:
+    """The bars of one panel, their intervals and the line of dense."""
+    known = part[part["known"]]
+    places = known["line"].map(lines.index).to_numpy()
+    colors = [FAINT if chain == "dense" else PALETTE[0] for chain in known["chain"]]
+    values, reach = known["value"].to_numpy(), Z * known["stderr"].to_numpy()
+    ax.barh(places, values, height=0.66, color=colors, alpha=0.85, linewidth=0)
+    ax.errorbar(values, places, xerr=np.nan_to_num(reach), **INTERVAL)
+    for value in known.loc[known["chain"] == "dense", "value"]:
+        ax.axvline(value, color=INK, linewidth=0.6, linestyle=(0, (4, 3)))
+    words = {"transform": ax.get_yaxis_transform(), **WORDS}
+    for each in part[~part["known"]].itertuples():
+        ax.text(0.5, lines.index(each.line), each.status.replace("_", " "), **words)
+    tooltips = [f"{each.line}\n{each.value:.4g} ± {each.stderr:.2g}" for each in known.itertuples()]
+    note(ax, values, places, tooltips)
+    ax.set_yticks(range(len(lines)), lines)
+    ax.set_ylim(len(lines) - 0.4, -0.6)
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.grid(axis="x")
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
