@@ -29,6 +29,7 @@ wildcard_constraints:
     chain=r"[^/:]+",
 
 
+include: "rules/run.smk"
 include: "rules/models.smk"
 include: "rules/tokens.smk"
 include: "rules/search.smk"

@@ -74,6 +74,7 @@ def runs_of(
             if (model, chain) not in places["ppl"].index:
                 continue
             row = {"model": model, **levels}
+            row["acc_mean"] = np.nan
             row |= {column: _value(place, (model, chain)) for column, place in places.items()}
             stderr = _value(places[search.target], (model, chain), "stderr")
             rows.append(row | {"stderr": stderr, "chain": chain})

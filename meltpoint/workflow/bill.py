@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from meltpoint.study.resolved import Study
@@ -10,8 +11,10 @@ from meltpoint.text import human_bytes
 from meltpoint.workflow.cost_model import CostModel, constants, measured
 from meltpoint.workflow.dense_disk import dense_bytes
 from meltpoint.workflow.job_costs import JobCost, JobCosts
+from meltpoint.workflow.ledger import Ledger
 from meltpoint.workflow.model_sizes import ModelSizes
 from meltpoint.workflow.rule_resources import RuleResources
+from meltpoint.workflow.run_progress import RunProgress
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,34 @@ class StudyBill:
     def __init__(self, study: Study, sizes: ModelSizes, results: str) -> None:
         self.study, self.sizes, self.results = study, sizes, Path(results)
 
+    @cached_property
+    def jobs(self) -> list[JobCost]:
+        """The jobs of the study that compute."""
+        return JobCosts(self.study, self.sizes, str(self.results)).all()
+
+    @cached_property
+    def model(self) -> CostModel:
+        """The cost of jobs, by the machine's constants and the study's finished jobs."""
+        return CostModel(constants(), measured(self.jobs, self.results / "benchmarks"))
+
+    @cached_property
+    def progress(self) -> RunProgress:
+        """The progress of the run, which begins when it is first asked for."""
+        return RunProgress(
+            self.jobs,
+            lambda job: self.model.seconds(job).cpu,
+            self.results / "logs",
+            self.results / "progress.json",
+        )
+
+    def write_ledger(self) -> None:
+        """Writes what the finished jobs have cost."""
+        ledger = Ledger(self.study, self.jobs, self.results)
+        ledger.write(self.results / "tables/cost.csv")
+
     def text(self, source: str, cores: int | None) -> str:
         """Lines for a person. source: the study's file's name; cores: those that a run may use."""
-        jobs = JobCosts(self.study, self.sizes, str(self.results)).all()
-        model = CostModel(constants(), measured(jobs, self.results / "benchmarks"))
-        bill = bill_of(jobs, model)
+        model, bill = self.model, bill_of(self.jobs, self.model)
         lines = [self._counts(source)]
         if hint := self.sizes.hint():
             lines.append(f"Warning: {hint}")

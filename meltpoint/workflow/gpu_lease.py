@@ -36,7 +36,11 @@ def gpu_of_job(compute: Compute, asked: int, folder: Path = FOLDER) -> Iterator[
     count = torch.cuda.device_count() if compute.device.startswith(("auto", "cuda")) else 0
     check_device(compute.device, asked, count)
     on_gpu = asked or compute.device.startswith("cuda") or (compute.device == "auto" and count)
-    if not on_gpu or any(name in os.environ for name in SCHEDULERS):
+    scheduled = next((name for name in SCHEDULERS if name in os.environ), None)
+    if on_gpu and scheduled:
+        given = os.environ.get(VISIBLE, "not named")
+        logging.info("Computing on the GPU %s of %s %s", given, scheduled, os.environ[scheduled])
+    if not on_gpu or scheduled:
         yield
         return
     cards, number = visible_cards(count), compute.device.partition(":")[2]

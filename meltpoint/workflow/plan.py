@@ -91,6 +91,7 @@ class Plan:
         self.compressions = Compressions(self.study, self.results)
         self.groups, self.sizes = Groups(self.study), ModelSizes(self.study)
         self.resources = RuleResources(self.study, self.sizes)
+        self.bill = StudyBill(self.study, self.sizes, self.results)
         self.parameter_search = SearchAnalysis(self.study, self.results)
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
         self.page, self.threads = f"{self.results}/report.html", self.config.compute.threads
@@ -296,5 +297,4 @@ class Plan:
 
     def summary(self, cores: int | None) -> str:
         """Lines on the work ahead: warnings of old spellings first."""
-        bill = StudyBill(self.study, self.sizes, self.results)
-        return "\n".join([*self.warnings, bill.text(self.source.name, cores)])
+        return "\n".join([*self.warnings, self.bill.text(self.source.name, cores)])

@@ -124,3 +124,27 @@ def test_the_ladder_has_accuracies_beside_the_published_ones(tmp_path):
     assert (results / "figures/arc_easy.svg").is_file()
     rows = pd.read_csv(results / "tables/table5-tasks.csv")
     assert (rows.loc[rows["source"] == "measured", "status"] == "ok").all()
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_the_parameter_search_runs_on_a_stand_in(tmp_path):
+    """One task of two documents, and eight runs for each model."""
+    lines = tiny_study.sentences(200)
+    tiny_study.write_model(tmp_path / "model")
+    tiny_study.train_tokenizer(lines).save_pretrained(tmp_path / "model")
+    tiny_study.write_notes(tmp_path / "notes.jsonl", lines)
+    lm_eval_files.write_arc(tmp_path / "tasks", "arc_easy")
+    study = shortened(yaml.safe_load((ROOT / "studies/parameter-search.yaml").read_text()))
+    study["evaluations"]["zeroshot"]["tasks"] = ["arc_easy"]
+    grid = {"prior": ["taylor", "blockwise"], "length": [16, 32], "samples": [5, 10]}
+    for sweep in study["sweeps"].values():
+        sweep.update(levels=[0.2], settings=grid)
+    run_study(tmp_path, json.dumps(study))
+    folder = tmp_path / "results/parameter-search/search"
+    for model in ("llama3-8b", "qwen2.5-7b"):
+        runs = pd.read_csv(folder / f"consolidated_{model}_20/all_methods_results.csv")
+        assert len(runs) == 8
+        assert runs["acc_arc_easy"].between(0, 1).all()
+        assert (folder / f"best_{model}_20/visualization/gradient_analysis.png").is_file()
+    assert len(json.loads((folder / "cross_model_comparison.json").read_text())) == 2

@@ -43,13 +43,27 @@ def write(
         every = runs[runs["model"] == model].drop(columns=["chain", "stderr"])
         every.to_csv(place / "all_methods_results.csv", **PLAIN)
         best = parameter_search.global_best(own, search)[model]
-        write_json(place / "global_best_config.json", best)
+        write_measured(place / "global_best_config.json", best)
         compared = parameter_search.compare_methods(own, search)[model]
-        write_json(place / "method_comparison.json", compared)
+        write_measured(place / "method_comparison.json", compared)
         chosen = best_run(own, search)
         files = files_of(cells / model / chosen["chain"] / f"{names.layers}.{FILES}")
         write_best(folder / f"best_{model}_{percent}", best, chosen, files)
     write_across(folder, kept, search)
+
+
+def write_measured(path: Path, value: Any) -> None:
+    """Writes JSON in which a number that was not measured is null."""
+    write_json(path, measured(value))
+
+
+def measured(value: Any) -> Any:
+    """The value with None in the places of NaN."""
+    if isinstance(value, dict):
+        return {key: measured(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [measured(each) for each in value]
+    return None if isinstance(value, float) and value != value else value
 
 
 def files_of(path: Path) -> dict[str, Any]:
@@ -63,11 +77,11 @@ def write_best(
     """Writes the configuration, the scores, the analysis and the figures of the best run."""
     for name in ("evaluation", "analysis", "visualization"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    write_json(folder / "best_config.json", {**best, "chain": run["chain"]})
+    write_measured(folder / "best_config.json", {**best, "chain": run["chain"]})
     scores = {"ppl": run["ppl"], "acc_mean": run.get("acc_mean"), "tasks": best["tasks"]}
-    write_json(folder / "evaluation/evaluation_results.json", scores)
+    write_measured(folder / "evaluation/evaluation_results.json", scores)
     for name in (DIAGNOSIS, COMPARISON):
-        write_json(folder / "analysis" / name, files[name])
+        write_measured(folder / "analysis" / name, files[name])
     drawn = {
         "gradient_analysis": layer_figures.draw_gradients(files[LAYERS], files[COMPARISON]),
         "pruning_ratio": layer_figures.draw_pruned(files[COMPARISON]),
@@ -79,7 +93,7 @@ def write_best(
 
 def write_across(folder: Path, runs: pd.DataFrame, search: Search) -> None:
     """Writes the comparison of models, the report, and what exceeds noise in the runs."""
-    write_json(
+    write_measured(
         folder / "cross_model_comparison.json", parameter_search.compare_models(runs, search)
     )
     summary = parameter_search.summarise(runs, search)
@@ -96,11 +110,25 @@ def write_across(folder: Path, runs: pd.DataFrame, search: Search) -> None:
 
 
 def noise_of(runs: pd.DataFrame, search: Search) -> dict[str, pd.DataFrame]:
-    """Tables of effects in the runs that exceed noise, by analysis."""
-    analyses = (
-        significance.compare_levels,
-        significance.partial_dependence,
-        significance.explained,
-    )
-    found = {f.__name__: f(runs, search.factors, search.target) for f in analyses}
-    return {"noise_floor": parameter_search.noise_floor(runs, search)} | found
+    """Tables of effects in the runs that exceed noise, by analysis.
+
+    Shares of the variance are of models that have every run of the grid.
+    """
+    keys = search.factors, search.target
+    whole = with_whole_grids(runs, search)
+    shares = pd.DataFrame(columns=["model", "term", "share"])
+    if len(whole):
+        shares = significance.explained(whole, *keys)
+    return {
+        "noise_floor": parameter_search.noise_floor(runs, search),
+        "compare_levels": significance.compare_levels(runs, *keys),
+        "partial_dependence": significance.partial_dependence(runs, *keys),
+        "explained": shares,
+    }
+
+
+def with_whole_grids(runs: pd.DataFrame, search: Search) -> pd.DataFrame:
+    """The runs of models that have a run for every choice of levels."""
+    columns = list(search.factors.values())
+    size = int(runs[columns].nunique().prod())
+    return runs[runs.groupby("model")["model"].transform("size") == size]

@@ -98,9 +98,11 @@ def beyond(
 ) -> Iterator[Section]:
     """Sections on the differences that exceed noise, which the published summary lacks."""
     scale = 100 if search.tasks else 1
-    shares = by_term(noise["explained"]).map(lambda share: f"{100 * abs(share):.1f} %")
+    shares = noise["explained"]
+    if len(shares):
+        shares = by_term(shares).map(lambda share: f"{100 * abs(share):.1f} %").reset_index()
     yield Section("Beyond the published summary", 2)
     yield Section("The noise of one run", text=NOISE, table=noise_table(noise["noise_floor"]))
     differences = difference_table(words, noise["compare_levels"], scale)
     yield Section("Differences", text=DIFFERENCES, table=differences)
-    yield Section("Where the variance comes from", text=VARIANCE, table=shares.reset_index())
+    yield Section("Where the variance comes from", text=VARIANCE, table=shares)
