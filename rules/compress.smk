@@ -5,7 +5,8 @@ REQUIRED INPUTS:
 
     results/models/{model}/                    for a chain's first step
     cells/{model}/{prefix}/checkpoint/         for any other: the chain less its last step
-    tokens/{model}/{corpus}.npy                for a calibrated method
+    tokens/{model}/{corpus}.npy                for a calibrated method, and for one that trains
+    tokens/{model}/{corpus}.instructions.npy   for one that trains on instructions
     cells/{model}/{prefix}/search/             for a method that has a search
 
 OUTPUTS:
@@ -22,6 +23,7 @@ for method, temporary in plan.compressions.rules():
             parent=plan.parent,
             tokens=plan.calibration_files,
             search=plan.searches.read_by,
+            texts=plan.compressions.texts,
         output:
             plan.compressions.output(directory, temp, temporary),
         log:
@@ -31,13 +33,13 @@ for method, temporary in plan.compressions.rules():
         wildcard_constraints:
             prefix=plan.compressions.prefixes(temporary),
             step=plan.compressions.steps_of(method),
+        group:
+            plan.groups.of_compression
         conda:
             f"../envs/{method.env}.yaml"
         threads: plan.threads
         resources:
-            mem_mb=lambda w: plan.resources(w).mem_mb,
-            gpu=lambda w: plan.resources(w).gpu,
-            runtime=lambda w: plan.resources(w).runtime,
+            **plan.resources.compression(),
         params:
             job_spec=lambda w: plan.job_specs.compress(w.model, w.prefix + w.step).json(),
         message:

@@ -12,6 +12,9 @@ OUTPUTS:
     tokens/{model}/{corpus}.documents.npy          each document tokenised by itself
     tokens/{model}/{corpus}.documents.offsets.npy  where each of them starts
     tokens/{model}/{corpus}.documents.characters.npy   the number of characters of each
+    tokens/{model}/{corpus}.instructions.npy           each record of a set of instructions
+    tokens/{model}/{corpus}.instructions.offsets.npy   where each of them starts
+    tokens/{model}/{corpus}.instructions.responses.npy the number of its tokens before the response
 """
 
 
@@ -28,6 +31,8 @@ rule tokens:
     conda:
         "../envs/torch.yaml"
     threads: plan.threads
+    resources:
+        **plan.resources.tokenising(),
     params:
         job_spec=lambda w: plan.job_specs.tokens(w.model, w.corpus).json(),
     message:
@@ -50,9 +55,35 @@ rule tokens_of_documents:
     conda:
         "../envs/torch.yaml"
     threads: plan.threads
+    resources:
+        **plan.resources.tokenising(),
     params:
         job_spec=lambda w: plan.job_specs.tokens(w.model, w.corpus).json(),
     message:
         "Tokenising the documents of {wildcards.corpus} for {wildcards.model}"
     script:
         "../scripts/tokens_of_documents.py"
+
+
+rule tokens_of_instructions:
+    input:
+        model=lambda w: plan.base_model(w.model),
+    output:
+        tokens=f"{plan.results}/tokens/{{model}}/{{corpus}}.instructions.npy",
+        offsets=f"{plan.results}/tokens/{{model}}/{{corpus}}.instructions.offsets.npy",
+        responses=f"{plan.results}/tokens/{{model}}/{{corpus}}.instructions.responses.npy",
+    log:
+        f"{plan.logs}/tokens/{{model}}/{{corpus}}.instructions.log",
+    benchmark:
+        f"{plan.benchmarks}/tokens/{{model}}/{{corpus}}.instructions.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: plan.threads
+    resources:
+        **plan.resources.tokenising(),
+    params:
+        job_spec=lambda w: plan.job_specs.tokens(w.model, w.corpus).json(),
+    message:
+        "Tokenising the instructions of {wildcards.corpus} for {wildcards.model}"
+    script:
+        "../scripts/tokens_of_instructions.py"

@@ -5,6 +5,7 @@ from meltpoint.analysis.draws import SEED
 from meltpoint.analysis.levels import family_of, level_label
 from meltpoint.analysis.output_keys import Output
 from meltpoint.analysis.references import StudyView, check_names
+from meltpoint.analysis.step_orders import order_pairs
 from meltpoint.chain import Step, methods_of, row_name, settings_of, without
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations._kept import SAMPLES
@@ -54,6 +55,16 @@ def check_families(key: str, study: StudyView, part: Output) -> None:
         raise MeltpointError(
             f"{key}.source: {part.source} has {' and '.join(families) or 'no'} methods alone, and "
             "families need two: `chains.NAME.include` puts sweeps together"
+        )
+
+
+def check_orders(key: str, study: StudyView, part: Output) -> None:
+    """Raises MeltpointError, naming the key, where no two chains are orders of the same steps."""
+    check_kept(key, study, part)
+    if not order_pairs(study.chains(part.source)):
+        raise MeltpointError(
+            f"{key}.source: no two chains of {part.source} have the same steps with two neighbours "
+            "swapped: write both orders"
         )
 
 

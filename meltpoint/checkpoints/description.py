@@ -5,8 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from meltpoint.checkpoints.adapter import FOLDER as ADAPTER
+from meltpoint.checkpoints.adapter import adapted
 from meltpoint.checkpoints.base_quantization import BaseQuantization
 from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.shapes import Shapes
@@ -15,6 +17,8 @@ from meltpoint.files import write_json
 from meltpoint.hashing import hash_file, hash_text
 
 FILE = "meltpoint.json"
+# What making the checkpoint took, where a cell is to say it: the one file that differs from run to run.
+COST = "cost.json"
 WEIGHTS = (".safetensors", ".gguf")
 
 
@@ -45,7 +49,8 @@ class Description(BaseModel):
     blocks that no method compresses (a router's): they count in `achieved`. `stored_as` are the
     keys of what a linear's weight is made of, where that is not its own name's. `zeros_lost` counts
     the earlier zeros that the last step filled, `rounded` is the fraction of zeros that came of
-    rounding. `warnings` are sentences about the steps that each cell of the checkpoint repeats.
+    rounding. `adapter` are the matrices of an adapter that is kept beside the weights. `warnings` are
+    sentences about the steps that each cell of the checkpoint repeats.
     `unused` are tensors of a base checkpoint that the language model does not use, `reached` what
     training the demo has reached. `base_quantization` says on which grids the base model's weights
     were, where it was decoded from a quantized file; every checkpoint made of it repeats that.
@@ -69,6 +74,7 @@ class Description(BaseModel):
     shapes: Shapes | None = None
     linears: dict[str, Linear] = {}
     other_matrices: dict[str, Linear] = {}
+    adapter: dict[str, Linear] = Field({}, exclude_if=lambda matrices: not matrices)
     stored_as: dict[str, list[str]] = {}
     warnings: list[str] = []
     unused: list[str] = []
@@ -110,6 +116,15 @@ class Description(BaseModel):
         }
         write_json(folder / FILE, {**content, **matrices})
 
+    @property
+    def linears_as_read(self) -> dict[str, Linear]:
+        """The linears as they are with their adapter, if there is one: on no grid then."""
+        off_grid, changed = {"stored": None, "zeros_rounded": 0}, adapted(self.adapter)
+        return {
+            name: linear.model_copy(update=off_grid) if name in changed else linear
+            for name, linear in self.linears.items()
+        }
+
     def require_regular(self, reader: str) -> None:
         """Raises NotApplicable for shapes that a config cannot say; `reader` needs a config alone."""
         if self.shapes and self.shapes.irregular:
@@ -122,6 +137,7 @@ class Description(BaseModel):
 def hash_weights(folder: Path) -> str:
     """Hash of a checkpoint's weight files, names and contents."""
     shards = sorted(file for file in folder.iterdir() if file.suffix in WEIGHTS)
+    shards += sorted((folder / ADAPTER).glob("*.safetensors"))
     return hash_text("\n".join(f"{f.name} {hash_file(f)}" for f in shards))
 
 

@@ -16,7 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from meltpoint.checkpoints.description import FILE, WEIGHTS
+from meltpoint.checkpoints.adapter import adapter_of
+from meltpoint.checkpoints.description import COST, FILE, WEIGHTS
 from meltpoint.checkpoints.formats import format_of
 from meltpoint.checkpoints.index import INDEX, PICKLES, index, prefixes_of, spellings
 from meltpoint.checkpoints.linears import Quantized
@@ -26,7 +27,7 @@ from meltpoint.files import write_json
 from meltpoint.timing import timed
 
 # What says how the weights were stored belongs to them.
-NOT_CARRIED_ON = {INDEX, FILE, ".snakemake_timestamp", "quantize_config.json"}
+NOT_CARRIED_ON = {INDEX, FILE, COST, ".snakemake_timestamp", "quantize_config.json"}
 # The one folder in a checkpoint that belongs to its tokenizer.
 CHAT_TEMPLATES = "additional_chat_templates"
 
@@ -53,14 +54,16 @@ class Layout(Protocol):
 class Reader:
     """The tensors of a checkpoint by their parameters' names, read when they are asked for.
 
-    Weights that a quantization library has packed (`meltpoint.checkpoints.formats`) are decoded.
-    No file is kept open: an open one keeps its pages in memory.
+    Weights that a quantization library has packed (`meltpoint.checkpoints.formats`) are decoded,
+    and the update of an adapter beside them is added (`meltpoint.checkpoints.adapter`). No file
+    is kept open: an open one keeps its pages in memory.
     """
 
     def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
         self.folder, self.dtype, self.device = folder, dtype, device
         self.files = index(folder)
         self.format = format_of(folder)
+        self._adapter = adapter_of(folder)
         self._prefixes = prefixes_of(self.files)
         self._tied: dict[str, list[str]] = {}
         self._layout: Layout | None = None
@@ -102,6 +105,8 @@ class Reader:
         if not tensor.is_floating_point():
             return tensor
         tensor = tensor.to(self.dtype)
+        if self._adapter is not None and self._adapter.changes(name):
+            tensor = self._adapter.added_to(name, tensor)
         if not tensor.isfinite().all():
             file = self.folder / self.files[next(iter(parts.values()))]
             dtype = str(self.dtype).removeprefix("torch.")

@@ -5,8 +5,11 @@ after the step is meant, on each axis by itself. A structured or low-rank method
 official code does, of the model at hand: that is asked for as `level`, which is no axis.
 """
 
+from collections.abc import Mapping
+
 from meltpoint.chain import Bits, Level, Pattern, Sparsity
 from meltpoint.checkpoints.description import Achieved, Description
+from meltpoint.checkpoints.linears import Linear
 from meltpoint.errors import NotApplicable
 from meltpoint.methods.settings import MethodSettings
 
@@ -64,6 +67,19 @@ def _check_parameters(origin: Description, requested: dict[str, float]) -> None:
             f"{requested['parameters']:g} that is asked for: with of=parameters the total after the "
             "step is meant"
         )
+
+
+def left_grids(
+    kind: str, before: Mapping[str, Linear], after: Mapping[str, Linear], step: str
+) -> list[str]:
+    """The sentence for a fine-tuning that has moved linears off their grids, in a list."""
+    left = [name for name, linear in before.items() if linear.stored and not after[name].stored]
+    if kind != "finetuning" or not left:
+        return []
+    return [
+        f"{step} has decoded {len(left)} of {len(before)} linears that were quantised: they are dense "
+        "numbers now"
+    ]
 
 
 def warnings(origin: Description, achieved: Achieved, step: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,9 +12,13 @@ from transformers import AutoConfig
 
 from meltpoint import methods
 from meltpoint.chain import LEVEL_FORMS, Bits, Scheme, Sparsity, Step, parse_step
+from meltpoint.checkpoints.adapter import matrices_of
 from meltpoint.checkpoints.axes import reached
 from meltpoint.checkpoints.description import Description, hash_weights, versions
+from meltpoint.checkpoints.formats import format_of, holds_gguf
+from meltpoint.checkpoints.index import index
 from meltpoint.checkpoints.io import Reader, Writer, copy_companions, copy_missing
+from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.shapes import Shapes
 from meltpoint.compression import axes
 from meltpoint.compression.block_gradients import block_gradients
@@ -21,6 +26,7 @@ from meltpoint.compression.blockwise import Job, Outcome, walk
 from meltpoint.compression.calibration_windows import read_windows, warnings_of
 from meltpoint.compression.resume import resume_folder
 from meltpoint.compression.search import check_readable, read_result, write_result
+from meltpoint.compression.training_texts import read_texts
 from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
 from meltpoint.files import whole_folder, write_json
@@ -30,6 +36,7 @@ from meltpoint.model import empty_model
 from meltpoint.model.as_linears import views
 from meltpoint.model.decoded import compare, plain
 from meltpoint.model.regular import config_of
+from meltpoint.model.stored_layout import stored_keys
 from meltpoint.text import one_of
 
 # Folder of a checkpoint for what its step's method has to say: it is not copied to the next one's.
@@ -56,11 +63,13 @@ def compress(
     tokens: list[Path],
     compute: Compute,
     search: Path | None = None,
+    texts: Mapping[str, Sequence[Path]] | None = None,
 ) -> None:
     """Makes the checkpoint `target` from `parent` by the spec's step.
 
     `tokens` are the files that the calibration is read from: none, the windows or the stream, or the
-    documents and their offsets. `search` is the result of the method's search, if it has one. Where
+    documents and their offsets. `search` is the result of the method's search, if it has one, `texts`
+    are the files of the texts that the step is trained on (`meltpoint.data.training_text`). Where
     the step does not apply, or the parent's did not, the checkpoint is a marker with the reason.
     """
     origin, step = Description.read(parent), parse_step(spec.step)
@@ -85,7 +94,15 @@ def compress(
             if method.calibrated(step):
                 windows, lengths = read_windows(parent, spec.settings, tokens, compute)
             found = read_result(search) if search else None
-            context = Context(windows, compute, lengths=lengths, search=found, resume=resume)
+            context = Context(
+                windows,
+                compute,
+                lengths=lengths,
+                search=found,
+                resume=resume,
+                texts=read_texts(parent, texts or {}),
+                parent=parent,
+            )
             compress_by = _walk_in_rounds if method.is_blockwise else _call
             facts |= compress_by(method, parent, folder, step, context)
         except NotApplicable as reason:
@@ -93,11 +110,15 @@ def compress(
             Description(status="not_applicable", reason=str(reason), **facts).write(folder)
         else:
             dense, itemsize = origin.dense_parameters, compute.torch_dtype.itemsize
-            matrices = facts["linears"] | facts["other_matrices"]
+            facts["adapter"] = matrices_of(folder)
+            matrices = facts["linears"] | facts["other_matrices"] | facts["adapter"]
+            parameters = facts["shapes"].parameters + sum(
+                matrix.count for matrix in facts["adapter"].values()
+            )
             if smallest := facts.pop("smallest", None):
                 facts["steps"][-1]["smallest"] = smallest
             said = [*origin.warnings, *warnings_of(parent, windows), *facts.pop("warnings", ())]
-            counts = reached(matrices, facts["shapes"].parameters, dense, itemsize)
+            counts = reached(matrices, parameters, dense, itemsize)
             said += axes.warnings(origin, counts["achieved"], spec.step)
             if method.kind == "quantization" and origin.base_quantization:
                 said.append(origin.base_quantization.warning())
@@ -163,7 +184,7 @@ def _walk(
     with block_gradients(reader, context.windows, compute, names, scratch) as gradients:
         parameters = origin.dense_parameters, origin.shapes.parameters
         found = context.search
-        job = Job(method, settings, origin.linears, found, gradients, parameters, memory)
+        job = Job(method, settings, origin.linears_as_read, found, gradients, parameters, memory)
         outcome = walk(reader, writer, job, step.level, context.windows, compute)
     writer.finish()
     _write_analysis(method, job.memory, folder)
@@ -210,13 +231,23 @@ def _call(
     with plain(parent, folder.with_name(f"{folder.name}.plain"), compute) as source:
         linears = method.module.compress(source, folder, step.level, method.settings(step), context)
         copy_missing(source, folder)
+    facts = {} if linears is None else {"stored_as": stored_as(folder, linears)}
     if linears is None:
         linears = compare(parent, folder, compute)
     return {
+        **facts,
         "linears": linears,
         "other_matrices": origin.other_matrices,
         "shapes": origin.shapes,
+        "warnings": axes.left_grids(method.kind, origin.linears_as_read, linears, str(step)),
     }
+
+
+def stored_as(folder: Path, linears: Mapping[str, Linear]) -> dict[str, list[str]]:
+    """Keys of a plain checkpoint's linears that are not stored by their names; {} for a packed one."""
+    if holds_gguf(folder) or format_of(folder) is not None:
+        return {}
+    return stored_keys(empty_model.build(folder, torch.float32), index(folder), linears)
 
 
 def check_plain_linears(parent: Path, method: str) -> None:

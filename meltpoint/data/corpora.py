@@ -1,5 +1,6 @@
 """Corpora: documents from their source, and their tokens."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,19 @@ def documents(corpus: dict, path: Path | None) -> list[str]:
         from meltpoint.demo.text import documents as python_docs
 
         return python_docs(corpus["split"])
+    if corpus.get("instructions"):
+        from meltpoint.data.instructions import read_pairs
+
+        return [prompt + response for prompt, response in read_pairs(corpus, path)]
+    return read_column(corpus, path, corpus["field"])
+
+
+def read_column(corpus: Mapping, path: Path | None, field: str) -> list[str]:
+    """The texts under one key or column of a corpus of the hub, or of a local file.
+
+    Raises MeltpointError for a file that cannot be read or holds no text.
+    """
+    corpus = {**corpus, "field": field}
     found = _hub(corpus) if "hub" in corpus else _local(corpus, path)
     if not any(text.strip() for text in found):
         raise MeltpointError(f"{corpus.get('hub') or path}: the corpus is empty")
@@ -47,7 +61,13 @@ def _hub(corpus: dict) -> list[str]:
             split=corpus["split"],
             revision=corpus["revision"],
         )
-        return list(rows[corpus["field"]])
+        field = corpus["field"]
+        if field not in rows.column_names:
+            raise MeltpointError(
+                f"there is no column {field!r} ({', '.join(rows.column_names)}): set the corpus's "
+                "`field`"
+            )
+        return list(rows[field])
     except Exception as error:  # the library raises a dozen kinds for what is one: not to be had
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MeltpointError(

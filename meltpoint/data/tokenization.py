@@ -17,6 +17,7 @@ from meltpoint.data.corpora import (
     stream,
     write_array,
 )
+from meltpoint.data.instructions import read_pairs
 from meltpoint.errors import MeltpointError, reason_of
 from meltpoint.text import one_of
 
@@ -62,6 +63,36 @@ def write_documents(
     tokens, offsets = separate(texts, tokenizer_of(model))
     check_vocabulary(tokens, vocabulary_of(model), str(file or target.stem))
     write_array(characters_target, np.array([len(text) for text in texts], dtype=np.int64))
+    write_array(offsets_target, offsets)
+    write_array(target, tokens)
+
+
+def write_instructions(
+    corpus: dict,
+    file: Path | None,
+    model: Path,
+    target: Path,
+    offsets_target: Path,
+    responses_target: Path,
+) -> None:
+    """Writes a set of instructions as tokens, record by record, and where each response begins.
+
+    Prompt and response are tokenised apart, so that the border between them is one of tokens; the end
+    token follows. Offsets are int64 [records + 1], the tokens before each response int64 [records]: 0
+    in a set without responses. Raises MeltpointError as `write_stream` does.
+    """
+    pairs, tokenizer = read_pairs(corpus, file), tokenizer_of(model)
+    prompts, responses = zip(*pairs, strict=True)
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    first = tokenizer(list(prompts), verbose=False)["input_ids"]
+    second = tokenizer(list(responses), verbose=False, add_special_tokens=False)["input_ids"]
+    records = [[*a, *b, *end] for a, b in zip(first, second, strict=True)]
+    tokens = np.concatenate([np.asarray(record, dtype=np.int32) for record in records])
+    check_vocabulary(tokens, vocabulary_of(model), str(file or target.stem))
+    answered = corpus["instructions"]["response"] is not None
+    starts = [len(prompt) if answered else 0 for prompt in first]
+    write_array(responses_target, np.array(starts, dtype=np.int64))
+    offsets = np.cumsum([0, *map(len, records)]).astype(np.int64)
     write_array(offsets_target, offsets)
     write_array(target, tokens)
 

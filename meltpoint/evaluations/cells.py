@@ -48,11 +48,15 @@ class Score(Document):
 
 
 class Cost(Document):
-    """What a measurement took: seconds, the most bytes that its process held, and where it ran."""
+    """What a measurement took: seconds, the most bytes that its process held, and where it ran.
+
+    `training` says the same of the last step, where that was a fine-tuning.
+    """
 
     seconds: float = 0.0
     peak_memory: int = 0
     device: str = ""
+    training: dict[str, Any] | None = Field(None, exclude_if=lambda training: training is None)
 
 
 class Cell(Document):

@@ -5,6 +5,7 @@ the dense model's, and the cell is written with its protocol, its provenance and
 """
 
 import contextlib
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -15,9 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from meltpoint import evaluations
-from meltpoint.checkpoints.description import Description
+from meltpoint.checkpoints.description import COST, Description
 from meltpoint.compression.resume import resume_folder
-from meltpoint.compute import Compute, peak_memory
+from meltpoint.compute import peak_memory
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations import Evaluation, dense_files
 from meltpoint.evaluations._kept import read_kept, write_kept
@@ -95,7 +96,7 @@ def _evaluate(
     else:
         facts["protocol"] |= measured.protocol
         facts["provenance"]["warnings"] += measured.warnings
-        cost = cost_of(start, inputs.compute, kind, measured)
+        cost = cost_of(start, inputs, kind, measured)
         cell = Cell(**facts, scores=scores, cost=cost)
     for path, ending in zip(outputs[1:], kind.keeps, strict=True):
         write_kept(path, measured.kept.get(ending))
@@ -171,11 +172,12 @@ def score_of(spec: ScoreSpec, estimate: Estimate, difference: Difference | None)
     return Score(value=estimate.value, stderr=estimate.stderr, difference=difference, **declared)
 
 
-def cost_of(start: float, compute: Compute, kind: Evaluation, measured: Measurement) -> Cost:
-    """Seconds and peak memory of the measurement since `start`, and its device."""
-    device = measured.device or (str(compute.torch_device) if kind.computes else "cpu")
-    seconds = round(time.perf_counter() - start, 3)
-    return Cost(seconds=seconds, peak_memory=peak_memory(), device=device)
+def cost_of(start: float, inputs: Inputs, kind: Evaluation, measured: Measurement) -> Cost:
+    """Seconds and peak memory of the measurement since `start`, its device, and the last training's."""
+    device = measured.device or (str(inputs.compute.torch_device) if kind.computes else "cpu")
+    seconds, file = round(time.perf_counter() - start, 3), inputs.checkpoint / COST
+    trained = json.loads(file.read_text()) if file.exists() else {}
+    return Cost(seconds=seconds, peak_memory=peak_memory(), device=device, **trained)
 
 
 # --- comparison with the dense model ---------------------------------------------------------------

@@ -17,6 +17,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from meltpoint.checkpoints.adapter import FOLDER as ADAPTER
+from meltpoint.checkpoints.adapter import WEIGHTS as ADAPTER_WEIGHTS
 from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import holds_gguf, quantization_config
 from meltpoint.checkpoints.index import header, prefixes_of, spellings, tensors_of
@@ -97,14 +99,30 @@ def size(folder: Path) -> dict[str, float]:
     tensors = dict(item for file in files for item in _tensors(file, plain, linears, layers))
     tensors |= _packed(stored, packed)
     tensors |= {name: _part(layers[name], stored[key]) for name, (key, *_) in shared.items()}
+    adapter = folder / ADAPTER / ADAPTER_WEIGHTS
+    names = [*layers]
+    if description.adapter:
+        beside_weights = dict(_adapter(adapter))
+        tensors |= beside_weights
+        names += beside_weights
+        files.append(adapter)
+        stored |= {key: (adapter.name, tensor) for key, tensor in header(adapter).items()}
     counted = set(stored) - unused
     beside = sum(_bytes(file, counted, stored) for file in files)
     spared = sum(tensor.stored - tensor.packed for tensor in tensors.values())
     return {
         **counts(tensors.values()),
-        "decoder_bits_per_weight": bits_per_weight(tensors[name] for name in layers),
+        "decoder_bits_per_weight": bits_per_weight(tensors[name] for name in names),
         "bytes": sum(file.stat().st_size for file in files) - spared // 8 - beside,
     }
+
+
+def _adapter(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """The matrices of an adapter, by name: they are stored as they are."""
+    for name, tensor in header(path).items():
+        width, (start, end) = 8 * WIDTHS[tensor["dtype"]], tensor["data_offsets"]
+        count = 8 * (end - start) // width
+        yield name, _count(tensor["shape"], count, count, width, None)
 
 
 def _bytes(path: Path, counted: set[str], stored: dict[str, tuple[str, dict]]) -> int:

@@ -25,7 +25,7 @@ def check(module: ModuleType, file: str) -> Facts:
     if not (isinstance(settings, type) and issubclass(settings, MethodSettings)):
         raise MeltpointError(f"{file}: a method declares 'Settings', a class of MethodSettings")
     facts = _facts(module, file)
-    for name in (*facts.search_settings, *facts.full_range_settings):
+    for name in (*facts.search_settings, *facts.full_range_settings, *facts.quick_settings):
         if name not in settings.model_fields:
             raise MeltpointError(
                 f"{file}: there is no setting {name!r}{did_you_mean(name, settings.model_fields)}"

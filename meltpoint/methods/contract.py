@@ -10,8 +10,8 @@ strings: a method's file imports `Block`, `Statistics` and `Tensor` from here fo
 """
 
 import inspect
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from meltpoint.checkpoints.linears import Quantized
+    from meltpoint.data.training_text import TrainingText
     from meltpoint.model import activation_statistics, block_walk, model_parts
 
 Block: TypeAlias = "block_walk.Block"
@@ -92,6 +93,9 @@ class Facts(Declared):
     full_range_settings: dict[str, str] = Field(
         {}, description="Settings with which it reaches every level, where the defaults do not."
     )
+    quick_settings: dict[str, str] = Field(
+        {}, description="Settings with which tests run it, where the defaults take minutes."
+    )
     representative_level: str = Field(
         "", description="Level that stands for all where a test tries every architecture."
     )
@@ -131,8 +135,10 @@ class Context:
     none. `validation` are those of the calibration that the settings' `validation_calibration` names,
     for a search. Windows of `sampling: first` may be padded: `lengths` and `validation_lengths`, int64
     [windows], are the numbers of tokens before the padding. `search` is what the method's `search`
-    returned. `resume` is a folder that is still there when a killed job runs again, and is deleted when
-    the job ends.
+    returned; a search is handed what its `earlier_search` returned. `resume` is a folder that is still
+    there when a killed job runs again, and is deleted when the job ends. `texts` are those that the
+    settings' `training_data` names, by their use. `parent` is the checkpoint as it is stored, also
+    where `compress` is handed a decoded copy of it.
     """
 
     windows: "Tensor | None"
@@ -142,6 +148,8 @@ class Context:
     validation_lengths: "Tensor | None" = None
     search: dict[str, Any] | None = None
     resume: Path | None = None
+    texts: "Mapping[str, TrainingText]" = field(default_factory=dict)
+    parent: Path | None = None
 
     def progress(self, items: Iterable[T], description: str) -> Iterable[T]:
         """Items of a long loop, with a bar while they go by where standard error is a terminal."""
@@ -241,6 +249,13 @@ class OptionalFunctions(Protocol):
         It is computed once for all levels, kept as a result of its own, and handed to `compress` as
         `context.search`, to `compress_block` as `block.search`. Settings that are not named in
         `search_settings` have their defaults here.
+        """
+
+    def earlier_search(self, settings: MethodSettings) -> dict[str, Any] | None:
+        """Changes of the settings that give another search of the method; None for no other.
+
+        That search runs first, and its result is handed to this one as `context.search`. So searches
+        that differ in a part share the other part.
         """
 
     def rounds(self, settings: MethodSettings) -> int:

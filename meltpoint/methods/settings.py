@@ -20,6 +20,14 @@ class MethodSettings(BaseModel):
         """Name of a second calibration, for `Context.validation`; None for a method that has none."""
         return None
 
+    @property
+    def training_data(self) -> dict[str, str | None]:
+        """Corpora that a step is trained on, by their use: "data", "validation"; none for most methods.
+
+        None stands for the text of the study's calibration `default`.
+        """
+        return {}
+
     def unused_settings(self) -> set[str]:
         """The settings that have no effect beside the others: a step is spelled without them."""
         return set()

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from meltpoint.checkpoints.adapter import adapter_of
 from meltpoint.checkpoints.description import FILE, Description
 from meltpoint.checkpoints.formats import format_of
 from meltpoint.checkpoints.io import Reader, Writer, copy_companions
@@ -25,7 +26,7 @@ def plain(source: Path, place: Path, compute: Compute) -> Iterator[Path]:
 
     The copy is made at `place`: of weights that are packed, or stored by other names than the model's.
     """
-    if format_of(source) is None and Parts(source, compute).stored_by_their_names():
+    if is_plain(source) and Parts(source, compute).stored_by_their_names():
         yield source
         return
     shutil.rmtree(place, ignore_errors=True)
@@ -35,6 +36,11 @@ def plain(source: Path, place: Path, compute: Compute) -> Iterator[Path]:
         yield place
     finally:
         shutil.rmtree(place)
+
+
+def is_plain(source: Path) -> bool:
+    """True for a checkpoint whose weights are neither packed nor changed by an adapter beside them."""
+    return format_of(source) is None and adapter_of(source) is None
 
 
 def write_plain(source: Path, target: Path, compute: Compute) -> None:
@@ -54,7 +60,7 @@ def compare(source: Path, target: Path, compute: Compute) -> dict[str, Linear]:
     Raises MeltpointError for one that is not quantised.
     """
     before, after = Parts(source, compute), Parts(target, compute)
-    earlier = Description.read(source).linears
+    earlier = Description.read(source).linears_as_read
     return {
         name: _compare(name, before.reader, after.reader, earlier.get(name))
         for name in before.linears

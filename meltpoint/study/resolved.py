@@ -24,6 +24,7 @@ from meltpoint.study.config import StudyConfig
 from meltpoint.study.score_names import split_name
 from meltpoint.study.sections import DrawnCalibration, GivenCalibration, TokenCorpus
 from meltpoint.study.source_files import check_source_files
+from meltpoint.study.training_texts import check_training_texts, training_texts
 from meltpoint.text import did_you_mean
 
 Cell = tuple[str, str, str]
@@ -136,6 +137,8 @@ class Study:
         settings = method.settings(step).model_dump(mode="json")
         if method.calibrated(step):
             settings["windows"] = self.windows(settings)
+        if texts := training_texts(self.config, method.settings(step)):
+            settings["texts"] = texts
         return settings
 
     def search_settings(self, step: Step) -> dict:
@@ -225,6 +228,7 @@ class Study:
         settings = method.settings(step)
         if method.calibrated(step) or (method.has_search and settings.calibrated):
             self._check_calibration(key, settings)
+        check_training_texts(key, self.config, settings)
         if name := settings.validation_calibration:
             unchanged = dict.fromkeys(("samples", "length", "seed"))
             second = {"calibration": name, **unchanged}

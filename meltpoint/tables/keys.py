@@ -26,14 +26,18 @@ class Table(AtLevel, Compared):
         description="Columns of the table. `level`: one for each level, of one evaluation. "
         "`evaluation`: one for each evaluation, with a row for each method and level.",
     )
-    layout: Literal["values", "pairs", "families", "tasks"] = Field(
+    layout: Literal["values", "pairs", "families", "tasks", "orders", "strategies"] = Field(
         "values",
         description="`values`: a number for each method and column. `pairs`: a row for each pair of "
         "methods at `level`, with the difference, its paired error over windows, p values and the "
         "verdict. `families`: the best and the median method of each family at equal `compressions`, "
         "and which families cannot be told apart. `tasks`: a row for each task of an evaluation and "
         "each method, with the score, the paired difference to dense, the answers that changed and "
-        "McNemar's exact p.",
+        "McNemar's exact p. `orders`: a row for each two chains of the same steps that differ by a "
+        "swap of neighbours, with the paired difference, p values, whether they end with one size, and "
+        "how often the weaker step first is better. `strategies`: a row for each decoding strategy of "
+        "`generation`, with `columns: evaluation`; a score of one strategy in `value` means that of "
+        "all.",
     )
     compressions: Compressions | None = Field(
         None,
@@ -101,7 +105,7 @@ class Table(AtLevel, Compared):
     @property
     def compares_chains(self) -> bool:
         """True where the rows are comparisons, not values."""
-        return self.layout in ("pairs", "families") or self.equivalence is not None
+        return self.layout in ("pairs", "families", "orders") or self.equivalence is not None
 
     @property
     def needs_samples(self) -> bool:
@@ -128,6 +132,26 @@ class Table(AtLevel, Compared):
             raise ValueError("a margin lies above 0 % and below 100 %: no loss is exactly 0")
         return str(text)
 
+    @field_validator("published")
+    @classmethod
+    def _is_a_published_table(cls, name: str | None) -> str | None:
+        known = (*published.names(), *published.strategy_tables())
+        if name is not None and name not in known:
+            raise ValueError(f"unknown published table{did_you_mean(name, known)}")
+        return name
+
+    @model_validator(mode="after")
+    def _published_table_is_of_the_rows(self) -> Self:
+        of_strategies = self.published in published.strategy_tables()
+        if self.published is not None and of_strategies != (self.layout == "strategies"):
+            rows = "decoding strategies" if of_strategies else "methods"
+            raise ValueError(
+                f"published: {self.published} is of {rows}, and the table's rows are not"
+            )
+        if self.layout == "strategies" and self.columns == "level":
+            raise ValueError("layout: strategies are rows of a table with `columns: evaluation`")
+        return self
+
     @model_validator(mode="after")
     def _compares_values(self) -> Self:
         if self.layout != "values" and self.equivalence is not None:
@@ -136,7 +160,9 @@ class Table(AtLevel, Compared):
             raise ValueError("average_over: a table of tasks has a row for each chain")
         if self.layout == "tasks" and self.published is not None:
             raise ValueError("published: a table of tasks compares with dense alone")
-        if self.level is not None and (not self.compares_chains or self.layout == "families"):
+        if self.level is not None and (
+            not self.compares_chains or self.layout in ("families", "orders")
+        ):
             raise ValueError("level: only tables with `layout: pairs` or `equivalence` have it")
         if self.layout != "families" and self.compressions:
             raise ValueError("compressions: only tables with `layout: families` have it")

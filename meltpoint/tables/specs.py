@@ -23,7 +23,7 @@ class TableSpec(EntrySpec, Comparison, Protocol):
     value: str | list[str]
     evaluations: list[str]
     columns: Literal["level", "evaluation"]
-    layout: Literal["values", "pairs", "families", "tasks"]
+    layout: Literal["values", "pairs", "families", "tasks", "orders", "strategies"]
     at_compressions: list[float]
     level: str | None
     equivalence: str | None

@@ -2,9 +2,14 @@
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from meltpoint import methods
 from meltpoint.study.resolved import Study
+from meltpoint.study.training_texts import token_files, training_texts
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Wildcards
 
 # A constraint that no wildcard meets.
 NOTHING = r"(?!)"
@@ -31,6 +36,13 @@ class Compressions:
         """The output of a compression, flagged by Snakemake's own functions."""
         flagged = directory(f"{self.results}/cells/{{model}}/{{prefix}}{{step}}/checkpoint")
         return temp(flagged) if temporary else flagged
+
+    def texts(self, wildcards: "Wildcards") -> list[str]:
+        """Files of the tokens that a step is trained on, in the order of its settings' `texts`."""
+        step = self.study.steps(wildcards.prefix + wildcards.step)[-1]
+        folder = f"{self.results}/tokens/{wildcards.model}"
+        texts = training_texts(self.study.config, methods.find(step.method).settings(step))
+        return [file for text in texts.values() for file in token_files(text, folder)]
 
     def prefixes(self, temporary: bool) -> str:
         """The constraint of the prefix: by looking ahead, that of the whole chain too."""

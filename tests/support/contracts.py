@@ -197,6 +197,19 @@ def shapes_and_counted_zeros(case: Case) -> None:
         assert description.achieved.zeros == origin.achieved.zeros
 
 
+def shapes_and_pruned_zeros(case: Case) -> None:
+    """Shapes stay, and so do the zeros of linears that have others than those of rounding."""
+    assert case.description.shapes == case.origin.shapes
+    for name, linear in case.origin.linears.items():
+        if linear.zeros > linear.zeros_rounded:
+            before, after = (weights[f"{name}.weight"] for weights in (case.before, case.after))
+            assert (after[before == 0] == 0).all(), name
+    description, origin = case.description, case.origin
+    assert description.zeros_lost == 0
+    assert description.achieved.zeros >= origin.achieved.zeros
+    assert description.achieved.zeros + description.rounded == pytest.approx(zeros_of(case.target))
+
+
 def agreement(case: Case) -> None:
     """Config, description and files agree, and zeros of weights that stay are kept."""
     model = empty_model.build(case.target, torch.float32)

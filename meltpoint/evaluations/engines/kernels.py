@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meltpoint.checkpoints.adapter import adapter_of
 from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.formats import holds_gguf, quantization_config
 from meltpoint.compute import Compute
+from meltpoint.errors import NotApplicable
 from meltpoint.lazy_import import torch
 
 if TYPE_CHECKING:
@@ -39,9 +41,16 @@ def opens(checkpoint: Path) -> bool:
 
 
 def open(checkpoint: Path, compute: Compute) -> "KernelsEngine":
-    """The model as its users load it; what it took to import the library is no part of the load."""
+    """The model as its users load it; what it took to import the library is no part of the load.
+
+    Raises NotApplicable for a checkpoint with an adapter beside its weights.
+    """
     from meltpoint.evaluations.engines._kernels_engine import KernelsEngine
 
+    if adapter_of(checkpoint) is not None:
+        raise NotApplicable(
+            "an adapter is kept beside the quantised base, and the base's kernels would run without it"
+        )
     module = LIBRARIES.get(_format(checkpoint))
     if module:
         importlib.import_module(module)

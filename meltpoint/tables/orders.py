@@ -1,0 +1,110 @@
+"""A table of the order effect: two orders of the same steps, their difference, its error, the verdict."""
+
+import pandas as pd
+
+from meltpoint.analysis import step_orders
+from meltpoint.analysis.frame import scores_named
+from meltpoint.analysis.levels import level_label
+from meltpoint.analysis.pairs import windows_of
+from meltpoint.analysis.quantities import quantity
+from meltpoint.chain import Step, parse_chain
+from meltpoint.errors import MeltpointError
+from meltpoint.tables.entries import Notes
+from meltpoint.tables.markup import Entry, Table
+from meltpoint.tables.pairs import p_text
+from meltpoint.tables.specs import TableSpec
+
+HEADS = ["difference", "p", "p (Holm)", "better order", "weaker step first", "sizes"]
+HYPOTHESIS = "Prune-then-Quantize or Quantize-then-Prune?, ICLR 2026, arXiv 2603.18426"
+
+
+def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
+    """The table of the orders of `spec.source` by `spec.value`, from a tidy frame with samples.
+
+    Raises MeltpointError where no two chains are orders of the same steps.
+    """
+    cells = scores_named(frame, spec.value)
+    cells = cells[cells["chain"] != "dense"].assign(score_name=spec.value, printed=cells["chain"])
+    compared = step_orders.compare_orders(cells)
+    if compared.empty:
+        raise MeltpointError(
+            f"{spec.value} of {spec.source}: no two chains are orders of the same steps"
+        )
+    notes, scale = Notes(), quantity(cells)
+    several = len(compared["model"].unique()) > 1
+    rows = [
+        (
+            [*([row["model"]] if several else []), arrows(row["first"]), arrows(row["second"])],
+            entries_of(row, spec, scale.factor, notes),
+        )
+        for row in compared.to_dict("records")
+    ]
+    labels = [*(["model"] if several else []), "first order", "second order"]
+    heads = [f"difference ({scale.unit})" if scale.unit else HEADS[0], *HEADS[1:]]
+    sentences = [*remarks(compared, cells), *spec.footnotes]
+    return Table(spec.caption, labels, heads, rows, notes.by_letter, sentences, compared)
+
+
+def arrows(chain: str) -> str:
+    """A chain with arrows between its steps."""
+    return " → ".join(
+        step.method + (f" {level_label(str(step.level))}" if step.level else "") + settings_of(step)
+        for step in parse_chain(chain)
+    )
+
+
+def settings_of(step: Step) -> str:
+    """Settings of a step in brackets; "" for the defaults."""
+    return f" ({step.settings})" if step.settings else ""
+
+
+def entries_of(row: dict, spec: TableSpec, factor: float, notes: Notes) -> list[Entry]:
+    """The printed numbers of a pair, and which order is better."""
+    if row["status"] != "ok":
+        return [Entry("N/A", notes=[notes.letter(row["reason"])]), *[Entry("-")] * 5]
+    digits = spec.places(spec.value)
+    difference, error = row["difference"] / factor, row["stderr"] / factor
+    sizes = Entry("differ", notes=[notes.letter(row["sizes"])]) if row["sizes"] else Entry("equal")
+    return [
+        Entry(f"{difference:+.{digits}f}", f"{error:.{digits}f}"),
+        Entry(p_text(row["p"])),
+        Entry(p_text(row["p_holm"])),
+        Entry(row["better_order"]),
+        Entry(row["weaker"] or "-"),
+        sizes,
+    ]
+
+
+def remarks(compared: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    """Sentences on how the numbers came about, and on the hypothesis about weaker steps."""
+    usable = compared[compared["status"] == "ok"]
+    better = "lower" if (cells["better"] == "lower").all() else "higher"
+    sentences = [f"difference: the second order less the first; {better} is better"]
+    if len(usable):
+        sentences.append(
+            f"±: standard error over {windows_of(usable)} windows, paired; p: paired test over windows; "
+            f"Holm: corrected for the table's {len(usable)} pairs; better order at 5 %"
+        )
+    return [*sentences, *hypothesis(compared)]
+
+
+def hypothesis(compared: pd.DataFrame) -> list[str]:
+    """Sentences on the share of pairs in which the weaker step first is better."""
+    every, told = (step_orders.weaker_first(compared, x) for x in (False, True))
+    if not every["pairs"]:
+        return []
+    text = (
+        "weaker step: of the two that are swapped the one that alone moves the dense model's score by "
+        f"less. The weaker step first is better in {share(every)}"
+    )
+    if told["pairs"]:
+        text += f", and of the pairs that are told apart in {share(told)}"
+    return [f"{text} (Wilson, pairs taken as independent; the hypothesis of {HYPOTHESIS})"]
+
+
+def share(found: dict[str, float]) -> str:
+    """A share in words, with its interval."""
+    return (
+        f"{found['better']} of {found['pairs']} pairs ({100 * found['share']:.0f} %, 95 % interval "
+        f"{100 * found['low']:.0f} to {100 * found['high']:.0f} %)"
+    )

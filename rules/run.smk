@@ -1,0 +1,20 @@
+"""
+Progress of a run, and what its jobs have cost.
+
+OUTPUTS:
+
+    progress.json     written while the run goes on, and at its end
+    tables/cost.csv   written at its end
+"""
+
+
+onstart:
+    plan.bill.begin(workflow)
+
+
+onsuccess:
+    plan.bill.end()
+
+
+onerror:
+    plan.bill.end()

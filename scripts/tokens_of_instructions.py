@@ -1,0 +1,19 @@
+"""Tokenise each record of a set of instructions."""
+
+from pathlib import Path
+
+from meltpoint.timing import phase
+from meltpoint.workflow.job import job, source_file
+
+with job(snakemake) as (spec, _):
+    with phase("import"):
+        from meltpoint.data.tokenization import write_instructions
+
+    write_instructions(
+        spec.corpus,
+        source_file(snakemake, "corpora", snakemake.wildcards.corpus),
+        Path(snakemake.input.model),
+        Path(snakemake.output.tokens),
+        Path(snakemake.output.offsets),
+        Path(snakemake.output.responses),
+    )
