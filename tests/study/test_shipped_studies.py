@@ -47,6 +47,8 @@ def study_of(file: str) -> Study:
 def weight_left(step) -> tuple[float, float]:
     """The share of weights that a step leaves and the bits that it takes for each."""
     level = step.level
+    if methods.find(step.method).kind == "finetuning":
+        return 1, 16
     if isinstance(level, Sparsity | Pattern):
         return 1 - level.fraction, 16
     if isinstance(level, Bits):
