@@ -110,7 +110,7 @@ def percent(study: Study) -> str:
 
 
 def runs(study: Study) -> dict[str, dict[str, str | int]]:
-    """What each chain of the search varies, in the published names."""
+    """Levels of the factors in each chain of the search, by the published columns."""
     key, found = study.config.parameter_search.method, {}
     for step in steps_of(study):
         settings = methods.find(step.method).settings(step).model_dump(mode="json")
