@@ -9,14 +9,12 @@ OUTPUTS:
 
 
 onstart:
-    plan.bill.progress.begin()
+    plan.bill.begin(workflow)
 
 
 onsuccess:
-    plan.bill.progress.end()
-    plan.bill.write_ledger()
+    plan.bill.end()
 
 
 onerror:
-    plan.bill.progress.end()
-    plan.bill.write_ledger()
+    plan.bill.end()

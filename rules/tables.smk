@@ -58,8 +58,11 @@ if plan.parameter_search.section:
             f"{plan.logs}/parameter_search.log",
         benchmark:
             f"{plan.benchmarks}/parameter_search.tsv"
+        localrule: True
         conda:
             "../envs/analysis.yaml"
+        resources:
+            **plan.resources.analysis(),
         params:
             job_spec=lambda w: plan.job_specs.parameter_search().json(),
         message:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meltpoint.study.resolved import Study
 from meltpoint.text import human_bytes
@@ -14,7 +15,10 @@ from meltpoint.workflow.job_costs import JobCost, JobCosts
 from meltpoint.workflow.ledger import Ledger
 from meltpoint.workflow.model_sizes import ModelSizes
 from meltpoint.workflow.rule_resources import RuleResources
-from meltpoint.workflow.run_progress import RunProgress
+from meltpoint.workflow.run_progress import RunProgress, planned
+
+if TYPE_CHECKING:
+    from snakemake.workflow import Workflow
 
 
 @dataclass(frozen=True)
@@ -107,15 +111,19 @@ class StudyBill:
         """The cost of jobs, by the machine's constants and the study's finished jobs."""
         return CostModel(constants(), measured(self.jobs, self.results / "benchmarks"))
 
-    @cached_property
-    def progress(self) -> RunProgress:
-        """The progress of the run, which begins when it is first asked for."""
-        return RunProgress(
-            self.jobs,
-            lambda job: self.model.seconds(job).cpu,
-            self.results / "logs",
-            self.results / "progress.json",
-        )
+    def begin(self, workflow: "Workflow") -> None:
+        """Starts to report the progress of a run, whose jobs are planned."""
+        needed = (job.output for job in workflow.dag.needrun_jobs())
+        jobs = planned(self.jobs, {str(file) for files in needed for file in files})
+        seconds = {job: self.model.seconds(job).cpu for job in jobs}
+        logs, file = self.results / "logs", self.results / "progress.json"
+        self.progress = RunProgress(seconds, logs, file)
+        self.progress.begin()
+
+    def end(self) -> None:
+        """Reports for the last time, and writes what the finished jobs have cost."""
+        self.progress.end()
+        self.write_ledger()
 
     def write_ledger(self) -> None:
         """Writes what the finished jobs have cost."""

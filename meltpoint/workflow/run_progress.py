@@ -7,7 +7,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,19 +61,13 @@ class Progress:
 class RunProgress:
     """Looks at the results of a run's jobs now and then, in a thread, and reports.
 
-    logs: the folder of the jobs' logs, by which a job that runs is known. file: progress.json.
+    jobs: those that the run will do, with their estimated seconds. logs: the folder of the jobs' logs,
+    by which a job that runs is known. file: progress.json.
     """
 
-    def __init__(
-        self,
-        jobs: Iterable[JobCost],
-        seconds: Callable[[JobCost], float],
-        logs: Path,
-        file: Path,
-    ) -> None:
+    def __init__(self, jobs: Mapping[JobCost, float], logs: Path, file: Path) -> None:
         self.logs, self.file = logs, file
-        self.jobs = list(jobs)
-        self.ahead = {job: seconds(job) for job in self.jobs if not job.output.exists()}
+        self.ahead, self.count = dict(jobs), len(jobs)
         self.start, self.started_at = time.monotonic(), time.time() - CLOCKS
         self.done, self._stop = 0.0, threading.Event()
 
@@ -83,27 +77,29 @@ class RunProgress:
             threading.Thread(target=self._watch, daemon=True).start()
 
     def end(self) -> None:
-        """Reports for the last time."""
+        """Reports for the last time, where anything was ahead."""
         self._stop.set()
-        self._report(self.look())
+        if self.count:
+            self._report(self.look())
 
     def look(self) -> Progress:
         """The state of the run now."""
-        for job in [job for job in self.ahead if job.output.exists()]:
+        for job in [job for job in self.ahead if self._is_new(job.output)]:
             self.done += self.ahead.pop(job)
+        logs = {job.benchmark: self.logs / f"{job.benchmark}.log" for job in self.ahead}
         return Progress(
-            finished=len(self.jobs) - len(self.ahead),
-            jobs=len(self.jobs),
-            running=tuple(job.benchmark for job in self.ahead if self._runs(job)),
+            finished=self.count - len(self.ahead),
+            jobs=self.count,
+            running=tuple(name for name, log in logs.items() if self._is_new(log)),
             done=self.done,
             left=sum(self.ahead.values()),
             elapsed=time.monotonic() - self.start,
         )
 
-    def _runs(self, job: JobCost) -> bool:
-        """True for a job that has begun to write its log since the run began."""
+    def _is_new(self, path: Path) -> bool:
+        """True for a file that was written since the run began."""
         try:
-            return (self.logs / f"{job.benchmark}.log").stat().st_mtime >= self.started_at
+            return path.stat().st_mtime >= self.started_at
         except OSError:
             return False
 
@@ -130,3 +126,8 @@ def _duration(seconds: float) -> str:
         if seconds >= 1.5 * size:
             return f"{seconds / size:.2g} {unit}"
     return f"{seconds:.0f} s"
+
+
+def planned(jobs: Iterable[JobCost], outputs: set[str]) -> list[JobCost]:
+    """The jobs of which a run makes the outputs, given as their paths or the folders around them."""
+    return [job for job in jobs if {str(job.output), str(job.output.parent)} & outputs]
