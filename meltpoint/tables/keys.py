@@ -33,8 +33,8 @@ class Table(AtLevel, Compared):
         "verdict. `families`: the best and the median method of each family at equal `compressions`, "
         "and which families cannot be told apart. `tasks`: a row for each task of an evaluation and "
         "each method, with the score, the paired difference to dense, the answers that changed and "
-        "McNemar's exact p. `orders`: a row for each two chains of the same steps that differ by a swap "
-        "of neighbours, with the paired difference, p values, whether they end with one size, and how "
+        "McNemar's exact p. `orders`: a row for each two chains of the same steps with two "
+        "neighbours swapped: the paired difference, p values, whether they end with one size, and how "
         "often the weaker step first is better.",
     )
     compressions: Compressions | None = Field(

@@ -24,6 +24,7 @@ from meltpoint.workflow.job_specs.study import JobSpecs
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ["config.yaml", *sorted(f"studies/{f.name}" for f in (ROOT / "studies").glob("*.yaml"))]
+SHARED_TASKS = ROOT.parent / "shared/data/tasks"
 ENDINGS = {"csv": "csv", "markdown": "md", "latex": "tex", "svg": "svg", "png": "png"}
 # Of so many chains one is not applicable and one infinite, others for each model.
 RARE = 13
@@ -33,12 +34,21 @@ def study_of(file: str) -> Study:
     if file.endswith("tiny-real.yaml") and not (ROOT.parent / "shared").exists():
         pytest.skip("the models and texts of tiny-real (shared/data) are not here")
     path = ROOT / file
-    return Study(config.load(yaml.safe_load(path.read_text()), path.name), path.parent)
+    content = yaml.safe_load(path.read_text())
+    for evaluation in content["evaluations"].values():
+        # A user puts the documents there.
+        if evaluation.get("data") == "../data/tasks":
+            evaluation["data"] = str(SHARED_TASKS)
+            if not SHARED_TASKS.exists():
+                pytest.skip("the documents of LawBench and MMLU (shared/data) are not here")
+    return Study(config.load(content, path.name), path.parent)
 
 
 def weight_left(step) -> tuple[float, float]:
     """The share of weights that a step leaves and the bits that it takes for each."""
     level = step.level
+    if methods.find(step.method).kind == "finetuning":
+        return 1, 16
     if isinstance(level, Sparsity | Pattern):
         return 1 - level.fraction, 16
     if isinstance(level, Bits):
@@ -107,7 +117,7 @@ def made_up(study: Study, group: str, model: str, chain: str, name: str, rare: b
 def paired(part: object) -> bool:
     """True for a table or figure that compares chains: one without a number is left out."""
     kinds = {getattr(part, "layout", None), getattr(part, "kind", None)}
-    return bool(kinds & {"pairs", "families"})
+    return bool(kinds & {"pairs", "families", "orders"})
 
 
 def fitted(files: list[Path], steps: dict, path: Path) -> Path:
