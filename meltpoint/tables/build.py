@@ -19,6 +19,7 @@ from meltpoint.data.published import PERPLEXITY
 from meltpoint.tables import (
     by_evaluation,
     by_level,
+    changes,
     equivalence,
     families,
     keys,
@@ -41,7 +42,7 @@ CSV_COLUMNS = [
 LAYOUTS = {"level": by_level.lay_out, "evaluation": by_evaluation.lay_out}
 COMPARISONS = {
     **{"pairs": pairs.build, "families": families.build, "tasks": tasks.build},
-    "orders": orders.build,
+    **{"orders": orders.build, "changes": changes.build},
 }
 SOURCES = "resources/published/README.md"
 TIED = (

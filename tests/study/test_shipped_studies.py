@@ -21,10 +21,10 @@ from meltpoint.study import config
 from meltpoint.study.resolved import Study
 from meltpoint.transitions.fit import fit_curves
 from meltpoint.workflow.job_specs.study import JobSpecs
+from tests.support.documents import use_documents
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ["config.yaml", *sorted(f"studies/{f.name}" for f in (ROOT / "studies").glob("*.yaml"))]
-SHARED_TASKS = ROOT.parent / "shared/data/tasks"
 ENDINGS = {"csv": "csv", "markdown": "md", "latex": "tex", "svg": "svg", "png": "png"}
 # Of so many chains one is not applicable and one infinite, others for each model.
 RARE = 13
@@ -35,12 +35,7 @@ def study_of(file: str) -> Study:
         pytest.skip("the models and texts of tiny-real (shared/data) are not here")
     path = ROOT / file
     content = yaml.safe_load(path.read_text())
-    for evaluation in content["evaluations"].values():
-        # A user puts the documents there.
-        if evaluation.get("data") == "../data/tasks":
-            evaluation["data"] = str(SHARED_TASKS)
-            if not SHARED_TASKS.exists():
-                pytest.skip("the documents of LawBench and MMLU (shared/data) are not here")
+    use_documents(content)
     return Study(config.load(content, path.name), path.parent)
 
 
@@ -117,7 +112,7 @@ def made_up(study: Study, group: str, model: str, chain: str, name: str, rare: b
 def paired(part: object) -> bool:
     """True for a table or figure that compares chains: one without a number is left out."""
     kinds = {getattr(part, "layout", None), getattr(part, "kind", None)}
-    return bool(kinds & {"pairs", "families", "orders"})
+    return bool(kinds & {"pairs", "families", "orders", "changes"})
 
 
 def fitted(files: list[Path], steps: dict, path: Path) -> Path:
@@ -127,12 +122,12 @@ def fitted(files: list[Path], steps: dict, path: Path) -> Path:
 
 
 def with_made_up_samples(frame: pd.DataFrame, paths: list[Path]) -> pd.DataFrame:
-    """The frame with scores of 20 windows for each finite perplexity; made-up cells keep none."""
+    """The frame with 20 units for each finite perplexity or mean; made-up cells keep none."""
     cells = [Cell.read(path) for path in paths]
     places = {(cell.model, cell.chain, cell.evaluation): cell for cell in cells}
     deviations, found = np.random.default_rng(0).normal(size=(len(frame), 20)), []
     for row, noise in zip(frame.to_dict("records"), deviations, strict=True):
-        known = row["score"] == "perplexity" and np.isfinite(row["value"])
+        known = row["score"] in ("perplexity", "mean") and np.isfinite(row["value"])
         scores = row["value"] + (noise - noise.mean())[None]
         cell = places[row["model"], row["chain"], row["evaluation"]]
         found.append(samples.Sample(scores, cell) if known else None)
