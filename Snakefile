@@ -20,7 +20,7 @@ try:
 except MeltpointError as error:
     sys.exit(f"Error: {error}")
 if workflow.is_main_process:
-    print(plan.summary(), file=sys.stderr)
+    print(plan.summary(workflow.resource_settings.cores), file=sys.stderr)
 
 
 wildcard_constraints:
@@ -29,6 +29,7 @@ wildcard_constraints:
     chain=r"[^/:]+",
 
 
+include: "rules/run.smk"
 include: "rules/models.smk"
 include: "rules/tokens.smk"
 include: "rules/search.smk"

@@ -5,7 +5,7 @@ import ctypes
 import os
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from meltpoint.lazy_import import torch
@@ -25,6 +25,8 @@ class Compute:
     batch: int | Literal["auto"] = "auto"
     stream: bool | Literal["auto"] = "auto"
     memory: float | Literal["auto"] = "auto"
+    # The batches' sizes that `batch_size` has given: where they are too large, the next are smaller.
+    sizes: list[int] = field(default_factory=list, compare=False, repr=False)
 
     def start(self) -> None:
         """Fixes threads and the float32 of matrix products before anything is computed."""
@@ -51,7 +53,8 @@ class Compute:
         """Windows of `length` tokens in a batch; `auto` fills the number of tokens for the device."""
         if self.batch != "auto":
             return self.batch
-        return max(1, tokens.get(self.torch_device.type, tokens["cpu"]) // length)
+        self.sizes.append(max(1, tokens.get(self.torch_device.type, tokens["cpu"]) // length))
+        return self.sizes[-1]
 
 
 def overflow(numbers: str, place: str, dtype: str) -> str:

@@ -12,6 +12,11 @@ class Resources(BaseModel):
     memory: float = Field(
         2.0, gt=0, description="Memory of a job, as a multiple of the model's bytes in the dtype."
     )
+    disk: float = Field(
+        1.0,
+        ge=0,
+        description="Disk that a compression fills while it runs, as a multiple of the model's bytes.",
+    )
     minutes: int = Field(
         240, ge=1, description="Minutes after which a cluster may take a job for stuck."
     )

@@ -21,8 +21,11 @@ rule record:
         f"{plan.logs}/record.log",
     benchmark:
         f"{plan.benchmarks}/record.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: bundled.record_spec(plan).json(),
     message:
@@ -41,8 +44,11 @@ rule bundle:
         f"{plan.logs}/bundle.log",
     benchmark:
         f"{plan.benchmarks}/bundle.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: bundled.bundle_spec(plan).json(),
     message:

@@ -33,13 +33,13 @@ for method, temporary in plan.compressions.rules():
         wildcard_constraints:
             prefix=plan.compressions.prefixes(temporary),
             step=plan.compressions.steps_of(method),
+        group:
+            plan.groups.of_compression
         conda:
             f"../envs/{method.env}.yaml"
         threads: plan.threads
         resources:
-            mem_mb=lambda w: plan.resources(w).mem_mb,
-            gpu=lambda w: plan.resources(w).gpu,
-            runtime=lambda w: plan.resources(w).runtime,
+            **plan.resources.compression(),
         params:
             job_spec=lambda w: plan.job_specs.compress(w.model, w.prefix + w.step).json(),
         message:

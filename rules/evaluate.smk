@@ -32,13 +32,13 @@ for kind in plan.evaluation_kinds():
             f"{plan.benchmarks}/evaluate/{{model}}/{{chain}}/{{evaluation}}.tsv"
         wildcard_constraints:
             evaluation=plan.evaluations_of(kind),
+        group:
+            plan.groups.of_evaluation
         conda:
             plan.env
         threads: plan.evaluation_threads(kind, workflow.resource_settings.cores)
         resources:
-            mem_mb=lambda w: plan.evaluation_resources(w).mem_mb,
-            gpu=lambda w: plan.evaluation_resources(w).gpu,
-            runtime=lambda w: plan.evaluation_resources(w).runtime,
+            **plan.resources.evaluation(),
         params:
             job_spec=lambda w: plan.job_specs.evaluation(w.model, w.chain, w.evaluation).json(),
         message:

@@ -34,6 +34,8 @@ rule transitions:
         sweep=plan.names("sweeps"),
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.transitions(w.sweep).json(),
     message:
@@ -60,6 +62,8 @@ rule predictions:
         sweep=plan.names("sweeps"),
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.predictions(w.sweep).json(),
     message:
@@ -87,8 +91,11 @@ rule figure:
         f"{plan.benchmarks}/figures/{{figure}}.tsv"
     wildcard_constraints:
         figure=plan.names("figures"),
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.figure(w.figure).json(),
     message:

@@ -20,6 +20,8 @@ rule train_model:
     conda:
         "../envs/torch.yaml"
     threads: plan.training_threads
+    resources:
+        **plan.resources.training(),
     params:
         job_spec=lambda w: plan.job_specs.model(w.model).json(),
     message:
@@ -37,8 +39,11 @@ rule fetch_model:
         f"{plan.benchmarks}/models/{{model}}.tsv"
     wildcard_constraints:
         model=plan.names("models", "hub"),
+    localrule: True
     conda:
         "../envs/torch.yaml"
+    resources:
+        **plan.resources.linking(),
     params:
         job_spec=lambda w: plan.job_specs.model(w.model).json(),
     message:
@@ -56,8 +61,11 @@ rule link_model:
         f"{plan.benchmarks}/models/{{model}}.tsv"
     wildcard_constraints:
         model=plan.names("models", "path"),
+    localrule: True
     conda:
         "../envs/torch.yaml"
+    resources:
+        **plan.resources.linking(),
     params:
         job_spec=lambda w: plan.job_specs.model(w.model).json(),
     message:
@@ -77,6 +85,8 @@ rule decode_model:
         model=plan.names("models", "gguf"),
     conda:
         "../envs/gguf.yaml"
+    resources:
+        **plan.resources.decoding(),
     params:
         job_spec=lambda w: plan.job_specs.model(w.model).json(),
     message:
@@ -96,6 +106,8 @@ rule decode_package:
         model=plan.names("models", "package"),
     conda:
         "../envs/gguf.yaml"
+    resources:
+        **plan.resources.decoding(),
     params:
         job_spec=lambda w: plan.job_specs.model(w.model).json(),
     message:

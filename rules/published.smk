@@ -34,8 +34,11 @@ rule published_transitions:
         f"{plan.published}/logs/transitions.log",
     benchmark:
         f"{plan.published}/benchmarks/transitions.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published(
             "published.phase_transitions.transitions", *phase_transitions.sources["transitions"]
@@ -59,8 +62,11 @@ rule published_tables:
         f"{plan.published}/logs/tables.log",
     benchmark:
         f"{plan.published}/benchmarks/tables.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published(
             "published.tables",
@@ -88,8 +94,11 @@ rule published_figures:
         f"{plan.published}/logs/figures.log",
     benchmark:
         f"{plan.published}/benchmarks/figures.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published(
             "published.phase_transitions.figures", *phase_transitions.sources["figures"]

@@ -36,8 +36,11 @@ rule published_order:
         f"{plan.published}/logs/order.log",
     benchmark:
         f"{plan.published}/benchmarks/order.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published(
             "published.operation_order.write",

@@ -44,8 +44,11 @@ rule published_search:
         f"{plan.published}/logs/search.log",
     benchmark:
         f"{plan.published}/benchmarks/search.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published(
             "published.parameter_search.write",

@@ -28,8 +28,11 @@ rule report_page:
         f"{plan.logs}/report.log",
     benchmark:
         f"{plan.benchmarks}/report.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.report(plan.curves()).json(),
     message:
@@ -52,8 +55,11 @@ rule published_page:
         f"{plan.published}/logs/report.log",
     benchmark:
         f"{plan.published}/benchmarks/report.tsv"
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.published_report().json(),
     message:

@@ -5,6 +5,7 @@ REQUIRED INPUTS:
 
     results/models/{model}/ or cells/{model}/{chain}/checkpoint/
     tokens/{model}/{corpus}.npy                    for a search that looks at text
+    cells/{model}/{chain}/search/{search}          for a search that starts from another
 
 OUTPUTS:
 
@@ -20,6 +21,7 @@ for method in plan.searches.rules():
             parent=plan.parent,
             tokens=plan.calibration_files,
             validation=plan.validation_files,
+            earlier=plan.searches.earlier,
         output:
             plan.searches.file(method),
         log:
@@ -32,9 +34,7 @@ for method in plan.searches.rules():
             f"../envs/{method.env}.yaml"
         threads: plan.threads
         resources:
-            mem_mb=lambda w: plan.resources(w).mem_mb,
-            gpu=lambda w: plan.resources(w).gpu,
-            runtime=lambda w: plan.resources(w).runtime,
+            **plan.resources.compression(),
         params:
             job_spec=plan.searches.job_spec,
         message:

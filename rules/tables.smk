@@ -1,5 +1,5 @@
 """
-Tables of a sweep's cells.
+Tables of a sweep's cells, and the analysis of a parameter search.
 
 REQUIRED INPUTS:
 
@@ -10,6 +10,7 @@ REQUIRED INPUTS:
 OUTPUTS:
 
     tables/{table}.{csv,md,tex}
+    search/*                    for a study with a parameter search, in the names of the published one
 """
 
 
@@ -32,11 +33,36 @@ rule table:
         f"{plan.benchmarks}/tables/{{table}}.tsv"
     wildcard_constraints:
         table=plan.names("tables"),
+    localrule: True
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **plan.resources.analysis(),
     params:
         job_spec=lambda w: plan.job_specs.table(w.table).json(),
     message:
         "Table {wildcards.table}"
     script:
         "../scripts/table.py"
+
+
+if plan.parameter_search.section:
+
+    rule parameter_search:
+        input:
+            cells=plan.parameter_search.cells,
+            kept=plan.parameter_search.kept,
+        output:
+            plan.parameter_search.files,
+        log:
+            f"{plan.logs}/parameter_search.log",
+        benchmark:
+            f"{plan.benchmarks}/parameter_search.tsv"
+        conda:
+            "../envs/analysis.yaml"
+        params:
+            job_spec=lambda w: plan.job_specs.parameter_search().json(),
+        message:
+            "Analysis of the parameter search"
+        script:
+            "../scripts/parameter_search.py"

@@ -31,6 +31,8 @@ rule tokens:
     conda:
         "../envs/torch.yaml"
     threads: plan.threads
+    resources:
+        **plan.resources.tokenising(),
     params:
         job_spec=lambda w: plan.job_specs.tokens(w.model, w.corpus).json(),
     message:
@@ -53,6 +55,8 @@ rule tokens_of_documents:
     conda:
         "../envs/torch.yaml"
     threads: plan.threads
+    resources:
+        **plan.resources.tokenising(),
     params:
         job_spec=lambda w: plan.job_specs.tokens(w.model, w.corpus).json(),
     message:
@@ -75,6 +79,8 @@ rule tokens_of_instructions:
     conda:
         "../envs/torch.yaml"
     threads: plan.threads
+    resources:
+        **plan.resources.tokenising(),
     params:
         job_spec=lambda w: plan.job_specs.tokens(w.model, w.corpus).json(),
     message:

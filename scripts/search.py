@@ -4,16 +4,23 @@ from pathlib import Path
 
 from meltpoint.timing import phase
 from meltpoint.workflow.job import calibration_files, job
+from meltpoint.workflow.out_of_memory import within_memory
 
-with job(snakemake) as (spec, compute):
+with job(snakemake, on_device=True) as (spec, compute):
     with phase("import"):
         from meltpoint.compression.search import search
 
-    search(
-        Path(snakemake.input.parent),
-        Path(snakemake.output[0]),
-        spec,
-        calibration_files(snakemake, spec.settings),
-        compute,
-        calibration_files(snakemake, spec.settings.get("validation_calibration", {}), "validation"),
-    )
+    validation = spec.settings.get("validation_calibration", {})
+
+    def work(settings):
+        search(
+            Path(snakemake.input.parent),
+            Path(snakemake.output[0]),
+            spec,
+            calibration_files(snakemake, spec.settings),
+            settings,
+            calibration_files(snakemake, validation, "validation"),
+            next(map(Path, snakemake.input.earlier), None),
+        )
+
+    within_memory(work, compute, streams=False)

@@ -10,6 +10,7 @@ from meltpoint.analysis.frame import scores_named
 from meltpoint.analysis.paired import flips, mcnemar_p
 from meltpoint.analysis.samples import Sample, check_comparable
 from meltpoint.analysis.significance import holm
+from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.contract import EvaluationSettings
 
 # How far a unit may be from 0 or 1: its score is a mean, which is taken off and added again.
@@ -17,7 +18,7 @@ ROUNDING = 1e-9
 COLUMNS = [
     *("model", "task", "printed", "chain", "evaluation", "score", "value", "stderr"),
     *("difference", "difference_stderr", "documents", "lost", "gained", "flips", "p", "p_holm"),
-    *("status", "reason"),
+    *("status", "reason", "not_tested"),
 ]
 
 
@@ -45,7 +46,7 @@ def against_dense(cells: pd.DataFrame) -> pd.DataFrame:
     cells: rows with `sample` and `printed`, dense ones among them. `lost` and `gained` are documents
     whose answer went from right to wrong and from wrong to right, `flips` is their share. `p` is
     McNemar's exact p, and `p_holm` is corrected for all rows together. They are NaN for a score whose
-    units are not right or wrong. Raises MeltpointError where two protocols differ.
+    units are not right or wrong, and where two protocols differ: `not_tested` says so then.
     """
     dense = {
         (cell["model"], cell["score"]): cell["sample"]
@@ -64,7 +65,10 @@ def compare_row(cell: dict, dense: Mapping[tuple[str, str], object]) -> dict:
     sample, base = cell["sample"], dense.get((cell["model"], cell["score"]))
     if cell["chain"] == "dense" or not (isinstance(sample, Sample) and isinstance(base, Sample)):
         return row
-    check_comparable(sample, base)
+    try:
+        check_comparable(sample, base)
+    except MeltpointError as error:
+        return row | {"not_tested": str(error)}
     right, right_before = answers(sample), answers(base)
     if right is None or right_before is None:
         return row

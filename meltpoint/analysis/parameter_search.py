@@ -70,7 +70,8 @@ class Search:
     @property
     def measures(self) -> list[str]:
         """Columns whose correlation with the target is of interest."""
-        return [*self.gradients, *self.counts.values(), "ppl"]
+        others = [*self.gradients, *self.counts.values(), "ppl"]
+        return [column for column in others if column != self.target]
 
 
 def summarise(
@@ -118,13 +119,14 @@ def correlate(
     x, y = runs[key].to_numpy(float), runs[search.target].to_numpy(float)
     finite = np.isfinite(x)
     low, high = spearman_interval(runs, search, key, draws, seed)
-    pearson = float(np.corrcoef(x[finite], y[finite])[0, 1])
+    varies = len(np.unique(x)) > 1
+    pearson = float(np.corrcoef(x[finite], y[finite])[0, 1]) if varies else np.nan
     return {
         "pearson": pearson,
         "pearson_published": pearson if finite.all() else np.nan,
         "n_finite": int(finite.sum()),
         "n_inf": int((~finite).sum()),
-        "spearman": float(stats.spearmanr(x, y).statistic),
+        "spearman": float(stats.spearmanr(x, y).statistic) if varies else np.nan,
         **{"spearman_low": low, "spearman_high": high},
     }
 
@@ -132,7 +134,10 @@ def correlate(
 def spearman_interval(
     runs: pd.DataFrame, search: Search, key: str, draws: int, seed: int
 ) -> tuple[float, float]:
-    """A 95 % percentile interval of the rank correlation, by resampling cells of the grid."""
+    """A 95 % percentile interval of the rank correlation, by resampling cells of the grid.
+
+    NaN for a measure that does not vary.
+    """
     cells = [cell.index for _, cell in runs.groupby(search.settings)]
     size = min(map(len, cells))
     places = np.stack([runs.index.get_indexer(cell[:size]) for cell in cells])
@@ -142,6 +147,8 @@ def spearman_interval(
     x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (x, y))
     spread = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
     correlations = (x * y).sum(axis=1)[spread > 0] / spread[spread > 0]
+    if not len(correlations):
+        return np.nan, np.nan
     low, high = np.percentile(correlations, [2.5, 97.5])
     return float(low), float(high)
 
@@ -163,7 +170,7 @@ def parameters(run: pd.Series, search: Search) -> dict[str, int]:
 
 
 def global_best(frame: pd.DataFrame, search: Search) -> dict:
-    """Per model the published global_best_config: the run of the best accuracy, with its tasks."""
+    """Per model the published global_best_config: the run of the best target, with its tasks."""
     metrics = ["acc_mean", "ppl", "grad_norm_ratio", "grad_mean_ratio"]
     found = {}
     for model, runs in frame.groupby("model", sort=False):
@@ -186,7 +193,7 @@ def compare_methods(frame: pd.DataFrame, search: Search) -> dict:
     for (model, method), runs in frame.groupby(["model", search.method], sort=False):
         best = best_run(runs, search)
         found.setdefault(model, {})[method] = {
-            **counts(runs),
+            **counts(runs, search),
             "best_acc": float(best["acc_mean"]),
             "best_ppl": float(best["ppl"]),
             "best_grad_norm_ratio": float(best["grad_norm_ratio"]),
@@ -198,9 +205,9 @@ def compare_methods(frame: pd.DataFrame, search: Search) -> dict:
 
 
 def compare_models(frame: pd.DataFrame, search: Search) -> list[dict]:
-    """The models by their best accuracy, the published cross_model_comparison.
+    """The models by their best target, the published cross_model_comparison.
 
-    `best_ppl` is what the source calls so: the perplexity of the run with the best accuracy;
+    `best_ppl` is what the source calls so: the perplexity of the run with the best target;
     `lowest_ppl` is the least that a run of the model has.
     """
     found = []
@@ -209,7 +216,7 @@ def compare_models(frame: pd.DataFrame, search: Search) -> list[dict]:
         each = {key: correlate(runs, search, key) for key in search.gradients}
         found.append(
             {
-                **{"model": model, **counts(runs), "best_method": best[search.method]},
+                **{"model": model, **counts(runs, search), "best_method": best[search.method]},
                 "best_acc": float(best["acc_mean"]),
                 "best_ppl": float(best["ppl"]),
                 "lowest_ppl": float(least["ppl"]),
@@ -221,12 +228,14 @@ def compare_models(frame: pd.DataFrame, search: Search) -> list[dict]:
                 "rank_correlations": {key: c["spearman"] for key, c in each.items()},
             }
         )
-    return sorted(found, key=lambda model: -model["best_acc"])
+    if search.higher_is_better:
+        return sorted(found, key=lambda model: -model["best_acc"])
+    return sorted(found, key=lambda model: model["best_ppl"])
 
 
-def counts(runs: pd.DataFrame) -> dict[str, int]:
-    """Numbers of runs, and of those with an accuracy."""
-    return {"total_experiments": len(runs), "valid_experiments": int(runs["acc_mean"].count())}
+def counts(runs: pd.DataFrame, search: Search) -> dict[str, int]:
+    """Numbers of runs, and of those with a target."""
+    return {"total_experiments": len(runs), "valid_experiments": int(runs[search.target].count())}
 
 
 def noise_floor(frame: pd.DataFrame, search: Search) -> pd.DataFrame:

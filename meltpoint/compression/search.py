@@ -47,17 +47,21 @@ def search(
     tokens: list[Path],
     compute: Compute,
     validation: Sequence[Path] = (),
+    earlier: Path | None = None,
 ) -> None:
     """Writes to `target` what a method's search finds in the checkpoint `parent`.
 
     `spec` is the job spec, `tokens` are the files that the calibration is read from, `validation` those
-    of the settings' `validation_calibration`. Where the search does not apply, or the parent's step did
-    not, the file holds the reason.
+    of the settings' `validation_calibration`. `earlier` is the result of another search that this one
+    starts from. Where the search does not apply, or the parent's step did not, the file holds the
+    reason.
     """
     step = parse_step(spec.search)
     method = methods.find(step.method)
     try:
-        result = _search(method, parent, target, spec, (tokens, list(validation)), compute)
+        found = read_result(earlier) if earlier else None
+        texts = tokens, list(validation)
+        result = _search(method, parent, target, spec, texts, found, compute)
     except NotApplicable as reason:
         write_result(target, {}, str(reason))
     else:
@@ -70,6 +74,7 @@ def _search(
     target: Path,
     spec: SearchSpec,
     tokens: tuple[list[Path], list[Path]],
+    earlier: dict[str, Any] | None,
     compute: Compute,
 ) -> dict[str, Any]:
     check_readable(parent, method)
@@ -82,9 +87,8 @@ def _search(
         )
     place = target.with_name(f".{target.name}.plain")
     with resume_folder(target, spec.json()) as resume, plain(parent, place, compute) as source:
-        return method.module.search(
-            source, settings, Context(windows, compute, resume=resume, **texts)
-        )
+        context = Context(windows, compute, search=earlier, resume=resume, **texts)
+        return method.module.search(source, settings, context)
 
 
 def check_readable(parent: Path, method: Method) -> None:

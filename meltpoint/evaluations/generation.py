@@ -31,6 +31,7 @@ The strategies and their settings, with the defaults:
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -64,6 +65,9 @@ example = {
 }
 FILES = {"mbpp": Path("mbpp/mbpp.jsonl"), "gsm8k": Path("gsm8k/test.jsonl")}
 PROMPTS = Path("decoding_prompts/prompts.jsonl")
+FEWEST_FOR_MAUVE = 100
+# The first part of the names of shares of degenerate texts.
+DEGENERATE = "degenerate"
 SCORES = {
     "pass_at_1": ("fraction", "higher", "pass@1"),
     "exact_match": ("fraction", "higher", "exact match"),
@@ -144,6 +148,10 @@ class Settings(DataSettings, RefusingSettings):
             )
         if self.mauve and self.generation != "prompts":
             raise ValueError(f"mauve: {self.generation} has no references; leave the key out")
+        if self.mauve and self.limit is not None and self.limit < FEWEST_FOR_MAUVE:
+            raise ValueError(
+                f"limit: {self.limit} texts are too few for MAUVE, which needs {FEWEST_FOR_MAUVE}"
+            )
         return self
 
     @property
@@ -245,3 +253,18 @@ def estimate(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estima
 def is_stochastic(strategy: str) -> bool:
     """True for a strategy, as a study spells it, that draws tokens."""
     return _decoding.parse(strategy).stochastic
+
+
+def is_like(strategy: str, published: str) -> bool:
+    """True where a strategy is the one that a published table names.
+
+    The table names a strategy, `beam`, or one with what is set, `sample,top_p`. Values do not count.
+    """
+    (name, *keys), (other, *needed) = strategy.split(","), published.split(",")
+    return name == other and (not needed or {k.partition("=")[0] for k in keys} == set(needed))
+
+
+def split_score(score: str) -> tuple[str, str]:
+    """A score's strategy and its name without the strategy, `greedy` and `rep_4`."""
+    ending = re.search(rf"(\.{DEGENERATE})?\.\w+$", score)[0]
+    return score.removesuffix(ending), ending[1:]

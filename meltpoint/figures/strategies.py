@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from meltpoint.analysis import references
+from meltpoint.analysis.strategy_checks import strategies_of
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.panels import TALLEST
 from meltpoint.figures.spec import FigureSpec
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 # Inches of a row, and of the title, the axis and the legend of a panel.
 ROW, FRAME = 0.2, 1.1
-KIND = "generation"
 
 
 class Spec(FigureSpec):
@@ -50,17 +50,10 @@ class Spec(FigureSpec):
 def check(key: str, spec: Spec, study: StudyView) -> None:
     """Checks that panels are of generated texts, the methods that labels name, and the height."""
     references.check_order(key, study, spec)
-    known, most = set(references.row_names_of(study, spec)), 0
-    for name, panel in spec.shown:
-        evaluation, _ = study.score(panel)
-        strategies = getattr(study.config.evaluations[evaluation], "strategies", None)
-        if strategies is None:
-            raise MeltpointError(
-                f"{key}.{name}: {evaluation} has no decoding strategies: name one of {KIND}"
-            )
-        known |= set(strategies)
-        most = max(most, len(strategies))
+    strategies = strategies_of(key, study, spec.shown)
+    known = references.row_names_of(study, spec) | {name for each in strategies for name in each}
     references.check_names(f"{key}.labels", spec.labels, known)
+    most = max(map(len, strategies))
     if ROW * most + FRAME > TALLEST:
         raise MeltpointError(f"{key}: {most} strategies below each other are too many to look at")
 
@@ -88,18 +81,12 @@ def panel_of(frame: pd.DataFrame, name: str, spec: Spec) -> pd.DataFrame:
 
     Dense rows come first; `stochastic` says whether the strategy draws tokens.
     """
-    from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.rows import row_names
-    from meltpoint.evaluations.generation import is_stochastic
+    from meltpoint.analysis.strategies import scores_of_strategies
 
-    named = scores_named(frame, name).iloc[0]
-    ending = "." + named["score"].rpartition(".")[2]
-    cells = frame[(frame["evaluation"] == named["evaluation"]) & (frame["status"] == "ok")]
-    cells = cells[cells["score"].str.endswith(ending) & (cells["value"].abs() < float("inf"))]
+    cells = scores_of_strategies(frame, name)
+    cells = cells[(cells["status"] == "ok") & (cells["value"].abs() < float("inf"))]
     cells = row_names(cells, spec.labels)
-    strategy = cells["score"].str.removesuffix(ending)
     level = cells["level"].where(cells["level"] != "", "")
     chain = (cells["name"].map(lambda n: spec.labels.get(n, n)) + " " + level).str.strip()
-    return cells.assign(
-        strategy=strategy, line=chain, stochastic=[is_stochastic(each) for each in strategy]
-    )
+    return cells.assign(line=chain)

@@ -70,7 +70,6 @@ def draw_panel(ax: Axes, cells: pd.DataFrame, look: dict[str, tuple[str, str]]) 
     if 0 < deterministic < len(names):
         ax.axhline(deterministic - 0.5, color=FAINT, linewidth=0.6)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    # A label names its strategy behind the score.
-    ax.set_xlabel(cells["label"].iloc[0].partition(" (")[0])
+    ax.set_xlabel(cells["label"].iloc[0])
     ax.grid(axis="y", visible=False)
     return names

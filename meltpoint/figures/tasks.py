@@ -39,6 +39,9 @@ class Spec(FigureSpec):
 
 def check(key: str, spec: Spec, study: StudyView) -> None:
     """Checks the methods that labels name, and that the panels are not too many or too high."""
+    from meltpoint.analysis.pair_checks import check_answers
+
+    check_answers(key, study, spec.value)
     references.check_names(f"{key}.labels", spec.labels, references.row_names_of(study, spec))
     references.check_order(key, study, spec)
     lines = 1 + len(study.chains(spec.source))

@@ -193,6 +193,15 @@ class Method:
         overrides = self.canonical(step).overrides
         return Step(self.name, None, tuple((k, v) for k, v in overrides if k in keys))
 
+    def earlier_search(self, step: Step) -> Step | None:
+        """The search that a step's own search starts from, spelled as `search_step` does; or None."""
+        function = self._function("earlier_search")
+        changes = None if function is None else function(self.settings(step))
+        if changes is None:
+            return None
+        overrides = tuple(sorted({**dict(step.overrides), **changes}.items()))
+        return self.search_step(Step(self.name, step.level, overrides))
+
     def check_level(self, level: Level | None) -> None:
         """Raises MeltpointError for a level that no method of this kind takes."""
         alike = [method for method in registry().values() if method.kind == self.kind]

@@ -32,6 +32,27 @@ def layer_gradients(search: dict[str, Any]) -> list[dict[str, float]]:
     return rows
 
 
+def layer_statistics(search: dict[str, Any]) -> list[dict[str, Any]]:
+    """Statistics of each block's gradients, and the mean importance of its units by kind.
+
+    An importance is None where an earlier step has removed the part.
+    """
+    return [
+        {
+            "layer_idx": index,
+            **{f"gradient_{key}": value for key, value in layer.items()},
+            **{f"importance_{kind}": _mean_importance(search, index, kind) for kind in KINDS},
+        }
+        for index, layer in enumerate(layer_gradients(search))
+    ]
+
+
+def _mean_importance(search: dict[str, Any], block: int, kind: str) -> float | None:
+    if not search["blocks"][block][kind]["units"]:
+        return None
+    return float(np.mean(search[f"importance.{block}.{kind}"]))
+
+
 def gradient_fields(search: dict[str, Any]) -> dict[str, Any]:
     """Ranges over the blocks of mean gradients and norms, and their ratios."""
     layers, fields = layer_gradients(search), {}

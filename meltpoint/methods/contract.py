@@ -135,9 +135,10 @@ class Context:
     none. `validation` are those of the calibration that the settings' `validation_calibration` names,
     for a search. Windows of `sampling: first` may be padded: `lengths` and `validation_lengths`, int64
     [windows], are the numbers of tokens before the padding. `search` is what the method's `search`
-    returned. `resume` is a folder that is still there when a killed job runs again, and is deleted when
-    the job ends. `texts` are those that the settings' `training_data` names, by their use. `parent` is
-    the checkpoint as it is stored, also where `compress` is handed a decoded copy of it.
+    returned; a search is handed what its `earlier_search` returned. `resume` is a folder that is still
+    there when a killed job runs again, and is deleted when the job ends. `texts` are those that the
+    settings' `training_data` names, by their use. `parent` is the checkpoint as it is stored, also
+    where `compress` is handed a decoded copy of it.
     """
 
     windows: "Tensor | None"
@@ -248,6 +249,13 @@ class OptionalFunctions(Protocol):
         It is computed once for all levels, kept as a result of its own, and handed to `compress` as
         `context.search`, to `compress_block` as `block.search`. Settings that are not named in
         `search_settings` have their defaults here.
+        """
+
+    def earlier_search(self, settings: MethodSettings) -> dict[str, Any] | None:
+        """Changes of the settings that give another search of the method; None for no other.
+
+        That search runs first, and its result is handed to this one as `context.search`. So searches
+        that differ in a part share the other part.
         """
 
     def rounds(self, settings: MethodSettings) -> int:

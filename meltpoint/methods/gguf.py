@@ -37,6 +37,7 @@ from meltpoint.checkpoints.formats import GGUF
 from meltpoint.errors import NotApplicable
 from meltpoint.methods.contract import Context
 from meltpoint.methods.settings import CalibratedSettings
+from meltpoint.resources import Resources
 
 kind = "quantization"
 levels = (Scheme,)
@@ -48,6 +49,8 @@ env = "llama"
 evaluation_env = "llama"
 libraries = ("gguf", "llama-cpp-python")
 needs_regular_shapes = True
+# A copy in 16 bit lies beside the file that is made of it.
+resources = Resources(disk=2.0)
 
 NEED_IMPORTANCE = ("iq2_m", "iq1_m")
 IGNORE_IMPORTANCE = ("f16", "q8_0")

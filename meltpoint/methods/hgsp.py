@@ -24,8 +24,8 @@ hidden states of all models at once, 0.6 x blocks x windows x tokens x width; th
 those at the blocks' borders, blocks x windows x tokens x width.
 
 The checkpoint's folder `analysis` holds `pruning_comparison.json`, `gradient_diagnosis.json`,
-`losses.json` and `global_group_table.csv`. The search holds importances, and statistics of each
-parameter's gradients after each batch, in float32.
+`layer_statistics.json`, `losses.json` and `global_group_table.csv`. The search holds importances, and
+statistics of each parameter's gradients after each batch, in float32. Other priors start from it.
 
 Of the public repository song17122328/llama-pruning.
 """
@@ -106,15 +106,18 @@ def calibrated(level: Sparsity, settings: Settings) -> bool:
 
 
 def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]:
-    """Units with their importances, statistics of gradients, and rises of the loss.
-
-    Raises MeltpointError for too few windows to measure losses on.
-    """
-    lengths = context.lengths if settings.pad == "mask" else None
-    # Too few windows are found before the gradients are computed.
+    """Units with their importances, statistics of gradients, and rises of the loss."""
     found = {} if settings.prior == "taylor" else losses.measure(source, settings, context)
+    if context.search is not None:
+        return found | context.search
+    lengths = context.lengths if settings.pad == "mask" else None
     prepare = surgery.expand_kv if settings.expand_kv else None
     return found | gradients.measure(source, context.windows, lengths, context.compute, prepare)
+
+
+def earlier_search(settings: Settings) -> dict[str, Any] | None:
+    """Settings of the search whose importances those with another prior share."""
+    return None if settings.prior == "taylor" else {"prior": "taylor"}
 
 
 def compress_block(
@@ -141,6 +144,7 @@ def analysis(memory: dict[str, Any]) -> dict[str, Any]:
     return {
         "pruning_comparison.json": compared,
         "gradient_diagnosis.json": reports.diagnosis(found, compared),
+        "layer_statistics.json": reports.layer_statistics(found),
         "losses.json": reports.losses(found),
         "global_group_table.csv": reports.group_table(memory["table"], memory["removed"]),
     }

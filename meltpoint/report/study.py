@@ -53,12 +53,13 @@ def source(facts: dict[str, str]) -> str:
 
 
 def items(config: StudyConfig, curves: Iterable[str]) -> list[Item]:
-    """Its tables, figures and, of the sweeps that have any, the fitted curves."""
+    """Its tables, figures, fitted curves of the sweeps that have any, and its parameter search."""
     return [
         *(figure(name, part) for name, part in config.figures.items()),
         *(table(name, part) for name, part in config.tables.items()),
         *(transitions(sweep) for sweep in curves),
         *(predictions(sweep) for sweep in predicted(config)),
+        *(parameter_search() if config.parameter_search else ()),
     ]
 
 
@@ -109,3 +110,39 @@ def predictions(sweep: str) -> Item:
     path = Path(f"transitions/{sweep}.predictions.csv")
     title = f"{sweep}, predicted"
     return Item("Transition points", f"predictions-{sweep}", title, caption, table=path)
+
+
+def parameter_search() -> list[Item]:
+    """Items of the analysis of a parameter search: its report, its figures, and all differences."""
+    category, folder = "Parameter search", Path("search")
+    return [
+        Item(
+            category,
+            "search-report",
+            "Report of the parameter search",
+            "Groups, correlations and best runs of each model, and the differences beyond noise.",
+            text=folder / "final_analysis_report.txt",
+        ),
+        Item(
+            category,
+            "search-heatmap",
+            "Perplexity over length and samples",
+            "Perplexity by model and method; one logarithmic colour scale for each model. The frame is "
+            "the lowest perplexity of a model.",
+            figure=folder / "heatmap_perplexity.svg",
+        ),
+        Item(
+            category,
+            "search-dependence",
+            "Partial dependence",
+            "Mean score at each level of each factor, the others averaged, with 95 % intervals.",
+            figure=folder / "dependence.svg",
+        ),
+        Item(
+            category,
+            "search-differences",
+            "All pairs of levels",
+            "A row for each pair of levels of a factor, over the runs that agree in all else.",
+            table=folder / "compare_levels.csv",
+        ),
+    ]

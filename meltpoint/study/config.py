@@ -1,5 +1,6 @@
 """The study: the one source of its schema, its defaults and its reference page."""
 
+import itertools
 from collections.abc import Iterator
 from functools import reduce
 from operator import or_
@@ -18,6 +19,7 @@ from meltpoint import evaluations, figures
 from meltpoint.errors import MeltpointError, at
 from meltpoint.study.old_evaluations import with_new_spellings
 from meltpoint.study.outputs import Figure
+from meltpoint.study.parameter_search import ParameterSearch
 from meltpoint.study.renamed_keys import with_new_keys
 from meltpoint.study.score_names import check_measured, scores_of, split_name
 from meltpoint.study.sections import (
@@ -121,6 +123,9 @@ class StudyConfig(Section):
     figures: dict[Name, Figure] = Field(
         default_factory=dict, description="Figures of scores, by a name that you choose."
     )
+    parameter_search: ParameterSearch | None = Field(
+        None, description="Analysis of a sweep as of the published parameter search. Default: none."
+    )
     compute: ComputeSection = Field(
         default_factory=ComputeSection, description="Device, dtype and threads of the jobs."
     )
@@ -189,7 +194,8 @@ class StudyConfig(Section):
         for name, settings in self.evaluations.items():
             kind = evaluations.kind_of(settings)
             for corpus in kind.corpora(settings):
-                yield f"evaluations.{name}.{kind.name}", "corpus", corpus
+                key = next((key for key, value in settings if value == corpus), kind.name)
+                yield f"evaluations.{name}.{key}", "corpus", corpus
         for kind in ("sweeps", "chains"):
             for name, section in getattr(self, kind).items():
                 yield from ((f"{kind}.{name}.models", "model", m) for m in section.models)
@@ -198,6 +204,8 @@ class StudyConfig(Section):
         for kind in ("tables", "figures"):
             for name, part in getattr(self, kind).items():
                 yield f"{kind}.{name}.source", GROUP, part.source
+        if search := self.parameter_search:
+            yield from (("parameter_search.source", GROUP, name) for name in search.sources)
 
     def _drawn(self) -> Iterator[tuple[str, str, str]]:
         """Every score that is shown: (key, the sweep or group of chains, the score's name)."""
@@ -205,6 +213,9 @@ class StudyConfig(Section):
             for name, part in getattr(self, kind).items():
                 for key, shown in part.shown:
                     yield f"{kind}.{name}.{key}", part.source, shown
+        if search := self.parameter_search:
+            named = itertools.product(search.sources, search.shown)
+            yield from ((f"parameter_search.{key}", source, x) for source, (key, x) in named)
 
 
 def load(raw: dict, source: str) -> StudyConfig:

@@ -1,17 +1,19 @@
 """Checks that a study has what its tables and figures name, before anything runs."""
 
 from meltpoint import figures
-from meltpoint.analysis import pair_checks, references
+from meltpoint.analysis import pair_checks, references, strategy_checks
 from meltpoint.analysis.operation_keys import check_operations
 from meltpoint.analysis.references import StudyView
 from meltpoint.chain import parse_level
 from meltpoint.errors import MeltpointError
+from meltpoint.study import parameter_search
 from meltpoint.study.sections import Sweep
 from meltpoint.tables.keys import Table
 
 
 def check(study: StudyView) -> None:
     """Raises MeltpointError, naming the key, for a setting, row or method that is not there."""
+    parameter_search.check(study)
     for name, table in study.config.tables.items():
         check_table(f"tables.{name}", table, study)
     for name, sweep in study.config.sweeps.items():
@@ -33,6 +35,9 @@ def check_hold_out(key: str, sweep: Sweep, study: StudyView) -> None:
 
 def check_table(key: str, table: Table, study: StudyView) -> None:
     """Checks the setting, the rows and the published table of a `meltpoint.tables.keys.Table`."""
+    if table.layout == "strategies":
+        strategy_checks.check(key, study, table)
+        return
     rows, swept = references.row_names_of(study, table), references.swept_settings(study, table)
     references.check_names(
         f"{key}.average_over", [table.average_over], swept, "setting that is swept"

@@ -55,7 +55,7 @@ def config_page(schema: dict) -> str:
     top = {**schema, "title": "A study"}
     parts = [HEADER, "# The config reference", _section(top, "##")]
     for key in ("models", "corpora", "calibrations", "evaluations", "sweeps", "chains", "tables",
-                "figures", "compute"):  # fmt: skip
+                "figures", "parameter_search", "compute"):  # fmt: skip
         found = [definitions[name] for name in _referenced(schema["properties"][key])]
         parts.append(f"## `{key}`")
         if key == "figures":

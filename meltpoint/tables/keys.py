@@ -27,17 +27,21 @@ class Table(AtLevel, OfOperations, Compared):
         description="Columns of the table. `level`: one for each level, of one evaluation. "
         "`evaluation`: one for each evaluation, with a row for each method and level.",
     )
-    layout: Literal["values", "pairs", "families", "tasks", "orders", "changes"] = Field(
-        "values",
-        description="`values`: a number for each method and column. `pairs`: a row for each pair of "
-        "methods at `level`, with the difference, its paired error over windows, p values and the "
-        "verdict. `families`: the best and the median method of each family at equal `compressions`, "
-        "and which families cannot be told apart. `tasks`: a row for each task of an evaluation and "
-        "each method, with the score, the paired difference to dense, the answers that changed and "
-        "McNemar's exact p. `orders`: a row for each two chains of the same steps with two "
-        "neighbours swapped: the paired difference, p values, whether they end with one size, and how "
-        "often the weaker step first is better. `changes`: a row for each sequence of `operations` and "
-        "what it changes in percent.",
+    layout: Literal["values", "pairs", "families", "tasks", "orders", "changes", "strategies"] = (
+        Field(
+            "values",
+            description="`values`: a number for each method and column. `pairs`: a row for each pair of "
+            "methods at `level`, with the difference, its paired error over windows, p values and the "
+            "verdict. `families`: the best and the median method of each family at equal `compressions`, "
+            "and which families cannot be told apart. `tasks`: a row for each task of an evaluation and "
+            "each method, with the score, the paired difference to dense, the answers that changed and "
+            "McNemar's exact p. `orders`: a row for each two chains of the same steps that differ by a "
+            "swap of neighbours, with the paired difference, p values, whether they end with one size, and "
+            "how often the weaker step first is better. `changes`: a row for each sequence of `operations` "
+            "and what it changes in percent. `strategies`: a row for each decoding strategy of "
+            "`generation`, with `columns: evaluation`; a score of one strategy in `value` means that of "
+            "all.",
+        )
     )
     compressions: Compressions | None = Field(
         None,
@@ -131,6 +135,26 @@ class Table(AtLevel, OfOperations, Compared):
         if not 0 < float(str(text).rstrip(" %")) < 100:
             raise ValueError("a margin lies above 0 % and below 100 %: no loss is exactly 0")
         return str(text)
+
+    @field_validator("published")
+    @classmethod
+    def _is_a_published_table(cls, name: str | None) -> str | None:
+        known = (*published.names(), *published.strategy_tables())
+        if name is not None and name not in known:
+            raise ValueError(f"unknown published table{did_you_mean(name, known)}")
+        return name
+
+    @model_validator(mode="after")
+    def _published_table_is_of_the_rows(self) -> Self:
+        of_strategies = self.published in published.strategy_tables()
+        if self.published is not None and of_strategies != (self.layout == "strategies"):
+            rows = "decoding strategies" if of_strategies else "methods"
+            raise ValueError(
+                f"published: {self.published} is of {rows}, and the table's rows are not"
+            )
+        if self.layout == "strategies" and self.columns == "level":
+            raise ValueError("layout: strategies are rows of a table with `columns: evaluation`")
+        return self
 
     @model_validator(mode="after")
     def _compares_values(self) -> Self:

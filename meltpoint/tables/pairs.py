@@ -79,11 +79,25 @@ def remarks(compared: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     if (compared["test"] == TWO_WAY).any():
         test = "t test with the error over windows and draws"
     return [
+        tied_sentence(compared),
         f"difference: the method less the one that it is compared with; {better} is better",
         *pairs.error_sentences(compared),
         f"p: paired {test}; Holm: corrected for the table's {len(compared)} comparisons; verdict at "
         "5 %",
     ]
+
+
+def tied_sentence(compared: pd.DataFrame) -> str:
+    """Sentence on which methods cannot be told apart."""
+    tied = compared[compared["verdict"] == pairs.NEITHER]
+    several = len(compared["model"].unique()) > 1
+    names = [
+        f"{pair['first']} and {pair['second']}" + (f" ({pair['model']})" if several else "")
+        for pair in tied.to_dict("records")
+    ]
+    if not names:
+        return "every two are told apart"
+    return f"cannot be told apart: {'; '.join(names)}"
 
 
 def left_out_sentences(left_out: list[str]) -> list[str]:

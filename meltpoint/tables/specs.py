@@ -23,7 +23,7 @@ class TableSpec(EntrySpec, Comparison, Protocol):
     value: str | list[str]
     evaluations: list[str]
     columns: Literal["level", "evaluation"]
-    layout: Literal["values", "pairs", "families", "tasks", "orders", "changes"]
+    layout: Literal["values", "pairs", "families", "tasks", "orders", "changes", "strategies"]
     at_compressions: list[float]
     level: str | None
     equivalence: str | None

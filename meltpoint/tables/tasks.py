@@ -5,7 +5,6 @@ import pandas as pd
 from meltpoint.analysis.answers import against_dense, task_scores
 from meltpoint.analysis.pairs import printed_names
 from meltpoint.analysis.rows import row_names
-from meltpoint.errors import at
 from meltpoint.tables.entries import Notes, entry
 from meltpoint.tables.grid import Printing
 from meltpoint.tables.labels import arrange
@@ -20,17 +19,17 @@ NOTHING = Entry("")
 def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
     """The table of the tasks of `spec.value` from a tidy frame with samples.
 
-    Rows are tasks, each with dense first. Raises MeltpointError where a chain cannot be compared.
+    Rows are tasks, each with dense first.
     """
     cells = select(frame, spec)
-    compared = at(f"{spec.value} of {spec.source}", against_dense, cells)
+    compared = against_dense(cells)
     several = len(compared["model"].unique()) > 1
     notes = Notes()
     shown = zip(cells.to_dict("records"), compared.to_dict("records"), strict=True)
     rows = [
         (
             [row["task"], *([row["model"]] if several else []), row["printed"]],
-            [*scores_of(cell, spec, notes), *changes_of(row)],
+            [*scores_of(cell, spec, notes), *changes_of(row, notes)],
         )
         for cell, row in shown
     ]
@@ -61,8 +60,10 @@ def scores_of(cell: dict, spec: TableSpec, notes: Notes) -> list[Entry]:
     return [score, entry({**cell, "note": ""}, difference, notes)]
 
 
-def changes_of(row: dict) -> list[Entry]:
+def changes_of(row: dict, notes: Notes) -> list[Entry]:
     """Documents whose answer changed, and the test of as many losses as gains."""
+    if isinstance(row["not_tested"], str):
+        return [Entry("-", notes=[notes.letter(row["not_tested"])]), *[NOTHING] * 4]
     if pd.isna(row["p"]):
         return [NOTHING] * 5
     return [

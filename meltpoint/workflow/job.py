@@ -14,6 +14,7 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.files import clear_disk_errors
 from meltpoint.timing import phase, report
+from meltpoint.workflow.gpu_lease import gpu_of_job
 from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.transformers_import import import_transformers
 
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def job(snakemake: "Snakemake", computes: bool = True) -> Iterator[tuple[JobSpec, Compute]]:
+def job(
+    snakemake: "Snakemake", computes: bool = True, on_device: bool = False
+) -> Iterator[tuple[JobSpec, Compute]]:
     """Yields the rule's job spec and the study's compute settings.
 
     Where the job `computes` with torch, threads and precision are fixed before anything is imported.
+    Where it does so on the study's device (`on_device`) and that is a GPU, it has a card to itself.
     What the library finds wrong ends the job with one sentence, in the log and on standard error.
     """
     log = Path(snakemake.log[0])
@@ -40,11 +44,15 @@ def job(snakemake: "Snakemake", computes: bool = True) -> Iterator[tuple[JobSpec
     spec = JobSpec.read(snakemake.params.job_spec)
     logging.info("%s", spec.model_dump_json(indent=1))
     try:
-        if computes:
-            with phase("import"):
-                compute.start()
-                import_transformers()
-        with clear_disk_errors(Path(snakemake.output[0])):
+        with contextlib.ExitStack() as stack:
+            if computes and on_device:
+                with phase("wait for a GPU"):
+                    stack.enter_context(gpu_of_job(compute, snakemake.resources.gpu))
+            if computes:
+                with phase("import"):
+                    compute.start()
+                    import_transformers()
+            stack.enter_context(clear_disk_errors(Path(snakemake.output[0])))
             yield spec, compute
         logging.info("seconds %s", json.dumps(report()))
     except MeltpointError as error:

@@ -21,12 +21,17 @@ from meltpoint.study.data_files import data_folder
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration, LocalModel
 from meltpoint.study.source_files import local_models
-from meltpoint.workflow import cost, kept, requirements, searches, staleness
+from meltpoint.workflow import kept, requirements, searches, staleness
+from meltpoint.workflow.bill import StudyBill
+from meltpoint.workflow.cluster import check_cluster, check_sizes
 from meltpoint.workflow.compressions import NOTHING, Compressions
-from meltpoint.workflow.cost import JobResources
+from meltpoint.workflow.groups import Groups
 from meltpoint.workflow.job_specs.study import JobSpecs
+from meltpoint.workflow.model_sizes import ModelSizes
 from meltpoint.workflow.moved_models import follow
 from meltpoint.workflow.positions import check_positions
+from meltpoint.workflow.rule_resources import RuleResources, check_gpus
+from meltpoint.workflow.search_analysis import SearchAnalysis
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Wildcards
@@ -70,6 +75,7 @@ class Plan:
             self.study = Study(self.config, folder)
             self._check_models()
             check_positions(self.study)
+            check_gpus(self.study)
         except MeltpointError as error:
             raise MeltpointError(f"{self.source.name}: {error}") from None
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
@@ -83,9 +89,12 @@ class Plan:
         self.results = f"results/{self.config.study}"
         self.searches = searches.Searches(self.study, self.job_specs, self.results)
         self.compressions = Compressions(self.study, self.results)
-        self.page = f"{self.results}/report.html"
+        self.groups, self.sizes = Groups(self.study), ModelSizes(self.study)
+        self.resources = RuleResources(self.study, self.sizes)
+        self.bill = StudyBill(self.study, self.sizes, self.results)
+        self.parameter_search = SearchAnalysis(self.study, self.results)
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
-        self.threads = self.config.compute.threads
+        self.page, self.threads = f"{self.results}/report.html", self.config.compute.threads
 
     def _check_models(self) -> None:
         """Reads the headers of local models' weights, before anything runs."""
@@ -132,13 +141,15 @@ class Plan:
         """All targets of the study, after checking that the needed packages are installed.
 
         Where Snakemake deploys no conda environments all jobs run in Snakemake's own environment.
-        Ends the run, with one sentence, where a package is missing: an input function's error would
-        be a page.
+        Ends the run, with one sentence, where a package is missing, or the size of a model whose jobs
+        a scheduler is to place: an input function's error would be a page.
         """
         deployment = workflow.deployment_settings.deployment_method
         try:
             if not any(method.name == "CONDA" for method in deployment):
                 requirements.check_ahead(self.job_specs, self.cell, self.checkpoint_of)
+            check_cluster(workflow)
+            check_sizes(workflow, self.sizes)
         except MeltpointError as error:
             sys.exit(f"Error: {error}")
         if workflow.is_main_process:
@@ -154,6 +165,7 @@ class Plan:
             "predictions": [f"{fits}/{sweep}.predictions.csv" for sweep in predicted],
             "tables": [f"{self.results}/tables/{table}.csv" for table in self.config.tables],
             "figures": [f"{self.results}/figures/{figure}.svg" for figure in self.config.figures],
+            "search": self.parameter_search.files,
         }
 
     def shown_of_published(self) -> list[str]:
@@ -187,14 +199,11 @@ class Plan:
 
     def parent(self, wildcards: "Wildcards") -> str:
         """The checkpoint that a compression or a search starts from."""
-        return self._input(wildcards.model, searches.chain_before(wildcards))
+        return self.checkpoint_of(wildcards.model, searches.chain_before(wildcards))
 
     def base_model(self, model: str) -> str:
         """Path of a base checkpoint."""
         return f"results/models/{model}"
-
-    def _input(self, model: str, chain: str) -> str:
-        return self.base_model(model) if chain == DENSE else self.checkpoint_of(model, chain)
 
     def calibration_files(self, wildcards: "Wildcards") -> list[str]:
         """The corpus's tokens that a job's calibration is drawn from."""
@@ -210,10 +219,6 @@ class Plan:
             return []
         stem = f"{self.results}/tokens/{wildcards.model}/{calibration.corpus}"
         return [f"{stem}.{part}npy" for part in TOKEN_FILES[calibration.sampling]]
-
-    def resources(self, wildcards: "Wildcards") -> JobResources:
-        """Resources of a compression or a search."""
-        return searches.resources(self.study, wildcards)
 
     # --- evaluation -----------------------------------------------------------------------------
 
@@ -239,13 +244,13 @@ class Plan:
         settings = self.config.evaluations[wildcards.evaluation]
         kind = evaluations.kind_of(settings)
         needs = kind.needs(settings)
-        files = {"checkpoint": self._input(wildcards.model, wildcards.chain)}
+        files = {"checkpoint": self.checkpoint_of(wildcards.model, wildcards.chain)}
         files |= needs.token_files(f"{self.results}/tokens/{wildcards.model}")
         if needs.dense_checkpoint:
             files["dense_checkpoint"] = self.base_model(wildcards.model)
         if needs.checkpoints:
             named = map(self.study.checkpoint_named, needs.checkpoints)
-            files["others"] = [self._input(model, chain) for model, chain in named]
+            files["others"] = [self.checkpoint_of(model, chain) for model, chain in named]
         if wildcards.chain != DENSE:
             cell = self.cell(wildcards.model, DENSE, wildcards.evaluation)
             files["dense"] = [cell, *kind.files_beside(cell)]
@@ -254,11 +259,6 @@ class Plan:
     def evaluation_threads(self, kind: evaluations.Evaluation, cores: int | None) -> int:
         """The threads that a job of a kind takes of the machine's cores: all, to be alone there."""
         return cores if kind.alone and cores else self.threads
-
-    def evaluation_resources(self, wildcards: "Wildcards") -> JobResources:
-        """Resources of a measurement."""
-        kind = evaluations.kind_of(self.config.evaluations[wildcards.evaluation])
-        return JobResources(self.study, wildcards.model, kind.resources, kind.computes)
 
     def env(self, wildcards: "Wildcards") -> str:
         """The environment that a cell is measured in."""
@@ -295,6 +295,6 @@ class Plan:
 
     # --- what lies ahead ------------------------------------------------------------------------
 
-    def summary(self) -> str:
+    def summary(self, cores: int | None) -> str:
         """Lines on the work ahead: warnings of old spellings first."""
-        return "\n".join([*self.warnings, cost.summary(self.study, self.source.name)])
+        return "\n".join([*self.warnings, self.bill.text(self.source.name, cores)])

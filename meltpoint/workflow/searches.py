@@ -6,7 +6,6 @@ from meltpoint import methods
 from meltpoint.chain import DENSE, Step, parse_step
 from meltpoint.methods import Method
 from meltpoint.study.resolved import Study
-from meltpoint.workflow.cost import JobResources
 from meltpoint.workflow.job_specs.study import JobSpecs
 
 if TYPE_CHECKING:
@@ -43,12 +42,6 @@ def validation_of(study: Study, wildcards: "Wildcards") -> str | None:
     return methods.find(step.method).settings(step).validation_calibration
 
 
-def resources(study: Study, wildcards: "Wildcards") -> JobResources:
-    """Resources of a compression or a search, as its method declares them."""
-    method = methods.find(step_of(study, wildcards).method)
-    return JobResources(study, wildcards.model, method.resources)
-
-
 class Searches:
     """The searches of a study, kept below its `results`."""
 
@@ -76,6 +69,14 @@ class Searches:
             return []
         names = {"model": wildcards.model, "chain": chain_before(wildcards)}
         return [self.file(method).format(**names, search=method.search_step(step))]
+
+    def earlier(self, wildcards: "Wildcards") -> list[str]:
+        """Path of the search that a search starts from, as a list of one or none."""
+        step = parse_step(wildcards.search)
+        method = methods.find(step.method)
+        found = method.earlier_search(step)
+        names = {"model": wildcards.model, "chain": wildcards.chain}
+        return [self.file(method).format(**names, search=found)] if found else []
 
     def job_spec(self, wildcards: "Wildcards") -> str:
         """Param: the job spec of a search."""

@@ -15,6 +15,7 @@ from meltpoint.hashing import hash_text
 # count either.
 NEUTRAL = {
     "meltpoint.errors": "holds the texts of errors",
+    "meltpoint.resources": "says what a job asks of its machine",
     "meltpoint.progress": "draws progress bars on standard error",
     "meltpoint.timing": "times the phases of a job for its log",
     "meltpoint.study.sections": "reads a study, whose values are in the job spec",

@@ -17,7 +17,7 @@ ROWS = {
     **{"mpt_unstructured_ptb_calibration_ppl": 48, "mpt_gguf": 64, "mpt_gguf_families": 43},
     **{"mpt_lowrank_ppl": 54, "mpt_combined_ppl": 214, "mpt_figure_points": 255},
     **{"mpt_phase_points": 18, "mpt_phase_ranges": 4, "opseq_scores": 16},
-    **{"opseq_published_changes": 81, "hgsp_search": 135},
+    **{"opseq_published_changes": 81, "hgsp_search": 135, "decoding_mbpp": 32},
 }
 
 
@@ -76,6 +76,7 @@ WRONG = [
     ("mpt_gguf", "Qwen2.5-0.5B,3", ",3", 3, "model"),
     ("mpt_quant_ppl", "GPTQ,3,7.5768", "GPTQ,3", 3, "ppl"),
     ("opseq_scores", "5.8,true", "5.8,yes", 2, "applicable"),
+    ("decoding_mbpp", "Llama-2-7B,beam,beam,19.4", "Llama-2-7B,beam,beam,194", 3, "pass_at_1"),
     ("hgsp_search", "Llama,taylor,16,256", "Llama,taylor,16.5,256", 3, "taylor_seq_len"),
 ]
 

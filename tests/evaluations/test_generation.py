@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.evaluations import _decoding, generation
 from meltpoint.evaluations._generation import mauve, open_ended
 from meltpoint.evaluations._generation.documents import read_documents
+from meltpoint.evaluations._generation.writing import Writer
 from meltpoint.evaluations._kept import read_kept
 from meltpoint.evaluations.engines import open_engine
 from meltpoint.model.base_models import link
@@ -76,7 +78,7 @@ def test_samples_hold_the_golden_ids_of_prompts_in_tokens_and_text(model, tmp_pa
 
 
 @needs_shared
-def test_an_amateur_is_another_checkpoint_of_the_study(model, tmp_path):
+def test_an_amateur_is_another_checkpoint_of_the_study(model, tmp_path, monkeypatch):
     prompt = golden.prompts()[0]
     prompts_file(tmp_path, {"tokens": prompt["prompt_ids"]})
     first_layers(golden.MODEL, 4, tmp_path / "first")
@@ -95,6 +97,14 @@ def test_an_amateur_is_another_checkpoint_of_the_study(model, tmp_path):
     link(other, tmp_path / "other", "models.other")
     with pytest.raises(MeltpointError, match="the amateur first has another vocabulary"):
         run(model, tmp_path, files={"checkpoints": {"first": tmp_path / "other"}}, **keys)
+    # A tokenizer of the same words, and a head with rows for more of them.
+    shutil.copytree(tmp_path / "amateur", tmp_path / "padded")
+    config = tmp_path / "padded/config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "vocab_size": 576}))
+    padded = {"checkpoints": {"first": tmp_path / "padded"}}
+    monkeypatch.setattr(Writer, "write", lambda *_: pytest.fail("it writes before it checks"))
+    with pytest.raises(MeltpointError, match=r"another vocabulary .*\(576 tokens against 512\)"):
+        run(model, tmp_path, files=padded, **keys)
 
 
 @needs_shared
@@ -192,8 +202,9 @@ def test_mauve_is_a_score_of_prompts_with_references(model, tmp_path):
     assert "dense model" in cell.protocol["mauve_by"]["featurizer"]
     cell, _ = run(model, tmp_path, limit=100, max_new_tokens=2, **keys)
     assert re.search("pairs of texts have 128 tokens", cell.scores["greedy.mauve"].reason)
+    few = prompts_file(tmp_path, *[{"prompt": "a", "reference": "a b"}] * 4)
     with pytest.raises(MeltpointError, match="4 texts are too few for MAUVE, which needs 100"):
-        run(model, tmp_path, limit=4, **keys)
+        run(model, tmp_path, **{**keys, "data": few.parent, "prompts": few.name})
     keys["prompts"] = "decoding_prompts/prompts.jsonl"
     with pytest.raises(MeltpointError, match="document 0 has no 'reference'"):
         run(model, tmp_path, **keys)
@@ -205,6 +216,7 @@ def test_mauve_is_a_score_of_prompts_with_references(model, tmp_path):
         ({"generation": "mbpp"}, "execute_code: mbpp runs programs that the model wrote"),
         ({"generation": "gsm8k", "prompts": "x.jsonl"}, "gsm8k has prompts of its own"),
         ({"generation": "gsm8k", "mauve": True}, "gsm8k has no references"),
+        ({"mauve": True, "limit": 99}, "limit: 99 texts are too few for MAUVE, which needs 100"),
         ({"strategies": ["gready"]}, "there is no strategy 'gready'"),
         ({"strategies": ["beam,beams=0"]}, "beams: Input should be greater than"),
         ({"strategies": ["greedy", "greedy"]}, "a strategy is there twice"),

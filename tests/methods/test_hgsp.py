@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from meltpoint import methods
+from meltpoint.chain import parse_step
 from meltpoint.checkpoints.description import Description
 from meltpoint.compression.search import read_result
 from meltpoint.compute import Compute
@@ -114,6 +116,29 @@ def test_losses_of_another_text(tmp_path):
         search_of(base, WINDOWS, chosen, validation=other[:1])
     with pytest.raises(MeltpointError, match=r"a fifth of 4 windows.*set prior=taylor"):
         search_of(base, WINDOWS[:4], {"prior": "layerwise"})
+
+
+@pytest.mark.parametrize("prior", ["layerwise", "blockwise"])
+def test_a_search_that_starts_from_that_of_taylor_finds_the_same(prior, tmp_path):
+    base = save_model(tmp_path / "base", "llama")
+    alone = search_of(base, settings={"prior": prior})
+    shared = search_of(base, settings={"prior": prior}, search=search_of(base))
+    assert shared.keys() == alone.keys()
+    for key, value in alone.items():
+        assert torch.equal(shared[key], value) if torch.is_tensor(value) else shared[key] == value
+
+
+@pytest.mark.parametrize(
+    ("step", "earlier"),
+    [
+        ("hgsp@0.3,prior=layerwise,samples=8", "hgsp,samples=8"),
+        ("hgsp@0.3,prior=blockwise,tau=0.5,loss_split=test,length=16", "hgsp,length=16"),
+        ("hgsp@0.3,samples=8", None),
+    ],
+)
+def test_priors_share_the_search_of_taylor(step, earlier):
+    found = methods.find("hgsp").earlier_search(parse_step(step))
+    assert (found and str(found)) == earlier
 
 
 def model_loss(model, windows):

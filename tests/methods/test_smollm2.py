@@ -19,10 +19,12 @@ from meltpoint.compression.calibration_windows import read_windows
 from meltpoint.compression.step import compress
 from meltpoint.compute import Compute
 from meltpoint.data.packages import fetch, unpacked
+from meltpoint.data.text_files import suffix_of
 from meltpoint.data.tokenization import tokenizer_of, write_documents
 from meltpoint.evaluations.engines._model_engine import token_nll
 from meltpoint.llamacpp.decode import decode
 from meltpoint.model.load import load
+from meltpoint.study.sections import LocalCorpus
 from tests.support.plain_pruning import prune_model, sparsegpt, wanda, wanda_pattern
 from tests.support.specs import compress_spec
 
@@ -62,7 +64,8 @@ def calibration(base, tmp_path_factory):
     """The tokens of C4's documents, as files."""
     folder = tmp_path_factory.mktemp("c4")
     files = [folder / name for name in ("tokens.npy", "offsets.npy", "characters.npy")]
-    write_documents({"path": "c4", "field": "text", "join": "", "format": "json"}, C4, base, *files)
+    corpus = LocalCorpus(path=C4).model_dump(mode="json", exclude={"path"})
+    write_documents({**corpus, "suffix": suffix_of(C4)}, C4, base, *files)
     return files[:2]
 
 

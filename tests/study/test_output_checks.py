@@ -54,6 +54,7 @@ PUBLISHED = {"published": "mpt_unstructured_ppl"}
             {"labels": {"wnda": "W"}, "average_over": "seed"},
             r"tables\.t\.labels: 'wnda' is no row.*did you mean 'wanda",
         ),
+        ({"layout": "tasks"}, r"tables\.t\.value: e keeps no answers of documents"),
         ({"compare_with": {"wonda": "Wanda"}, **PUBLISHED}, r"compare_with: 'wonda' is no row"),
         (
             {"compare_with": {"wanda": "Wonda"}, **PUBLISHED},
@@ -71,6 +72,11 @@ def test_a_table_names_what_is_there(tables, message):
     [
         ({**SPREAD, "average_over": "sead"}, r"figures\.f\.average_over: 'sead' is no setting"),
         ({**SPREAD, "x": "colour"}, r"figures\.f\.x: 'colour' is no setting that is swept"),
+        ({"kind": "tasks"}, r"figures\.f\.value: e keeps no answers of documents"),
+        (
+            {"kind": "tradeoff", "published_column": "arc_e", **PUBLISHED},
+            r"figures\.f\.published_column: 'arc_e' is no column to compare with",
+        ),
         ({"labels": {"wnda": "W"}}, r"figures\.f\.labels: 'wnda' is no row"),
         ({"published": "mpt_unstructured_pp"}, r"unknown published table: did you mean"),
     ],

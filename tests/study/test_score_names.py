@@ -98,6 +98,10 @@ def test_a_name_means_an_evaluation_and_a_score(name, evaluation, score):
             {"evaluations": {"e": {"perplexity": "u", "window": 8}}},
             "s.yaml: evaluations.e.perplexity: undefined corpus 'u'",
         ),
+        (
+            {"evaluations": {"e": {"tasks": ["corpus_order"], "corpus": "u"}}},
+            "s.yaml: evaluations.e.corpus: undefined corpus 'u'",
+        ),
     ],
 )
 def test_what_is_not_there_is_refused_in_a_sentence(part, message):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from meltpoint.evaluations.cells import Cell
 
-# Snakemake's note of the time at which a folder was finished.
-NOT_OURS = {".snakemake_timestamp"}
+# Snakemake's note of the time at which a folder was finished, and what the jobs of one run took.
+NOT_OURS = {".snakemake_timestamp", "cost.csv"}
 
 
 def fingerprint(results: Path) -> dict[str, object]:

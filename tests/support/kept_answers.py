@@ -11,7 +11,9 @@ from meltpoint.evaluations.measurement import difference, score_of
 Answers = Mapping[str, Sequence[bool]]
 
 
-def write(results: Path, chain: str, right: Answers, dense: Answers | None = None) -> Path:
+def write(
+    results: Path, chain: str, right: Answers, dense: Answers | None = None, **protocol: str
+) -> Path:
     """Writes a cell whose documents are answered so, task by task, and returns its path."""
     settings = tasks.Settings(tasks=tuple(right))
     estimates = tasks.estimate(kept_of(right), None, settings)
@@ -24,7 +26,8 @@ def write(results: Path, chain: str, right: Answers, dense: Answers | None = Non
     cell = Cell(
         **{"model": "demo", "chain": chain, "evaluation": "answers", "kind": "tasks"},
         **{"main": "mean", "scores": scores, "requested": {}, "achieved": {}},
-        **{"protocol": settings.model_dump(mode="json"), "provenance": {"steps": []}},
+        protocol=settings.model_dump(mode="json") | protocol,
+        provenance={"steps": []},
     )
     path = results / "cells/demo" / chain / "answers.json"
     path.parent.mkdir(parents=True, exist_ok=True)

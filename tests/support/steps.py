@@ -58,11 +58,17 @@ def run(parent: Path, target: Path, spelling: str, windows: Path | None, **compu
     settings = method.settings(step)
     values, compute = settings.model_dump(mode="json"), Compute(device="cpu", **compute)
     found, given = None, {"windows": {"file": "x"}}
-    if method.has_search:
-        found = target.with_name(f"{target.name}-search.{method.facts.search_format}")
-        looked_at = values | given if settings.calibrated else values
-        spec = search_spec(str(method.search_step(step)), looked_at)
-        search(parent, found, spec, [windows], compute)
+    searches = [("earlier", method.earlier_search(step)), ("search", method.search_step(step))]
+    for name, each in searches if method.has_search else []:
+        if each is None:
+            continue
+        earlier, found = (
+            found,
+            target.with_name(f"{target.name}-{name}.{method.facts.search_format}"),
+        )
+        looked_at = method.settings(each).model_dump(mode="json")
+        spec = search_spec(str(each), looked_at | given if settings.calibrated else looked_at)
+        search(parent, found, spec, [windows], compute, earlier=earlier)
     values |= given if method.calibrated(step) else {}
     texts = {use: [windows] for use in settings.training_data}
     compress(parent, target, compress_spec(str(step), values), [windows], compute, found, texts)

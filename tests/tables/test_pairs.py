@@ -38,6 +38,7 @@ def test_pairs_say_which_is_better(tmp_path):
         ("wanda", "ria"): "not told apart",
     }
     printed = tables.to_markdown(table)
+    assert "cannot be told apart: wanda and ria  \n" in printed
     assert "standard error over 176 windows only; the draw of the calibration is no" in printed
     assert "corrected for the table's 3 comparisons" in printed
     assert "p_holm" in tables.to_csv(table).splitlines()[0]
@@ -48,6 +49,11 @@ def test_pairs_are_ordered_and_named_as_the_study_says(tmp_path):
     labels = {"wanda": "Wanda"}
     table = tables.build(frame(tmp_path, *AT_HALF), spec(labels=labels, order=["ria", "Wanda"]))
     assert list(rows(table)) == [("ria", "Wanda"), ("ria", "sparsegpt"), ("Wanda", "sparsegpt")]
+
+
+def test_pairs_that_all_differ_are_said(tmp_path):
+    table = tables.build(frame(tmp_path, "sparsegpt@0.5", "wanda@0.5"), spec())
+    assert "every two are told apart" in tables.to_markdown(table)
 
 
 def test_all_chains_are_paired_without_a_level(tmp_path):

@@ -74,6 +74,19 @@ def test_a_refused_score_is_said(frame):
     assert table.notes == {"a": "NaN everywhere"}
 
 
+def test_another_engine_than_denses_has_no_test(tmp_path):
+    paths = [
+        kept_answers.write(tmp_path, "dense", DENSE),
+        kept_answers.write(tmp_path, "gguf@q2_k", HALF, DENSE, engine="llama.cpp"),
+    ]
+    table = tables.build(kept_cells.frame(*paths), spec())
+    (entries,) = [row for labels, row in table.rows if labels == ["boolq", "gguf at Q2_K"]]
+    texts = [entry.text for entry in entries]
+    assert texts == ["0.550", "-0.200", "-", "", "", "", ""]
+    (note,) = table.notes.values()
+    assert "the key 'engine' is 'llama.cpp' and None of their protocols" in note
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -1,5 +1,7 @@
 """The profiles of the workflow, and what a run without one says."""
 
+import re
+
 import pytest
 import yaml
 
@@ -10,9 +12,20 @@ PROFILES = sorted((ROOT / "profiles").glob("*/config*.yaml"))
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.parent.name)
-def test_every_profile_repeats_what_makes_a_result_stale(profile):
+def test_every_profile_repeats_the_default_one(profile):
     """`--workflow-profile X` replaces profiles/default, so a profile that did not would lose it."""
-    assert yaml.safe_load(profile.read_text())["rerun-triggers"] == list(TRIGGERS)
+    keys = yaml.safe_load(profile.read_text())
+    assert keys["rerun-triggers"] == list(TRIGGERS)
+    default = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
+    assert {key: keys.get(key) for key in default} == default
+
+
+def test_the_slurm_plugin_is_pinned():
+    """And so is what it needs, as pip is not to choose another NumPy."""
+    lines = (ROOT / "requirements-slurm.txt").read_text().splitlines()
+    packages = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in packages)
+    assert {line.split("==")[0] for line in packages} >= {"snakemake-executor-plugin-slurm"}
 
 
 def test_a_run_with_other_triggers_says_so(fresh):

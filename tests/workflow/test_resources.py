@@ -1,17 +1,23 @@
 """What a compression asks of a scheduler, and what the first lines of a run say of memory."""
 
 import re
+import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from meltpoint.methods.contract import Resources
+from meltpoint import methods
+from meltpoint.errors import MeltpointError
+from meltpoint.resources import Resources
 from meltpoint.study.config import load
 from meltpoint.study.resolved import Study
-from meltpoint.workflow import cost
-from meltpoint.workflow.cost import JobResources
+from meltpoint.workflow.bill import StudyBill
 from meltpoint.workflow.dense_disk import dense_bytes
+from meltpoint.workflow.model_sizes import ModelSizes
+from meltpoint.workflow.rule_resources import RuleResources, check_gpus
+from tests.support.project import ROOT
 
 tiny_study = pytest.importorskip("tests.support.tiny_study", reason="the tiny model needs torch")
 HUB = {"hub": "owner/name", "revision": "0" * 40}
@@ -32,46 +38,118 @@ def study(tmp_path, monkeypatch):
     return resolve
 
 
-def test_memory_is_what_the_method_declares_times_the_model(study):
-    one, three = (
-        JobResources(study(), "tiny", Resources(memory=factor)).mem_mb for factor in (1e4, 3e4)
-    )
-    size = cost.model_bytes(study(), "tiny")
+@pytest.fixture
+def declared(monkeypatch):
+    """Has wanda declare other resources."""
+
+    def declare(**changes):
+        wanda = methods.registry()["wanda"]
+        facts = wanda.facts.model_copy(update={"resources": Resources(**changes)})
+        monkeypatch.setitem(methods.registry(), "wanda", replace(wanda, facts=facts))
+
+    return declare
+
+
+def of_step(study, chain="wanda@0.5"):
+    return RuleResources(study, ModelSizes(study)).of_chain("tiny", chain)
+
+
+def test_memory_and_disk_are_what_the_method_declares_times_the_model(study, declared):
+    asked = []
+    for factor in (1e4, 3e4):
+        declared(memory=factor, disk=2 * factor)
+        asked.append(of_step(study()))
+    size = ModelSizes(study()).bytes("tiny")
     assert 4 * 20_000 < size < 4 * 40_000
-    assert three - one == pytest.approx(2e4 * size / 1e6, abs=1)
+    one, three = asked
+    assert three.mem_mb - one.mem_mb == pytest.approx(2e4 * size / 1e6, abs=1)
+    assert three.disk_mb - one.disk_mb == pytest.approx(4e4 * size / 1e6, abs=1)
 
 
-def test_a_study_on_a_gpu_asks_for_one_and_a_method_for_as_many_as_it_needs(study):
+def test_a_study_on_a_gpu_asks_for_one_and_a_method_for_as_many_as_it_needs(study, declared):
     on_cpu, on_gpu = study(), study(compute={"device": "cuda"})
-    assert JobResources(on_cpu, "tiny", Resources()).gpu == 0
-    assert JobResources(on_cpu, "tiny", Resources(gpu=2)).gpu == 2
-    assert JobResources(on_gpu, "tiny", Resources()).gpu == 1
-    assert JobResources(on_gpu, "tiny", Resources(minutes=7)).runtime == 7
+    assert (of_step(on_cpu).gpu, of_step(on_gpu).gpu) == (0, 1)
+    of_cell = RuleResources(on_gpu, ModelSizes(on_gpu)).of_evaluation
+    assert of_cell("tiny", "dense", "prose-32").gpu == 1
+    assert of_cell("tiny", "dense", "bits").gpu == 0
+    check_gpus(on_cpu)
+    declared(gpu=2, minutes=7)
+    assert (of_step(on_cpu).gpu, of_step(on_gpu).gpu, of_step(on_gpu).runtime) == (2, 2, 7)
+    with pytest.raises(
+        MeltpointError, match=r"^compute\.device: cpu: wanda cannot run without a GPU"
+    ):
+        check_gpus(on_cpu)
+    check_gpus(on_gpu)
 
 
-def test_the_summary_says_of_which_models_nothing_is_known(study):
-    some = cost.summary(study(models={"other": HUB}), "tiny.yaml")
-    assert re.search(r"a job holds about 7\d\d MB", some)
-    assert "memory of other are unknown until fetched" in some
-    both = cost.summary(study(models={"other": HUB, "tiny": HUB}), "tiny.yaml")
-    assert "of tiny, other are unknown until fetched" in both
-    assert "a job holds" not in both
-    assert "unknown" not in cost.summary(study(), "tiny.yaml")
+def test_a_job_that_is_tried_again_gets_its_time_again(study, declared):
+    declared(minutes=7)
+    runtime = RuleResources(study(), ModelSizes(study())).compression()["runtime"]
+    wildcards = types.SimpleNamespace(model="tiny", prefix="", step="wanda@0.5")
+    assert [runtime(wildcards, attempt) for attempt in (1, 3)] == [7, 21]
 
 
-def test_the_summary_counts_the_dense_models_hidden_states(study):
+def test_a_hub_s_model_that_is_not_here_is_estimated_by_what_is_known_of_it(study):
+    """LLaMA-2-7B in float32 is 27 GB; a step asks for twice that, and the cell of its size for less."""
+    known = {"hub": "meta-llama/Llama-2-7b-hf", "revision": "0" * 40}
+    declared = study(models={"tiny": known})
+    assert of_step(declared).mem_mb == pytest.approx(700 + 2 * 4 * 6738.4, rel=0.001)
+    hinted = study(models={"tiny": {**HUB, "parameters": 7.2e9}})
+    assert of_step(hinted).mem_mb == pytest.approx(700 + 2 * 4 * 7200, rel=0.001)
+    assert ModelSizes(hinted).hint() is None
+
+
+def test_the_sentence_on_models_of_unknown_size_names_the_hint(study):
+    def hint(**changes):
+        return ModelSizes(study(**changes)).hint()
+
+    some = hint(models={"other": HUB})
+    assert "the size of other is not known" in some
+    assert "models: {other: {..., parameters: 7.2e9}}" in some
+    assert "the size of tiny, other is not known" in hint(models={"other": HUB, "tiny": HUB})
+    assert hint() is None
+
+
+def test_a_scheduler_is_not_asked_for_the_memory_of_a_model_of_unknown_size(fresh):
+    fresh.edit_study(lambda study: study["models"].update(other=HUB))
+    limited = ("--cores", "1", "--resources", "mem_mb=16000")
+    result = fresh.snakemake(*limited)
+    assert result.code != 0
+    error = next(line for line in result.output.splitlines() if line.startswith("Error: "))
+    assert error.startswith("Error: the size of other is not known")
+    assert "Traceback" not in result.output
+    assert fresh.snakemake("-n", *limited).code == 0
+
+
+RULES = [file for file in sorted((ROOT / "rules").glob("*.smk")) if "script:" in file.read_text()]
+
+
+@pytest.mark.parametrize("file", RULES, ids=lambda file: file.stem)
+def test_every_rule_says_what_it_asks_of_the_machine(file):
+    """A rule that collects others' outputs runs nothing."""
+    rules = re.split(r"^ *rule\b", file.read_text(), flags=re.MULTILINE)[1:]
+    assert rules
+    running = [rule for rule in rules if "script:" in rule]
+    assert all("**plan.resources." in rule for rule in running)
+
+
+def test_the_bill_counts_the_dense_models_hidden_states(study):
     """16 windows of 32 tokens give 16 x 31 vectors of 32 float32 numbers: 63 kB."""
+
+    def counted(declared):
+        return dense_bytes(declared, ModelSizes(declared))
+
     declared = study(evaluations={"prose-32": {"perplexity": "prose", "window": 32, "windows": 16}})
-    assert dense_bytes(declared) == (16 * 31 * 32 * 4, ["fixed-32"])
-    summary = cost.summary(declared, "tiny.yaml")
-    assert "Of that, 63.5 kB are hidden states of dense models" in summary
+    assert counted(declared) == (16 * 31 * 32 * 4, ["fixed-32"])
+    summary = StudyBill(declared, ModelSizes(declared), "results/tiny").text("tiny.yaml", 1)
+    assert "63.5 kB of dense models' hidden states" in summary
     assert "hidden states of fixed-32 are not counted" in summary
     tokens = Path("results/tiny/tokens/tiny/fixed.npy")
     tokens.parent.mkdir(parents=True)
     np.save(tokens, np.zeros(2000, np.int32))
-    assert dense_bytes(declared) == ((16 + 62) * 31 * 32 * 4, [])
+    assert counted(declared) == ((16 + 62) * 31 * 32 * 4, [])
     half = study(compute={"dtype": "bfloat16"})
-    assert dense_bytes(half) == (62 * 31 * 32 * 2, ["prose-32"])
+    assert counted(half) == (62 * 31 * 32 * 2, ["prose-32"])
     without = {"perplexity": "prose", "window": 32, "fidelity": False}
     none = study(evaluations={"prose-32": without, "fixed-32": without})
-    assert dense_bytes(none) == (0, [])
+    assert counted(none) == (0, [])

@@ -21,7 +21,7 @@ from meltpoint.workflow.job_specs import base_models
 from meltpoint.workflow.job_specs import study as job_specs
 from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.plan import Plan
-from tests.support import tiny_gguf, tiny_study
+from tests.support import tiny_gguf, tiny_study, tiny_tasks
 from tests.support.project import ROOT
 
 # The code around every job, which starts it and hands it its job spec.
@@ -58,7 +58,10 @@ def study(untouched, tmp_path, monkeypatch) -> dict:
     chains = [first_step(method) for method in methods.registry().values()]
     config["chains"]["all"] = {"models": ["tiny"], "chains": chains, "evaluations": ["prose-32"]}
     config["evaluations"]["fast"] = {"speed": "generation", "prompt": 4, "generated": 2}
-    config["chains"]["order"]["evaluations"] += ["bits", "fast"]
+    tiny_tasks.write(project.folder / "studies/tasks")
+    config["evaluations"] |= tiny_tasks.EVALUATIONS
+    written = list(tiny_tasks.EVALUATIONS)
+    config["chains"]["order"]["evaluations"] += ["bits", "fast", *written]
     del config["tables"]["calibrations"]
     return config
 
@@ -88,9 +91,10 @@ class Cases:
             "plugins": list(plugins),
         }
 
-    def model(self) -> None:
-        spec = self.plan.job_specs.model("tiny")
-        self.add("link", "link_model", spec, {}, {"folder": "results/models/tiny"}, model="tiny")
+    def model(self, name: str = "tiny") -> None:
+        spec = self.plan.job_specs.model(name)
+        folder = {"folder": f"results/models/{name}"}
+        self.add(f"link {name}", "link_model", spec, {}, folder, model=name)
 
     def decoded_model(self) -> None:
         spec, folder = self.plan.job_specs.model("decoded"), "results/models/decoded"
@@ -118,6 +122,7 @@ class Cases:
         named = SimpleNamespace(**wildcards)
         inputs = {"parent": self.plan.parent(named), "tokens": self.plan.calibration_files(named)}
         inputs["validation"] = self.plan.validation_files(named)
+        inputs["earlier"] = self.plan.searches.earlier(named)
         found = {0: self.plan.searches.file(method).format(**wildcards)}
         spec = self.plan.job_specs.search("tiny", "dense", method.search_step(step))
         plugins = [f"methods/{step.method}"]
@@ -155,7 +160,7 @@ class Cases:
         outputs = {"cell": f"{cell}.json"} | {end: f"{cell}.{end}" for end in kind.keeps}
         plugins = [f"methods/{step.method}" for step in self.plan.study.steps(chain)]
         plugins += [f"evaluations/{kind.name}", *engines_in(spec.code)]
-        name = f"{kind.name} {chain}"
+        name = f"{kind.name} {chain} {evaluation}"
         self.add(name, "evaluate", spec, inputs, outputs, plugins, **wildcards)
 
     def shown(self) -> None:
@@ -227,6 +232,7 @@ def test_a_job_imports_nothing_that_its_hash_leaves_out(study, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     cases = Cases(study)
     cases.model()
+    cases.model("other")
     cases.decoded_model()
     cases.tokens()
     walking = [first_step(method) for method in methods.registry().values() if method.is_blockwise]
@@ -238,7 +244,7 @@ def test_a_job_imports_nothing_that_its_hash_leaves_out(study, monkeypatch):
             cases.compress(chain)
     for chain in sweep:
         cases.evaluate(chain, "prose-32")
-    for evaluation in ("bits", "fast"):
+    for evaluation in ("bits", "fast", *tiny_tasks.EVALUATIONS):
         cases.evaluate("dense", evaluation)
     cases.shown()
     imports = cases.imports()

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.support import lm_eval_files, tiny_study
+from meltpoint.evaluations import generation
+from tests.support import lm_eval_files, tiny_study, tiny_tasks
 from tests.support.documents import use_documents
 from tests.support.project import ROOT
 from tests.support.run_study import run_study
@@ -60,9 +61,9 @@ def shortened(study: dict) -> dict:
     text = {"path": "notes.jsonl"}
     study["corpora"] = {
         name: INSTRUCTIONS if "instructions" in corpus else text
-        for name, corpus in study["corpora"].items()
+        for name, corpus in study.get("corpora", {}).items()
     }
-    for calibration in study["calibrations"].values():
+    for calibration in study.get("calibrations", {}).values():
         calibration.update(samples=4, length=min(40, calibration["length"]))
     for evaluation in study["evaluations"].values():
         if "window" in evaluation:
@@ -71,8 +72,10 @@ def shortened(study: dict) -> dict:
             evaluation.update(prompt=8, generated=2, runs=2)
         if "tasks" in evaluation:
             evaluation.update(data="tasks", limit=2)
-        if {"lawbench", "mmlu_generation"} & evaluation.keys():
+        elif {"lawbench", "mmlu_generation"} & evaluation.keys():
             evaluation.update(limit=1, max_new_tokens=4, refuse_above=1)
+        elif "data" in evaluation:
+            evaluation.update(data="tasks", max_new_tokens=4)
     for sweep in study.get("sweeps", {}).values():
         sparsities = isinstance(sweep["levels"][0], float)
         sweep["levels"] = LEVELS if sparsities else sweep["levels"][:3]
@@ -118,6 +121,33 @@ def test_a_study_of_the_hub_runs_on_a_stand_in(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.workflow
+def test_the_study_of_decoding_strategies_runs_on_a_stand_in(tmp_path):
+    """The tasks are a stand-in too; MAUVE is refused, because the model reads too few tokens."""
+    lines = tiny_study.sentences(200)
+    tiny_study.write_model(tmp_path / "model", num_hidden_layers=4)
+    tiny_study.train_tokenizer(lines).save_pretrained(tmp_path / "model")
+    tiny_tasks.write(tmp_path / "tasks")
+    study = shortened(yaml.safe_load((ROOT / "studies/decoding.yaml").read_text()))
+    study["chains"]["strategies"]["models"] = ["llama2-7b", "codellama-7b"]
+    # Of the three pairs with an amateur one is enough.
+    for section in ("evaluations", "chains", "tables"):
+        others = [name for name in study[section] if name.endswith(("llama3.1", "gemma2"))]
+        assert others, section
+        for name in others:
+            del study[section][name]
+    tiny_tasks.write_wikinews(tmp_path / "tasks", lines[: generation.FEWEST_FOR_MAUVE])
+    run_study(tmp_path, json.dumps(study))
+    results = tmp_path / "results/decoding"
+    assert (results / "report.html").stat().st_size > 10_000
+    rows = pd.read_csv(results / "tables/wikinews.csv")
+    assert list(rows["strategy"].unique()) == study["evaluations"]["wikinews"]["strategies"]
+    written = rows[rows["score"] == "tokens_per_second"]
+    assert (written["status"] == "ok").all()
+    assert (rows.loc[rows["score"] == "mauve", "status"] == "refused").all()
+    contrast = (results / "tables/contrast-llama2.md").read_text()
+    assert "| 0.182 " in contrast, "the published value"
+
+
 def test_the_ladder_has_accuracies_beside_the_published_ones(tmp_path):
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
     lines = tiny_study.sentences(200)
@@ -142,3 +172,27 @@ def test_the_ladder_has_accuracies_beside_the_published_ones(tmp_path):
     assert (results / "figures/arc_easy.svg").is_file()
     rows = pd.read_csv(results / "tables/table5-tasks.csv")
     assert (rows.loc[rows["source"] == "measured", "status"] == "ok").all()
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_the_parameter_search_runs_on_a_stand_in(tmp_path):
+    """One task of two documents, and eight runs for each model."""
+    lines = tiny_study.sentences(200)
+    tiny_study.write_model(tmp_path / "model")
+    tiny_study.train_tokenizer(lines).save_pretrained(tmp_path / "model")
+    tiny_study.write_notes(tmp_path / "notes.jsonl", lines)
+    lm_eval_files.write_arc(tmp_path / "tasks", "arc_easy")
+    study = shortened(yaml.safe_load((ROOT / "studies/parameter-search.yaml").read_text()))
+    study["evaluations"]["zeroshot"]["tasks"] = ["arc_easy"]
+    grid = {"prior": ["taylor", "blockwise"], "length": [16, 32], "samples": [5, 10]}
+    for sweep in study["sweeps"].values():
+        sweep.update(levels=[0.2], settings=grid)
+    run_study(tmp_path, json.dumps(study))
+    folder = tmp_path / "results/parameter-search/search"
+    for model in ("llama3-8b", "qwen2.5-7b"):
+        runs = pd.read_csv(folder / f"consolidated_{model}_20/all_methods_results.csv")
+        assert len(runs) == 8
+        assert runs["acc_arc_easy"].between(0, 1).all()
+        assert (folder / f"best_{model}_20/visualization/gradient_analysis.png").is_file()
+    assert len(json.loads((folder / "cross_model_comparison.json").read_text())) == 2

@@ -5,15 +5,26 @@ from functools import cache
 from pathlib import Path
 
 from meltpoint.data.published.read import FOLDER, read_rows
-from meltpoint.data.published.rows import MODELS, PERPLEXITY, OwnTableRow, PerplexityRow
+from meltpoint.data.published.rows import (
+    MODELS,
+    PERPLEXITY,
+    OwnTableRow,
+    PerplexityRow,
+    StrategyRow,
+)
 
-__all__ = ["FOLDER", "PERPLEXITY", "columns", "methods", "models", "names"]
+__all__ = ["FOLDER", "PERPLEXITY", "columns", "methods", "models", "names", "strategy_tables"]
 
 
 @cache
 def names() -> tuple[str, ...]:
     """Names of the published tables of perplexity by method and level."""
     return tuple(file.stem for file in sorted(FOLDER.glob("*.csv")) if has_perplexities(file))
+
+
+def strategy_tables() -> tuple[str, ...]:
+    """Names of the published tables of scores by decoding strategy."""
+    return tuple(name for name, row in MODELS.items() if issubclass(row, StrategyRow))
 
 
 def has_perplexities(file: Path) -> bool:

@@ -7,7 +7,7 @@ published. Neither pandas nor NumPy is imported: a study is checked by these mod
 import re
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from meltpoint.data.published.columns import (
     BitWidth,
@@ -184,6 +184,16 @@ class TransitionRangeRow(Row):
     high: PublishedNumber
 
 
+class StrategyRow(Row):
+    """A score of a model with a decoding strategy; `here` is how a study spells it, without values."""
+
+    key = ("model", "strategy")
+    model: Text
+    strategy: Text
+    here: Text
+    pass_at_1: float = Field(ge=0, le=100)
+
+
 class SequenceRow(Row):
     """The scores of one sequence of operations, in percent."""
 
@@ -267,6 +277,7 @@ MODELS: dict[str, type[Row]] = {
     "mpt_figure_points": FigurePointRow,
     "mpt_phase_points": TransitionRow,
     "mpt_phase_ranges": TransitionRangeRow,
+    "decoding_mbpp": StrategyRow,
     "opseq_scores": SequenceRow,
     "opseq_published_changes": ChangeRow,
     "hgsp_search": SearchRow,

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations._generation.documents import Document
 from meltpoint.evaluations.contract import Estimate
+from meltpoint.evaluations.generation import FEWEST_FOR_MAUVE
 from meltpoint.lazy_import import numpy as np
 
 if TYPE_CHECKING:
     from meltpoint.evaluations.engines._engine import Engine
 
 TOKENS = 128
-FEWEST = 100
 # Names that published files have for the text that begins with the prompt.
 REFERENCE_KEYS = ("reference", "gold_ref")
 
@@ -30,10 +30,10 @@ def references(key: str, documents: Sequence[Document]) -> list[str]:
 
     Raises MeltpointError for a document without one, and for too few documents.
     """
-    if len(documents) < FEWEST:
+    if len(documents) < FEWEST_FOR_MAUVE:
         raise MeltpointError(
-            f"{key}.mauve: {len(documents)} texts are too few for MAUVE, which needs {FEWEST}: take "
-            "more prompts or leave it out"
+            f"{key}.mauve: {len(documents)} texts are too few for MAUVE, which needs "
+            f"{FEWEST_FOR_MAUVE}: take more prompts or leave it out"
         )
     found = []
     for document in documents:
@@ -69,9 +69,10 @@ def score(
         pairs = [
             (p, q) for p, q in zip(expected, texts, strict=True) if min(len(p), len(q)) >= TOKENS
         ]
-        if len(pairs) < FEWEST:
+        if len(pairs) < FEWEST_FOR_MAUVE:
             return Estimate(
-                refused=f"{len(pairs)} pairs of texts have {TOKENS} tokens, and MAUVE needs {FEWEST}"
+                refused=f"{len(pairs)} pairs of texts have {TOKENS} tokens, and MAUVE needs "
+                f"{FEWEST_FOR_MAUVE}"
             )
         p, q = (features(dense, side) for side in zip(*pairs, strict=True))
         scores.append(mauve.compute_mauve(p_features=p, q_features=q).mauve)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from meltpoint.checkpoints.description import Description
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations._decoding import Strategy
 from meltpoint.evaluations._decoding._contract import Text
 from meltpoint.evaluations._decoding._run import write_texts
 from meltpoint.evaluations._degenerate import kinds_of
+from meltpoint.evaluations._generation.amateurs import check_amateurs, open_amateur
 from meltpoint.evaluations._generation.documents import Document
 from meltpoint.evaluations.contract import Estimate, Inputs
 
@@ -24,7 +22,8 @@ if TYPE_CHECKING:
 class Writer:
     """Writes after the documents' prompts, which are cut from the left to fit the model's context.
 
-    `prompts` are token numbers, and `cut_prompts` the number of those that were cut.
+    `prompts` are token numbers, and `cut_prompts` the number of those that were cut. Raises
+    MeltpointError for an amateur with another vocabulary, and for a prompt without room.
     """
 
     def __init__(
@@ -32,6 +31,7 @@ class Writer:
     ) -> None:
         from meltpoint.data.tokenization import tokenizer_of
 
+        check_amateurs(settings.parsed, inputs)
         self.engine, self._inputs, self._settings = engine, inputs, settings
         self._documents = documents
         self._tokenizer = tokenizer_of(inputs.checkpoint)
@@ -59,7 +59,7 @@ class Writer:
 
     def _write(self, strategy: Strategy) -> tuple[list[dict], Estimate]:
         samples, tokens, seconds = [], 0, 0.0
-        with self._amateur(strategy) as amateur:
+        with open_amateur(strategy, self._inputs) as amateur:
             for seed in self._settings.seeds_of(strategy):
                 start = time.perf_counter()
                 texts = write_texts(
@@ -127,27 +127,3 @@ class Writer:
                 f"no room for a prompt in the model's context of {context_length}: use fewer"
             )
         return room
-
-    @contextlib.contextmanager
-    def _amateur(self, strategy: Strategy) -> Iterator[Engine | None]:
-        """The engine of a strategy's amateur, in float32; raises MeltpointError for other tokens."""
-        if strategy.amateur is None:
-            yield None
-            return
-        from meltpoint.data.tokenization import tokenizer_of
-        from meltpoint.evaluations.engines import open_engine
-
-        checkpoint = self._inputs.checkpoints[strategy.amateur]
-        description = Description.read(checkpoint)
-        if description.status != "ok":
-            raise NotApplicable(f"the amateur {strategy.amateur}: {description.reason}")
-        compute = replace(self._inputs.compute, dtype="float32")
-        with open_engine(checkpoint, compute) as amateur:
-            tokenizer = tokenizer_of(checkpoint)
-            same = tokenizer.get_vocab() == self._tokenizer.get_vocab()
-            if not same or amateur.vocabulary != self.engine.vocabulary:
-                raise MeltpointError(
-                    f"{self._inputs.key}.strategies: the amateur {strategy.amateur} has another "
-                    "vocabulary than the model: name one of the model's family"
-                )
-            yield amateur

@@ -1,5 +1,7 @@
 """The figure of partial dependence: accuracy by method, length and samples."""
 
+from dataclasses import dataclass
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -19,8 +21,20 @@ AXES = {
 }
 
 
-def draw_dependence(dependence: pd.DataFrame, stderr: float) -> Figure:
+@dataclass(frozen=True)
+class Wording:
+    """What the target is called on the axis, and what its values are multiplied by there."""
+
+    label: str
+    scale: float
+
+
+ACCURACY = Wording("mean accuracy (%)", 100)
+
+
+def draw_dependence(dependence: pd.DataFrame, stderr: float, wording: Wording = ACCURACY) -> Figure:
     """Partial dependence by factor: a line per model with its interval, and the noise of one run."""
+    scale = wording.scale
     models = dependence["model"].unique()
     with mpl.rc_context(RC):
         figure = Figure((WIDTH, 2.7), layout="constrained")
@@ -29,13 +43,14 @@ def draw_dependence(dependence: pd.DataFrame, stderr: float) -> Figure:
             own = dependence[dependence["factor"] == factor]
             for place, model in enumerate(models):
                 offset = 0.08 * (place - (len(models) - 1) / 2)
-                draw_line(ax, own[own["model"] == model], PALETTE[place], MARKERS[place], offset)
+                line = own[own["model"] == model]
+                draw_line(ax, line, PALETTE[place], MARKERS[place], offset, wording)
             levels = own["level"].unique()
             ax.set_xticks(range(len(levels)), levels)
             ax.set_xlim(-0.4, len(levels) - 0.6)
             ax.set_xlabel(AXES[factor])
-        axes[0].set_ylabel("mean accuracy (%)")
-        draw_stderr(axes[-1], 100 * stderr)
+        axes[0].set_ylabel(wording.label)
+        draw_stderr(axes[-1], scale * stderr)
         handles = [
             Line2D([], [], color=PALETTE[i], marker=MARKERS[i], label=model)
             for i, model in enumerate(models)
@@ -44,16 +59,20 @@ def draw_dependence(dependence: pd.DataFrame, stderr: float) -> Figure:
     return figure
 
 
-def draw_line(ax: Axes, own: pd.DataFrame, color: str, marker: str, offset: float) -> None:
+def draw_line(
+    ax: Axes, own: pd.DataFrame, color: str, marker: str, offset: float, wording: Wording
+) -> None:
     """The means of one model and factor with their intervals, joined where levels are ordered."""
-    x, mean = np.arange(len(own)) + offset, 100 * own["mean"]
-    error = [mean - 100 * own["low"], 100 * own["high"] - mean]
+    scale, (name, *unit) = wording.scale, wording.label.removeprefix("mean ").split(" (")
+    sign = " %" if unit else ""
+    x, mean = np.arange(len(own)) + offset, scale * own["mean"]
+    error = [mean - scale * own["low"], scale * own["high"] - mean]
     ordered = own["factor"].iloc[0] != "method"
     style = {"color": color, "marker": marker, "elinewidth": 0.8, "capsize": 1.5, "zorder": 4}
     ax.errorbar(x, mean, yerr=error, linestyle="-" if ordered else "none", **style)
     texts = [
-        f"{row.model}, {row.level}\naccuracy {100 * row.mean:.2f} %\n"
-        f"95 % interval {100 * row.low:.2f} to {100 * row.high:.2f}"
+        f"{row.model}, {row.level}\n{name} {scale * row.mean:.2f}{sign}\n"
+        f"95 % interval {scale * row.low:.2f} to {scale * row.high:.2f}"
         for row in own.itertuples()
     ]
     note(ax, x, mean, texts)

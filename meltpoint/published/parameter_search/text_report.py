@@ -1,6 +1,6 @@
 """The report of the parameter search, section by section."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -141,7 +141,7 @@ def beyond(spec: StudySpec, noise: dict[str, pd.DataFrame]) -> Iterator[Section]
     """Sections that the published summary lacks: the differences that exceed noise."""
     tables = {
         ("The noise of one run", "noise"): noise_table(noise["noise_floor"]),
-        ("Differences", "differences"): difference_table(spec, noise["compare_levels"]),
+        ("Differences", "differences"): difference_table(spec.words, noise["compare_levels"]),
         ("Where the variance comes from", "variance"): variance_table(spec, noise["explained"]),
     }
     yield Section("Beyond the published summary", 2)
@@ -162,16 +162,18 @@ def noise_table(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def difference_table(spec: StudySpec, found: pd.DataFrame) -> pd.DataFrame:
-    """The differences that are larger than their noise, as texts."""
+def difference_table(
+    words: Mapping[str, str], found: pd.DataFrame, scale: float = 100
+) -> pd.DataFrame:
+    """The differences that are larger than their noise, times `scale`, as texts."""
     rows = found[found["verdict"] == LARGER].to_dict("records")
     return pd.DataFrame(
         {
             "model": row["model"],
-            "factor": spec.words[row["factor"]],
+            "factor": words[row["factor"]],
             "pair": f"{row['second']} - {row['first']}",
-            "difference": f"{100 * row['difference']:+.2f}",
-            "95 % interval": f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}",
+            "difference": f"{scale * row['difference']:+.2f}",
+            "95 % interval": f"{scale * row['low']:+.2f} to {scale * row['high']:+.2f}",
             "p": f"{row['p_holm']:.4f}",
         }
         for row in rows

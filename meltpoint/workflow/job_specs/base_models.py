@@ -31,7 +31,8 @@ def spec(study: Study, name: str, hashes: HashCache, torch_env: str) -> JobSpec:
         return DecodeSpec(file=file, dtype=dtype, code=code_hash("scripts.decode_model"))
     if isinstance(model, PackageModel):
         code = code_hash("scripts.decode_package")
-        return PackageSpec(**model.model_dump(), dtype=dtype, code=code)
+        facts = model.model_dump(exclude={"parameters"})
+        return PackageSpec(**facts, dtype=dtype, code=code)
     from meltpoint.demo.text import version
 
     return TrainSpec(

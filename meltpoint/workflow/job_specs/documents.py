@@ -169,6 +169,16 @@ class FigureSpec(JobSpec):
     published: str | None = Field(None, description="Hash of the published table beside it.")
 
 
+class ParameterSearchSpec(JobSpec):
+    """The analysis of a study's parameter search."""
+
+    job = "parameter_search"
+    search: dict[str, Any] = Field(description="The section of the study.")
+    varied: dict[str, dict[str, Any]] = Field(description="What each chain varies.")
+    percent: str = Field(description="The level in percent.")
+    steps: dict[str, dict[str, str]] = Field(description="What the tidy frame says of each chain.")
+
+
 class PublishedSpec(JobSpec):
     """What is made from published tables."""
 

@@ -1,18 +1,15 @@
 """The job specs of a study's results."""
 
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from meltpoint import evaluations, methods
 from meltpoint.chain import DENSE, Step, spell_chain
 from meltpoint.checkpoints import formats
-from meltpoint.data import published
 from meltpoint.data.text_files import suffix_of
 from meltpoint.evaluations import engines
 from meltpoint.hashing import HashCache, hash_file
-from meltpoint.published import page as published_page
-from meltpoint.report import study as study_page
+from meltpoint.study import parameter_search
 from meltpoint.study.data_files import data_files
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import BuiltinCorpus, GivenCalibration, TokenCorpus
@@ -23,9 +20,8 @@ from meltpoint.workflow.job_specs.documents import (
     EvaluateSpec,
     FigureSpec,
     JobSpec,
+    ParameterSearchSpec,
     PredictionsSpec,
-    PublishedSpec,
-    ReportSpec,
     SearchSpec,
     TableSpec,
     TokensSpec,
@@ -33,16 +29,15 @@ from meltpoint.workflow.job_specs.documents import (
     digest,
 )
 from meltpoint.workflow.job_specs.frame_steps import steps_of
+from meltpoint.workflow.job_specs.pages import PageSpecs
 from meltpoint.workflow.job_specs.published_tables import hash_beside
+from meltpoint.workflow.job_specs.shown_code import LLAMA, code_over
 from meltpoint.workflow.staleness import code_hash
 
-# Only cells of GGUF files depend on its modules.
-LLAMA, LLAMA_ENV = "meltpoint.llamacpp", "llama"
-# Where the template, the styles and the script of a page lie.
-PAGE = Path(study_page.__file__).parent
+LLAMA_ENV = "llama"
 
 
-class JobSpecs:
+class JobSpecs(PageSpecs):
     """The job specs of a study's results. `envs` is the folder of environment files."""
 
     def __init__(self, study: Study, envs: Path, hashes: HashCache) -> None:
@@ -135,6 +130,8 @@ class JobSpecs:
             inputs += self._calibration(model, settings)
         if "validation_calibration" in settings:
             inputs += self._calibration(model, settings["validation_calibration"])
+        if earlier := method.earlier_search(step):
+            inputs.append(self.search(model, chain, earlier))
         return SearchSpec(
             search=str(step),
             chain=chain,
@@ -221,7 +218,7 @@ class JobSpecs:
         cells = [self.evaluation(*cell) for cell in self.study.perplexity_cells(sweep)]
         return {
             "steps": steps_of(self.study, sweep),
-            "code": _code_over(cells, script),
+            "code": code_over(cells, script),
             "env": self._env("analysis"),
             "inputs": digest(cells),
         }
@@ -234,7 +231,7 @@ class JobSpecs:
             table=table.model_dump(mode="json"),
             steps=steps_of(self.study, table.source),
             published=hash_beside(table),
-            code=_code_over(cells, "scripts.table"),
+            code=code_over(cells, "scripts.table"),
             env=self._env("analysis"),
             inputs=digest(cells),
         )
@@ -248,47 +245,23 @@ class JobSpecs:
             figure=figure.model_dump(mode="json"),
             steps=steps_of(self.study, figure.source),
             published=hash_beside(figure),
-            code=_code_over(cells, "scripts.figure", f"meltpoint.figures.{figure.kind}"),
+            code=code_over(cells, "scripts.figure", f"meltpoint.figures.{figure.kind}"),
             env=self._env("analysis"),
             inputs=digest([*cells, *fitted]),
         )
 
-    def published(self, module: str, *tables: str, texts: object = None) -> PublishedSpec:
-        """Spec of what a module of ours ("published.order") makes of published tables and texts."""
-        return PublishedSpec(
-            files={name: hash_file(published.FOLDER / f"{name}.csv") for name in tables},
-            texts=texts,
-            code=code_hash(f"meltpoint.{module}"),
+    def parameter_search(self) -> ParameterSearchSpec:
+        """Spec of the analysis of the study's parameter search."""
+        search, steps = self.config.parameter_search, {}
+        cells = [self.evaluation(*cell) for cell in parameter_search.cells(self.study)]
+        for source in search.sources:
+            steps |= steps_of(self.study, source)
+        return ParameterSearchSpec(
+            search=search.model_dump(mode="json"),
+            varied=parameter_search.runs(self.study),
+            percent=parameter_search.percent(self.study),
+            steps=steps,
+            code=code_over(cells, "scripts.parameter_search"),
             env=self._env("analysis"),
+            inputs=digest(cells),
         )
-
-    def report(self, curves: list[str]) -> ReportSpec:
-        """Spec of the study's page. curves: the sweeps whose fitted curves it shows."""
-        inputs = [
-            *(self.evaluation(*cell) for cell in self.study.all_cells),
-            *map(self.transitions, curves),
-            *map(self.predictions, study_page.predicted(self.config)),
-            *map(self.table, self.config.tables),
-            *map(self.figure, self.config.figures),
-        ]
-        return self._page(study_page.page(self.config, curves), *inputs)
-
-    def published_report(self) -> ReportSpec:
-        """Spec of the page of the published results."""
-        return self._page(published_page.page())
-
-    def _page(self, page: dict, *inputs: JobSpec) -> ReportSpec:
-        return ReportSpec(
-            page=page,
-            assets={name: hash_file(PAGE / name) for name in ("page.html", "page.css", "page.js")},
-            code=_code_over(inputs, "scripts.report"),
-            env=self._env("analysis"),
-            inputs=digest(inputs),
-        )
-
-
-def _code_over(specs: Iterable[JobSpec], *modules: str) -> str:
-    """Hash of modules that read cells, and of the kinds of evaluation, which say what scores are."""
-    kinds = {spec.kind for spec in specs if isinstance(spec, EvaluateSpec)}
-    named = sorted(evaluations.find(kind).module.__name__ for kind in kinds)
-    return code_hash(*modules, *named, without=(LLAMA,))

@@ -1,0 +1,157 @@
+"""What each rule asks of the machine: memory, GPUs, minutes and disk of its jobs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from meltpoint import evaluations, methods
+from meltpoint.errors import MeltpointError
+from meltpoint.evaluations import Evaluation
+from meltpoint.resources import Resources
+from meltpoint.study.resolved import Study
+from meltpoint.workflow import searches
+from meltpoint.workflow.dense_disk import vectors_bytes
+from meltpoint.workflow.model_sizes import ModelSizes
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Wildcards
+
+# What Python, torch and transformers hold before any weight is loaded, and pandas and matplotlib.
+BASELINE_MB, ANALYSIS_MB = 700, 2000
+# Logs, cells and what is kept beside them.
+SMALL_MB = 100
+# A training holds gradients, an optimiser's moments and activations beside the weights. Linking holds
+# one block and the embeddings; a corpus is held as text and as tokens.
+TRAINING = Resources(memory=16.0, disk=1.0)
+LINKING = Resources(memory=1.0, disk=0.0)
+# A GGUF file is decoded to float32, whatever the study's dtype.
+DECODING = Resources(memory=2.0, disk=2.0)
+TOKENISING_MB = 4000
+TOKENISING = Resources(memory=0.1, disk=0.0)
+ANALYSIS_MINUTES = 120
+
+
+@dataclass(frozen=True)
+class JobResources:
+    """What a job asks of the machine, in Snakemake's units: MB, GPUs, minutes."""
+
+    mem_mb: int
+    gpu: int
+    runtime: int
+    disk_mb: int
+
+
+class RuleResources:
+    """The resources of a study's rules, each as the functions that Snakemake asks for a job's."""
+
+    def __init__(self, study: Study, sizes: ModelSizes) -> None:
+        self.study, self.sizes = study, sizes
+
+    # --- for the rules --------------------------------------------------------------------------
+
+    def compression(self) -> dict[str, Callable]:
+        """Resources of compressions and searches, as their methods declare them."""
+        return _asked(self.of_compression)
+
+    def evaluation(self) -> dict[str, Callable]:
+        """Resources of measurements, as their kinds declare them."""
+        return _asked(lambda w: self.of_evaluation(w.model, w.chain, w.evaluation))
+
+    def training(self) -> dict[str, Callable]:
+        """Resources of training a model."""
+        return _asked(lambda w: self.of_model(w.model, TRAINING))
+
+    def linking(self) -> dict[str, Callable]:
+        """Resources of fetching and linking a model, whose weights are read once."""
+        return _asked(lambda w: self.of_model(w.model, LINKING))
+
+    def decoding(self) -> dict[str, Callable]:
+        """Resources of decoding a GGUF file."""
+        return _asked(lambda w: self.of_model(w.model, DECODING))
+
+    def tokenising(self) -> dict[str, Callable]:
+        """Resources of tokenising a corpus."""
+        return _asked(lambda w: self.of_model(w.model, TOKENISING, TOKENISING_MB))
+
+    def analysis(self) -> dict[str, Callable]:
+        """Resources of tables, figures, fits and pages."""
+        return _asked(lambda _: JobResources(ANALYSIS_MB, 0, ANALYSIS_MINUTES, SMALL_MB))
+
+    # --- of one job -----------------------------------------------------------------------------
+
+    def of_compression(self, wildcards: "Wildcards") -> JobResources:
+        """Resources of a compression's or a search's job."""
+        method = methods.find(searches.step_of(self.study, wildcards).method)
+        declared = method.resources
+        if hasattr(wildcards, "search"):
+            declared = declared.model_copy(update={"disk": 0.0})
+        return self._job(wildcards.model, declared, self._gpus(declared))
+
+    def of_chain(self, model: str, chain: str) -> JobResources:
+        """Resources of the compression that a chain ends with."""
+        declared = methods.find(self.study.steps(chain)[-1].method).resources
+        return self._job(model, declared, self._gpus(declared))
+
+    def of_evaluation(self, model: str, chain: str, evaluation: str) -> JobResources:
+        """Resources of a measurement's job; the dense model's writes hidden states as well."""
+        settings = self.study.config.evaluations[evaluation]
+        kind = evaluations.kind_of(settings)
+        declared = kind.resources.model_copy(update={"disk": 0.0})
+        hidden = vectors_bytes(self.study, self.sizes, model, evaluation) if chain == "dense" else 0
+        return self._job(
+            model, declared, self._gpus(kind.resources, kind), disk_mb=(hidden or 0) / 1e6
+        )
+
+    def of_model(
+        self, model: str, declared: Resources, baseline: int = BASELINE_MB
+    ) -> JobResources:
+        """Resources of what is done with a base checkpoint on the CPU."""
+        return self._job(model, declared, 0, baseline)
+
+    def _job(
+        self,
+        model: str,
+        declared: Resources,
+        gpu: int,
+        baseline: float = BASELINE_MB,
+        disk_mb: float = 0.0,
+    ) -> JobResources:
+        megabytes = (self.sizes.bytes(model) or 0) / 1e6
+        return JobResources(
+            int(baseline + declared.memory * megabytes),
+            gpu,
+            declared.minutes,
+            int(SMALL_MB + declared.disk * megabytes + disk_mb),
+        )
+
+    def _gpus(self, declared: Resources, kind: Evaluation | None = None) -> int:
+        """Number of GPUs: as many as a job needs, one for a job that computes in a study on a GPU."""
+        computes = kind is None or kind.computes
+        on_one = computes and self.study.config.compute.device.startswith("cuda")
+        return max(declared.gpu, int(on_one))
+
+
+def check_gpus(study: Study) -> None:
+    """Raises MeltpointError for a method or an evaluation that needs a GPU in a study on the CPU."""
+    if study.config.compute.device != "cpu":
+        return
+    steps = {step.method for _, chain in study.checkpoints for step in study.steps(chain)}
+    named = {name: methods.find(name).resources for name in steps}
+    used = {name for _, _, name in study.all_cells}
+    kinds = {name: evaluations.kind_of(study.config.evaluations[name]) for name in used}
+    named |= {name: kind.resources for name, kind in kinds.items()}
+    if needing := sorted(name for name, declared in named.items() if declared.gpu):
+        raise MeltpointError(
+            f"compute.device: cpu: {needing[0]} cannot run without a GPU: set it to auto or cuda, or "
+            f"leave {needing[0]} out"
+        )
+
+
+def _asked(of_job: Callable[["Wildcards"], JobResources]) -> dict[str, Callable]:
+    """The functions by resource; a job that is tried again gets its time again for each try."""
+    return {
+        "mem_mb": lambda wildcards: of_job(wildcards).mem_mb,
+        "gpu": lambda wildcards: of_job(wildcards).gpu,
+        "runtime": lambda wildcards, attempt: attempt * of_job(wildcards).runtime,
+        "disk_mb": lambda wildcards: of_job(wildcards).disk_mb,
+    }

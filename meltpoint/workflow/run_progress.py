@@ -1,0 +1,132 @@
+"""Progress of a whole run in one line and a file: what is done, what runs, how long the rest takes.
+
+The results' folder is looked at now and then, so it is the same on one machine and on a cluster.
+"""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from meltpoint.files import write_json
+from meltpoint.workflow.job_costs import JobCost
+
+# The first look, and the pause after a look as a multiple of what it took: 1 % of one core at most.
+FIRST_SECONDS, PAUSE = 15.0, 200
+MOST_SECONDS = 120.0
+# Seconds by which the clock of a file system may be behind.
+CLOCKS = 1.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a run: jobs by number, and seconds.
+
+    `done` and `left` are the estimated CPU-seconds of the jobs that were finished since the run began
+    and of those that are not yet; `elapsed` are the run's seconds.
+    """
+
+    finished: int
+    jobs: int
+    running: tuple[str, ...]
+    done: float
+    left: float
+    elapsed: float
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the end at the pace so far; None before the first job is finished."""
+        return self.elapsed * self.left / self.done if self.done else None
+
+    def line(self) -> str:
+        """The line for a terminal."""
+        rest = "" if self.seconds_left is None else f", about {_duration(self.seconds_left)} left"
+        running = f", {len(self.running)} running" if self.running else ""
+        return f"{self.finished} of {self.jobs} jobs that compute are finished{running}{rest}"
+
+    def document(self) -> dict[str, object]:
+        """The content of progress.json."""
+        return {
+            "finished": self.finished,
+            "jobs": self.jobs,
+            "running": list(self.running),
+            "seconds": round(self.elapsed),
+            "seconds_left": None if self.seconds_left is None else round(self.seconds_left),
+        }
+
+
+class RunProgress:
+    """Looks at the results of a run's jobs now and then, in a thread, and reports.
+
+    logs: the folder of the jobs' logs, by which a job that runs is known. file: progress.json.
+    """
+
+    def __init__(
+        self,
+        jobs: Iterable[JobCost],
+        seconds: Callable[[JobCost], float],
+        logs: Path,
+        file: Path,
+    ) -> None:
+        self.logs, self.file = logs, file
+        self.jobs = list(jobs)
+        self.ahead = {job: seconds(job) for job in self.jobs if not job.output.exists()}
+        self.start, self.started_at = time.monotonic(), time.time() - CLOCKS
+        self.done, self._stop = 0.0, threading.Event()
+
+    def begin(self) -> None:
+        """Starts looking, where anything is ahead. The thread ends with its process."""
+        if self.ahead:
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def end(self) -> None:
+        """Reports for the last time."""
+        self._stop.set()
+        self._report(self.look())
+
+    def look(self) -> Progress:
+        """The state of the run now."""
+        for job in [job for job in self.ahead if job.output.exists()]:
+            self.done += self.ahead.pop(job)
+        return Progress(
+            finished=len(self.jobs) - len(self.ahead),
+            jobs=len(self.jobs),
+            running=tuple(job.benchmark for job in self.ahead if self._runs(job)),
+            done=self.done,
+            left=sum(self.ahead.values()),
+            elapsed=time.monotonic() - self.start,
+        )
+
+    def _runs(self, job: JobCost) -> bool:
+        """True for a job that has begun to write its log since the run began."""
+        try:
+            return (self.logs / f"{job.benchmark}.log").stat().st_mtime >= self.started_at
+        except OSError:
+            return False
+
+    def _watch(self) -> None:
+        pause, finished = FIRST_SECONDS, None
+        while not self._stop.wait(pause):
+            start = time.monotonic()
+            progress = self.look()
+            self._report(progress, new=progress.finished != finished)
+            finished = progress.finished
+            pause = min(max(FIRST_SECONDS, PAUSE * (time.monotonic() - start)), MOST_SECONDS)
+
+    def _report(self, progress: Progress, new: bool = True) -> None:
+        """Writes the file, and the line where it says something new."""
+        with contextlib.suppress(OSError):
+            write_json(self.file, progress.document())
+        if new:
+            print(f"[{progress.line()}]", file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """A time to two digits in its unit."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,159 @@
+"""The bill of a study before it runs."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from meltpoint.study.config import load
+from meltpoint.study.resolved import Study
+from meltpoint.workflow.bill import StudyBill, bill_of, longest_chain
+from meltpoint.workflow.cost_model import Constants, CostModel, Rule, constants, learn, measured
+from meltpoint.workflow.job_costs import JobCost, JobCosts
+from meltpoint.workflow.model_sizes import ModelSizes
+from tests.support.project import ROOT
+
+tiny_study = pytest.importorskip("tests.support.tiny_study", reason="the tiny model needs torch")
+HUB = {"hub": "owner/name", "revision": "0" * 40}
+MACHINE = Constants(start=2.0, rate=1e9, gpu_rate=1e12, bytes_rate=1e9, source="made up")
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """The tiny study, perhaps with other models or another compute section."""
+    tiny_study.write(tmp_path / "studies")
+    monkeypatch.chdir(tmp_path)
+
+    def resolve(**changes):
+        raw = tiny_study.study()
+        for section, change in changes.items():
+            raw[section].update(change)
+        return Study(load(raw, "tiny.yaml"), tmp_path / "studies")
+
+    return resolve
+
+
+def text(study, cores=2):
+    return StudyBill(study, ModelSizes(study), "results/tiny").text("tiny.yaml", cores)
+
+
+def job(name, *after, operations=0.0, rule="rule", on_device=True):
+    return JobCost(rule, "family", operations, Path(name), name, on_device, tuple(map(Path, after)))
+
+
+def test_the_longest_chain_is_of_jobs_that_wait_for_each_other():
+    jobs = [job("d", "b", "c"), job("b", "a"), job("c", "a", "finished"), job("a"), job("e")]
+    seconds = {Path(name): value for name, value in zip("abcde", (1, 2, 5, 1, 6), strict=True)}
+    assert longest_chain(jobs, seconds) == 7
+    assert longest_chain([], {}) == 0
+
+
+def test_a_job_takes_its_start_its_work_and_what_it_moves():
+    model = CostModel(MACHINE)
+    assert model.seconds(job("a", operations=3e9)).cpu == pytest.approx(5)
+    assert model.seconds(job("a", operations=3e12)).gpu == pytest.approx(5)
+    assert model.seconds(job("a", operations=3e9, on_device=False)).gpu is None
+
+
+@pytest.mark.parametrize(
+    ("pairs", "rule"),
+    [
+        ([(1.0, 7.0), (1.0, 8.0), (1.0, 9.0)], Rule(overhead=5)),
+        ([(10.0, 7.0)], Rule(factor=0.5)),
+        ([(0.0, 1.5)], Rule()),
+    ],
+)
+def test_finished_jobs_of_one_size_give_an_overhead_or_a_factor(pairs, rule):
+    assert learn(pairs, start=2.0) == rule
+
+
+def test_finished_jobs_of_several_sizes_give_both():
+    learned = learn([(work, 2.0 + 3.0 + 0.5 * work) for work in (1.0, 5.0, 50.0)], start=2.0)
+    assert learned.overhead == pytest.approx(3)
+    assert learned.factor == pytest.approx(0.5)
+
+
+def test_the_bill_counts_what_is_not_there(tmp_path):
+    there = tmp_path / "there"
+    there.touch()
+    jobs = [job("a", operations=3.598e12), job(str(there)), job("b", "a", on_device=False)]
+    bill = bill_of(jobs, CostModel(MACHINE))
+    assert (bill.total.jobs, bill.finished) == (2, 1)
+    assert bill.total.cpu == pytest.approx(1 + 2 / 3600)
+    assert bill.total.rest == pytest.approx(2 / 3600)
+    assert bill.total.gpu == pytest.approx((2 + 3.598) / 3600)
+    assert bill.longest_cpu == pytest.approx(1 + 2 / 3600)
+
+
+def test_every_job_of_the_study_is_counted_once(study):
+    declared = study()
+    jobs = JobCosts(declared, ModelSizes(declared), "results/tiny").all()
+    assert len({job.output for job in jobs}) == len(jobs)
+    rules = [job.rule.split("_")[0] for job in jobs]
+    assert rules.count("compress") == len(declared.checkpoints)
+    assert rules.count("evaluate") == len(declared.all_cells)
+    outputs = {job.output for job in jobs}
+    assert all(set(job.after) <= outputs for job in jobs)
+
+
+def test_the_bill_of_a_study_of_which_nothing_is_made(study):
+    lines = text(study()).splitlines()
+    assert lines[0].startswith("Study tiny (tiny.yaml): 2 models, 11 checkpoints, 14 cells")
+    table = {line.split("  ")[0]: line.split()[-2:] for line in lines[1:]}
+    assert table["unstructured"][0] == "11"
+    assert table["perplexity"][0] == "9"
+    assert any(re.match(r"On the CPU the longest chain .* with 2 jobs at once", x) for x in lines)
+    assert any(x.startswith("A job holds at most about 7") for x in lines)
+    assert any(re.match(r"Disk: .* when finished, .* 11 checkpoints", x) for x in lines)
+    assert "GPU" not in "\n".join(lines)
+
+
+def test_a_study_on_gpus_has_hours_of_gpus(study):
+    assert "GPU hours  CPU hours beside them" in text(study(compute={"device": "cuda"}))
+    both = text(study(compute={"device": "auto"}))
+    assert "CPU hours without a GPU  or GPU hours" in both
+    assert "assumed, not measured" in both
+
+
+def test_the_finished_jobs_of_a_study_refine_it(study):
+    declared = study()
+    jobs = JobCosts(declared, ModelSizes(declared), "results/tiny").all()
+    chosen = next(job for job in jobs if job.rule == "evaluate_perplexity")
+    folder = Path("results/tiny/benchmarks")
+    file = folder / f"{chosen.benchmark}.tsv"
+    file.parent.mkdir(parents=True)
+    file.write_text("s\tcpu_time\n40\t33.0\n")
+    finished = measured(jobs, folder)
+    assert finished == [(chosen, 33.0)]
+    assert CostModel(MACHINE, finished).seconds(chosen).cpu == pytest.approx(33, rel=0.01)
+    file.write_text("s\tcpu_time\n0.3\t0.00\n")
+    assert measured(jobs, folder) == []
+
+
+def test_what_was_measured_here_counts_before_what_ships(study):
+    study()
+    shipped = json.loads((ROOT / "resources/cost.json").read_text())
+    assert constants().source == shipped["source"]
+    Path("results").mkdir(exist_ok=True)
+    Path("results/cost.json").write_text(json.dumps({**shipped, "source": "here"}))
+    assert constants().source == "here"
+    Path("results/cost.json").write_text("{broken")
+    assert constants().source == shipped["source"]
+
+
+@pytest.mark.parametrize("name", ["mpt-structured", "mpt-unstructured"])
+def test_the_published_studies_have_a_bill_without_a_network(name, monkeypatch, tmp_path):
+    import yaml
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    file = ROOT / f"studies/{name}.yaml"
+    declared = Study(load(yaml.safe_load(file.read_text()), file.name), file.parent)
+    sizes = ModelSizes(declared)
+    assert sizes.bytes("llama2-7b") == 2 * 6_738_415_616
+    bill = StudyBill(declared, sizes, f"results/{name}").text(file.name, 8)
+    hours = next(line for line in bill.splitlines() if line.startswith("all ")).split()
+    assert int(hours[1]) > len(declared.all_cells)
+    assert float(hours[2].replace(",", "")) > 100
+    assert "not known before" not in bill
