@@ -23,7 +23,7 @@ class TableSpec(EntrySpec, Comparison, Protocol):
     value: str | list[str]
     evaluations: list[str]
     columns: Literal["level", "evaluation"]
-    layout: Literal["values", "pairs", "families", "tasks", "orders", "strategies"]
+    layout: Literal["values", "pairs", "families", "tasks", "orders", "changes", "strategies"]
     at_compressions: list[float]
     level: str | None
     equivalence: str | None
@@ -36,4 +36,7 @@ class TableSpec(EntrySpec, Comparison, Protocol):
     footnotes: list[str]
     published: str | None
     published_columns: dict[str, str]
+    operations: dict[str, str]
+    change: str
+    published_metrics: dict[str, str]
     compares: bool
