@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from meltpoint.analysis.frame import scores_named
-from meltpoint.analysis.operation_order import changes, sequence_of
+from meltpoint.analysis.operation_order import changes
+from meltpoint.analysis.sequences import sequence_of
 from meltpoint.data.published.frames import read
 
 PUBLISHED = "opseq_published_changes"

@@ -2,9 +2,9 @@
 
 from pydantic import Field
 
-from meltpoint.analysis.operation_order import sequence_of
 from meltpoint.analysis.output_keys import Output
 from meltpoint.analysis.references import StudyView, check_names
+from meltpoint.analysis.sequences import sequence_of
 from meltpoint.errors import MeltpointError
 from meltpoint.section import Name, ScoreName, Section
 

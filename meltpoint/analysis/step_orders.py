@@ -5,8 +5,7 @@ begins with the weaker step is the better one, the hypothesis of "Prune-then-Qua
 Quantize-then-Prune?", ICLR 2026, arXiv 2603.18426.
 """
 
-from collections.abc import Iterable, Mapping
-from itertools import combinations
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from scipy import stats
 from meltpoint.analysis.paired import SIGNIFICANCE
 from meltpoint.analysis.pairs import compare_pair
 from meltpoint.analysis.samples import Sample
+from meltpoint.analysis.sequences import order_pairs, swapped_steps
 from meltpoint.analysis.significance import holm
 from meltpoint.chain import Step, parse_chain, spell_chain
 
@@ -27,27 +27,6 @@ COLUMNS = [
     *("difference", "stderr", "low", "high", "windows", "test", "p", "p_holm", "better_order"),
     *("weaker", "sizes", "status", "reason"),
 ]
-
-
-def order_pairs(chains: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs of chains of the same steps, each the other with two neighbouring steps swapped."""
-    steps = {chain: parse_chain(chain) for chain in dict.fromkeys(chains)}
-    return [
-        (first, second)
-        for first, second in combinations(steps, 2)
-        if swapped_steps(steps[first], steps[second])
-    ]
-
-
-def swapped_steps(first: tuple[Step, ...], second: tuple[Step, ...]) -> tuple[Step, Step] | None:
-    """The two neighbouring steps whose swap makes one chain of the other, in the first's order."""
-    if len(first) != len(second):
-        return None
-    places = [place for place, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
-    if len(places) != 2 or places[1] != places[0] + 1:
-        return None
-    a, b = (first[place] for place in places)
-    return (a, b) if (b, a) == tuple(second[place] for place in places) else None
 
 
 def compare_orders(cells: pd.DataFrame) -> pd.DataFrame:

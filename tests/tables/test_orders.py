@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meltpoint.analysis.step_orders import order_pairs, weaker_first
+from meltpoint.analysis.sequences import order_pairs
+from meltpoint.analysis.step_orders import weaker_first
 from meltpoint.errors import MeltpointError
 from meltpoint.tables import build as tables
 from meltpoint.tables.keys import Table
