@@ -11,6 +11,7 @@ from meltpoint.data import published
 from meltpoint.section import Name, ScoreName
 from meltpoint.text import did_you_mean
 
+Layout = Literal["values", "pairs", "families", "tasks", "orders", "changes", "strategies"]
 Digits = Annotated[int, Field(ge=0, le=8)]
 
 
@@ -27,21 +28,19 @@ class Table(AtLevel, OfOperations, Compared):
         description="Columns of the table. `level`: one for each level, of one evaluation. "
         "`evaluation`: one for each evaluation, with a row for each method and level.",
     )
-    layout: Literal["values", "pairs", "families", "tasks", "orders", "changes", "strategies"] = (
-        Field(
-            "values",
-            description="`values`: a number for each method and column. `pairs`: a row for each pair of "
-            "methods at `level`, with the difference, its paired error over windows, p values and the "
-            "verdict. `families`: the best and the median method of each family at equal `compressions`, "
-            "and which families cannot be told apart. `tasks`: a row for each task of an evaluation and "
-            "each method, with the score, the paired difference to dense, the answers that changed and "
-            "McNemar's exact p. `orders`: a row for each two chains of the same steps that differ by a "
-            "swap of neighbours, with the paired difference, p values, whether they end with one size, and "
-            "how often the weaker step first is better. `changes`: a row for each sequence of `operations` "
-            "and what it changes in percent. `strategies`: a row for each decoding strategy of "
-            "`generation`, with `columns: evaluation`; a score of one strategy in `value` means that of "
-            "all.",
-        )
+    layout: Layout = Field(
+        "values",
+        description="`values`: a number for each method and column. `pairs`: a row for each pair of "
+        "methods at `level`, with the difference, its paired error over windows, p values and the "
+        "verdict. `families`: the best and the median method of each family at equal `compressions`, "
+        "and which families cannot be told apart. `tasks`: a row for each task of an evaluation and "
+        "each method, with the score, the paired difference to dense, the answers that changed and "
+        "McNemar's exact p. `orders`: a row for each two chains of the same steps that differ by a "
+        "swap of neighbours, with the paired difference, p values, whether they end with one size, and "
+        "how often the weaker step first is better. `changes`: a row for each sequence of `operations` "
+        "and what it changes in percent. `strategies`: a row for each decoding strategy of "
+        "`generation`, with `columns: evaluation`; a score of one strategy in `value` means that of "
+        "all.",
     )
     compressions: Compressions | None = Field(
         None,
