@@ -148,6 +148,8 @@ def test_the_study_of_decoding_strategies_runs_on_a_stand_in(tmp_path):
     assert "| 0.182 " in contrast, "the published value"
 
 
+@pytest.mark.slow
+@pytest.mark.workflow
 def test_the_ladder_has_accuracies_beside_the_published_ones(tmp_path):
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
     lines = tiny_study.sentences(200)
