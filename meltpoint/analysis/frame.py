@@ -44,6 +44,8 @@ PERPLEXITY_COLUMNS = {
 # step; what a step of the kind asks for in other units than the axis is its `level`.
 AXES = {"structured": "parameters", "low-rank": "parameters"}
 DEFAULT_AXIS = "zeros"
+# The model of published rows.
+PUBLISHED = "published"
 # Bits of a weight that is not compressed, whatever dtype a study computes in.
 DENSE_BITS = 16
 
@@ -136,14 +138,14 @@ def scores_named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """The rows of the score that a study means by a name.
 
     `evaluation` means its main score, `evaluation.score` that one; the longest evaluation that fits is
-    taken.
+    taken. Published rows have the whole name as their evaluation, and come besides.
     """
     main = frame[(frame["evaluation"] == name) & frame["main"].astype(bool)]
-    if len(main):
+    if (main["model"] != PUBLISHED).any():
         return main
     rows = frame[frame["evaluation"].astype(str) + "." + frame["score"].astype(str) == name]
     lengths = rows["evaluation"].str.len()
-    return rows[lengths == lengths.max()]
+    return frame.loc[rows.index[lengths == lengths.max()].union(main.index, sort=True)]
 
 
 def read_published(name: str, score_name: str, column: str = PERPLEXITY) -> pd.DataFrame:
@@ -179,7 +181,7 @@ def tidy(
     frame = pd.DataFrame({"method": method, "level": level, "value": value})
     frame["chain"] = list(map(chain_of, frame["method"], frame["level"]))
     frame["requested"] = frame["achieved"] = frame["level"].map(fraction_of)
-    fixed = {"model": "published", **PERPLEXITY_COLUMNS, "status": "ok", "source": "published"}
+    fixed = {"model": PUBLISHED, **PERPLEXITY_COLUMNS, "status": "ok", "source": "published"}
     fixed |= dict.fromkeys(("settings", "kind", "reason", "note"), "")
     return frame.assign(**fixed | columns).reindex(columns=COLUMNS).astype(NUMBERS_AS_FLOATS)
 

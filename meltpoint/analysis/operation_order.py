@@ -18,7 +18,7 @@ from itertools import combinations, permutations
 import numpy as np
 import pandas as pd
 
-from meltpoint.chain import parse_chain
+from meltpoint.analysis.sequences import sequence_of
 
 COLUMNS = ["sequence", "metric", "score", "stderr", "status", "reason"]
 
@@ -36,12 +36,6 @@ def scores_of_cells(cells: pd.DataFrame, operations: Mapping[str, str]) -> pd.Da
     metric = cells["evaluation"].where(cells["main"].astype(bool), named)
     scores = scores.assign(sequence=sequences, metric=metric)
     return scores.dropna(subset="sequence")[COLUMNS].reset_index(drop=True)
-
-
-def sequence_of(chain: str, operations: Mapping[str, str]) -> str | None:
-    """Sequence of operations of a chain; None where one of its methods stands for no operation."""
-    steps = [operations.get(step.method) for step in parse_chain(chain)]
-    return None if None in steps else ">".join(steps) or "dense"
 
 
 def changes(scores: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from meltpoint.analysis.draws import SEED
 from meltpoint.analysis.levels import family_of, level_label
 from meltpoint.analysis.output_keys import Output
 from meltpoint.analysis.references import StudyView, check_names
-from meltpoint.analysis.step_orders import order_pairs
+from meltpoint.analysis.sequences import order_pairs
 from meltpoint.chain import Step, methods_of, row_name, settings_of, without
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations._kept import SAMPLES

@@ -23,6 +23,9 @@ SCORES = {
 }
 
 
+COUNTS = ("extreme_pruning_layers", "params_count")
+
+
 @dataclass(frozen=True)
 class Names:
     """Evaluations and scores of a search, as the study names them; no `accuracy` without tasks."""
@@ -57,7 +60,8 @@ def runs_of(
     """A row for each model and chain, with the columns of the published CSV file.
 
     varied: what each chain varies, by the published column. Added are `params_count`, `chain`, and
-    `stderr` of the target. What was not measured is NaN.
+    `stderr`: that of the target's paired difference to dense where it was measured, because runs share
+    their text. What was not measured is NaN.
     """
     search = search_of(frame, names)
     scores = {"ppl": scores_named(frame, names.perplexity)}
@@ -76,9 +80,13 @@ def runs_of(
             row = {"model": model, **levels}
             row["acc_mean"] = np.nan
             row |= {column: _value(place, (model, chain)) for column, place in places.items()}
-            stderr = _value(places[search.target], (model, chain), "stderr")
+            target, place = places[search.target], (model, chain)
+            paired = _value(target, place, "difference_stderr")
+            stderr = _value(target, place, "stderr") if np.isnan(paired) else paired
             rows.append(row | {"stderr": stderr, "chain": chain})
-    return pd.DataFrame(rows)
+    runs = pd.DataFrame(rows)
+    whole = [column for column in COUNTS if runs[column].notna().all()]
+    return runs.astype(dict.fromkeys(whole, int))
 
 
 def _value(rows: pd.DataFrame, place: tuple[str, str], column: str = "value") -> float:

@@ -1,12 +1,11 @@
 """The effect of order: chains of the same steps that differ by a swap of two neighbours.
 
 `compare_orders` makes a row for each pair of chains. `weaker_first` counts how often the order that
-begins with the weaker step is the better one (Kim et al., "Prune-then-Quantize or Quantize-then-Prune?",
-ICLR 2026, arXiv 2603.18426, call it the progressive intensity hypothesis).
+begins with the weaker step is the better one, the hypothesis of "Prune-then-Quantize or
+Quantize-then-Prune?", ICLR 2026, arXiv 2603.18426.
 """
 
-from collections.abc import Iterable, Mapping
-from itertools import combinations
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from scipy import stats
 from meltpoint.analysis.paired import SIGNIFICANCE
 from meltpoint.analysis.pairs import compare_pair
 from meltpoint.analysis.samples import Sample
+from meltpoint.analysis.sequences import order_pairs, swapped_steps
 from meltpoint.analysis.significance import holm
 from meltpoint.chain import Step, parse_chain, spell_chain
 
@@ -29,27 +29,6 @@ COLUMNS = [
 ]
 
 
-def order_pairs(chains: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs of chains of the same steps, each the other with two neighbouring steps swapped."""
-    steps = {chain: parse_chain(chain) for chain in dict.fromkeys(chains)}
-    return [
-        (first, second)
-        for first, second in combinations(steps, 2)
-        if swapped_steps(steps[first], steps[second])
-    ]
-
-
-def swapped_steps(first: tuple[Step, ...], second: tuple[Step, ...]) -> tuple[Step, Step] | None:
-    """The two neighbouring steps whose swap makes one chain of the other, in the first's order."""
-    if len(first) != len(second):
-        return None
-    places = [place for place, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
-    if len(places) != 2 or places[1] != places[0] + 1:
-        return None
-    a, b = (first[place] for place in places)
-    return (a, b) if (b, a) == tuple(second[place] for place in places) else None
-
-
 def compare_orders(cells: pd.DataFrame) -> pd.DataFrame:
     """A row for each pair of orders of each model: the columns `COLUMNS`.
 
@@ -60,27 +39,23 @@ def compare_orders(cells: pd.DataFrame) -> pd.DataFrame:
     `sizes` says on which axes the two end with other sizes. A pair with a chain that has no value has
     its `reason`.
     """
-    rows = []
-    for model, part in cells.groupby("model", sort=False):
-        known = {cell["chain"]: cell for cell in part.to_dict("records")}
-        for names in order_pairs(known):
-            rows.append({"model": model, **_compare(known, *names)})
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    usable = table.index[table["status"] == "ok"]
-    compared = [_numbers(cells, table.loc[index], len(usable)) for index in usable]
-    for index, numbers in zip(usable, compared, strict=True):
-        for key, value in numbers.items():
-            table.loc[index, key] = value
-    table.loc[usable, "p_holm"] = holm(table.loc[usable, "p"].astype(float).to_numpy())
-    better = {(True, True): SECOND, (False, True): FIRST}
-    lower = (cells["better"] == "lower").all()
-    table["better_order"] = [
-        better.get(((row.difference < 0) == lower, row.p_holm < SIGNIFICANCE), NEITHER)
-        if row.status == "ok"
-        else ""
-        for row in table.itertuples()
+    by_model = {
+        model: {cell["chain"]: cell for cell in part.to_dict("records")}
+        for model, part in cells.groupby("model", sort=False)
+    }
+    rows = [
+        {"model": model, **_compare(known, *pair)}
+        for model, known in by_model.items()
+        for pair in order_pairs(known)
     ]
-    return table
+    usable = [row for row in rows if row["status"] == "ok"]
+    for row in usable:
+        row |= _numbers(by_model[row["model"]], row, len(usable))
+    lower = (cells["better"] == "lower").all()
+    for row, p in zip(usable, holm([row["p"] for row in usable]), strict=True):
+        better = SECOND if (row["difference"] < 0) == lower else FIRST
+        row |= {"p_holm": p, "better_order": better if p < SIGNIFICANCE else NEITHER}
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _compare(known: Mapping[str, dict], first: str, second: str) -> dict:
@@ -100,12 +75,9 @@ def _compare(known: Mapping[str, dict], first: str, second: str) -> dict:
     }
 
 
-def _numbers(cells: pd.DataFrame, row: pd.Series, comparisons: int) -> dict:
+def _numbers(known: Mapping[str, dict], row: Mapping[str, str], comparisons: int) -> dict:
     """The numbers of a pair; the difference is that of the second order."""
-    rows = cells[cells["model"] == row["model"]].set_index("chain", drop=False)
-    pair = compare_pair(
-        rows.loc[row["second"]].to_dict(), rows.loc[row["first"]].to_dict(), comparisons
-    )
+    pair = compare_pair(known[row["second"]], known[row["first"]], comparisons)
     keys = ("difference", "stderr", "low", "high", "windows", "test", "p")
     values = {"first_value": pair["second_value"], "second_value": pair["first_value"]}
     return values | {key: pair[key] for key in keys}
@@ -127,7 +99,7 @@ def sizes(first: Mapping[str, float], second: Mapping[str, float]) -> str:
     return "; ".join(
         f"{words} {first[axis]:.3g} and {second[axis]:.3g}"
         for axis, words in AXES.items()
-        if abs(first[axis] - second[axis]) > SAME * max(1, abs(first[axis]))
+        if axis in first and abs(first[axis] - second[axis]) > SAME * max(1, abs(first[axis]))
     )
 
 

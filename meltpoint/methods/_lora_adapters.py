@@ -66,7 +66,7 @@ class Adapters:
                 part.weight = nn.Parameter(part.weight.data.float())
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """What is trained, by the names that peft's files have: A [rank, columns], B [rows, rank]."""
+        """Trained parameters by their names in peft's files: A [rank, columns] and B [rows, rank]."""
         return {
             f"base_model.model.{name}.lora_{letter}.weight": part[NAME].weight
             for name, layer in self.layers.items()
@@ -95,7 +95,7 @@ class Weights:
                 linear.weight.register_hook(masks[name].mul)
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """What is trained, by the names of the weights."""
+        """Trained weights by their names."""
         return {f"{name}.weight": linear.weight for name, linear in self.linears.items()}
 
     @torch.no_grad()

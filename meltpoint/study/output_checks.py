@@ -2,6 +2,7 @@
 
 from meltpoint import figures
 from meltpoint.analysis import pair_checks, references, strategy_checks
+from meltpoint.analysis.operation_keys import check_operations
 from meltpoint.analysis.references import StudyView
 from meltpoint.chain import parse_level
 from meltpoint.errors import MeltpointError
@@ -48,6 +49,8 @@ def check_table(key: str, table: Table, study: StudyView) -> None:
         pair_checks.check_answers(key, study, table.value)
     elif table.layout == "families":
         pair_checks.check_families(key, study, table)
+    elif table.layout == "changes":
+        check_operations(key, study, table)
     elif table.layout == "orders":
         pair_checks.check_orders(key, study, table)
     elif table.compares_chains:

@@ -19,6 +19,7 @@ from meltpoint.data.published import PERPLEXITY
 from meltpoint.tables import (
     by_evaluation,
     by_level,
+    changes,
     equivalence,
     families,
     keys,
@@ -46,6 +47,7 @@ COMPARISONS = {
     "tasks": tasks.build,
     "orders": orders.build,
     "strategies": strategies.build,
+    "changes": changes.build,
 }
 SOURCES = "resources/published/README.md"
 TIED = (

@@ -5,15 +5,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from meltpoint.analysis.operation_keys import OfOperations
 from meltpoint.analysis.output_keys import COMPRESSIONS, AtLevel, Compared, Compressions
 from meltpoint.data import published
 from meltpoint.section import Name, ScoreName
 from meltpoint.text import did_you_mean
 
+Layout = Literal["values", "pairs", "families", "tasks", "orders", "changes", "strategies"]
 Digits = Annotated[int, Field(ge=0, le=8)]
 
+Layout = Literal["values", "pairs", "families", "tasks", "orders", "changes", "strategies"]
 
-class Table(AtLevel, Compared):
+
+class Table(AtLevel, OfOperations, Compared):
     """A table over a sweep or a group of chains, written as CSV, Markdown and LaTeX."""
 
     value: ScoreName | Annotated[list[ScoreName], Field(min_length=1)] = Field(
@@ -26,7 +30,7 @@ class Table(AtLevel, Compared):
         description="Columns of the table. `level`: one for each level, of one evaluation. "
         "`evaluation`: one for each evaluation, with a row for each method and level.",
     )
-    layout: Literal["values", "pairs", "families", "tasks", "orders", "strategies"] = Field(
+    layout: Layout = Field(
         "values",
         description="`values`: a number for each method and column. `pairs`: a row for each pair of "
         "methods at `level`, with the difference, its paired error over windows, p values and the "
@@ -35,7 +39,8 @@ class Table(AtLevel, Compared):
         "each method, with the score, the paired difference to dense, the answers that changed and "
         "McNemar's exact p. `orders`: a row for each two chains of the same steps that differ by a "
         "swap of neighbours, with the paired difference, p values, whether they end with one size, and "
-        "how often the weaker step first is better. `strategies`: a row for each decoding strategy of "
+        "how often the weaker step first is better. `changes`: a row for each sequence of `operations` "
+        "and what it changes in percent. `strategies`: a row for each decoding strategy of "
         "`generation`, with `columns: evaluation`; a score of one strategy in `value` means that of "
         "all.",
     )
@@ -164,6 +169,8 @@ class Table(AtLevel, Compared):
             not self.compares_chains or self.layout in ("families", "orders")
         ):
             raise ValueError("level: only tables with `layout: pairs` or `equivalence` have it")
+        if self.layout != "changes" and (self.operations or self.change or self.published_metrics):
+            raise ValueError("operations: only tables with `layout: changes` have them")
         if self.layout != "families" and self.compressions:
             raise ValueError("compressions: only tables with `layout: families` have it")
         if self.compares_chains and self.published is not None:

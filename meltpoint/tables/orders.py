@@ -1,4 +1,4 @@
-"""A table of the order effect: two orders of the same steps, their difference, its error, the verdict."""
+"""A table of the order effect: two orders of the same steps, their difference and its error."""
 
 import pandas as pd
 
@@ -82,7 +82,7 @@ def remarks(compared: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     sentences = [f"difference: the second order less the first; {better} is better"]
     if len(usable):
         sentences.append(
-            f"±: standard error over {windows_of(usable)} windows, paired; p: paired test over windows; "
+            f"±: paired standard error over {windows_of(usable)} windows; p: paired test over windows; "
             f"Holm: corrected for the table's {len(usable)} pairs; better order at 5 %"
         )
     return [*sentences, *hypothesis(compared)]

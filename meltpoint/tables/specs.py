@@ -3,6 +3,7 @@
 from typing import Literal, Protocol
 
 from meltpoint.analysis.published_match import Comparison
+from meltpoint.tables.keys import Layout
 
 
 class EntrySpec(Protocol):
@@ -23,7 +24,7 @@ class TableSpec(EntrySpec, Comparison, Protocol):
     value: str | list[str]
     evaluations: list[str]
     columns: Literal["level", "evaluation"]
-    layout: Literal["values", "pairs", "families", "tasks", "orders", "strategies"]
+    layout: Layout
     at_compressions: list[float]
     level: str | None
     equivalence: str | None
@@ -36,4 +37,7 @@ class TableSpec(EntrySpec, Comparison, Protocol):
     footnotes: list[str]
     published: str | None
     published_columns: dict[str, str]
+    operations: dict[str, str]
+    change: str
+    published_metrics: dict[str, str]
     compares: bool

@@ -9,9 +9,9 @@ from meltpoint.analysis.operation_order import (
     changes,
     order_effect,
     scores_of_cells,
-    sequence_of,
     swapped,
 )
+from meltpoint.analysis.sequences import sequence_of
 
 OPERATIONS = {"shortgpt": "P", "awq": "Q", "lora": "F"}
 CELLS = {

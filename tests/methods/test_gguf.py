@@ -120,7 +120,7 @@ def test_what_is_said_of_a_linear_is_what_its_file_holds(place):
 @pytest.mark.parametrize("scheme", ["q8_0", "q4_k_m"])
 def test_decoded_weights_are_those_that_llama_cpp_runs(place, scheme):
     """transformers with them is far nearer to llama.cpp than to itself before."""
-    from meltpoint.llamacpp.layers import _weight
+    from meltpoint.llamacpp.layers import decoded
 
     target = made(place, f"gguf@{scheme}")
     tensors = {t.name: t for t in read(target / "model.gguf").tensors}
@@ -129,7 +129,7 @@ def test_decoded_weights_are_those_that_llama_cpp_runs(place, scheme):
     for name, parameter in model.named_parameters():
         tensor = tensors[names.get_name(name, (".weight",))]
         if parameter.dim() > 1:
-            parameter.data.copy_(_weight(tensor, name, model.config))
+            parameter.data.copy_(decoded(tensor, name, model.config))
     ids = random_tokens(6, 48, seed=2)
     losses = -model(ids[:, :-1]).logits.log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
     found = nll(target)

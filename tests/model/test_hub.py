@@ -154,7 +154,7 @@ def test_a_corpus_is_asked_for_at_its_revision(monkeypatch):
 
     def stand_in(*arguments, **keywords):
         asked.append((arguments, keywords))
-        return {"text": ["one", "", "two"]}
+        return datasets.Dataset.from_dict({"text": ["one", "", "two"]})
 
     monkeypatch.setattr(datasets, "load_dataset", stand_in)
     assert documents(HUB_CORPUS, None) == ["one", "", "two"]

@@ -32,7 +32,8 @@ BEST = "hgsp@0.2,length=32,prior=blockwise,samples=256"
 
 def row(chain: str, evaluation: str, score: str, value: float, main: bool = False) -> dict:
     facts = {"model": "m", "chain": chain, "evaluation": evaluation, "score": score, "main": main}
-    return dict.fromkeys(COLUMNS, "") | facts | {"value": value, "stderr": 0.1, "status": "ok"}
+    numbers = {"value": value, "stderr": 0.1, "difference_stderr": np.nan}
+    return dict.fromkeys(COLUMNS, "") | facts | numbers | {"status": "ok"}
 
 
 def frame(tasks: bool = True) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def frame(tasks: bool = True) -> pd.DataFrame:
     for place, chain in enumerate(("dense", *VARIED)):
         ppl = 20 + place - 30 * (chain == BEST)
         rows.append(row(chain, "text-128", "perplexity", ppl, main=True))
-        rows += [row(chain, "layers", score, draw.random()) for score in SCORES]
+        rows += [row(chain, "layers", score, draw.integers(9)) for score in SCORES]
         if tasks:
             scores = {"mean": 1 / ppl, **dict.fromkeys(TASKS, 1 / ppl)}
             rows += [row(chain, "zeroshot", name, scores[name]) for name in scores]
@@ -125,6 +126,8 @@ def test_perplexity_decides_without_tasks():
     assert (search.target, search.higher_is_better) == ("ppl", False)
     assert runs["acc_mean"].isna().all()
     assert set(runs["stderr"]) == {0.1}
+    paired = frame(tasks=False).assign(difference_stderr=0.02)
+    assert set(runs_of(paired, VARIED, names)["stderr"]) == {0.02}
 
 
 def test_shares_of_variance_are_of_whole_grids():

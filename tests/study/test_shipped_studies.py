@@ -21,6 +21,7 @@ from meltpoint.study import config
 from meltpoint.study.resolved import Study
 from meltpoint.transitions.fit import fit_curves
 from meltpoint.workflow.job_specs.study import JobSpecs
+from tests.support.documents import use_documents
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ["config.yaml", *sorted(f"studies/{f.name}" for f in (ROOT / "studies").glob("*.yaml"))]
@@ -35,6 +36,7 @@ def study_of(file: str) -> Study:
         pytest.skip("the models and texts of tiny-real (shared/data) are not here")
     path = ROOT / file
     study = yaml.safe_load(path.read_text())
+    use_documents(study)
     for evaluation in study["evaluations"].values():
         if "data" in evaluation:
             # The folder that a user puts beside the study.
@@ -117,7 +119,7 @@ def made_up(study: Study, group: str, model: str, chain: str, name: str, rare: b
 def paired(part: object) -> bool:
     """True for a table or figure that compares chains: one without a number is left out."""
     kinds = {getattr(part, "layout", None), getattr(part, "kind", None)}
-    return bool(kinds & {"pairs", "families"})
+    return bool(kinds & {"pairs", "families", "orders", "changes"})
 
 
 def fitted(files: list[Path], steps: dict, path: Path) -> Path:
@@ -127,12 +129,12 @@ def fitted(files: list[Path], steps: dict, path: Path) -> Path:
 
 
 def with_made_up_samples(frame: pd.DataFrame, paths: list[Path]) -> pd.DataFrame:
-    """The frame with scores of 20 windows for each finite perplexity; made-up cells keep none."""
+    """The frame with 20 units for each finite perplexity or mean; made-up cells keep none."""
     cells = [Cell.read(path) for path in paths]
     places = {(cell.model, cell.chain, cell.evaluation): cell for cell in cells}
     deviations, found = np.random.default_rng(0).normal(size=(len(frame), 20)), []
     for row, noise in zip(frame.to_dict("records"), deviations, strict=True):
-        known = row["score"] == "perplexity" and np.isfinite(row["value"])
+        known = row["score"] in ("perplexity", "mean") and np.isfinite(row["value"])
         scores = row["value"] + (noise - noise.mean())[None]
         cell = places[row["model"], row["chain"], row["evaluation"]]
         found.append(samples.Sample(scores, cell) if known else None)

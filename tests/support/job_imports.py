@@ -43,6 +43,7 @@ def run(case: dict) -> None:
         wildcards=SimpleNamespace(**case["wildcards"]),
         config=case["config"],
         log=["job.log"],
+        resources=SimpleNamespace(gpu=0),
     )
     for file in case["output"].values():
         Path(file).parent.mkdir(parents=True, exist_ok=True)

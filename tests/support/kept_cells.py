@@ -30,6 +30,7 @@ def write(
     model: str = "demo",
     dense: np.ndarray | None = None,
     calibration: dict | None = None,
+    achieved: dict[str, float] | None = None,
     **protocol: object,
 ) -> Path:
     """Writes a cell whose windows have these mean losses, and returns its path."""
@@ -58,8 +59,8 @@ def write(
     steps = [{"step": chain, "settings": {"windows": calibration}}] if calibration else []
     cell = Cell(
         **{"model": model, "chain": chain, "evaluation": "ppl", "kind": "perplexity"},
-        **{"main": "perplexity", "scores": {"perplexity": score}, "requested": {}, "achieved": {}},
-        **{"protocol": facts, "provenance": {"steps": steps}},
+        **{"main": "perplexity", "scores": {"perplexity": score}, "requested": {}},
+        **{"protocol": facts, "provenance": {"steps": steps}, "achieved": achieved or {}},
     )
     path = results / "cells" / model / chain / "ppl.json"
     path.parent.mkdir(parents=True, exist_ok=True)

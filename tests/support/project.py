@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from meltpoint import evaluations
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "envs", "profiles", "captions",
          "meltpoint", "resources")  # fmt: skip
@@ -19,7 +21,7 @@ SHOWN = ("transitions/pruning", "tables/pruning", "figures/pruning")
 # Of the outputs of one job, those that say nothing beyond the first; the page and the record, which
 # follow all.
 SECOND_OUTPUTS = (
-    ".nll.npy",
+    *(f".{ending}" for kind in evaluations.registry().values() for ending in kind.keeps),
     ".offsets.npy",
     ".ends.npy",
     ".md",

@@ -17,7 +17,7 @@ from meltpoint.hashing import HashCache
 from meltpoint.study import config as schema
 from meltpoint.study.resolved import Study
 from meltpoint.workflow import staleness
-from meltpoint.workflow.job_specs import base_models
+from meltpoint.workflow.job_specs import base_models, pages, shown_code
 from meltpoint.workflow.job_specs import study as job_specs
 from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.plan import Plan
@@ -41,7 +41,7 @@ def first_step(method: methods.Method) -> str:
 
 def closures_instead_of_hashes(monkeypatch) -> None:
     """Has every job spec hold the names of the modules that its code is hashed from."""
-    for module in (job_specs, base_models):
+    for module in (job_specs, base_models, pages, shown_code):
         monkeypatch.setattr(
             module, "code_hash", lambda *modules, **kw: " ".join(staleness.closure(*modules, **kw))
         )

@@ -16,9 +16,9 @@ from meltpoint.published.parameter_search.text_report import (
 from meltpoint.published.specs import study
 
 NOISE = (
-    "Each setting was run once. Standard error: of the best run's score. Close: other runs within 1.96 "
-    "standard errors of a difference from it. Repeats: standard deviation over the numbers of samples "
-    "where method and length are the same, the nearest thing to a repetition."
+    "Each setting was run once. Standard error: of the best run's paired difference to dense. Close: "
+    "other runs within 1.96 standard errors of a difference from it. Repeats: standard deviation over "
+    "the numbers of samples where method and length are the same, the nearest thing to a repetition."
 )
 DIFFERENCES = (
     "Pairs of levels over the runs that agree in all else. Listed are those that are larger than their "

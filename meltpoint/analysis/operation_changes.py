@@ -1,0 +1,74 @@
+"""What operations change, from a study's own cells: in percent, with the published changes beside."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from meltpoint.analysis.frame import scores_named
+from meltpoint.analysis.operation_order import changes
+from meltpoint.analysis.sequences import sequence_of
+from meltpoint.data.published.frames import read
+
+PUBLISHED = "opseq_published_changes"
+# Published tables of changes by the operation that comes last; those against the original under "".
+TABLES = {
+    **{"": "sequence_vs_original", "P": "pruning_comparison"},
+    **{"Q": "quantization_comparison", "F": "fine_tuning_comparison"},
+}
+DENSE = "dense"
+
+
+def own_changes(
+    frame: pd.DataFrame, names: Iterable[str], operations: Mapping[str, str], change: str
+) -> pd.DataFrame:
+    """A row for each compared pair of sequences and each score, from a tidy frame of one model.
+
+    Columns: from_sequence, to_sequence, metric (the score's name), score_from, score_to, change_abs,
+    change_pct, change_pct_stderr, status and reason. Against the dense model the errors are paired,
+    else those of both scores are taken as independent.
+    """
+    scores = pd.concat([scores_named(frame, name).assign(metric=name) for name in names])
+    sequences = [sequence_of(chain, operations) for chain in scores["chain"]]
+    scores = scores.assign(sequence=sequences, score=scores["value"]).dropna(subset="sequence")
+    found = [pair for name in dict.fromkeys(scores["sequence"]) if (pair := compared(name, change))]
+    known = set(scores["sequence"])
+    rows = [
+        {"from_sequence": first, "to_sequence": second, "metric": metric}
+        for first, second in found
+        if first in known
+        for metric in dict.fromkeys(scores["metric"])
+    ]
+    table = changes(scores, pd.DataFrame(rows, columns=["from_sequence", "to_sequence", "metric"]))
+    cells = scores.set_index(["sequence", "metric"])
+    ends = cells.reindex(pd.MultiIndex.from_frame(table[["to_sequence", "metric"]])).reset_index()
+    paired = 100 * ends["difference_stderr"] / table["score_from"].abs()
+    exact = (table["from_sequence"] == DENSE) & paired.notna()
+    return table.assign(
+        change_pct_stderr=np.where(exact, paired, table["change_pct_stderr"]),
+        status=ends["status"].to_numpy(),
+        reason=ends["reason"].to_numpy(),
+    )
+
+
+def compared(sequence: str, change: str) -> tuple[str, str] | None:
+    """Sequence that another is compared with, and itself; None for one that is not compared.
+
+    change: the operation that comes last; "" compares all with the dense model.
+    """
+    if sequence == DENSE:
+        return None
+    if not change:
+        return DENSE, sequence
+    before, _, last = sequence.rpartition(">")
+    return (before or DENSE, sequence) if last == change else None
+
+
+def published_changes(table: pd.DataFrame, metrics: Mapping[str, str], change: str) -> pd.Series:
+    """Published change in percent of each row of `own_changes`; NaN where there is none."""
+    printed = read(PUBLISHED)
+    printed = printed[printed["table"] == TABLES.get(change, "")]
+    keys = ["from_sequence", "to_sequence", "metric"]
+    values = printed.set_index(keys)["change_pct"]
+    rows = zip(*(table[key] for key in keys[:2]), table["metric"].map(metrics), strict=True)
+    return pd.Series([values.get(row, np.nan) for row in rows], index=table.index, dtype=float)
