@@ -17,6 +17,13 @@ from pydantic import (
 
 from meltpoint import evaluations, figures
 from meltpoint.errors import MeltpointError, at
+from meltpoint.study.model_sections import (
+    GgufModel,
+    HubModel,
+    LocalModel,
+    PackageModel,
+    TrainedModel,
+)
 from meltpoint.study.old_evaluations import with_new_spellings
 from meltpoint.study.outputs import Figure
 from meltpoint.study.parameter_search import ParameterSearch
@@ -27,18 +34,13 @@ from meltpoint.study.sections import (
     Chains,
     ComputeSection,
     DrawnCalibration,
-    GgufModel,
     GivenCalibration,
     HubCorpus,
-    HubModel,
     LocalCorpus,
-    LocalModel,
     Name,
-    PackageModel,
     Section,
     Sweep,
     TokenCorpus,
-    TrainedModel,
 )
 from meltpoint.tables.keys import Table
 from meltpoint.text import did_you_mean, one_of

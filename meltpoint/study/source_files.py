@@ -10,13 +10,8 @@ from meltpoint.data.text_files import format_of
 from meltpoint.errors import MeltpointError, at
 from meltpoint.study.config import StudyConfig
 from meltpoint.study.data_files import check_data_files, data_of
-from meltpoint.study.sections import (
-    GgufModel,
-    GivenCalibration,
-    LocalCorpus,
-    LocalModel,
-    TokenCorpus,
-)
+from meltpoint.study.model_sections import GgufModel, LocalModel
+from meltpoint.study.sections import GivenCalibration, LocalCorpus, TokenCorpus
 
 if TYPE_CHECKING:
     from meltpoint.study.resolved import Study

@@ -13,8 +13,9 @@ from pathlib import Path
 from meltpoint import evaluations, methods
 from meltpoint.chain import DENSE, parse_step, spell_chain
 from meltpoint.checkpoints.description import FILE
+from meltpoint.study.model_sections import TrainedModel
 from meltpoint.study.resolved import Study
-from meltpoint.study.sections import BuiltinCorpus, LocalCorpus, TrainedModel
+from meltpoint.study.sections import BuiltinCorpus, LocalCorpus
 from meltpoint.workflow.dense_disk import tokens_of
 from meltpoint.workflow.model_sizes import ModelSize, ModelSizes
 

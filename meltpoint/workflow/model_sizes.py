@@ -10,8 +10,8 @@ import yaml
 from meltpoint.checkpoints.index import count_parameters
 from meltpoint.errors import MeltpointError
 from meltpoint.files import write_json
+from meltpoint.study.model_sections import HubModel, LocalModel, SizedModel, TrainedModel
 from meltpoint.study.resolved import Study
-from meltpoint.study.sections import HubModel, LocalModel, SizedModel, TrainedModel
 
 KNOWN = Path(__file__).parents[2] / "resources/models.yaml"
 # What the hub has said, so that it is asked once.

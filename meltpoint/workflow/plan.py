@@ -18,8 +18,9 @@ from meltpoint.report import study as study_page
 from meltpoint.study import config as schema
 from meltpoint.study import old_evaluations, renamed_keys
 from meltpoint.study.data_files import data_folder
+from meltpoint.study.model_sections import LocalModel
 from meltpoint.study.resolved import Study
-from meltpoint.study.sections import DrawnCalibration, LocalModel
+from meltpoint.study.sections import DrawnCalibration
 from meltpoint.study.source_files import local_models
 from meltpoint.workflow import kept, requirements, searches, staleness
 from meltpoint.workflow.bill import StudyBill

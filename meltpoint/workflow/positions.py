@@ -6,8 +6,8 @@ from pathlib import Path
 from meltpoint import methods
 from meltpoint.checkpoints.positions import positions_of
 from meltpoint.errors import at
+from meltpoint.study.model_sections import LocalModel
 from meltpoint.study.resolved import Study
-from meltpoint.study.sections import LocalModel
 
 
 def check_positions(study: Study) -> None:

@@ -11,7 +11,7 @@ from meltpoint import methods
 from meltpoint.chain import DENSE, spell_chain
 from meltpoint.checkpoints.description import FILE
 from meltpoint.errors import MeltpointError
-from meltpoint.study.sections import GgufModel, PackageModel
+from meltpoint.study.model_sections import GgufModel, PackageModel
 from meltpoint.workflow.job_specs.study import JobSpecs
 
 

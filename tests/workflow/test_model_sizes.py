@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from meltpoint.study.sections import HubModel
+from meltpoint.study.model_sections import HubModel
 from meltpoint.workflow import model_sizes
 from meltpoint.workflow.model_sizes import ModelSize, known_models, size_on_hub
 from tests.support.project import ROOT

@@ -1,8 +1,8 @@
 """The job specs of base checkpoints, of each of their kinds."""
 
 from meltpoint.hashing import HashCache
+from meltpoint.study.model_sections import GgufModel, HubModel, LocalModel, PackageModel
 from meltpoint.study.resolved import Study
-from meltpoint.study.sections import GgufModel, HubModel, LocalModel, PackageModel
 from meltpoint.workflow.job_specs.documents import (
     DecodeSpec,
     FetchSpec,
