@@ -140,12 +140,12 @@ def scores_named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     `evaluation` means its main score, `evaluation.score` that one; the longest evaluation that fits is
     taken. Published rows have the whole name as their evaluation, and come besides.
     """
-    main = frame[(frame["evaluation"] == name) & frame["main"].astype(bool)]
-    if (main["model"] != PUBLISHED).any():
-        return main
-    rows = frame[frame["evaluation"].astype(str) + "." + frame["score"].astype(str) == name]
-    lengths = rows["evaluation"].str.len()
-    return frame.loc[rows.index[lengths == lengths.max()].union(main.index, sort=True)]
+    main = (frame["evaluation"] == name) & frame["main"].astype(bool)
+    if (main & (frame["model"] != PUBLISHED)).any():
+        return frame[main]
+    fits = frame["evaluation"].astype(str) + "." + frame["score"].astype(str) == name
+    lengths = frame["evaluation"].str.len().where(fits)
+    return frame[main | (fits & (lengths == lengths.max()))]
 
 
 def read_published(name: str, score_name: str, column: str = PERPLEXITY) -> pd.DataFrame:

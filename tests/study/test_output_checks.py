@@ -8,9 +8,9 @@ import yaml
 from meltpoint.errors import MeltpointError
 from meltpoint.study import config
 from meltpoint.study.resolved import Study
+from tests.support.shipped_studies import with_tasks
 
 ROOT = Path(__file__).parents[2]
-TASKS = ROOT.parent / "shared/data/tasks"
 
 
 def study(tables=None, figures=None):
@@ -104,10 +104,5 @@ def test_every_study_of_the_project_names_what_is_there(file):
     raw = yaml.safe_load(path.read_text())
     if file == "tiny-real.yaml" and not (ROOT.parent / "shared").exists():
         pytest.skip("the models and texts of tiny-real (shared/data) are not here")
-    for evaluation in raw["evaluations"].values():
-        if "data" in evaluation:
-            # The folder that a user puts beside the study.
-            evaluation["data"] = str(TASKS)
-            if not TASKS.exists():
-                pytest.skip(f"the tasks of {file} (shared/data) are not here")
+    with_tasks(raw, file)
     Study(config.load(raw, file), path.parent)

@@ -22,10 +22,10 @@ from meltpoint.study.resolved import Study
 from meltpoint.transitions.fit import fit_curves
 from meltpoint.workflow.job_specs.study import JobSpecs
 from tests.support.documents import use_documents
+from tests.support.shipped_studies import with_tasks
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ["config.yaml", *sorted(f"studies/{f.name}" for f in (ROOT / "studies").glob("*.yaml"))]
-TASKS = ROOT.parent / "shared/data/tasks"
 ENDINGS = {"csv": "csv", "markdown": "md", "latex": "tex", "svg": "svg", "png": "png"}
 # Of so many chains one is not applicable and one infinite, others for each model.
 RARE = 13
@@ -37,12 +37,7 @@ def study_of(file: str) -> Study:
     path = ROOT / file
     study = yaml.safe_load(path.read_text())
     use_documents(study)
-    for evaluation in study["evaluations"].values():
-        if "data" in evaluation:
-            # The folder that a user puts beside the study.
-            evaluation["data"] = str(TASKS)
-            if not TASKS.exists():
-                pytest.skip(f"the tasks of {file} (shared/data) are not here")
+    with_tasks(study, file)
     return Study(config.load(study, path.name), path.parent)
 
 
