@@ -7,8 +7,9 @@ from pathlib import Path
 
 import yaml
 
+from meltpoint.checkpoints.formats import check_unquantised
 from meltpoint.checkpoints.index import count_parameters
-from meltpoint.errors import MeltpointError
+from meltpoint.errors import MeltpointError, at
 from meltpoint.files import write_json
 from meltpoint.study.model_sections import HubModel, LocalModel, SizedModel, TrainedModel
 from meltpoint.study.resolved import Study
@@ -133,6 +134,18 @@ def trained_size(declared: TrainedModel) -> ModelSize:
 def size_of_folder(folder: Path) -> ModelSize:
     """Size of a checkpoint, by its files' headers. Raises MeltpointError where there is none."""
     return ModelSize(count_parameters(folder), config_of(folder))
+
+
+def check_local_models(study: Study) -> None:
+    """Reads the headers of local models' weights.
+
+    Raises MeltpointError, naming the key, for files that cannot be read or that are quantized.
+    """
+    for name, model in study.config.models.items():
+        if isinstance(model, LocalModel):
+            path = study.path(model.path)
+            at(f"models.{name}.path", count_parameters, path)
+            at(f"models.{name}.path", check_unquantised, path)
 
 
 def config_of(folder: Path) -> dict:

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 from meltpoint import evaluations
 from meltpoint.chain import DENSE, Sparsity
-from meltpoint.checkpoints.formats import check_unquantised
-from meltpoint.checkpoints.index import count_parameters
 from meltpoint.data import published
-from meltpoint.errors import MeltpointError, at
+from meltpoint.errors import MeltpointError
 from meltpoint.files import from_here
 from meltpoint.hashing import HashCache
 from meltpoint.published import page as published_page
@@ -18,7 +16,6 @@ from meltpoint.report import study as study_page
 from meltpoint.study import config as schema
 from meltpoint.study import old_evaluations, renamed_keys
 from meltpoint.study.data_files import data_folder
-from meltpoint.study.model_sections import LocalModel
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration
 from meltpoint.study.source_files import local_models
@@ -28,7 +25,7 @@ from meltpoint.workflow.cluster import check_cluster, check_sizes
 from meltpoint.workflow.compressions import NOTHING, Compressions
 from meltpoint.workflow.groups import Groups
 from meltpoint.workflow.job_specs.study import JobSpecs
-from meltpoint.workflow.model_sizes import ModelSizes
+from meltpoint.workflow.model_sizes import ModelSizes, check_local_models
 from meltpoint.workflow.moved_models import follow
 from meltpoint.workflow.positions import check_positions
 from meltpoint.workflow.rule_resources import RuleResources, check_gpus
@@ -74,7 +71,7 @@ class Plan:
         folder = from_here(self.source.resolve().parent)
         try:
             self.study = Study(self.config, folder)
-            self._check_models()
+            check_local_models(self.study)
             check_positions(self.study)
             check_gpus(self.study)
         except MeltpointError as error:
@@ -96,14 +93,6 @@ class Plan:
         self.parameter_search = SearchAnalysis(self.study, self.results)
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
         self.page, self.threads = f"{self.results}/report.html", self.config.compute.threads
-
-    def _check_models(self) -> None:
-        """Reads the headers of local models' weights, before anything runs."""
-        for name, model in self.config.models.items():
-            if isinstance(model, LocalModel):
-                path = self.study.path(model.path)
-                at(f"models.{name}.path", count_parameters, path)
-                at(f"models.{name}.path", check_unquantised, path)
 
     def _sources(self) -> dict[str, dict[str, str]]:
         """Paths of the study's local models, corpora, calibrations and data, by section and name."""
