@@ -20,9 +20,8 @@ from meltpoint.evaluations.engines import open_engine
 from meltpoint.evaluations.size import size
 from meltpoint.model import base_models, empty_model
 from meltpoint.model.load import load
-from tests.methods.test_contracts import CONTRACTS
 from tests.support import cut_shapes
-from tests.support.contracts import Case
+from tests.support.contracts import CONTRACTS, Case
 from tests.support.shape_chains import CHAINS, CPU, FAMILIES, IDS, ONLY, STEPS, logits, unique
 from tests.support.steps import SHAPE_LEVELS, run, spellings, weights
 
@@ -203,7 +202,7 @@ def test_a_description_is_read_without_torch(made):
 )
 @pytest.mark.parametrize("name", ["cut_shapes", "factor_shapes"])
 def test_they_keep_the_contract_of_their_kind(name, level, family, made):
-    """The table of tests/methods/test_contracts.py, before and after a step that makes zeros."""
+    """The table of contracts, before and after a step that makes zeros."""
     method = methods.find(name)
     contract = CONTRACTS[method.kind]
     for before in ("", "magnitude@0.4"):

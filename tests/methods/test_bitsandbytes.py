@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
-from transformers import AutoTokenizer
 
 from meltpoint import methods
 from meltpoint.chain import parse_step
@@ -20,7 +19,6 @@ from meltpoint.checkpoints.formats import format_of
 from meltpoint.checkpoints.linears import Quantized
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.size import size
-from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.load import load
 from tests.support.steps import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
@@ -372,37 +370,3 @@ def test_spellings_that_are_refused():
         check("fp4,group_size=128")
     with pytest.raises(MeltpointError, match="int8: setting threshold: Input should be greater"):
         check("int8,threshold=-1")
-
-
-# --- a trained model ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def stories(tmp_path_factory):
-    """A trained model, and 48 windows of 256 tokens of its kind of text."""
-    source = DATA / "models" / "stories260K"
-    if not source.exists():
-        pytest.skip(f"{source} is absent")
-    folder = tmp_path_factory.mktemp("stories") / "dense"
-    folder.mkdir()
-    for file in source.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    write_description(folder, verify(folder))
-    texts = json.loads((DATA / "corpora/tinystories/tinystories_1000.json").read_text())
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    ids = tokenizer("\n".join(map(str, texts))[:60000])["input_ids"]
-    return folder, torch.tensor(ids[: 48 * 256]).view(48, 256)
-
-
-def test_a_trained_model_keeps_its_perplexity(stories, tmp_path):
-    folder, ids = stories
-    found = {"dense": folder}
-    for step in ("int8", "nf4", "fp4"):
-        found[step] = run(folder, tmp_path / step, step, None)
-    with torch.no_grad():
-        ppl = {
-            step: perplexity(load(place, torch.float32, CPU)(ids).logits, ids)
-            for step, place in found.items()
-        }
-    assert ppl["int8"] == pytest.approx(ppl["dense"], rel=0.005)
-    assert ppl["dense"] < ppl["nf4"] < ppl["fp4"] < 1.3 * ppl["dense"]

@@ -7,53 +7,30 @@ import hashlib
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from meltpoint import methods
 from meltpoint.chain import Bits, Pattern, Sparsity, parse_level
 from meltpoint.checkpoints.description import COST, Description
 from meltpoint.checkpoints.formats import format_of
 from meltpoint.evaluations.size import size
 from meltpoint.model.load import load
-from tests.support import contracts
-from tests.support.contracts import Case, Contract, most_levels
+from tests.support.contract_steps import (
+    FAMILIES,
+    MAGNITUDE,
+    METHODS,
+    PACKED,
+    ROUNDING,
+    calibrated,
+    first,
+)
+from tests.support.contracts import CONTRACTS, Case, most_levels
 from tests.support.steps import SHAPE_KINDS, linear_names, run, spell, spellings, weights
 from tests.support.tiny_models import random_tokens, save_model
 
-CONTRACTS = {
-    "unstructured": Contract(
-        may_change=contracts.linears_alone,
-        must_reach=contracts.zeros,
-        must_keep=contracts.shapes_and_zeros,
-    ),
-    "structured": Contract(
-        may_change=contracts.shapes,
-        must_reach=contracts.parameters,
-        must_keep=contracts.agreement,
-    ),
-    "low-rank": Contract(
-        may_change=contracts.linears_to_factors,
-        must_reach=contracts.parameters,
-        must_keep=contracts.agreement,
-    ),
-    "quantization": Contract(
-        may_change=contracts.linears_alone,
-        must_reach=contracts.bits,
-        must_keep=contracts.shapes_and_counted_zeros,
-    ),
-    "finetuning": Contract(
-        may_change=contracts.linears_alone,
-        must_reach=contracts.nothing,
-        must_keep=contracts.shapes_and_pruned_zeros,
-    ),
-}
-FAMILIES = ("llama", "mistral", "qwen2", "opt")
 # Stored by other names or in other parts than the model's linears: experts, transposed weights.
 CONVERTED = ("mixtral", "qwen3_moe", "gpt_neox", "gpt2")
-METHODS = methods.registry()
 CASES = [(name, level) for name, method in METHODS.items() for level in spellings(method)]
 # What llama.cpp runs is read by nothing else: tests/methods/test_gguf.py looks into it.
 READABLE = [c for c in CASES if METHODS[c[0]].evaluation_env == "torch"]
@@ -70,59 +47,6 @@ ON_FAMILIES = [
 TYPICAL = ("0.5", "2of4", "4bit", "w8a8", "")
 # Libraries compute with packed weights and in an order of their own.
 KERNELS = {"rtol": 2e-3, "atol": 2e-4}
-
-
-def first(kind, *conditions):
-    """The first method of a kind for which the conditions hold."""
-    of_kind = (m for m in METHODS.values() if m.kind == kind)
-    return next(m.name for m in of_kind if all(condition(m) for condition in conditions))
-
-
-def calibrated(method):
-    return method.settings_class().calibrated
-
-
-MAGNITUDE = first("unstructured", lambda m: not calibrated(m))
-ROUNDING = first("quantization", lambda m: m.is_blockwise)
-# Far from the base's weights, so that a step on top can be seen to have read these.
-PACKED = first("quantization", lambda m: not m.is_blockwise, lambda m: not m.levels)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("contracts")
-
-
-@pytest.fixture(scope="module")
-def windows(folder):
-    path = folder / "windows.npy"
-    np.save(path, random_tokens(6, 48).numpy())
-    return path
-
-
-@pytest.fixture(scope="module")
-def base_of(folder):
-    """The base model of a family that a method is tried on, made once.
-
-    Libraries get one of a width that groups and kernels fill, methods that change shapes a deep one.
-    """
-    sizes = {"hidden_size": 256, "intermediate_size": 512}
-    wide = {
-        "llama": {**sizes, "head_dim": 64},
-        "mistral": {**sizes, "head_dim": 64},
-        "qwen2": sizes,
-        "opt": {"hidden_size": 256, "ffn_dim": 512, "word_embed_proj_dim": 256},
-    }
-    deep = {family: {"num_hidden_layers": 8} for family in FAMILIES}
-
-    def base(method, family):
-        changes = wide[family] if not METHODS[method].is_blockwise else {}
-        if METHODS[method].kind in SHAPE_KINDS:
-            changes = deep[family]
-        place = folder / "-".join([family, *map(str, changes.values())])
-        return place if place.exists() else save_model(place, family, **changes)
-
-    return base
 
 
 @pytest.fixture(scope="module")
@@ -201,33 +125,6 @@ def test_a_method_that_changes_shapes_can_do_most_levels(method, family, compres
     targets = [compressed(family, method, level) for level in spellings(METHODS[method])]
     done = [target for target in targets if Description.read(target).status == "ok"]
     assert len(done) >= len(targets) - 1
-
-
-def typical_step(method):
-    """A step of the method at a level that the small models can do."""
-    levels = spellings(METHODS[method])
-    return spell(method, next(x for x in ("2of4", "0.3", "4bit", levels[0]) if x in levels))
-
-
-FINETUNING = [name for name, method in METHODS.items() if method.kind == "finetuning"]
-# One of each kind, and of quantization one in value alone and one that a library packs.
-EARLIER = [MAGNITUDE, *map(first, SHAPE_KINDS), ROUNDING, PACKED, *FINETUNING]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("earlier", EARLIER)
-@pytest.mark.parametrize("method", FINETUNING)
-def test_fine_tuning_after_a_step_of_each_kind(method, earlier, family, base_of, windows, tmp_path):
-    base = base_of(earlier, family)
-    parent = run(base, tmp_path / "parent", typical_step(earlier), windows)
-    assert Description.read(parent).status == "ok"
-    child = run(parent, tmp_path / "child", method, windows)
-    step = Case(METHODS[method], "", parent, child)
-    contract = CONTRACTS[step.method.kind]
-    for check in (contract.may_change, contract.must_reach, contract.must_keep):
-        check(step)
-    left_grids = any(linear.stored for linear in step.origin.linears.values())
-    assert any("dense numbers now" in text for text in step.description.warnings) == left_grids
 
 
 def passes(method, level, pruned):

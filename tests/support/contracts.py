@@ -1,4 +1,4 @@
-"""The checks that the table of contracts is made of (tests/methods/test_contracts.py).
+"""The table of contracts by kind, and the checks that it is made of.
 
 Each takes a `Case`: a step, the checkpoint that it started from and the one that it made.
 """
@@ -218,3 +218,32 @@ def agreement(case: Case) -> None:
     _, blocks = empty_model.decoder_blocks(model)
     assert len(blocks) == len(case.description.shapes.blocks)
     assert case.description.zeros_lost == 0
+
+
+CONTRACTS = {
+    "unstructured": Contract(
+        may_change=linears_alone,
+        must_reach=zeros,
+        must_keep=shapes_and_zeros,
+    ),
+    "structured": Contract(
+        may_change=shapes,
+        must_reach=parameters,
+        must_keep=agreement,
+    ),
+    "low-rank": Contract(
+        may_change=linears_to_factors,
+        must_reach=parameters,
+        must_keep=agreement,
+    ),
+    "quantization": Contract(
+        may_change=linears_alone,
+        must_reach=bits,
+        must_keep=shapes_and_counted_zeros,
+    ),
+    "finetuning": Contract(
+        may_change=linears_alone,
+        must_reach=nothing,
+        must_keep=shapes_and_pruned_zeros,
+    ),
+}
