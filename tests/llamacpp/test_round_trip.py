@@ -18,32 +18,17 @@ from meltpoint.llamacpp.convert import write_gguf
 from meltpoint.llamacpp.decode import decode
 from meltpoint.llamacpp.session import tokenize
 from meltpoint.model.load import load
+from tests.support.llama_cases import LLAMA_CASES, llama3_rope
 from tests.support.tiny_models import VOCABULARY, random_tokens, save_model
 from tests.support.tiny_study import sentences, train_tokenizer
 
 COMPUTE, CPU = Compute(device="cpu"), torch.device("cpu")
 SHARED = Path(__file__).parents[3] / "shared/data"
-LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 500000.0,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 8192,
-}
 CASES = {
-    "llama": ("llama", {}),
-    "llama, biases": ("llama", {"attention_bias": True, "mlp_bias": True}),
-    "llama, tied": ("llama", {"tie_word_embeddings": True}),
-    "llama, wide heads": ("llama", {"head_dim": 64}),
-    "llama 3.1": ("llama", {"rope_parameters": LLAMA3}),
-    "llama, linear": (
-        "llama",
-        {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}},
-    ),
+    **LLAMA_CASES,
+    # The context that the decoder takes Llama 3.1's divisors to be of.
+    "llama 3.1": ("llama", {"rope_parameters": llama3_rope(8192)}),
     "mistral": ("mistral", {}),
-    "qwen2": ("qwen2", {}),
-    "qwen3": ("qwen3", {}),
 }
 
 

@@ -25,36 +25,22 @@ from meltpoint.llamacpp.session import tokenize
 from meltpoint.llamacpp.tokenizer import SENTENCES
 from meltpoint.model.load import load
 from tests.support import tiny_models
+from tests.support.llama_cases import LINEAR, LLAMA_CASES, llama3_rope
 from tests.support.tiny_models import random_tokens, save_model
 from tests.support.tiny_study import sentences, train_tokenizer, write_model
 
 COMPUTE = Compute(device="cpu")
 MODELS = Path(__file__).parents[3] / "shared/data/models"
 STORIES = Path(__file__).parents[3] / "shared/data/corpora/tinystories/tinystories_1000.json"
-LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 500000.0,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 16,
-}
-LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
 GEMMA3_ROPE = {
     "full_attention": {**LINEAR, "rope_theta": 1e6},
     "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
 }
 HEAD = {"query_pre_attn_scalar": 16}
 CASES = {
-    "llama": ("llama", {}),
-    "llama, biases": ("llama", {"attention_bias": True, "mlp_bias": True}),
-    "llama, tied": ("llama", {"tie_word_embeddings": True}),
-    "llama, wide heads": ("llama", {"head_dim": 64}),
-    "llama 3.1": ("llama", {"rope_parameters": LLAMA3}),
-    "llama, linear": ("llama", {"rope_parameters": LINEAR}),
+    **LLAMA_CASES,
+    "llama 3.1": ("llama", {"rope_parameters": llama3_rope(16)}),
     "mistral": ("mistral", {"sliding_window": 48}),
-    "qwen2": ("qwen2", {}),
-    "qwen3": ("qwen3", {}),
     "gemma": ("gemma", {}),
     "gemma2": ("gemma2", HEAD),
     "gemma3": ("gemma3", HEAD),

@@ -1,9 +1,12 @@
 """A tiny study, run once to its end; every test changes a copy of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from meltpoint.study.config import load
+from meltpoint.study.resolved import Study
 from tests.support.project import Project, copy_sources
 
 
@@ -50,3 +53,19 @@ def project(finished, tmp_path) -> Project:
 def fresh(untouched, tmp_path) -> Project:
     """A copy of the study as it is before any run, to be changed."""
     return untouched.copy(tmp_path / "fresh")
+
+
+@pytest.fixture
+def resolved(tmp_path, monkeypatch) -> Callable[..., Study]:
+    """Reads the tiny study with changes of its sections; its folder is the working directory."""
+    tiny = pytest.importorskip("tests.support.tiny_study", reason="the tiny model needs torch")
+    tiny.write(tmp_path / "studies")
+    monkeypatch.chdir(tmp_path)
+
+    def resolve(**changes: dict) -> Study:
+        raw = tiny.study()
+        for section, change in changes.items():
+            raw[section].update(change)
+        return Study(load(raw, "tiny.yaml"), tmp_path / "studies")
+
+    return resolve

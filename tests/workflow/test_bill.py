@@ -14,24 +14,8 @@ from meltpoint.workflow.job_costs import JobCost, JobCosts
 from meltpoint.workflow.model_sizes import ModelSizes
 from tests.support.project import ROOT
 
-tiny_study = pytest.importorskip("tests.support.tiny_study", reason="the tiny model needs torch")
 HUB = {"hub": "owner/name", "revision": "0" * 40}
 MACHINE = Constants(start=2.0, rate=1e9, gpu_rate=1e12, bytes_rate=1e9, source="made up")
-
-
-@pytest.fixture
-def study(tmp_path, monkeypatch):
-    """The tiny study, perhaps with other models or another compute section."""
-    tiny_study.write(tmp_path / "studies")
-    monkeypatch.chdir(tmp_path)
-
-    def resolve(**changes):
-        raw = tiny_study.study()
-        for section, change in changes.items():
-            raw[section].update(change)
-        return Study(load(raw, "tiny.yaml"), tmp_path / "studies")
-
-    return resolve
 
 
 def text(study, cores=2):
@@ -86,8 +70,8 @@ def test_the_bill_counts_what_is_not_there(tmp_path):
     assert bill.longest_cpu == pytest.approx(1 + 2 / 3600)
 
 
-def test_every_job_of_the_study_is_counted_once(study):
-    declared = study()
+def test_every_job_of_the_study_is_counted_once(resolved):
+    declared = resolved()
     jobs = JobCosts(declared, ModelSizes(declared), "results/tiny").all()
     assert len({job.output for job in jobs}) == len(jobs)
     rules = [job.rule.split("_")[0] for job in jobs]
@@ -97,8 +81,8 @@ def test_every_job_of_the_study_is_counted_once(study):
     assert all(set(job.after) <= outputs for job in jobs)
 
 
-def test_the_bill_of_a_study_of_which_nothing_is_made(study):
-    lines = text(study()).splitlines()
+def test_the_bill_of_a_study_of_which_nothing_is_made(resolved):
+    lines = text(resolved()).splitlines()
     assert lines[0].startswith("Study tiny (tiny.yaml): 2 models, 11 checkpoints, 14 cells")
     table = {line.split("  ")[0]: line.split()[-2:] for line in lines[1:]}
     assert table["unstructured"][0] == "11"
@@ -109,15 +93,15 @@ def test_the_bill_of_a_study_of_which_nothing_is_made(study):
     assert "GPU" not in "\n".join(lines)
 
 
-def test_a_study_on_gpus_has_hours_of_gpus(study):
-    assert "GPU hours  CPU hours beside them" in text(study(compute={"device": "cuda"}))
-    both = text(study(compute={"device": "auto"}))
+def test_a_study_on_gpus_has_hours_of_gpus(resolved):
+    assert "GPU hours  CPU hours beside them" in text(resolved(compute={"device": "cuda"}))
+    both = text(resolved(compute={"device": "auto"}))
     assert "CPU hours without a GPU  or GPU hours" in both
     assert "assumed, not measured" in both
 
 
-def test_the_finished_jobs_of_a_study_refine_it(study):
-    declared = study()
+def test_the_finished_jobs_of_a_study_refine_it(resolved):
+    declared = resolved()
     jobs = JobCosts(declared, ModelSizes(declared), "results/tiny").all()
     chosen = next(job for job in jobs if job.rule == "evaluate_perplexity")
     folder = Path("results/tiny/benchmarks")
@@ -131,8 +115,8 @@ def test_the_finished_jobs_of_a_study_refine_it(study):
     assert measured(jobs, folder) == []
 
 
-def test_what_was_measured_here_counts_before_what_ships(study):
-    study()
+def test_what_was_measured_here_counts_before_what_ships(resolved):
+    resolved()
     shipped = json.loads((ROOT / "resources/cost.json").read_text())
     assert constants().source == shipped["source"]
     Path("results").mkdir(exist_ok=True)

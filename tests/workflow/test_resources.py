@@ -11,31 +11,13 @@ import pytest
 from meltpoint import methods
 from meltpoint.errors import MeltpointError
 from meltpoint.resources import Resources
-from meltpoint.study.config import load
-from meltpoint.study.resolved import Study
 from meltpoint.workflow.bill import StudyBill
 from meltpoint.workflow.dense_disk import dense_bytes
 from meltpoint.workflow.model_sizes import ModelSizes
 from meltpoint.workflow.rule_resources import RuleResources, check_gpus
 from tests.support.project import ROOT
 
-tiny_study = pytest.importorskip("tests.support.tiny_study", reason="the tiny model needs torch")
 HUB = {"hub": "owner/name", "revision": "0" * 40}
-
-
-@pytest.fixture
-def study(tmp_path, monkeypatch):
-    """The tiny study with other models or another compute section."""
-    tiny_study.write(tmp_path / "studies")
-    monkeypatch.chdir(tmp_path)
-
-    def resolve(**changes):
-        raw = tiny_study.study()
-        for section, change in changes.items():
-            raw[section].update(change)
-        return Study(load(raw, "tiny.yaml"), tmp_path / "studies")
-
-    return resolve
 
 
 @pytest.fixture
@@ -54,20 +36,20 @@ def of_step(study, chain="wanda@0.5"):
     return RuleResources(study, ModelSizes(study)).of_chain("tiny", chain)
 
 
-def test_memory_and_disk_are_what_the_method_declares_times_the_model(study, declared):
+def test_memory_and_disk_are_what_the_method_declares_times_the_model(resolved, declared):
     asked = []
     for factor in (1e4, 3e4):
         declared(memory=factor, disk=2 * factor)
-        asked.append(of_step(study()))
-    size = ModelSizes(study()).bytes("tiny")
+        asked.append(of_step(resolved()))
+    size = ModelSizes(resolved()).bytes("tiny")
     assert 4 * 20_000 < size < 4 * 40_000
     one, three = asked
     assert three.mem_mb - one.mem_mb == pytest.approx(2e4 * size / 1e6, abs=1)
     assert three.disk_mb - one.disk_mb == pytest.approx(4e4 * size / 1e6, abs=1)
 
 
-def test_a_study_on_a_gpu_asks_for_one_and_a_method_for_as_many_as_it_needs(study, declared):
-    on_cpu, on_gpu = study(), study(compute={"device": "cuda"})
+def test_a_study_on_a_gpu_asks_for_one_and_a_method_for_as_many_as_it_needs(resolved, declared):
+    on_cpu, on_gpu = resolved(), resolved(compute={"device": "cuda"})
     assert (of_step(on_cpu).gpu, of_step(on_gpu).gpu) == (0, 1)
     of_cell = RuleResources(on_gpu, ModelSizes(on_gpu)).of_evaluation
     assert of_cell("tiny", "dense", "prose-32").gpu == 1
@@ -82,26 +64,26 @@ def test_a_study_on_a_gpu_asks_for_one_and_a_method_for_as_many_as_it_needs(stud
     check_gpus(on_gpu)
 
 
-def test_a_job_that_is_tried_again_gets_its_time_again(study, declared):
+def test_a_job_that_is_tried_again_gets_its_time_again(resolved, declared):
     declared(minutes=7)
-    runtime = RuleResources(study(), ModelSizes(study())).compression()["runtime"]
+    runtime = RuleResources(resolved(), ModelSizes(resolved())).compression()["runtime"]
     wildcards = types.SimpleNamespace(model="tiny", prefix="", step="wanda@0.5")
     assert [runtime(wildcards, attempt) for attempt in (1, 3)] == [7, 21]
 
 
-def test_a_hub_s_model_that_is_not_here_is_estimated_by_what_is_known_of_it(study):
+def test_a_hub_s_model_that_is_not_here_is_estimated_by_what_is_known_of_it(resolved):
     """LLaMA-2-7B in float32 is 27 GB; a step asks for twice that, and the cell of its size for less."""
     known = {"hub": "meta-llama/Llama-2-7b-hf", "revision": "0" * 40}
-    declared = study(models={"tiny": known})
+    declared = resolved(models={"tiny": known})
     assert of_step(declared).mem_mb == pytest.approx(700 + 2 * 4 * 6738.4, rel=0.001)
-    hinted = study(models={"tiny": {**HUB, "parameters": 7.2e9}})
+    hinted = resolved(models={"tiny": {**HUB, "parameters": 7.2e9}})
     assert of_step(hinted).mem_mb == pytest.approx(700 + 2 * 4 * 7200, rel=0.001)
     assert ModelSizes(hinted).hint() is None
 
 
-def test_the_sentence_on_models_of_unknown_size_names_the_hint(study):
+def test_the_sentence_on_models_of_unknown_size_names_the_hint(resolved):
     def hint(**changes):
-        return ModelSizes(study(**changes)).hint()
+        return ModelSizes(resolved(**changes)).hint()
 
     some = hint(models={"other": HUB})
     assert "the size of other is not known" in some
@@ -133,13 +115,15 @@ def test_every_rule_says_what_it_asks_of_the_machine(file):
     assert all("**plan.resources." in rule for rule in running)
 
 
-def test_the_bill_counts_the_dense_models_hidden_states(study):
+def test_the_bill_counts_the_dense_models_hidden_states(resolved):
     """16 windows of 32 tokens give 16 x 31 vectors of 32 float32 numbers: 63 kB."""
 
     def counted(declared):
         return dense_bytes(declared, ModelSizes(declared))
 
-    declared = study(evaluations={"prose-32": {"perplexity": "prose", "window": 32, "windows": 16}})
+    declared = resolved(
+        evaluations={"prose-32": {"perplexity": "prose", "window": 32, "windows": 16}}
+    )
     assert counted(declared) == (16 * 31 * 32 * 4, ["fixed-32"])
     summary = StudyBill(declared, ModelSizes(declared), "results/tiny").text("tiny.yaml", 1)
     assert "63.5 kB of dense models' hidden states" in summary
@@ -148,8 +132,8 @@ def test_the_bill_counts_the_dense_models_hidden_states(study):
     tokens.parent.mkdir(parents=True)
     np.save(tokens, np.zeros(2000, np.int32))
     assert counted(declared) == ((16 + 62) * 31 * 32 * 4, [])
-    half = study(compute={"dtype": "bfloat16"})
+    half = resolved(compute={"dtype": "bfloat16"})
     assert counted(half) == (62 * 31 * 32 * 2, ["prose-32"])
     without = {"perplexity": "prose", "window": 32, "fidelity": False}
-    none = study(evaluations={"prose-32": without, "fixed-32": without})
+    none = resolved(evaluations={"prose-32": without, "fixed-32": without})
     assert counted(none) == (0, [])
