@@ -1,4 +1,4 @@
-"""What does this machine do in a second? Constants of the bill that `snakemake -n` prints.
+"""Constants of the bill that `snakemake -n` prints, measured on this machine.
 
     python -m benchmarks.calibrate_cost [STUDY.yaml ...] [--ship]
 

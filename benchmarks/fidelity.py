@@ -1,4 +1,4 @@
-"""What fidelity costs: the time of a measurement with it over one without, and by arithmetic.
+"""Cost of fidelity scores: the time of a measurement with them over one without, and by arithmetic.
 
     python -m benchmarks.fidelity [demo] [smollm2-135m]
 

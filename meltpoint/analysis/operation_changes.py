@@ -1,4 +1,4 @@
-"""What operations change, from a study's own cells: in percent, with the published changes beside."""
+"""Changes of scores by operations, in percent, from a study's cells and as published."""
 
 from collections.abc import Iterable, Mapping
 

@@ -59,7 +59,7 @@ def compare_orders(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compare(known: Mapping[str, dict], first: str, second: str) -> dict:
-    """What is known of a pair without its numbers."""
+    """Row of a pair of chains before its scores are compared: names, weaker step, sizes, status."""
     pair = known[first], known[second]
     failed = next((cell for cell in pair if not isinstance(cell["sample"], Sample)), None)
     reason = "" if failed is None else failed["reason"] or "its value is not finite"

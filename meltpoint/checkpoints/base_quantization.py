@@ -17,7 +17,7 @@ class BaseGrid(BaseModel):
 
 
 class BaseQuantization(BaseModel):
-    """What a base model was decoded from.
+    """Types that a base model's tensors had in the quantized file that it was decoded from.
 
     `grids` are the types that the decoder's linears had in the file, by name; `others` counts the
     file's other tensors by type.

@@ -48,9 +48,9 @@ class Score(Document):
 
 
 class Cost(Document):
-    """What a measurement took: seconds, the most bytes that its process held, and where it ran.
+    """Cost of a measurement: seconds, peak memory of its process in bytes, and its device.
 
-    `training` says the same of the last step, where that was a fine-tuning.
+    `training` is the cost of the last step, where that step fine-tuned.
     """
 
     seconds: float = 0.0

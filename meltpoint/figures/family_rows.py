@@ -19,7 +19,7 @@ SMALL = {"ha": "right", "va": "center", "fontsize": 6.5}
 
 @dataclass(frozen=True)
 class Dots:
-    """How the dots of one group look."""
+    """Label, colour, marker and sizes of the dots of one group."""
 
     label: str
     color: str

@@ -1,4 +1,4 @@
-"""How tasks are read from local files or made from a corpus, as the files of resources/tasks say."""
+"""Tasks that are read from local files or made from a corpus, as resources/tasks declares them."""
 
 from __future__ import annotations
 
