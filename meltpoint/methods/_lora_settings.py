@@ -156,6 +156,13 @@ class Settings(MethodSettings):
         named = {"validation": self.validation} if isinstance(self.validation, str) else {}
         return {"data": self.data, **named}
 
+    def trained_tokens(self, text_tokens: float) -> float:
+        """Number of tokens of all steps, those of padding counted."""
+        if self.steps is not None:
+            return self.steps * self.batch * self.length
+        windows = text_tokens / self.length
+        return self.epochs * self.length * min(windows, self.samples or windows)
+
     @property
     def windows_at_once(self) -> int:
         """Windows of a forward pass."""

@@ -28,6 +28,10 @@ class MethodSettings(BaseModel):
         """
         return {}
 
+    def trained_tokens(self, text_tokens: float) -> float:
+        """Number of tokens that a step is trained on, of a text of so many; 0 for most methods."""
+        return 0.0
+
     def unused_settings(self) -> set[str]:
         """The settings that have no effect beside the others: a step is spelled without them."""
         return set()

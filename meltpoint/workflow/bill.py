@@ -20,6 +20,10 @@ from meltpoint.workflow.run_progress import RunProgress, planned
 if TYPE_CHECKING:
     from snakemake.workflow import Workflow
 
+UNKNOWN = (
+    "Its jobs count below by what it takes to start them: hours, memory and disk are far too low"
+)
+
 
 @dataclass(frozen=True)
 class Line:
@@ -135,7 +139,7 @@ class StudyBill:
         model, bill = self.model, bill_of(self.jobs, self.model)
         lines = [self._counts(source)]
         if hint := self.sizes.hint():
-            lines.append(f"Warning: {hint}")
+            lines += [f"Warning: {hint}", UNKNOWN]
         if not bill.lines:
             return "\n".join([*lines, "Every job that computes is finished"])
         lines += self._table(bill)

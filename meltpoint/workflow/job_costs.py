@@ -132,7 +132,7 @@ class JobCosts:
         )
 
     def _of_step(self, size: ModelSize, method: methods.Method, step) -> float:
-        """Operations of a compression: its calibration's passes, and linear algebra on its matrices."""
+        """Operations of a step: passes of its calibration, linear algebra on matrices, training."""
         tokens = _tokens_in(self.study.settings(step).get("windows", {}))
         facts, passes = method.facts, WALK_PASSES
         if facts.gradients or facts.needs_gradients:
@@ -141,7 +141,18 @@ class JobCosts:
         if set(facts.statistics) & set(OUTER_PRODUCTS):
             passes, algebra = passes + 1, True
         solved = DECOMPOSITION * size.decoder * (size.width or 0) if algebra else size.decoder
-        return PASS * size.decoder * passes * tokens + solved
+        trained = TRAINING * size.parameters * self._trained_tokens(method, step)
+        return PASS * size.decoder * passes * tokens + solved + trained
+
+    def _trained_tokens(self, method: methods.Method, step) -> float:
+        settings = method.settings(step)
+        if "data" not in settings.training_data:
+            return 0.0
+        corpus = settings.training_data["data"]
+        if corpus is None:
+            corpus = getattr(self.study.config.calibrations["default"], "corpus", None)
+        text = self._bytes_of(corpus) if corpus else ASSUMED_BYTES
+        return settings.trained_tokens(text / BYTES_PER_TOKEN)
 
     def _cells(self) -> Iterator[JobCost]:
         for model, chain, name in self.study.all_cells:

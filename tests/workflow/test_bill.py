@@ -8,7 +8,7 @@ import pytest
 
 from meltpoint.study.config import load
 from meltpoint.study.resolved import Study
-from meltpoint.workflow.bill import StudyBill, bill_of, longest_chain
+from meltpoint.workflow.bill import UNKNOWN, StudyBill, bill_of, longest_chain
 from meltpoint.workflow.cost_model import Constants, CostModel, Rule, constants, learn, measured
 from meltpoint.workflow.job_costs import JobCost, JobCosts
 from meltpoint.workflow.model_sizes import ModelSizes
@@ -141,3 +141,22 @@ def test_the_published_studies_have_a_bill_without_a_network(name, monkeypatch, 
     assert int(hours[1]) > len(declared.all_cells)
     assert float(hours[2].replace(",", "")) > 100
     assert "not known before" not in bill
+
+
+def test_hours_of_a_model_of_unknown_size_are_said_to_be_too_low(resolved):
+    lines = text(resolved(models={"tiny": HUB})).splitlines()
+    assert lines[1].startswith("Warning: the size of tiny is not known")
+    assert lines[2] == UNKNOWN
+    assert UNKNOWN not in text(resolved())
+
+
+def test_training_costs_by_its_tokens(resolved):
+    chains = ["lora,steps=10,batch=4,length=16", "lora,epochs=2,samples=8,length=16"]
+    group = {"models": ["tiny"], "chains": chains, "evaluations": ["prose-32"]}
+    declared = resolved(chains={"tuned": group})
+    sizes = ModelSizes(declared)
+    jobs = JobCosts(declared, sizes, "results/tiny").all()
+    first, second = (job.operations for job in jobs if job.rule == "compress_lora")
+    per_token = 6 * sizes.of("tiny").parameters
+    assert first - second == pytest.approx(per_token * (10 * 4 * 16 - 2 * 8 * 16))
+    assert first > per_token * 10 * 4 * 16
