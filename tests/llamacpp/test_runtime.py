@@ -25,7 +25,7 @@ from meltpoint.llamacpp.session import tokenize
 from meltpoint.llamacpp.tokenizer import SENTENCES
 from meltpoint.model.load import load
 from tests.support import tiny_models
-from tests.support.llama_cases import LINEAR, LLAMA_CASES, llama3_rope
+from tests.support.llama_cases import HEAD, LINEAR, LLAMA_CASES, llama3_rope
 from tests.support.tiny_models import random_tokens, save_model
 from tests.support.tiny_study import sentences, train_tokenizer, write_model
 
@@ -36,7 +36,6 @@ GEMMA3_ROPE = {
     "full_attention": {**LINEAR, "rope_theta": 1e6},
     "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
 }
-HEAD = {"query_pre_attn_scalar": 16}
 CASES = {
     **LLAMA_CASES,
     "llama 3.1": ("llama", {"rope_parameters": llama3_rope(16)}),

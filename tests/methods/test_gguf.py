@@ -25,7 +25,7 @@ from meltpoint.llamacpp.importance import importance_matrix
 from meltpoint.llamacpp.quantize import GROUPS, quantize
 from meltpoint.llamacpp.runtime import token_nll
 from meltpoint.model.load import load
-from tests.llamacpp.test_runtime import HEAD, LLAMA3
+from tests.support.llama_cases import HEAD, llama3_rope
 from tests.support.steps import linear_names, run, weights
 from tests.support.tiny_models import random_tokens, save_model
 
@@ -341,8 +341,13 @@ def test_a_step_without_a_matrix_is_spelled_without_its_calibration():
             "caps no attention scores",
         ),
         ("gemma2", {**HEAD, "final_logit_softcapping": None}, "gguf@f16", "caps no logits"),
-        ("qwen2", {"rope_parameters": LLAMA3}, "gguf@f16", "rope scaling of type llama3"),
-        ("gemma2", {**HEAD, "rope_parameters": LLAMA3}, "gguf@f16", "rope scaling of type llama3"),
+        ("qwen2", {"rope_parameters": llama3_rope(16)}, "gguf@f16", "rope scaling of type llama3"),
+        (
+            "gemma2",
+            {**HEAD, "rope_parameters": llama3_rope(16)},
+            "gguf@f16",
+            "rope scaling of type llama3",
+        ),
     ],
 )
 def test_what_llama_cpp_cannot_do_is_not_applicable(place, tmp_path, family, sizes, step, reason):

@@ -13,6 +13,8 @@ def llama3_rope(context: int) -> dict:
     }
 
 
+# Gemma's scale of attention scores, as its tiny models have it.
+HEAD = {"query_pre_attn_scalar": 16}
 LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
 LLAMA_CASES = {
     "llama": ("llama", {}),
