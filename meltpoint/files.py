@@ -45,6 +45,12 @@ def whole_file(target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def sync(path: Path) -> None:
+    """Waits until a file is on the disk: before another says that it is there."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 @contextlib.contextmanager
 def clear_disk_errors(target: Path) -> Iterator[None]:
     """Turns a full disk, as whichever library met it, into one sentence."""
