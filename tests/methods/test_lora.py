@@ -357,6 +357,8 @@ def test_a_step_on_an_adapter_sees_the_weights_with_it(made, windows, tmp_path):
     name = "model.layers.0.mlp.up_proj.weight"
     after, effective = weights(again)[name], load(beside, torch.float32, CPU).get_parameter(name)
     assert (after - effective).norm() < 0.01 * effective.norm()
+    with pytest.raises(MeltpointError, match="keeps one adapter, and the base has one beside it"):
+        run(beside, tmp_path / "twice", "lora,merge=false,targets=q_proj", windows)
     pruned = run(beside, tmp_path / "pruned", "magnitude@0.5", windows)
     assert {linear.stored for linear in Description.read(pruned).linears.values()} == {None}
 
