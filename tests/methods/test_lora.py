@@ -24,7 +24,7 @@ from tests.support.tiny_models import random_tokens, save_model
 
 pytest.importorskip("peft")
 
-from meltpoint.methods import _lora_adapters, _lora_examples, _lora_training
+from meltpoint.methods import _lora_adapters, _lora_examples, _lora_run, _lora_training
 
 LORA = methods.find("lora")
 CPU = torch.device("cpu")
@@ -282,6 +282,18 @@ def test_checkpointing_changes_nothing_and_bfloat16_little(base, windows, tmp_pa
         torch.testing.assert_close(plain[name], again[name])
         moved = (plain[name] - original[name]).norm()
         assert 0 < (half[name] - plain[name]).norm() < moved
+
+
+@pytest.mark.parametrize("warns", [False, True])
+def test_a_training_leaves_the_choice_of_algorithms_as_it_was(warns):
+    torch.use_deterministic_algorithms(True, warn_only=warns)
+    try:
+        with _lora_run._seeded(0):
+            assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled() == warns
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 class Killed(Exception):
