@@ -11,7 +11,6 @@ from meltpoint.data import published
 from meltpoint.section import Name, ScoreName
 from meltpoint.text import did_you_mean
 
-Layout = Literal["values", "pairs", "families", "tasks", "orders", "changes", "strategies"]
 Digits = Annotated[int, Field(ge=0, le=8)]
 
 Layout = Literal["values", "pairs", "families", "tasks", "orders", "changes", "strategies"]
