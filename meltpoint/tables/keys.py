@@ -114,7 +114,7 @@ class Table(AtLevel, OfOperations, Compared):
     @property
     def needs_samples(self) -> bool:
         """True where the table reads what is kept beside its cells."""
-        return self.compares_chains or self.layout == "tasks" or self.mark_best
+        return self.compares_chains or self.layout in ("tasks", "changes") or self.mark_best
 
     @property
     def shown(self) -> list[tuple[str, str]]:

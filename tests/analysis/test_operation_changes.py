@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from meltpoint.analysis.operation_changes import compared, own_changes, published_changes
+from tests.support import kept_cells
 from tests.support.operation_frames import OPERATIONS, REASON, SCORES, frame
 
 
@@ -26,7 +27,7 @@ def test_what_a_sequence_is_compared_with(sequence, change, pair):
     assert compared(sequence, change) == pair
 
 
-def test_against_the_dense_model_errors_are_paired():
+def test_against_the_dense_model_errors_are_those_of_its_differences():
     table = changes()
     assert list(dict.fromkeys(table.index.get_level_values("to_sequence"))) == [
         *("P", "F", "P>Q", "Q>P", "P>Q>F")
@@ -37,7 +38,23 @@ def test_against_the_dense_model_errors_are_paired():
     assert table.loc[("dense", "P", "mmlu.stem"), "change_pct"] == pytest.approx(-20)
 
 
-def test_against_another_sequence_errors_are_those_of_both():
+def test_errors_of_samples_are_those_of_a_quotient(tmp_path):
+    """A change of each window by the same factor has no error."""
+    dense = kept_cells.losses()["dense"]
+    noise = np.random.default_rng(0).normal(scale=0.1, size=len(dense))
+    raised = {"shortgpt@0.2": 0.2 + 0 * noise, "shortgpt@0.2+awq@4bit": 0.2 + noise}
+    paths = [kept_cells.write(tmp_path, "dense", dense)]
+    paths += [kept_cells.write(tmp_path, c, dense + x, dense=dense) for c, x in raised.items()]
+    cells = kept_cells.frame(*paths)
+    by_p, by_q = (own_changes(cells, ["ppl"], OPERATIONS, name).iloc[0] for name in "PQ")
+    assert by_p["change_pct"] == pytest.approx(100 * (np.exp(0.2) - 1), abs=1e-3)
+    assert by_p["change_pct_stderr"] == pytest.approx(0, abs=1e-3)
+    assert by_q["change_pct"] == pytest.approx(100 * (np.exp(noise.mean()) - 1), abs=1e-3)
+    expected = 100 * np.exp(noise.mean()) * noise.std(ddof=1) / np.sqrt(len(noise))
+    assert by_q["change_pct_stderr"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_without_samples_errors_are_those_of_both_scores():
     table = changes("Q")
     assert list(table.index.droplevel("metric").unique()) == [("P", "P>Q")], "Q alone is not there"
     row = table.loc["P", "P>Q", "lawbench"]
