@@ -87,6 +87,22 @@ class Study:
         """True for a score, by its name in the study, that is a perplexity."""
         return self.score(name)[1].name == PERPLEXITY
 
+    def full_name(self, name: str) -> str:
+        """A score's name in the study as `evaluation.score`."""
+        evaluation, score = self.score(name)
+        return f"{evaluation}.{score.name}"
+
+    def fitted(self, sweep: str) -> list[str]:
+        """The scores of a sweep whose curves are fitted, each `evaluation.score`."""
+        section = self.config.sweeps[sweep]
+        names = [*filter(self.perplexity, section.evaluations), *section.transitions]
+        return list(dict.fromkeys(map(self.full_name, names)))
+
+    def fitted_cells(self, sweep: str) -> list[Cell]:
+        """The cells that hold the scores of a sweep whose curves are fitted."""
+        scores = self.fitted(sweep)
+        return self.cells(sweep, *scores) if scores else []
+
     def perplexity_cells(self, sweep: str) -> list[Cell]:
         """The cells that hold a sweep's perplexities."""
         scores = [name for name in self.groups[sweep].evaluations if self.perplexity(name)]

@@ -169,11 +169,11 @@ class Plan:
         return sorted({f"{self.published}/{file}" for file in files})
 
     def curves(self) -> list[str]:
-        """The sweeps that have curves to be fitted: perplexities at numeric sparsities."""
+        """The sweeps that have curves to be fitted, over numeric sparsities."""
         return [
             sweep
             for sweep in self.config.sweeps
-            if self.perplexity_cells_of(sweep) and self._over_sparsities(sweep)
+            if self.fitted_cells_of(sweep) and self._over_sparsities(sweep)
         ]
 
     def _over_sparsities(self, sweep: str) -> bool:
@@ -269,10 +269,14 @@ class Plan:
     def kept_of(self, section: str, name: str) -> list[str]:
         """Files kept beside the cells of a table, a figure or a sweep's fits that compare windows."""
         if section == "sweeps":
-            return kept.files(self.study, self.results, self.study.perplexity_cells(name))
+            return kept.files(self.study, self.results, self.study.fitted_cells(name))
         part = getattr(self.config, section)[name]
         cells = self.study.cells(part.source, *part.evaluations) if part.needs_samples else []
         return kept.files(self.study, self.results, cells)
+
+    def fitted_cells_of(self, sweep: str) -> list[str]:
+        """A sweep's cells whose scores' curves are fitted."""
+        return [self.cell(*cell) for cell in self.study.fitted_cells(sweep)]
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
         """A sweep's cells of perplexity."""
