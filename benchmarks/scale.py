@@ -78,7 +78,7 @@ def finish(folder: Path) -> None:
         else:
             output.parent.mkdir(parents=True, exist_ok=True)
             output.touch()
-    snakemake(folder, "--touch")
+    snakemake(folder, "--touch", "--forceall")
 
 
 def measure(folder: Path, cells: int, profile: Path | None) -> None:

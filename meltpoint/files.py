@@ -17,6 +17,7 @@ from meltpoint.errors import MeltpointError
 
 # A full disk in the words of safetensors (the first two) and of NumPy.
 FULL_DISK = re.compile(r"os error 28|No space left|\d+ requested and \d+ written")
+FREE = "free some space (or set keep_checkpoints: prefixes)"
 
 
 @contextlib.contextmanager
@@ -105,8 +106,8 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def clear_disk_errors(target: Path) -> Iterator[None]:
-    """Turns a full disk, as whichever library met it, into one sentence."""
+def clear_disk_errors(target: Path, remedy: str = FREE) -> Iterator[None]:
+    """Turns a full disk, as whichever library met it, into one sentence that ends with a remedy."""
     try:
         yield
     except MeltpointError:
@@ -115,8 +116,8 @@ def clear_disk_errors(target: Path) -> Iterator[None]:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
         if full or FULL_DISK.search(str(error)):
             raise MeltpointError(
-                f"{target}: the disk is full; nothing half-written was kept: free some space (or "
-                "set keep_checkpoints: prefixes) and run the same command again"
+                f"{target}: the disk is full; nothing half-written was kept: {remedy} and run the "
+                "same command again"
             ) from None
         raise
 
