@@ -16,7 +16,7 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    plan = Plan(config, workflow.configfiles, HERE)
+    plan = Plan(config, workflow.configfiles, HERE, workflow.is_main_process)
 except MeltpointError as error:
     sys.exit(f"Error: {error}")
 if workflow.is_main_process:

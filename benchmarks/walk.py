@@ -27,8 +27,9 @@ from meltpoint import methods
 from meltpoint.chain import Step, parse_step
 from meltpoint.checkpoints.description import Description
 from meltpoint.checkpoints.io import Reader, Writer
-from meltpoint.compression.blockwise import Job, walk
+from meltpoint.compression.blockwise import walk
 from meltpoint.compression.search import read_result, write_result
+from meltpoint.compression.walk_job import Job
 from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
 from meltpoint.methods.contract import Context

@@ -12,6 +12,8 @@ from meltpoint.lazy_import import torch
 
 # Of glibc's mallopt: pieces from this size on are mapped, and unmapped when they are freed.
 M_MMAP_THRESHOLD, LARGE = -3, 4 << 20
+# Seconds from which on work is long enough that its state is kept, for the case that it is killed.
+LONG = 600.0
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -25,6 +27,7 @@ class Compute:
     batch: int | Literal["auto"] = "auto"
     stream: bool | Literal["auto"] = "auto"
     memory: float | Literal["auto"] = "auto"
+    resume: bool | Literal["auto"] = "auto"
     # The batches' sizes that `batch_size` has given: where they are too large, the next are smaller.
     sizes: list[int] = field(default_factory=list, compare=False, repr=False)
 
@@ -55,6 +58,11 @@ class Compute:
             return self.batch
         self.sizes.append(max(1, tokens.get(self.torch_device.type, tokens["cpu"]) // length))
         return self.sizes[-1]
+
+
+def worth_keeping(resume: bool | Literal["auto"], seconds: float) -> bool:
+    """True for work of so many seconds whose state `compute.resume` wants to be kept."""
+    return resume is True or (resume == "auto" and seconds > LONG)
 
 
 def overflow(numbers: str, place: str, dtype: str) -> str:

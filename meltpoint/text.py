@@ -5,13 +5,21 @@ import inspect
 import math
 from collections.abc import Iterable
 
+# The most words that a sentence lists.
+MOST_WORDS = 60
+
 
 def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """A clause that names the nearest known word, or all of them, each behind the prefix."""
+    """A clause that names the nearest known word, or all of them, each behind the prefix.
+
+    It is empty where none is near and they are too many to be listed.
+    """
     known = sorted(map(str, known))
     near = difflib.get_close_matches(str(word), known, n=1)
     if near:
         return f": did you mean {prefix + near[0]!r}?"
+    if len(known) > MOST_WORDS:
+        return ""
     words = ", ".join(prefix + each for each in known)
     return f": there is {words}" if known else ": there is none"
 

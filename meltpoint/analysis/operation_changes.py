@@ -1,12 +1,15 @@
 """Changes of scores by operations, in percent, from a study's cells and as published."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from meltpoint.analysis.frame import scores_named
 from meltpoint.analysis.operation_order import changes
+from meltpoint.analysis.paired import effect
+from meltpoint.analysis.samples import Sample, protocol_difference
 from meltpoint.analysis.sequences import sequence_of
 from meltpoint.data.published.frames import read
 
@@ -25,8 +28,9 @@ def own_changes(
     """A row for each compared pair of sequences and each score, from a tidy frame of one model.
 
     Columns: from_sequence, to_sequence, metric (the score's name), score_from, score_to, change_abs,
-    change_pct, change_pct_stderr, status and reason. Against the dense model the errors are paired,
-    else those of both scores are taken as independent.
+    change_pct, change_pct_stderr, status and reason. Errors are paired where the frame has samples
+    (`meltpoint.analysis.samples`), or the paired difference to the dense model; else the errors of both
+    scores are taken as independent.
     """
     scores = pd.concat([scores_named(frame, name).assign(metric=name) for name in names])
     sequences = [sequence_of(chain, operations) for chain in scores["chain"]]
@@ -41,14 +45,35 @@ def own_changes(
     ]
     table = changes(scores, pd.DataFrame(rows, columns=["from_sequence", "to_sequence", "metric"]))
     cells = scores.set_index(["sequence", "metric"])
-    ends = cells.reindex(pd.MultiIndex.from_frame(table[["to_sequence", "metric"]])).reset_index()
-    paired = 100 * ends["difference_stderr"] / table["score_from"].abs()
-    exact = (table["from_sequence"] == DENSE) & paired.notna()
+    starts, ends = (
+        cells.reindex(pd.MultiIndex.from_frame(table[[column, "metric"]])).reset_index()
+        for column in ("from_sequence", "to_sequence")
+    )
+    both = zip(starts.to_dict("records"), ends.to_dict("records"), strict=True)
+    paired = 100 * np.array([paired_error(*pair) for pair in both], float)
     return table.assign(
-        change_pct_stderr=np.where(exact, paired, table["change_pct_stderr"]),
+        change_pct_stderr=np.where(np.isnan(paired), table["change_pct_stderr"], paired),
         status=ends["status"].to_numpy(),
         reason=ends["reason"].to_numpy(),
     )
+
+
+def paired_error(start: Mapping[str, Any], end: Mapping[str, Any]) -> float:
+    """Standard error of the relative change from one cell's score to another's; NaN without pairs.
+
+    With samples it is that of the quotient of both means, by the delta method. Else the difference to
+    the dense model has its error, and the dense score is taken as known.
+    """
+    if not start["value"]:
+        return np.nan
+    first, second = start.get("sample"), end.get("sample")
+    kept = isinstance(first, Sample) and isinstance(second, Sample)
+    if kept and not protocol_difference(first.cell, second.cell):
+        before, after = first.scores, second.scores
+        rest = after - after.mean() / before.mean() * before
+        return float(effect(rest).stderr / abs(before.mean()))
+    known = end["difference_stderr"] if start["chain"] == DENSE else np.nan
+    return known / abs(start["value"])
 
 
 def compared(sequence: str, change: str) -> tuple[str, str] | None:

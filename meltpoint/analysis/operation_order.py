@@ -49,13 +49,16 @@ def changes(scores: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
         known.reindex(pd.MultiIndex.from_frame(pairs[[column, "metric"]])).to_numpy().T
         for column in ("from_sequence", "to_sequence")
     )
-    relative = np.hypot(first_error / first, second_error / second)
+    # A score of zero has no change in percent.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.hypot(first_error / first, second_error / second)
+        percent, error = 100 * (second - first) / first, 100 * second / first * relative
     return pairs.assign(
         score_from=first,
         score_to=second,
         change_abs=second - first,
-        change_pct=100 * (second - first) / first,
-        change_pct_stderr=100 * second / first * relative,
+        change_pct=percent,
+        change_pct_stderr=error,
     )
 
 

@@ -5,6 +5,7 @@ parent, versions and seed. The same job spec gives the same bytes. A step that d
 folder with that file alone, which says why.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -196,11 +197,12 @@ class Reader:
 class Writer:
     """Writes a checkpoint shard by shard, so that only one is held.
 
-    `shapes` are those of the tensors that were written, by name.
+    `shapes` are those of the tensors that were written, by name. The shards are in the folder
+    `place` until the checkpoint is finished: the checkpoint's own, or one that outlives a killed job.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = self.place = folder
         self.files: dict[str, int] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.shards = self.bytes = 0
@@ -217,24 +219,47 @@ class Writer:
             self.files[key] = self.shards
             self.shapes[key] = tuple(tensor.shape)
             self.bytes += tensor.nbytes
-        path = self._path(self.shards)
+        path = self.path(self.shards)
         save_file(tensors, path, metadata={"format": "pt"})
         share(path)
 
     def finish(self) -> None:
-        """Gives the shards the names that say how many they are, and writes the index over them."""
+        """Gives the shards the names that say how many they are, and writes the index over them.
+
+        Shards in a folder that outlives a killed job stay there too, without taking more disk.
+        """
         names = {
             shard: f"model-{shard:05d}-of-{self.shards:05d}.safetensors"
             for shard in range(1, self.shards + 1)
         }
         for shard, name in names.items():
-            self._path(shard).rename(self.folder / name)
+            _put(self.path(shard), self.folder / name, keep=self.place != self.folder)
         total = {"total_size": self.bytes}
         files = {key: names[shard] for key, shard in self.files.items()}
         write_json(self.folder / INDEX, {"metadata": total, "weight_map": files})
 
-    def _path(self, shard: int) -> Path:
-        return self.folder / f"model-{shard:05d}.safetensors"
+    def move(self, place: Path) -> None:
+        """Keeps the shards, those that are ahead too, in another folder of the same disk."""
+        if place != self.place:
+            for path in self.paths():
+                path.replace(place / path.name)
+            self.place = place
+
+    def paths(self) -> list[Path]:
+        """Paths of the shards that were written so far."""
+        return [self.path(shard) for shard in range(1, self.shards + 1)]
+
+    def path(self, shard: int, place: Path | None = None) -> Path:
+        """Path of a shard, counted from 1, before the checkpoint is finished."""
+        return (place or self.place) / f"model-{shard:05d}.safetensors"
+
+
+def _put(file: Path, target: Path, keep: bool) -> None:
+    """Gives a file another path, where it can also keep its own; some disks have no second paths."""
+    if keep:
+        with contextlib.suppress(OSError):
+            return os.link(file, target)
+    file.replace(target)
 
 
 def share(path: Path) -> None:

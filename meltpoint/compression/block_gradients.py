@@ -6,7 +6,9 @@ decoder's linears in float32.
 """
 
 import contextlib
+import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +16,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from meltpoint.checkpoints.io import Reader
-from meltpoint.compute import Compute
+from meltpoint.compute import Compute, worth_keeping
+from meltpoint.files import sync, write_json
 from meltpoint.model.backward_walk import walk_backwards
 from meltpoint.model.gradient_statistics import GRADIENT_ACCUMULATORS, GradientStatistics
 
 # Separates the name of a linear from that of an accumulator.
 MARK = "/"
+# File of a folder of gradients that says what they are of; it is written last.
+ORIGIN = "origin.json"
 
 
 class BlockGradients:
@@ -51,22 +56,61 @@ class BlockGradients:
 
 @contextlib.contextmanager
 def block_gradients(
-    reader: Reader, windows: torch.Tensor, compute: Compute, names: tuple[str, ...], folder: Path
+    reader: Reader,
+    windows: torch.Tensor,
+    compute: Compute,
+    names: tuple[str, ...],
+    folder: Path,
+    origin: dict[str, str] | None = None,
 ) -> Iterator[BlockGradients | None]:
     """Gradients of all blocks by the named accumulators, as files in `folder` for a while.
 
-    None where no accumulator is named.
+    None where no accumulator is named. With an `origin` (`walk_state.origin_of`) gradients that took
+    long are still there when a killed job runs again with the same one.
     """
     if not names:
         yield None
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    gradients = BlockGradients(folder, compute.torch_device)
+    if origin is None or _origin_in(folder) != origin:
+        _collect(gradients, reader, windows, compute, names, origin)
     try:
-        gradients = BlockGradients(folder, compute.torch_device)
+        yield gradients
+    except BaseException:
+        if _origin_in(folder) is None:
+            shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
+
+
+def _collect(
+    gradients: BlockGradients,
+    reader: Reader,
+    windows: torch.Tensor,
+    compute: Compute,
+    names: tuple[str, ...],
+    origin: dict[str, str] | None,
+) -> None:
+    """Walks backwards and writes the gradients; the folder is gone again where that fails."""
+    folder, start = gradients.folder, time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
         accumulators = {name: GRADIENT_ACCUMULATORS[name] for name in names}
         for block in walk_backwards(reader, windows, compute, accumulators):
             gradients.write(block.index, block.gradients)
-        yield gradients
-    finally:
+    except BaseException:
         shutil.rmtree(folder)
+        raise
+    if origin is not None and worth_keeping(compute.resume, time.monotonic() - start):
+        for file in folder.iterdir():
+            sync(file)
+        write_json(folder / ORIGIN, origin)
+
+
+def _origin_in(folder: Path) -> dict[str, str] | None:
+    """What the gradients in a folder are of; None where they are not whole."""
+    try:
+        return json.loads((folder / ORIGIN).read_text())
+    except (OSError, ValueError):
+        return None

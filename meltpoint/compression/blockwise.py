@@ -4,9 +4,7 @@ Statistics of a block's linears are collected on a pass of the calibration windo
 compresses the block, its weights are written, and a second pass makes the next block's inputs.
 """
 
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,9 +12,10 @@ from torch import nn
 from meltpoint.chain import Level, Pattern
 from meltpoint.checkpoints.io import Reader, Writer
 from meltpoint.checkpoints.linears import Linear, LinearBefore, describe
-from meltpoint.checkpoints.shapes import BlockShape, Shapes
-from meltpoint.compression.block_gradients import BlockGradients
+from meltpoint.checkpoints.shapes import Shapes
 from meltpoint.compression.sparsity_allocation import allocate
+from meltpoint.compression.walk_job import Job, Outcome
+from meltpoint.compression.walk_state import State, WalkStates
 from meltpoint.compute import Compute, return_memory, trim_memory
 from meltpoint.errors import NotApplicable
 from meltpoint.methods import Method
@@ -29,46 +28,6 @@ from meltpoint.model.stored_layout import as_stored, stored_keys
 from meltpoint.progress import track
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a walk does to each block, and what it knows beforehand.
-
-    `earlier` are facts about the checkpoint's linears, `search` is what the method's search found,
-    `gradients` are those of the loss. `parameters` are the numbers of the decoder's parameters, of
-    the dense model and before the step. `memory` is the method's own, from block to block,
-    `smallest` are numbers that it noted.
-    """
-
-    method: Method
-    settings: MethodSettings
-    earlier: dict[str, Linear] = field(default_factory=dict)
-    search: dict[str, Any] | None = None
-    gradients: BlockGradients | None = None
-    parameters: tuple[int, int] | None = None
-    memory: dict = field(default_factory=dict)
-    smallest: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class Outcome:
-    """What a walk has written.
-
-    `linears` are facts about the linears by name, `other_matrices` about the blocks' other
-    matrices, `stored_as` the keys of linears that are not stored by their names, `warnings` what
-    each cell must say. `shapes` those of the new checkpoint, `kept` the indices of the blocks that
-    are left; `untied` says that the head became a weight of its own.
-    """
-
-    linears: dict[str, Linear] = field(default_factory=dict)
-    other_matrices: dict[str, Linear] = field(default_factory=dict)
-    stored_as: dict[str, list[str]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    blocks: list[BlockShape] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
-    shapes: Shapes | None = None
-    untied: bool = False
-
-
 @torch.no_grad()
 def walk(
     reader: Reader,
@@ -77,24 +36,26 @@ def walk(
     level: Level | None,
     windows: torch.Tensor | None,
     compute: Compute,
+    states: WalkStates | None = None,
 ) -> Outcome:
     """Compresses a checkpoint block by block into another.
 
     `windows` are the calibration tokens [windows, tokens], None for a method that looks at none. Each
     block is written as the step leaves it; embeddings, final norm and head are written after the
-    blocks, as the method's `finish` leaves them if it has one. Raises NotApplicable where a pattern
-    does not divide a layer's width, and where no block is left.
+    blocks, as the method's `finish` leaves them if it has one. `states` keep what the walk has done,
+    and what a killed one has done is not done again. Raises NotApplicable where a pattern does not
+    divide a layer's width, and where no block is left.
     """
     return_memory()
     walk, method, settings = Walk(reader, windows, compute), job.method, job.settings
     check_widths(walk.blocks, level)
-    levels = allocate(walk, level, settings)
-    if windows is not None and (method.statistics(settings) or settings.calibrated):
-        walk.embed()
-        if followed := method.compressed_windows(settings):
-            walk.compressed = walk.hidden[:followed].clone()
-    outcome = Outcome()
-    for index in track(range(len(walk.blocks)), f"{method.name}: blocks"):
+    kept = states.read(writer) if states else None
+    if kept:
+        outcome, levels, first = kept.restore(walk, writer, job), kept.levels, kept.done
+    else:
+        outcome, levels, first = Outcome(), allocate(walk, level, settings), 0
+        _enter(walk, method, settings)
+    for index in track(range(first, len(walk.blocks)), f"{method.name}: blocks"):
         empty_model.fill(walk.model, reader.read(walk.names(index)))
         facts = _compress(walk, index, job, levels[index])
         if facts is not None:
@@ -102,6 +63,9 @@ def walk(
             _advance(walk, index, method)
         empty_model.empty(walk.model, walk.names(index))
         trim_memory()
+        if states:
+            now = partial(State.of, walk, writer, job, outcome, levels, index + 1)
+            states.after(index + 1, len(walk.blocks), writer, now)
     if not outcome.kept:
         raise NotApplicable(f"{method.name} leaves no block at {level}")
     _write_rest(walk, writer, outcome, getattr(method.module, "finish", None), job.memory)
@@ -113,6 +77,15 @@ def walk(
             f"all tokens instead: {experts}"
         )
     return outcome
+
+
+def _enter(walk: Walk, method: Method, settings: MethodSettings) -> None:
+    """Makes the first block's inputs, for a method that looks at text."""
+    if walk.windows is None or not (method.statistics(settings) or settings.calibrated):
+        return
+    walk.embed()
+    if followed := method.compressed_windows(settings):
+        walk.compressed = walk.hidden[:followed].clone()
 
 
 def _write(walk: Walk, index: int, writer: Writer, facts: dict, outcome: Outcome) -> None:

@@ -20,5 +20,11 @@ def resume_folder(target: Path, spec: str) -> Iterator[Path]:
     for other in target.parent.glob(f"{prefix}*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
-    yield folder
+    try:
+        yield folder
+    except BaseException:
+        # Nothing was kept.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """One step of a chain: from a checkpoint to the next."""
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,11 +23,13 @@ from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.shapes import Shapes
 from meltpoint.compression import axes
 from meltpoint.compression.block_gradients import block_gradients
-from meltpoint.compression.blockwise import Job, Outcome, walk
+from meltpoint.compression.blockwise import walk
 from meltpoint.compression.calibration_windows import read_windows, warnings_of
 from meltpoint.compression.resume import resume_folder
 from meltpoint.compression.search import check_readable, read_result, write_result
 from meltpoint.compression.training_texts import read_texts
+from meltpoint.compression.walk_job import Job, Outcome
+from meltpoint.compression.walk_state import WalkStates, origin_of
 from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
 from meltpoint.files import whole_folder, write_json
@@ -84,7 +87,7 @@ def compress(
         ),
         "base_quantization": origin.base_quantization,
     }
-    with resume_folder(target, spec.json()) as resume, whole_folder(target) as folder:
+    with whole_folder(target) as folder, resume_folder(target, spec.json()) as resume:
         try:
             if origin.status == "ok":
                 check_level(step)
@@ -146,11 +149,12 @@ def _walk_in_rounds(
     count = method.rounds(settings)
     if count == 1:
         return _walk(method, parent, folder, step, context, memory)
+    logging.info("%s in %d rounds: if this job is killed, it begins again", method.name, count)
     scratch = folder.with_name(f"{folder.name}.rounds")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        # The windows are the searches'.
-        state = replace(context, windows=None)
+        # The windows are the searches'. A state would be that of one round, and of its memory.
+        state = replace(context, windows=None, resume=None)
         for done in range(1, count):
             place = scratch / str(done)
             place.mkdir(parents=True)
@@ -179,13 +183,16 @@ def _walk(
     compute, settings = context.compute, method.settings(step)
     reader = Reader(parent, compute.torch_dtype, compute.torch_device)
     writer, origin = Writer(folder), Description.read(parent)
-    scratch = folder.with_name(f"{folder.name}.gradients")
-    names = method.gradients(settings)
-    with block_gradients(reader, context.windows, compute, names, scratch) as gradients:
+    names, windows = method.gradients(settings), context.windows
+    scratch, states, reads = folder.with_name(f"{folder.name}.gradients"), None, None
+    if context.resume and compute.resume is not False:
+        reads, scratch = origin_of(parent, windows, compute), context.resume / "gradients"
+        states = WalkStates(context.resume / "walk", compute, reads)
+    with block_gradients(reader, windows, compute, names, scratch, reads) as gradients:
         parameters = origin.dense_parameters, origin.shapes.parameters
         found = context.search
         job = Job(method, settings, origin.linears_as_read, found, gradients, parameters, memory)
-        outcome = walk(reader, writer, job, step.level, context.windows, compute)
+        outcome = walk(reader, writer, job, step.level, windows, compute, states)
     writer.finish()
     _write_analysis(method, job.memory, folder)
     changes, irregular = _config(parent, origin.shapes, outcome)
@@ -228,6 +235,8 @@ def _call(
     """By a library, which gets a plain checkpoint to read and leaves shapes as they are."""
     compute, origin = context.compute, Description.read(parent)
     check_plain_linears(parent, method.name)
+    if not method.facts.resumes:
+        logging.info("%s sees the whole model: if this job is killed, it begins again", method.name)
     with plain(parent, folder.with_name(f"{folder.name}.plain"), compute) as source:
         linears = method.module.compress(source, folder, step.level, method.settings(step), context)
         copy_missing(source, folder)

@@ -22,6 +22,10 @@ A kind has the name of its file, which is also the key that names it in a study:
     optional: the endings of the files that are kept beside the cell, such as ``("nll.npy",)``
 ``needs(settings)``
     optional: what it reads besides the checkpoint, a `Needs`
+``check(key, settings, data)``
+    optional: raises MeltpointError, naming the key or the file, for what is wrong and can be known
+    before anything runs; ``data`` is the folder of its data files, None where the study names none.
+    It imports no torch
 ``write_dense(engine, inputs, settings, ending, path)``
     for a kind whose `Needs` name `dense_files`: writes the one with that ending to the path; ``engine``
     runs the dense model
@@ -55,6 +59,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 from meltpoint.errors import MeltpointError
@@ -108,6 +113,10 @@ class Evaluation:
     def needs(self, settings: EvaluationSettings) -> Needs:
         """Files that it reads besides the checkpoint."""
         return self._optional("needs", lambda _: Needs())(settings)
+
+    def check(self, key: str, settings: EvaluationSettings, data: Path | None) -> None:
+        """Raises MeltpointError for settings or documents that its jobs would refuse."""
+        self._optional("check", lambda *_: None)(key, settings, data)
 
     def corpora(self, settings: EvaluationSettings) -> list[str]:
         """The corpora of the study that it reads."""

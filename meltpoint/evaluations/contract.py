@@ -90,6 +90,7 @@ class Needs:
     dense_checkpoint: bool = False
     dense_files: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
+    same_vocabulary: bool = False
 
     def token_files(self, folder: str) -> dict[str, str]:
         """Files of its corpora in a folder of tokens, by their names in `Inputs`."""

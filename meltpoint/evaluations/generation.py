@@ -54,6 +54,7 @@ from meltpoint.evaluations.contract import (
 )
 
 if TYPE_CHECKING:
+    from meltpoint.evaluations._generation.documents import Document
     from meltpoint.evaluations.engines._engine import Engine
 
 keeps = (SAMPLES,)
@@ -205,7 +206,22 @@ def needs(settings: Settings) -> Needs:
         data_files=(str(settings.file),),
         dense_checkpoint="coherence" in TASKS[settings.generation],
         checkpoints=tuple(dict.fromkeys(s.amateur for s in settings.parsed if s.amateur)),
+        same_vocabulary=True,
     )
+
+
+def check(key: str, settings: Settings, data: Path) -> None:
+    """Raises MeltpointError for a file of prompts that is not one, or has no references for MAUVE."""
+    _documents(key, settings, data)
+
+
+def _documents(key: str, settings: Settings, data: Path) -> tuple[list[Document], list[str]]:
+    """The documents and, for MAUVE alone, their references."""
+    from meltpoint.evaluations._generation import mauve
+    from meltpoint.evaluations._generation.documents import read_documents
+
+    documents = read_documents(data / settings.file, settings.generation, settings.limit)
+    return documents, mauve.references(key, documents) if settings.mauve else []
 
 
 def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
@@ -215,13 +231,10 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     vocabulary.
     """
     from meltpoint.evaluations._generation import mauve
-    from meltpoint.evaluations._generation.documents import read_documents
     from meltpoint.evaluations._generation.judge import judge, mauve_scores
     from meltpoint.evaluations._generation.writing import Writer
 
-    file = inputs.data / settings.file
-    documents = read_documents(file, settings.generation, settings.limit)
-    references = mauve.references(inputs.key, documents) if settings.mauve else []
+    documents, references = _documents(inputs.key, settings, inputs.data)
     writer = Writer(engine, inputs, settings, documents)
     samples, speeds = [], {}
     for strategy in settings.parsed:

@@ -17,9 +17,9 @@ is left out, as its score depends on the machine.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from meltpoint.evaluations._answers import write_answers_by_task
 from meltpoint.evaluations._degenerate import RefusingSettings
@@ -35,8 +35,10 @@ from meltpoint.evaluations.contract import (
     Needs,
     ScoreSpec,
 )
+from meltpoint.text import did_you_mean
 
 if TYPE_CHECKING:
+    from meltpoint.evaluations._lawbench.questions import Question
     from meltpoint.evaluations.engines._engine import Engine
 
 keeps = (SAMPLES,)
@@ -54,6 +56,14 @@ class Settings(DataSettings, RefusingSettings):
         min_length=1, description="Numbers of the tasks, `1-1` to `3-8`, or `all`."
     )
     max_new_tokens: int = Field(1024, ge=1, description="The most tokens of an answer.")
+
+    @field_validator("lawbench", mode="before")
+    @classmethod
+    def _tasks_are_known(cls, named: Any) -> Any:
+        for task in named if isinstance(named, list | tuple) else ():
+            if task not in IDS:
+                raise ValueError(f"LawBench has no task {task!r}{did_you_mean(task, IDS)}")
+        return named
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -80,18 +90,28 @@ def needs(settings: Settings) -> Needs:
     return Needs(data_files=tuple(f"lawbench/zero_shot/{task}.json" for task in settings.tasks))
 
 
+def check(key: str, settings: Settings, data: Path) -> None:
+    """Raises MeltpointError for a file of questions that is not one."""
+    _questions(settings, data)
+
+
+def _questions(settings: Settings, data: Path) -> dict[str, list[Question]]:
+    from meltpoint.evaluations._lawbench.questions import read_questions
+
+    return {
+        task: read_questions(data / file, task, settings.limit)
+        for task, file in zip(settings.tasks, needs(settings).data_files, strict=True)
+    }
+
+
 def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     """Answers to all questions, each with its verdict, as samples.
 
     Raises MeltpointError for a file of questions that is not one.
     """
-    from meltpoint.evaluations._lawbench.questions import read_questions
     from meltpoint.evaluations._lawbench.samples import bounds, sample_of
 
-    by_task = {
-        task: read_questions(inputs.data / file, task, settings.limit)
-        for task, file in zip(settings.tasks, needs(settings).data_files, strict=True)
-    }
+    by_task = _questions(settings, inputs.data)
     questions = [question for part in by_task.values() for question in part]
     prompts = {task: [each.prompt for each in part] for task, part in by_task.items()}
     answers = write_answers_by_task(engine, inputs, prompts, settings.max_new_tokens)

@@ -13,6 +13,7 @@ Documents are `mmlu/dev/{subject}_dev.csv` and `mmlu/test/{subject}_test.csv` in
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
@@ -95,6 +96,14 @@ def needs(settings: Settings) -> Needs:
             for split in ("dev", "test")
         )
     )
+
+
+def check(key: str, settings: Settings, data: Path) -> None:
+    """Raises MeltpointError for a file that is not one of MMLU's."""
+    from meltpoint.evaluations._mmlu.questions import read_questions
+
+    for subject in settings.subjects:
+        read_questions(data / "mmlu", subject, settings.limit)
 
 
 def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:

@@ -18,10 +18,12 @@ goes on after the last task that was done.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from meltpoint.errors import at
 from meltpoint.evaluations._degenerate import RefusingSettings
 from meltpoint.evaluations._kept import SAMPLES
 from meltpoint.evaluations._tasks import local
@@ -142,6 +144,21 @@ def needs(settings: Settings) -> Needs:
         data_files=tuple(dict.fromkeys(files)),
         definitions=tuple(dict.fromkeys(definitions)),
     )
+
+
+def check(key: str, settings: Settings, data: Path | None) -> None:
+    """Raises MeltpointError for a task that lm-eval has not, and for documents that cannot be read."""
+    from meltpoint.evaluations._tasks.documents import read_documents
+    from meltpoint.evaluations._tasks.index import check_name
+
+    for name in settings.tasks:
+        if local.metrics_of(name) is None:
+            at(f"{key}.tasks", check_name, name, settings.execute_code)
+    for task in settings.known if data is not None else ():
+        if task.documents is not None:
+            read_documents(task, data, task.documents, settings.limit)
+        if task.shots is not None:
+            read_documents(task, data, task.shots)
 
 
 def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:

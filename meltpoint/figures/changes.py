@@ -35,6 +35,11 @@ class Spec(OfOperations, FigureSpec):
         return [("value", self.value), *(("more", name) for name in self.more)]
 
     @property
+    def needs_samples(self) -> bool:
+        """True: errors are paired by what is kept beside the cells."""
+        return True
+
+    @property
     def axes(self) -> str:
         """Axes of the figure, as its default caption names them."""
         return "by sequence of operations"

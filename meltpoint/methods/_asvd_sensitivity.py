@@ -15,6 +15,7 @@ from torch import nn
 
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import return_memory, trim_memory
+from meltpoint.files import whole_file
 from meltpoint.methods._asvd_factors import aligned_rank, scaled_factors
 from meltpoint.methods._factors import weight_of
 from meltpoint.methods.contract import Context
@@ -50,7 +51,8 @@ def search(source: Path, settings: SearchSettings, context: Context) -> dict[str
 
     `linears` are all linears as "block.name", `sizes` their rows, columns and numbers held.
     `perplexities` [linears, ratios] are those with one linear truncated (NaN: it would have no rank),
-    `dense` is the model's own, and `scale.LINEAR` [columns] are the scales.
+    `dense` is the model's own, and `scale.LINEAR` [columns] are the scales. The perplexities of each
+    block are kept in `context.resume`; a killed search tries the others alone.
     """
     return_memory()
     compute = context.compute
@@ -58,7 +60,7 @@ def search(source: Path, settings: SearchSettings, context: Context) -> dict[str
     trial = Trial(Walk(reader, context.windows, compute), settings)
     trial.walk.embed()
     for index in context.progress(range(len(trial.walk.blocks)), "asvd: blocks"):
-        trial.try_block(index)
+        trial.pass_block(index, context.resume and context.resume / f"{index}.npy")
         trim_memory()
     return {
         "linears": list(trial.sizes),
@@ -80,20 +82,37 @@ class Trial:
         self.scales: dict[str, torch.Tensor] = {}
         self.perplexities: list[list[float]] = []
 
-    def try_block(self, index: int) -> None:
-        """Truncates each linear of a block to each ratio; makes the next block's inputs."""
+    def pass_block(self, index: int, kept: Path | None = None) -> None:
+        """Truncates each linear of a block to each ratio; makes the next block's inputs.
+
+        kept: a file of the block's perplexities. Where it is there, no linear is truncated.
+        """
         walk = self.walk
         empty_model.fill(walk.model, walk.reader.read(walk.names(index)))
         inputs = walk.hidden[: self.count].clone()
         statistics = walk.collect(index, (self.settings.accumulator,), advance=True)
-        ranks, outputs = [], []
-        for name, linear in matrices(walk.blocks[index]).items():
-            scale = self._note(f"{index}.{name}", linear, statistics.get(name), statistics, name)
-            ranks.append(self._ranks(linear))
-            outputs += self._truncated(index, name, ranks[-1], scale, inputs)
+        linears = matrices(walk.blocks[index])
+        scales = {
+            name: self._note(f"{index}.{name}", linear, statistics.get(name), statistics, name)
+            for name, linear in linears.items()
+        }
+        if kept and kept.is_file():
+            empty_model.empty(walk.model, walk.names(index))
+            self.perplexities += np.load(kept).tolist()
+            return
+        ranks = {name: self._ranks(linear) for name, linear in linears.items()}
+        outputs = [
+            state
+            for name in linears
+            for state in self._truncated(index, name, ranks[name], scales[name], inputs)
+        ]
         empty_model.empty(walk.model, walk.names(index))
         found = iter(self._perplexities_behind(index, outputs))
-        self.perplexities += [[next(found) if rank else math.nan for rank in row] for row in ranks]
+        rows = [[next(found) if rank else math.nan for rank in row] for row in ranks.values()]
+        self.perplexities += rows
+        if kept:
+            with whole_file(kept) as partial, partial.open("wb") as opened:
+                np.save(opened, rows)
 
     def _note(
         self,

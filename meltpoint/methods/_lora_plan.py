@@ -47,8 +47,18 @@ def part_of(name: str) -> str:
 
 
 def check_base(description: Description, settings: Settings) -> None:
-    """Raises MeltpointError where an adapter is to be kept beside weights that are on no grid."""
-    if settings.merge or any(linear.stored for linear in description.linears_as_read.values()):
+    """Raises MeltpointError where an adapter is to be kept and the base is no place for it.
+
+    Its weights are on no grid, or there is an adapter beside them already.
+    """
+    if settings.merge:
+        return
+    if description.adapter:
+        raise MeltpointError(
+            "lora: merge=false keeps one adapter, and the base has one beside it already: train once, "
+            "or quantise again before"
+        )
+    if any(linear.stored for linear in description.linears.values()):
         return
     raise MeltpointError(
         "lora: merge=false keeps an adapter beside a quantised base, and this base is dense numbers: "

@@ -156,6 +156,11 @@ class Settings(MethodSettings):
         named = {"validation": self.validation} if isinstance(self.validation, str) else {}
         return {"data": self.data, **named}
 
+    @property
+    def needs_grid(self) -> bool:
+        """True where the adapter is kept beside a quantised base."""
+        return not self.merge
+
     def trained_tokens(self, text_tokens: float) -> float:
         """Number of tokens of all steps, those of padding counted."""
         if self.steps is not None:

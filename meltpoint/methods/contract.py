@@ -109,6 +109,10 @@ class Facts(Declared):
     stores_biases_in: Literal["", "float16"] = Field(
         "", description="Dtype to which biases of the linears are rounded; empty: the study's."
     )
+    resumes: bool = Field(
+        False,
+        description="Its `compress` keeps what it has done in `context.resume`: a killed job goes on.",
+    )
     search_settings: tuple[str, ...] = Field(
         (), description="Settings that `search` reads, besides those of the calibration."
     )

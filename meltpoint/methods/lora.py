@@ -42,6 +42,7 @@ env = "torch"
 libraries = ("peft",)
 resources = Resources(memory=6.0, minutes=1440)
 updates_weights = True
+resumes = True
 quick_settings = {"steps": "4", "batch": "2", "lr": "0.01"}
 run = LazyModule("meltpoint.methods._lora_run")
 

@@ -28,6 +28,11 @@ class MethodSettings(BaseModel):
         """
         return {}
 
+    @property
+    def needs_grid(self) -> bool:
+        """True for a step that starts from weights on a quantization grid."""
+        return False
+
     def trained_tokens(self, text_tokens: float) -> float:
         """Number of tokens that a step is trained on, of a text of so many; 0 for most methods."""
         return 0.0

@@ -149,6 +149,12 @@ class Walk:
                 self.hidden = first.new_empty(len(self.windows), *first.shape[1:])
             self.hidden[batch] = first
 
+    def note_calls(self) -> None:
+        """Notes the blocks' arguments as `embed` does, and leaves the hidden states as they are."""
+        with torch.no_grad():
+            for _ in self.first_inputs(self.batches()):
+                pass
+
     def first_inputs(self, batches: Iterable[slice]) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yields the first block's inputs, batch by batch; notes what each block is called with."""
         body = self.model.base_model

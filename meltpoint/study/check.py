@@ -10,6 +10,7 @@ import yaml
 
 from meltpoint.errors import MeltpointError
 from meltpoint.study import config
+from meltpoint.study.data_files import check_documents
 from meltpoint.study.resolved import Study
 
 
@@ -36,7 +37,8 @@ def read_yaml(path: Path) -> dict:
 def main(path: Path) -> None:
     """Says whether a study can be planned; exits with one sentence if not."""
     try:
-        Study(config.load(read_yaml(path), path.name), path.resolve().parent)
+        study = Study(config.load(read_yaml(path), path.name), path.resolve().parent)
+        check_documents(study)
     except MeltpointError as error:
         sys.exit(f"Error: {error}")
     print(f"{path}: a study")

@@ -48,3 +48,12 @@ def check_data_files(study: Study) -> None:
             if not file.is_file():
                 folder = study.config.evaluations[evaluation].data
                 raise MeltpointError(f"evaluations.{evaluation}.data: {folder} has no {name}")
+
+
+def check_documents(study: Study) -> None:
+    """Raises MeltpointError where an evaluation's jobs would refuse its documents or tasks.
+
+    It reads all of them, so that a study is refused before it compresses anything.
+    """
+    for name, settings in study.config.evaluations.items():
+        kind_of(settings).check(f"evaluations.{name}", settings, data_folder(study, name))

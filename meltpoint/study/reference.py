@@ -240,6 +240,7 @@ def _facts(method: methods.Method) -> str:
         "rescales norms": _yes(method.facts.rescales_norms),
         "needs regular shapes": _yes(method.facts.needs_regular_shapes),
         "uses gradients": _yes(method.needs_gradients),
+        "a killed job goes on": _yes(method.is_blockwise or method.facts.resumes),
         "environment": f"`{method.env}`",
         "packages": packages,
     }

@@ -21,6 +21,7 @@ from meltpoint.evaluations import engines, kind_of
 from meltpoint.evaluations.contract import PERPLEXITY, ScoreSpec
 from meltpoint.study import output_checks
 from meltpoint.study.config import StudyConfig
+from meltpoint.study.grids import check_grids
 from meltpoint.study.score_names import split_name
 from meltpoint.study.sections import DrawnCalibration, GivenCalibration, TokenCorpus
 from meltpoint.study.source_files import check_source_files
@@ -140,7 +141,7 @@ class Study:
                 f"undefined model {model!r}{did_you_mean(model, self.config.models)}"
             )
         steps = parse_chain(chain or DENSE)
-        return model, self._register(tuple(self._canonical(name, step) for step in steps))
+        return model, self._checked(name, tuple(self._canonical(name, step) for step in steps))
 
     @cached_property
     def prefixes(self) -> set[tuple[str, str]]:
@@ -187,7 +188,8 @@ class Study:
     # --- reading sweeps and chains -----------------------------------------------------------
 
     def _sweep(self, key: str, sweep) -> list[str]:
-        return list(dict.fromkeys(self._register((step,)) for step in self._product(key, sweep)))
+        steps = list(dict.fromkeys(self._product(key, sweep)))
+        return [self._checked(f"{key}.methods", (step,)) for step in steps]
 
     def _product(self, key: str, sweep) -> list[Step]:
         """The steps of a sweep, or of a stage of chains."""
@@ -224,9 +226,11 @@ class Study:
 
     def _listed(self, key: str, section) -> list[str]:
         parsed = (at(f"{key}.chains", parse_chain, text) for text in section.chains)
-        chains = [tuple(self._canonical(f"{key}.chains", s) for s in steps) for steps in parsed]
-        chains += self._staged(f"{key}.stages", section.stages)
-        return list(dict.fromkeys(map(self._register, chains)))
+        written = [tuple(self._canonical(f"{key}.chains", s) for s in steps) for steps in parsed]
+        chains = [self._checked(f"{key}.chains", steps) for steps in written]
+        staged = self._staged(f"{key}.stages", section.stages)
+        chains += [self._checked(f"{key}.stages", steps) for steps in staged]
+        return list(dict.fromkeys(chains))
 
     def _staged(self, key: str, stages: list) -> Iterator[tuple[Step, ...]]:
         """A chain for each choice of a step from each stage, or of none where one may be skipped."""
@@ -278,7 +282,9 @@ class Study:
                     "as tokens, which have no documents: use sampling: stream"
                 )
 
-    def _register(self, steps: tuple[Step, ...]) -> str:
+    def _checked(self, key: str, steps: tuple[Step, ...]) -> str:
+        """Spelling of a chain of the study, whose steps can follow on each other."""
+        check_grids(key, steps)
         chain = spell_chain(steps)
         self._chains[chain] = steps
         return chain

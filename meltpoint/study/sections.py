@@ -251,3 +251,9 @@ class ComputeSection(Section):
         description="Memory that a job's weights or hidden states may take, in GB (1e9 bytes). What is "
         "more is streamed or kept in files. `auto`: four fifths of what is available on the device.",
     )
+    resume: Literal["auto"] | bool = Field(
+        "auto",
+        description="Whether a compression that works block by block keeps its state beside the "
+        "checkpoint, so that a killed job goes on at the block it had reached. `auto`: where, by the "
+        "time of its first blocks, it takes more than ten minutes.",
+    )

@@ -10,9 +10,7 @@ from meltpoint.tables.markup import Entry, Table
 from meltpoint.tables.specs import TableSpec
 
 PUBLISHED = "published: the study of the order of operations on Qwen2.5-3B (docs/published.md)"
-ERRORS = (
-    "±: standard error of the change; against the dense model it is paired by document or window"
-)
+ERRORS = "±: standard error of the change, paired by document or window where these are kept"
 
 
 def build(frame: pd.DataFrame, spec: TableSpec) -> Table:

@@ -11,7 +11,6 @@ from meltpoint.data import published
 from meltpoint.section import Name, ScoreName
 from meltpoint.text import did_you_mean
 
-Layout = Literal["values", "pairs", "families", "tasks", "orders", "changes", "strategies"]
 Digits = Annotated[int, Field(ge=0, le=8)]
 
 Layout = Literal["values", "pairs", "families", "tasks", "orders", "changes", "strategies"]
@@ -115,7 +114,7 @@ class Table(AtLevel, OfOperations, Compared):
     @property
     def needs_samples(self) -> bool:
         """True where the table reads what is kept beside its cells."""
-        return self.compares_chains or self.layout == "tasks" or self.mark_best
+        return self.compares_chains or self.layout in ("tasks", "changes") or self.mark_best
 
     @property
     def shown(self) -> list[tuple[str, str]]:

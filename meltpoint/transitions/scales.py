@@ -34,7 +34,7 @@ class Scale(Protocol):
         """True for the values that can be fitted, bool [levels]."""
 
     def y(self, values: np.ndarray) -> np.ndarray:
-        """What is fitted to, of values [levels]."""
+        """y of values [levels]."""
 
     def errors(self, values: np.ndarray, stderrs: np.ndarray) -> np.ndarray:
         """Standard errors of y."""

@@ -59,7 +59,7 @@ def percentiles(values: np.ndarray) -> tuple[float, float]:
 
 
 def resampled(best: Fit, points: Points, draws: int, seed: int) -> np.ndarray:
-    """What is fitted [levels, draws], over units that are drawn anew."""
+    """The fitted scale's y [levels, draws], each draw over units that are drawn with replacement."""
     units = points.units.shape[1]
     rng = np.random.default_rng(seed)
     shares = rng.multinomial(units, np.full(units, 1 / units), size=draws).T / units

@@ -124,7 +124,7 @@ class JobCosts:
         return JobCost(
             f"search_{method.name}",
             method.facts.kind,
-            PASS * size.decoder * passes * _tokens_in(settings.get("windows", {})),
+            PASS * size.decoder * passes * tokens_in(settings.get("windows", {})),
             output,
             f"search/{model}/{chain}/{name}",
             after=(self._checkpoint(model, chain),),
@@ -133,7 +133,7 @@ class JobCosts:
 
     def _of_step(self, size: ModelSize, method: methods.Method, step) -> float:
         """Operations of a step: passes of its calibration, linear algebra on matrices, training."""
-        tokens = _tokens_in(self.study.settings(step).get("windows", {}))
+        tokens = tokens_in(self.study.settings(step).get("windows", {}))
         facts, passes = method.facts, WALK_PASSES
         if facts.gradients or facts.needs_gradients:
             passes += GRADIENT_PASSES
@@ -205,7 +205,7 @@ class JobCosts:
 BUILTIN_BYTES = {"train": 1_900_000, "test": 210_000}
 
 
-def _tokens_in(windows: dict) -> int:
+def tokens_in(windows: dict) -> int:
     """Number of tokens of a calibration; of the usual 128 windows of 2048 for a file of windows."""
     if "file" in windows:
         return 128 * 2048

@@ -15,7 +15,7 @@ from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
 from meltpoint.study import config as schema
 from meltpoint.study import old_evaluations, renamed_keys
-from meltpoint.study.data_files import data_folder
+from meltpoint.study.data_files import check_documents, data_folder
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration
 from meltpoint.study.source_files import local_models
@@ -30,6 +30,7 @@ from meltpoint.workflow.moved_models import follow
 from meltpoint.workflow.positions import check_positions
 from meltpoint.workflow.rule_resources import RuleResources, check_gpus
 from meltpoint.workflow.search_analysis import SearchAnalysis
+from meltpoint.workflow.vocabularies import check_vocabularies
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Wildcards
@@ -50,13 +51,14 @@ class Plan:
     in place. Added are `sources`, paths of local models, texts and data, and Snakemake's `captions`.
     files: the files that it was read from, at most one. The study's paths are relative to that file;
     where there is none, because a module's config was written out, to the working directory.
-    root: the folder of the Snakefile.
+    root: the folder of the Snakefile. read_documents: whether documents and vocabularies are read too,
+    for what jobs would refuse; the jobs of a run need not do it again.
     Raises MeltpointError where the study is wrong, or two files were given.
     """
 
     published = "results/published"
 
-    def __init__(self, config: dict, files: list, root: Path) -> None:
+    def __init__(self, config: dict, files: list, root: Path, read_documents: bool = False) -> None:
         if len(files) > 1:
             names = " and ".join(map(str, files))
             raise MeltpointError(
@@ -74,6 +76,9 @@ class Plan:
             check_local_models(self.study)
             check_positions(self.study)
             check_gpus(self.study)
+            if read_documents:
+                check_documents(self.study)
+                check_vocabularies(self.study)
         except MeltpointError as error:
             raise MeltpointError(f"{self.source.name}: {error}") from None
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meltpoint import evaluations, methods
+from meltpoint.chain import Step
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations import Evaluation
 from meltpoint.resources import Resources
 from meltpoint.study.resolved import Study
 from meltpoint.workflow import searches
 from meltpoint.workflow.dense_disk import vectors_bytes
+from meltpoint.workflow.job_costs import tokens_in
 from meltpoint.workflow.model_sizes import ModelSizes
 
 if TYPE_CHECKING:
@@ -81,16 +83,24 @@ class RuleResources:
 
     def of_compression(self, wildcards: "Wildcards") -> JobResources:
         """Resources of a compression's or a search's job."""
-        method = methods.find(searches.step_of(self.study, wildcards).method)
-        declared = method.resources
-        if hasattr(wildcards, "search"):
-            declared = declared.model_copy(update={"disk": 0.0})
+        step = searches.step_of(self.study, wildcards)
+        if not hasattr(wildcards, "search"):
+            return self._of_step(wildcards.model, step)
+        declared = methods.find(step.method).resources.model_copy(update={"disk": 0.0})
         return self._job(wildcards.model, declared, self._gpus(declared))
 
     def of_chain(self, model: str, chain: str) -> JobResources:
         """Resources of the compression that a chain ends with."""
-        declared = methods.find(self.study.steps(chain)[-1].method).resources
-        return self._job(model, declared, self._gpus(declared))
+        return self._of_step(model, self.study.steps(chain)[-1])
+
+    def _of_step(self, model: str, step: Step) -> JobResources:
+        """A step that works block by block keeps its hidden states, and for a moment the last ones."""
+        method, disk_mb = methods.find(step.method), 0.0
+        size = self.sizes.of(model)
+        if method.is_blockwise and self.study.config.compute.resume is not False and size:
+            tokens = tokens_in(self.study.settings(step).get("windows", {}))
+            disk_mb = 2 * tokens * (size.width or 0) * self.sizes.width / 1e6
+        return self._job(model, method.resources, self._gpus(method.resources), disk_mb=disk_mb)
 
     def of_evaluation(self, model: str, chain: str, evaluation: str) -> JobResources:
         """Resources of a measurement's job; the dense model's writes hidden states as well."""

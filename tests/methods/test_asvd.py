@@ -8,9 +8,12 @@ from meltpoint import methods
 from meltpoint.chain import parse_step
 from meltpoint.checkpoints.description import Description
 from meltpoint.compression.search import read_result
+from meltpoint.compute import Compute
 from meltpoint.errors import NotApplicable
+from meltpoint.methods import _asvd_sensitivity
 from meltpoint.methods._asvd_factors import aligned_rank, choose_ratios
 from meltpoint.methods.asvd import Settings
+from meltpoint.methods.contract import Context
 from meltpoint.model.load import load
 from tests.support.low_rank import product, tiny
 from tests.support.steps import run, weights
@@ -95,6 +98,28 @@ def test_a_sensitivity_is_the_perplexity_with_one_linear_truncated(base, stepped
     measured = row[found["ratios"].index(0.5)]
     assert measured == pytest.approx(perplexity(model, TOKENS[:4]).item(), rel=1e-5)
     assert found["dense"] == pytest.approx(perplexity(model_of(base), TOKENS[:4]).item(), rel=1e-5)
+
+
+def test_a_killed_search_tries_only_the_blocks_that_are_left(base, monkeypatch, tmp_path):
+    compute, settings = Compute(device="cpu"), Settings(sensitivity_windows=1, lowest_ratio=0.9)
+    expected = _asvd_sensitivity.search(base, settings, Context(TOKENS[:2], compute))
+    behind, asked = _asvd_sensitivity.Trial._perplexities_behind, []
+
+    def killed_at_the_second(trial, index, outputs):
+        asked.append(index)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return behind(trial, index, outputs)
+
+    monkeypatch.setattr(_asvd_sensitivity.Trial, "_perplexities_behind", killed_at_the_second)
+    context = Context(TOKENS[:2], compute, resume=tmp_path / "resume")
+    with pytest.raises(KeyboardInterrupt):
+        _asvd_sensitivity.search(base, settings, context)
+    found = _asvd_sensitivity.search(base, settings, context)
+    assert asked == [0, 1, 1, 2]
+    np.testing.assert_array_equal(found.pop("perplexities"), expected.pop("perplexities"))
+    assert found.keys() == expected.keys()
+    assert found["dense"] == expected["dense"]
 
 
 def test_a_truncated_linear_is_the_nearest_to_the_scaled_weight(base, stepped):

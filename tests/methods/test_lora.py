@@ -24,7 +24,7 @@ from tests.support.tiny_models import random_tokens, save_model
 
 pytest.importorskip("peft")
 
-from meltpoint.methods import _lora_adapters, _lora_examples, _lora_training
+from meltpoint.methods import _lora_adapters, _lora_examples, _lora_run, _lora_training
 
 LORA = methods.find("lora")
 CPU = torch.device("cpu")
@@ -284,6 +284,18 @@ def test_checkpointing_changes_nothing_and_bfloat16_little(base, windows, tmp_pa
         assert 0 < (half[name] - plain[name]).norm() < moved
 
 
+@pytest.mark.parametrize("warns", [False, True])
+def test_a_training_leaves_the_choice_of_algorithms_as_it_was(warns):
+    torch.use_deterministic_algorithms(True, warn_only=warns)
+    try:
+        with _lora_run._seeded(0):
+            assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled() == warns
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 class Killed(Exception):
     """Stands in for the end of a process."""
 
@@ -357,6 +369,8 @@ def test_a_step_on_an_adapter_sees_the_weights_with_it(made, windows, tmp_path):
     name = "model.layers.0.mlp.up_proj.weight"
     after, effective = weights(again)[name], load(beside, torch.float32, CPU).get_parameter(name)
     assert (after - effective).norm() < 0.01 * effective.norm()
+    with pytest.raises(MeltpointError, match="keeps one adapter, and the base has one beside it"):
+        run(beside, tmp_path / "twice", "lora,merge=false,targets=q_proj", windows)
     pruned = run(beside, tmp_path / "pruned", "magnitude@0.5", windows)
     assert {linear.stored for linear in Description.read(pruned).linears.values()} == {None}
 

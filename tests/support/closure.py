@@ -1,4 +1,4 @@
-"""What pip takes for packages: they, and what they need in turn, by the metadata of what is installed."""
+"""What pip takes for packages and for all that they need, by the metadata of what is installed."""
 
 import re
 from collections.abc import Iterable

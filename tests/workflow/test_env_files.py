@@ -100,7 +100,7 @@ def test_a_study_on_cuda_takes_the_environments_for_gpus(device, env, file):
 
 @pytest.mark.parametrize("file", ENVS, ids=lambda file: file.stem)
 def test_pip_has_no_choice(file):
-    """All that pip takes is pinned: what the packages need in turn is read from those installed here."""
+    """All that pip takes is pinned: what packages need in turn is read from those installed here."""
     pins = {normal(name): line.split("==")[1] for name, line in pinned(file).items()}
     needed = closure(pins)
     assert needed.keys() - pins.keys() == set()

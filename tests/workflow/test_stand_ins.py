@@ -54,8 +54,8 @@ def label_of(row: str) -> str:
     return ",".join([methods, "+".join(parts)])
 
 
-def shortened(study: dict) -> dict:
-    """The study with the stand-in's model and texts."""
+def shortened(study: dict, models: int = 1) -> dict:
+    """The study with the stand-in's model and texts, the first models of each group alone."""
     use_documents(study)
     study["models"] = {name: {"path": "model"} for name in study["models"]}
     text = {"path": "notes.jsonl"}
@@ -79,21 +79,22 @@ def shortened(study: dict) -> dict:
     for sweep in study.get("sweeps", {}).values():
         sparsities = isinstance(sweep["levels"][0], float)
         sweep["levels"] = LEVELS if sparsities else sweep["levels"][:3]
-        sweep["models"] = sweep["models"][:1]
+        sweep["models"] = sweep["models"][:models]
     for group in study.get("chains", {}).values():
-        group["models"] = group["models"][:1]
+        group["models"] = group["models"][:models]
         for stage in group.get("stages", ()):
             if "levels" in stage:
                 stage["levels"] = stage["levels"][:2]
             stage["methods"] = [quickly(method) for method in stage["methods"]]
         group["chains"] = ["+".join(map(quickly, x.split("+"))) for x in group.get("chains", ())]
+    groups = {**study.get("sweeps", {}), **study.get("chains", {})}
     for part in (*study["tables"].values(), *study.get("figures", {}).values()):
-        kept = study.get("sweeps", {}).get(part["source"], {}).get("models", ())
+        kept = groups[part["source"]]["models"]
         labels = part.get("labels", {})
         part["labels"] = {label_of(names): printed for names, printed in labels.items()}
         if "published_models" in part:
-            models = part["published_models"].items()
-            part["published_models"] = {ours: theirs for ours, theirs in models if ours in kept}
+            pairs = part["published_models"].items()
+            part["published_models"] = {ours: theirs for ours, theirs in pairs if ours in kept}
     return study | {"compute": COMPUTE, "keep_checkpoints": "all"}
 
 
@@ -127,8 +128,7 @@ def test_the_study_of_decoding_strategies_runs_on_a_stand_in(tmp_path):
     tiny_study.write_model(tmp_path / "model", num_hidden_layers=4)
     tiny_study.train_tokenizer(lines).save_pretrained(tmp_path / "model")
     tiny_tasks.write(tmp_path / "tasks")
-    study = shortened(yaml.safe_load((ROOT / "studies/decoding.yaml").read_text()))
-    study["chains"]["strategies"]["models"] = ["llama2-7b", "codellama-7b"]
+    study = shortened(yaml.safe_load((ROOT / "studies/decoding.yaml").read_text()), models=2)
     # Of the three pairs with an amateur one is enough.
     for section in ("evaluations", "chains", "tables"):
         others = [name for name in study[section] if name.endswith(("llama3.1", "gemma2"))]

@@ -59,7 +59,7 @@ def read_documents(
 ) -> list[dict[str, Any]]:
     """The first documents of a file of the folder, with the fields that lm-eval reads."""
     path = data / file
-    rows = _rows(path, task)[:limit]
+    rows = _rows(path, task, limit)
     if not rows:
         raise MeltpointError(f"{path} holds no documents")
     if task.labels is not None:
@@ -68,12 +68,12 @@ def read_documents(
     return [_document(row, expressions, f"{path}: document {n}") for n, row in enumerate(rows)]
 
 
-def _rows(path: Path, task: LocalTask) -> list[dict[str, Any]]:
+def _rows(path: Path, task: LocalTask, limit: int | None) -> list[dict[str, Any]]:
     try:
         with path.open(newline="" if task.columns else None, encoding="utf-8") as file:
             if task.columns:
-                return list(csv.DictReader(file, task.columns, strict=True))
-            return [json.loads(line) for line in file if line.strip()]
+                return list(islice(csv.DictReader(file, task.columns, strict=True), limit))
+            return [json.loads(line) for line in islice(filter(str.strip, file), limit)]
     except (OSError, ValueError, csv.Error) as error:
         form = "CSV" if task.columns else "JSON lines"
         raise MeltpointError(f"{path} cannot be read as {form} ({error})") from None

@@ -12,9 +12,10 @@ import lm_eval.tasks
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from meltpoint.errors import MeltpointError, reason_of
+from meltpoint.errors import MeltpointError, at, reason_of
 from meltpoint.evaluations._tasks import local
 from meltpoint.evaluations._tasks.documents import config_of, config_of_questions
+from meltpoint.evaluations._tasks.index import check_code, is_weighted_by_size
 from meltpoint.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -107,19 +108,13 @@ def _checked(
     names = tuple(
         task for task in dict.fromkeys(_leaves(index, name)) if task not in settings.without
     )
-    if names != (name,) and not _weighted_by_size(index[name]):
+    if names != (name,) and not is_weighted_by_size(index[name].cfg or {}):
         raise MeltpointError(
             f"{key}.tasks: {name} is a group without a mean over all its documents: name its tasks, "
             f"such as {', '.join(names[:3])}"
         )
     for task in names:
-        config = index[task].cfg or {}
-        remote = (config.get("dataset_kwargs") or {}).get("trust_remote_code")
-        if (config.get("unsafe_code") or remote) and not settings.execute_code:
-            raise MeltpointError(
-                f"{key}.tasks: {task} runs {'remote code' if remote else 'code that a model writes'}: "
-                "set execute_code: true to allow it"
-            )
+        at(f"{key}.tasks", check_code, task, index[task].cfg or {}, settings.execute_code)
     return names
 
 
@@ -136,12 +131,6 @@ def _leaves(index: Mapping[str, Entry], name: str) -> Iterator[str]:
         yield name
     for member in members:
         yield from _leaves(index, member) if member in index else [member]
-
-
-def _weighted_by_size(entry: Entry) -> bool:
-    means = (entry.cfg or {}).get("aggregate_metric_list") or []
-    means = [means] if isinstance(means, dict) else means
-    return bool(means) and all(mean.get("weight_by_size", True) for mean in means)
 
 
 def _prepare(name: str, task: Task, shots: int, key: str) -> None:
