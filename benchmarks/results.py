@@ -59,7 +59,7 @@ def rules(results: Path) -> pd.DataFrame:
 def order(results: Path, study: Study) -> pd.DataFrame:
     """One row a level: Spearman's correlation of our order with the published one."""
     table = study.config.tables[TABLE]
-    theirs = perplexities(PUBLISHED).set_index(["method", "level"])["value"]
+    theirs = perplexities(PUBLISHED).set_index(["method", "level"])["value"].dropna()
     (evaluation,), (model,) = table.evaluations, study.groups[table.source].models
     losses: dict[str, dict[float, np.ndarray]] = {}
     for chain, step in steps_of(study, table.source).items():
