@@ -256,8 +256,17 @@ class Plan:
         return cores if kind.alone and cores else self.threads
 
     def env(self, wildcards: "Wildcards") -> str:
-        """The environment that a cell is measured in."""
-        return f"../envs/{self.job_specs.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
+        """The file of the environment that a cell is measured in, seen from the rules."""
+        return self.env_file(self.job_specs.runtime(wildcards.chain, wildcards.evaluation))
+
+    def env_file(self, name: str) -> str:
+        """An environment's file, seen from the rules: with PyTorch for CUDA where the study names it.
+
+        The job specs hold the hash of the other file in both cases, as the device is no part of them.
+        """
+        gpu = self.job_specs.envs / f"gpu/{name}.yaml"
+        on_gpu = self.config.compute.device.startswith("cuda") and gpu.exists()
+        return f"../envs/{'gpu/' if on_gpu else ''}{name}.yaml"
 
     # --- tables and figures ---------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from meltpoint.hashing import hash_text
+from meltpoint.workflow.code_cache import CodeCache
 
 # Modules and packages that cannot change a number, each with the reason. What they import does not
 # count either.
@@ -48,8 +49,11 @@ def code_hash(*modules: str, without: tuple[str, ...] = ()) -> str:
 
     A script counts as a module: `scripts.table`. Modules in `without` are left out.
     """
-    parts = (f"{name} {_code_in(source_of(name))}" for name in closure(*modules, without=without))
-    return hash_text("\n".join(parts))[:16]
+    found = closure(*modules, without=without)
+    parts = (f"{name} {_found_in(name, source_of(name))[1]}" for name in found)
+    code = hash_text("\n".join(parts))[:16]
+    _cache().save()
+    return code
 
 
 @cache
@@ -92,15 +96,31 @@ def source_of(module: str) -> str:
 
 def _imports_of(module: str) -> tuple[str, ...]:
     """Meltpoint's modules that a module imports by statement or names in a string."""
-    return _imports_in(module, source_of(module))
+    names, _ = _found_in(module, source_of(module))
+    around = {parent for name in {*names, module} for parent in _packages(name)}
+    return tuple(sorted(name for name in {*names} | around if path_of(name)))
 
 
 @cache
-def _imports_in(module: str, source: str) -> tuple[str, ...]:
+def _cache() -> CodeCache:
+    """What earlier runs in this folder have found: parsing all modules takes a second or two."""
+    return CodeCache(Path(".snakemake/meltpoint_code.json"), Path(__file__).read_text())
+
+
+@cache
+def _found_in(module: str, source: str) -> tuple[list[str], str]:
+    """Names in a module's source that may be modules, and the hash of its code."""
+    place = f"{path_of(module).name} of {module}"
+    found = _cache().get(place, source)
+    if found is None:
+        found = _names_in(module, source), _code_in(source)
+        _cache().put(place, source, *found)
+    return found
+
+
+def _names_in(module: str, source: str) -> list[str]:
     tree = _WithoutAnnotations().visit(ast.parse(source))
-    names = {name for node in ast.walk(tree) for name in _named(node, module)}
-    around = {parent for name in {*names, module} for parent in _packages(name)}
-    return tuple(sorted(name for name in names | around if path_of(name)))
+    return sorted({name for node in ast.walk(tree) for name in _named(node, module)})
 
 
 class _WithoutAnnotations(ast.NodeTransformer):

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from meltpoint.data.tokenization import first_token
 from meltpoint.llamacpp.session import tokenize
 from meltpoint.model.base_models import link
+from tests.support import hanging
 from tests.support.measuring import job_spec, measure
 from tests.support.steps import run
 from tests.support.tiny_models import save_model
@@ -52,7 +53,7 @@ def dense_model(folder: Path, lines: list[str]) -> Path:
 def printed(*arguments: object) -> str:
     """Output of llama-perplexity in windows of `WINDOW`, one at a time."""
     command = [PROGRAM, "-c", str(WINDOW), "-b", str(WINDOW), "-t", "1", *map(str, arguments)]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=hanging.SECONDS)
     return found.stdout + found.stderr
 
 

@@ -36,15 +36,22 @@ CASES = [(name, level) for name, method in METHODS.items() for level in spelling
 READABLE = [c for c in CASES if METHODS[c[0]].evaluation_env == "torch"]
 PRUNING = [c for c in READABLE if METHODS[c[0]].kind == "unstructured"]
 QUANTIZING = [c for c in READABLE if METHODS[c[0]].kind == "quantization"]
-# One level of each method that a library does, on every architecture; the others on Llama.
-ONCE = {n: m.facts.representative_level for n, m in METHODS.items()}
+TYPICAL = ("0.5", "2of4", "4bit", "w8a8", "")
+
+
+def typical_levels(method):
+    """The levels that a method is tried at on every architecture; the others are tried on Llama."""
+    levels, declared = spellings(method), method.facts.representative_level
+    return [declared] if declared else [x for x in levels if x in TYPICAL] or levels[:1]
+
+
+ONCE = {name: typical_levels(method) for name, method in METHODS.items()}
 ON_FAMILIES = [
     (name, level, family)
     for name, level in READABLE
     for family in FAMILIES
-    if family == "llama" or ONCE[name] in ("", level)
+    if family == "llama" or level in ONCE[name]
 ]
-TYPICAL = ("0.5", "2of4", "4bit", "w8a8", "")
 # Libraries compute with packed weights and in an order of their own.
 KERNELS = {"rtol": 2e-3, "atol": 2e-4}
 
@@ -93,7 +100,7 @@ def test_it_changes_what_its_kind_may_and_reaches_what_it_must(method, level, fa
 
 
 @pytest.mark.parametrize("family", CONVERTED)
-@pytest.mark.parametrize(("method", "level"), [c for c in READABLE if ONCE[c[0]] in ("", c[1])])
+@pytest.mark.parametrize(("method", "level"), [c for c in READABLE if c[1] in ONCE[c[0]]])
 def test_what_transformers_converts_is_compressed_or_refused(
     method, level, family, folder, windows, tmp_path
 ):
@@ -136,10 +143,15 @@ def passes(method, level, pruned):
 
 @pytest.mark.parametrize(
     ("method", "level", "pruned"),
-    [(*c, pruned) for c in READABLE for pruned in ("0.4", "2of4") if passes(*c, pruned)],
+    [
+        (*c, pruned)
+        for c in READABLE
+        for pruned in ("0.4", "2of4")
+        if passes(*c, pruned) and (pruned == "0.4" or c[1] in ONCE[c[0]])
+    ],
 )
 def test_it_keeps_what_its_kind_must(method, level, pruned, base_of, windows, tmp_path):
-    """After a step that has made zeros."""
+    """After a step that has made zeros: all levels after a fraction, typical ones after a pattern."""
     base = base_of(method, "llama")
     parent = run(base, tmp_path / "parent", f"{MAGNITUDE}@{pruned}", windows)
     child = run(parent, tmp_path / "child", spell(method, level), windows)
@@ -194,8 +206,12 @@ def test_batches_do_not_matter_beyond_rounding(method, level, base_of, windows, 
 BLOCKWISE = [c for c in READABLE if METHODS[c[0]].is_blockwise]
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize(("method", "level"), [c for c in BLOCKWISE if c[1] not in ("0.3", "0.7")])
+# All levels in the coarser of the two, typical ones in the other.
+HALVES = [(*c, "bfloat16") for c in BLOCKWISE if c[1] not in ("0.3", "0.7")]
+HALVES += [(*c, "float16") for c in BLOCKWISE if c[1] in ONCE[c[0]]]
+
+
+@pytest.mark.parametrize(("method", "level", "dtype"), HALVES)
 def test_half_precision(method, level, dtype, base_of, windows, tmp_path):
     base = base_of(method, "llama")
     target = run(base, tmp_path / "a", spell(method, level), windows, dtype=dtype)

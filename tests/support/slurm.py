@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support import hanging
+
 # Where the job steps of Snakemake's plugin look, whatever SLURM_CONF says.
 SYSTEM = Path("/etc/slurm")
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "sinfo")
@@ -103,7 +105,7 @@ def _start(folder: Path, host: str) -> None:
     conf = str(folder / "slurm.conf")
     subprocess.run(["/usr/sbin/slurmctld", "-f", conf], check=True)
     subprocess.run(["/usr/sbin/slurmd", "-f", conf, "-N", host], check=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + hanging.SECONDS
     while "idle" not in subprocess.run(["sinfo", "-h"], capture_output=True, text=True).stdout:
         assert time.monotonic() < deadline, "the node did not come up"
         time.sleep(0.3)

@@ -76,19 +76,19 @@ def rows_of(method: str) -> dict[str, dict[str, Any]]:
     return {step: row for step, row in rows().items() if step.startswith(f"{method}@")}
 
 
-def checkpoint(step: str, target: Path, **compute: Any) -> Path:
+def checkpoint(step: str, target: Path, goldens: Path = GOLDEN, **compute: Any) -> Path:
     """The golden model's checkpoint after a step, made without the workflow."""
     windows, base = target.with_name("calibration.npy"), target.with_name("golden-model")
-    np.save(windows, np.load(GOLDEN / "calibration.npy"))
+    np.save(windows, np.load(goldens / "calibration.npy"))
     if not base.exists():
         base_models.link(MODEL, base, "models.stories260K")
     return run(base, target, step, windows, **compute)
 
 
-def perplexity(folder: Path) -> float:
-    """Perplexity of a checkpoint on the golden's test windows."""
+def perplexity(folder: Path, goldens: Path = GOLDEN) -> float:
+    """Perplexity of a checkpoint on the golden's test windows of 256 tokens."""
     with open_engine(folder, Compute(device="cpu")) as engine:
-        losses = engine.nll(np.load(GOLDEN / "test.npy"))
+        losses = engine.nll(np.load(goldens / "test.npy").reshape(-1, 256))
     return math.exp(losses.astype(np.float64).mean())
 
 

@@ -21,7 +21,7 @@ from meltpoint.verify.bundle import CHECKSUMS, ENVIRONMENT, write_bundle
 from meltpoint.verify.outputs import frame_of
 from meltpoint.verify.record import Record, Shown
 from meltpoint.verify.tally import COMPARED, RECOMPUTED
-from tests.support import kept_cells
+from tests.support import hanging, kept_cells
 from tests.support.project import ROOT
 
 LOSSES = kept_cells.losses()
@@ -120,7 +120,7 @@ def test_results_are_recomputed(results, capsys):
 
 def test_neither_torch_nor_a_model_is_needed(results):
     command = [sys.executable, "-c", WITHOUT, str(results)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=hanging.SECONDS)
     assert run.returncode == 0, run.stderr
     assert "no difference" in run.stdout
 

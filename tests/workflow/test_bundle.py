@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from meltpoint.verify.record import Record
+from tests.support import hanging
 from tests.support.project import ROOT
 
 
@@ -17,7 +18,7 @@ def verify(path, cwd) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "meltpoint.verify", str(path)]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=hanging.SECONDS
     )
 
 

@@ -12,6 +12,7 @@ from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.workflow import gpu_lease
 from meltpoint.workflow.gpu_lease import gpu_of_job, leased
+from tests.support import hanging
 from tests.support.project import ROOT
 
 torch = pytest.importorskip("torch")
@@ -71,7 +72,7 @@ def test_five_hundred_jobs_never_share_a_card(tmp_path):
     source = DRIVER.replace("folder, log", "import meltpoint.workflow.gpu_lease as module\n"
                             "module.SECONDS_BETWEEN_TRIES = 0.005\nfolder, log", 1)  # fmt: skip
     command = [sys.executable, "-c", source, str(tmp_path / "cards"), str(log), "500"]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=hanging.SECONDS)
     held, taken = {}, Counter()
     for line in log.read_text().splitlines():
         word, card, number = line.split()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from meltpoint.workflow import run_progress
 from meltpoint.workflow.job_costs import JobCost
 from meltpoint.workflow.run_progress import Progress, RunProgress, planned
+from tests.support import hanging
 
 # Of the study's chains one that needs no tokens.
 CHAIN = "wanda@0.5,calibration=given"
@@ -59,9 +61,8 @@ def test_reports_come_while_the_run_goes_on(watched, tmp_path, monkeypatch):
     monkeypatch.setattr(run_progress, "MOST_SECONDS", 0.02)
     watched.begin()
     file = tmp_path / "progress.json"
-    deadline = 500
-    while not file.exists() and deadline:
-        deadline -= 1
+    deadline = time.monotonic() + hanging.SECONDS
+    while not file.exists() and time.monotonic() < deadline:
         watched._stop.wait(0.02)
     watched._stop.set()
     assert json.loads(file.read_text())["finished"] == 0

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+from tests.support import hanging
 from tests.support.tiny_models import save_model
 
 CODE = """
@@ -85,7 +86,10 @@ assert isinstance(DTensorSpec.resolve(), type)
 def run(code: str, *arguments: str) -> str:
     """What Python prints that runs this code in a process of its own."""
     result = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=hanging.SECONDS,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
