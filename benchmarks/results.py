@@ -21,6 +21,7 @@ from meltpoint.evaluations.cells import Cell
 from meltpoint.study import config
 from meltpoint.study.check import read_yaml
 from meltpoint.study.resolved import Study
+from meltpoint.workflow.cost_model import cpu_seconds
 from meltpoint.workflow.job_specs.frame_steps import steps_of
 
 DRAWS = 2000
@@ -50,7 +51,7 @@ def rules(results: Path) -> pd.DataFrame:
     for file in sorted(folder.rglob("*.tsv")):
         first = pd.read_csv(file, sep="\t").iloc[0]
         rule, *result = file.relative_to(folder).with_suffix("").parts
-        numbers = {"wall": first["s"], "cpu": first["cpu_time"], "memory": first["max_rss"]}
+        numbers = {"wall": first["s"], "cpu": cpu_seconds(file), "memory": first["max_rss"]}
         rows.append({"rule": rule, "result": "/".join(result), **numbers})
     return pd.DataFrame(rows)
 

@@ -17,6 +17,9 @@ SHIPPED = Path(__file__).parents[2] / "resources/cost.json"
 MEASURED = Path("results/cost.json")
 # Work of finished jobs that differs by so much tells what a rule's start costs from what its work does.
 SPREAD = 10
+# Seconds in which Snakemake looks at a job every half second, between its later looks, and by which one
+# may be late.
+OFTEN, SELDOM, LATE = 15.0, 30.0, 1.5
 
 
 class Rule(BaseModel):
@@ -138,10 +141,17 @@ def measured(jobs: Iterable[JobCost], folder: Path) -> list[tuple[JobCost, float
 
 
 def cpu_seconds(file: Path) -> float | None:
-    """CPU-seconds of a job in its benchmark file; None where there is none, or nothing was measured."""
+    """CPU-seconds of a job by its benchmark file; None where there is none, or nothing was measured.
+
+    The file has those up to Snakemake's last look: it looks often for 15 s, then every 30 s. A job is
+    taken to have gone on at the same rate.
+    """
     try:
         with file.open() as lines:
             row = next(csv.DictReader(lines, delimiter="\t"))
-        return float(row["cpu_time"]) or None
+        wall, seconds = float(row["s"]), float(row["cpu_time"])
     except (OSError, ValueError, KeyError, StopIteration):
         return None
+    if wall > OFTEN:
+        seconds *= wall / (OFTEN + max(0.0, wall - OFTEN - LATE) // SELDOM * SELDOM)
+    return seconds or None

@@ -9,7 +9,15 @@ import pytest
 from meltpoint.study.config import load
 from meltpoint.study.resolved import Study
 from meltpoint.workflow.bill import UNKNOWN, StudyBill, bill_of, longest_chain
-from meltpoint.workflow.cost_model import Constants, CostModel, Rule, constants, learn, measured
+from meltpoint.workflow.cost_model import (
+    Constants,
+    CostModel,
+    Rule,
+    constants,
+    cpu_seconds,
+    learn,
+    measured,
+)
 from meltpoint.workflow.job_costs import JobCost, JobCosts
 from meltpoint.workflow.model_sizes import ModelSizes
 from tests.support.project import ROOT
@@ -107,12 +115,23 @@ def test_the_finished_jobs_of_a_study_refine_it(resolved):
     folder = Path("results/tiny/benchmarks")
     file = folder / f"{chosen.benchmark}.tsv"
     file.parent.mkdir(parents=True)
-    file.write_text("s\tcpu_time\n40\t33.0\n")
+    file.write_text("s\tcpu_time\n12\t11.0\n")
     finished = measured(jobs, folder)
-    assert finished == [(chosen, 33.0)]
-    assert CostModel(MACHINE, finished).seconds(chosen).cpu == pytest.approx(33, rel=0.01)
+    assert finished == [(chosen, 11.0)]
+    assert CostModel(MACHINE, finished).seconds(chosen).cpu == pytest.approx(11, rel=0.01)
     file.write_text("s\tcpu_time\n0.3\t0.00\n")
     assert measured(jobs, folder) == []
+
+
+@pytest.mark.parametrize(
+    ("wall", "seen", "seconds"),
+    [(12, 11, 11), (40.1, 14.99, 40.07), (45.7, 15.11, 46.03), (47.34, 43.47, 45.73)],
+)
+def test_seconds_after_the_last_look_at_a_job_count(tmp_path, wall, seen, seconds):
+    """Snakemake looks at a job until 15 s and then every 30 s, so 25 of 40 s would be missing."""
+    file = tmp_path / "job.tsv"
+    file.write_text(f"s\tcpu_time\n{wall}\t{seen}\n")
+    assert cpu_seconds(file) == pytest.approx(seconds, rel=1e-3)
 
 
 def test_what_was_measured_here_counts_before_what_ships(resolved):
