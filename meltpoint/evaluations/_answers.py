@@ -78,7 +78,7 @@ def write_answers(
     from meltpoint.data.tokenization import tokenizer_of
 
     tokenizer = tokenizer_of(inputs.checkpoint)
-    ids = [tokenizer(prompt).input_ids for prompt in prompts]
+    ids = [tokenizer(prompt, verbose=False).input_ids for prompt in prompts]
     room = _room(inputs.key, engine.context_length, max_new_tokens)
     fitting = [each if room is None else each[-room:] for each in ids]
     end = frozenset([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])

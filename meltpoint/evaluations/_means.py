@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from meltpoint.evaluations.contract import Estimate
 from meltpoint.evaluations.windows import error_of_mean
@@ -19,12 +19,19 @@ def mean_of_units(units: Sequence[float], value: float | None = None) -> Estimat
     return Estimate(score, error_of_mean(numbers) if len(numbers) > 1 else None, numbers)
 
 
-def mean_of(scores: Sequence[Estimate]) -> Estimate:
-    """The plain mean of scores that have units.
+def mean_of(named: Mapping[str, Estimate]) -> Estimate:
+    """The plain mean of scores that have units; refused where one of them is.
 
     A unit's part in the mean of k scores is scaled so that all units together have its error: with n
     of N units in a score of value v, a unit u becomes ``mean + (u - v) N / (k n)``.
     """
+    if refused := [name for name, score in named.items() if score.refused is not None]:
+        verb = "is" if len(refused) == 1 else "are"
+        first = f"{refused[0]}: {named[refused[0]].refused}"
+        return Estimate(
+            refused=f"{len(refused)} of its {len(named)} scores {verb} refused; {first}"
+        )
+    scores = list(named.values())
     value = float(np.mean([score.value for score in scores]))
     total = sum(len(score.units) for score in scores)
     parts = [

@@ -15,10 +15,9 @@ from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
 from meltpoint.study import config as schema
 from meltpoint.study import old_evaluations, renamed_keys
-from meltpoint.study.data_files import check_documents, data_folder
+from meltpoint.study.data_files import check_documents
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration
-from meltpoint.study.source_files import local_models
 from meltpoint.workflow import kept, requirements, searches, staleness
 from meltpoint.workflow.bill import StudyBill
 from meltpoint.workflow.cluster import check_cluster, check_sizes
@@ -30,6 +29,7 @@ from meltpoint.workflow.moved_models import follow
 from meltpoint.workflow.positions import check_positions
 from meltpoint.workflow.rule_resources import RuleResources, check_gpus
 from meltpoint.workflow.search_analysis import SearchAnalysis
+from meltpoint.workflow.sources import source_paths
 from meltpoint.workflow.vocabularies import check_vocabularies
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Plan:
         hashes = HashCache(Path(".snakemake/meltpoint_hashes.json"))
         self.job_specs = JobSpecs(self.study, root / "envs", hashes)
         config["compute"] = self.config.compute.model_dump(mode="json")
-        config["sources"] = sources = self._sources()
+        config["sources"] = sources = source_paths(self.study, self.job_specs)
         for name, path in sources["models"].items():
             follow(Path(self.base_model(name)), Path(path))
         items = study_page.items(self.config, self.config.sweeps)
@@ -98,22 +98,6 @@ class Plan:
         self.parameter_search = SearchAnalysis(self.study, self.results)
         self.logs, self.benchmarks = f"{self.results}/logs", f"{self.results}/benchmarks"
         self.page, self.threads = f"{self.results}/report.html", self.config.compute.threads
-
-    def _sources(self) -> dict[str, dict[str, str]]:
-        """Paths of the study's local models, corpora, calibrations and data, by section and name."""
-        config = self.config
-        sections = {
-            "models": local_models(self.study),
-            "corpora": {name: self.job_specs.corpus_file(name) for name in config.corpora},
-            "calibrations": {
-                name: self.job_specs.windows_file(name) for name in config.calibrations
-            },
-            "evaluations": {name: data_folder(self.study, name) for name in config.evaluations},
-        }
-        return {
-            section: {name: str(file) for name, file in files.items() if file}
-            for section, files in sections.items()
-        }
 
     def names(self, section: str, key: str | None = None) -> str:
         """A wildcard's constraint: the names in a section, those of one kind if `key` is given."""

@@ -81,7 +81,7 @@ def test_degenerate_answers_refuse_the_score_and_the_mean():
     samples = samples_of("!!!!", "!!!!", degenerate=("constant", "non_finite"))
     found = estimates(samples, ["3-4"], refuse_above=0.2)
     assert "100% of 2 answers are degenerate" in found["3-4"].refused
-    assert found["mean"].refused == "a mean over 3-4, which is refused"
+    assert found["mean"].refused == f"1 of its 1 scores is refused; 3-4: {found['3-4'].refused}"
     assert found["3-4.abstention"].value == 1
     assert found["degenerate.constant"].value == 1
     assert estimates(samples, ["3-4"], refuse_above=1)["3-4"].refused is None
@@ -95,7 +95,7 @@ def test_a_task_whose_questions_do_not_count_is_refused_not_zero():
 
 def test_the_means_units_have_its_error():
     scores = [mean_of_units(units) for units in ([0, 1, 1, 0, 1], [0.5, 0.25, 1])]
-    mean = mean_of(scores)
+    mean = mean_of(dict(enumerate(scores)))
     assert mean.units.mean() == pytest.approx(mean.value)
     assert mean.value == pytest.approx(sum(score.value for score in scores) / 2)
     assert error_of_mean(mean.units) == pytest.approx(mean.stderr, rel=0.25)

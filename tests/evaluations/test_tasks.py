@@ -156,7 +156,7 @@ def test_scores_of_likelihoods_that_are_not_finite_are_refused():
     found = estimates(samples, ["t"], refuse_above=0.2)
     assert "33% of 3 documents" in found["t"].refused
     assert found["t.acc"].refused == found["t"].refused
-    assert found["mean"].refused.startswith("t: 33%")
+    assert found["mean"].refused.startswith("1 of its 1 scores is refused; t: 33%")
     assert found["degenerate.non_finite"].value == pytest.approx(1 / 3)
     assert estimates(samples, ["t"], refuse_above=0.5)["t"].value == 1
 

@@ -90,7 +90,7 @@ class Writer:
 
     def tokens_of(self, text: str) -> list[int]:
         """Token numbers of a text by the model's tokenizer."""
-        return self._tokenizer(text).input_ids
+        return self._tokenizer(text, verbose=False).input_ids
 
     def _sample(self, strategy: Strategy, seed: int, document: Document, text: Text) -> dict:
         answer = self._tokenizer.decode(text.tokens, skip_special_tokens=True)

@@ -58,15 +58,7 @@ def estimates(
         for task, part in by_task.items()
         if task in COUNT_ABSTENTIONS
     }
-    return {"mean": _mean(found), **found, **abstentions, **_degenerate.share_estimates(samples)}
-
-
-def _mean(scores: Mapping[str, Estimate]) -> Estimate:
-    """The plain mean of the tasks' scores; refused where one of them is."""
-    refused = [task for task, score in scores.items() if score.refused is not None]
-    if refused:
-        return Estimate(refused=f"a mean over {', '.join(refused)}, which is refused")
-    return mean_of(list(scores.values()))
+    return {"mean": mean_of(found), **found, **abstentions, **_degenerate.share_estimates(samples)}
 
 
 def _score(task: str, samples: Sequence[Sample], refuse_above: float) -> Estimate:

@@ -46,9 +46,12 @@ def estimates(
         subject: mean_of_units([each["acc"] for each in part])
         for subject, part in by_subject.items()
     }
-    groups = {name: mean_of([accuracy[s] for s in subjects]) for name, subjects in parts.items()}
+    groups = {
+        name: mean_of({subject: accuracy[subject] for subject in subjects})
+        for name, subjects in parts.items()
+    }
     made_of = {
-        "mean": (mean_of(list(groups.values())), list(by_subject)),
+        "mean": (mean_of(groups), list(by_subject)),
         **{name: (groups[name], subjects) for name, subjects in parts.items()},
         **{subject: (accuracy[subject], [subject]) for subject in by_subject},
     }

@@ -65,7 +65,8 @@ class EngineModel(TemplateLM):
         flags = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
         if add_special_tokens is None and self._begins(string):
             flags["add_special_tokens"] = False
-        return self.tokenizer.encode(string, **flags)
+        # Without its warning of long texts: they are cut, counted and reported.
+        return self.tokenizer.encode(string, verbose=False, **flags)
 
     def _begins(self, string: str) -> bool:
         return has_bos_prefix(string, self.tokenizer.decode(self.prefix_token_id))

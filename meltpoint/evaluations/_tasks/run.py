@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from lm_eval.evaluator import evaluate
 
@@ -58,13 +59,15 @@ def run(
 def _run(named: Named, model: EngineModel, limit: int | None, execute_code: bool) -> Done:
     model.cut = 0
     try:
-        results = evaluate(
-            lm=model,
-            task_dict={"tasks": {named.name: named.task}, "groups": {}, "group_map": {}},
-            limit=limit,
-            bootstrap_iters=0,
-            confirm_run_unsafe_code=execute_code,
-        )
+        # Its progress bars would mix with what other jobs print.
+        with patch("lm_eval.api.task.tqdm", _silent), patch("lm_eval.api.model.tqdm", _silent):
+            results = evaluate(
+                lm=model,
+                task_dict={"tasks": {named.name: named.task}, "groups": {}, "group_map": {}},
+                limit=limit,
+                bootstrap_iters=0,
+                confirm_run_unsafe_code=execute_code,
+            )
     except NotApplicable as reason:
         raise NotApplicable(f"{named.name}: {reason}") from None
     logged = results["samples"][named.name]
@@ -74,6 +77,11 @@ def _run(named: Named, model: EngineModel, limit: int | None, execute_code: bool
     samples = [sample_of(named.name, each, averaged, named.groups) for each in first]
     requests = sum(len(each["arguments"]) for each in first)
     return Done(named.name, samples, requests, model.cut)
+
+
+def _silent(iterable: Iterable, **_: object) -> Iterable:
+    """What stands in for a progress bar."""
+    return iterable
 
 
 def averaged_metrics(task: Task) -> list[str]:

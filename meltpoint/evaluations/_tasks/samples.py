@@ -69,12 +69,7 @@ def estimates(
             scores = dict.fromkeys(scores, Estimate(refused=reason))
         found[name] = next(iter(scores.values()))
         found |= {f"{name}.{metric}": scores[metric] for metric in scores if metric != OTHER}
-    refused = [name for name in names if found[name].refused is not None]
-    found["mean"] = (
-        Estimate(refused=f"{', '.join(refused)}: {found[refused[0]].refused}")
-        if refused
-        else mean_of([found[name] for name in names])
-    )
+    found["mean"] = mean_of({name: found[name] for name in names})
     broken = ["degenerate" in each for each in samples]
     return found | {f"degenerate.{NON_FINITE}": mean_of_units(broken)}
 
