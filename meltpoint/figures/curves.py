@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 # Height of a panel as a share of its width.
 HEIGHT = 0.74
+# Columns that fits may lack.
+OPTIONAL = (
+    *("score", "floor", "s0_windows_low", "s0_windows_high"),
+    *("s_half", "s_half_low", "s_half_high"),
+)
 
 
 class Spec(Compared, FigureSpec):
@@ -159,8 +164,10 @@ def select_fits(transitions: pd.DataFrame | None, cells: pd.DataFrame, spec: Spe
 
     if transitions is None or spec.fit is None:
         return pd.DataFrame(columns=["model", "name", "s0", "x"])
+    # Published curves are of perplexity, and say neither that nor anything of windows.
+    transitions = transitions.reindex(columns=[*dict.fromkeys([*transitions, *OPTIONAL])])
     fitted = transitions["form"].fillna("") != ""
-    of_score = transitions["score"].isin(cells["score"])
+    of_score = transitions["score"].isna() | transitions["score"].isin(cells["score"])
     fits = transitions[fitted & of_score & transitions["evaluation"].isin(cells["evaluation"])]
     fits = row_names(fits, spec.labels)
     return fits.assign(

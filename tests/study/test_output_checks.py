@@ -130,4 +130,4 @@ def test_only_scores_with_a_law_are_fitted(scores, figure, message):
 def test_scores_that_are_fitted_have_their_full_names():
     named = study(figures={"fit": "transition", "value": "e.kl"}, transitions=["e.kl", "e"])
     assert named.fitted("p") == ["e.perplexity", "e.kl"]
-    assert len(named.fitted_cells("p")) == 7
+    assert len(named.fitted_cells("p")) == 5
