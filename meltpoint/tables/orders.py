@@ -81,8 +81,9 @@ def remarks(compared: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     better = "lower" if (cells["better"] == "lower").all() else "higher"
     sentences = [f"difference: the second order less the first; {better} is better"]
     if len(usable):
+        windows = windows_of(usable.astype({"windows": int}))
         sentences.append(
-            f"±: paired standard error over {windows_of(usable)} windows; p: paired test over windows; "
+            f"±: paired standard error over {windows} windows; p: paired test over windows; "
             f"Holm: corrected for the table's {len(usable)} pairs; better order at 5 %"
         )
     return [*sentences, *hypothesis(compared)]

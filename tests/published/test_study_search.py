@@ -64,8 +64,10 @@ COMPARISON = {
 }
 
 
-@pytest.fixture
-def written(tmp_path, request):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, request):
+    """Folder of the files, with tasks or without; drawing them takes seconds."""
+    tmp_path = tmp_path_factory.mktemp("search")
     files = {
         "layer_statistics.json": LAYERS,
         "pruning_comparison.json": COMPARISON,
@@ -74,13 +76,14 @@ def written(tmp_path, request):
     kept = tmp_path / "cells/m" / BEST / "layers.analysis.jsonl"
     kept.parent.mkdir(parents=True)
     write_kept(kept, [{"file": name, "content": content} for name, content in files.items()])
-    tasks = getattr(request, "param", True)
+    tasks = request.param
     names = NAMES if tasks else Names("text-128", "layers")
     folder = tmp_path / "search"
     study_files.write(folder, frame(tasks), tmp_path / "cells", VARIED, names, "20")
     return folder
 
 
+@pytest.mark.parametrize("written", [True], indirect=True)
 def test_runs_have_the_columns_of_the_published_file(written):
     runs = pd.read_csv(written / "consolidated_m_20/all_methods_results.csv")
     tasks = [f"acc_{task}" for task in TASKS]

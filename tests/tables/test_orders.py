@@ -92,7 +92,9 @@ def test_an_order_without_a_value_says_why(frame):
     table = tables.build(cells, SPEC)
     assert next(entries[0].text for _, entries in table.rows) == "N/A"
     assert list(table.notes.values()) == ["no kernel"]
-    assert "corrected for the table's 1 pairs" in tables.to_markdown(table)
+    printed = tables.to_markdown(table)
+    assert f"over {len(DENSE)} windows" in printed
+    assert "corrected for the table's 1 pairs" in printed
 
 
 def test_a_source_without_two_orders_is_refused(frame):
