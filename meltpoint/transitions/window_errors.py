@@ -26,7 +26,10 @@ def window_errors(best: Fit | None, points: Points, draws: int = 300, seed: int 
         return nothing
     falls = isinstance(best.form, Fall | Fade)
     if falls:
-        nothing["s_half"] = float(best.form.half(np.array([best.point]))[0])
+        half = float(best.form.half(np.array([best.point]))[0])
+        # Beyond the levels it would be a guess.
+        seen = half <= points.s[-1]
+        nothing["s_half"] = half if seen else np.nan
     if not (falls or best.form.transition) or points.units is None or too_few(points):
         return nothing
     targets = resampled(best, points, draws, seed)
@@ -34,7 +37,8 @@ def window_errors(best: Fit | None, points: Points, draws: int = 300, seed: int 
         scale = np.sqrt(points.weights)
         weighted = targets * scale[:, None]
         refits = search_all(best.form, points.s, points.y, scale, weighted)[0]
-        nothing |= dict(zip(HALF[1:], percentiles(best.form.half(refits)), strict=True))
+        if seen:
+            nothing |= dict(zip(HALF[1:], percentiles(best.form.half(refits)), strict=True))
         found = refits[:, 0]
     else:
         found = refitted(best, points, targets)
