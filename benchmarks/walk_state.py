@@ -1,10 +1,10 @@
 """What does it cost to keep the state of a walk, so that a killed one goes on?
 
-    python -m benchmarks.walk_state [--steps wanda@0.5 ...] [--blocks 6] [--windows 32] ...
+    python -m benchmarks.walk_state [--steps wanda@0.5 ...] [--blocks 4] [--windows 16] ...
 
 A random Llama (hidden 1024, intermediate 2816) in float32. Each step is taken without states, with
 those that a long walk saves (at most a twentieth of its time), and with one behind every block.
-Rounds alternate between the three, and seconds are medians. `state` is the file's size.
+Rounds alternate between the three, and CPU-seconds are medians. `state` is the file's size.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SHARES = {"none": None, "usual": walk_state.SHARE, "every block": float("inf")}
 
 
 def seconds(step: Step, base: Path, windows: torch.Tensor, share: float | None) -> tuple:
-    """Seconds of a walk, the number of its states and the bytes of the last one."""
+    """CPU-seconds of a walk, the number of its states and the bytes of the last one."""
     method, compute = methods.find(step.method), Compute(device="cpu", resume=True)
     count, sizes = Description.read(base).dense_parameters, []
     walk_state.SHARE, save = share, walk_state.WalkStates._save
@@ -41,13 +41,13 @@ def seconds(step: Step, base: Path, windows: torch.Tensor, share: float | None) 
     with tempfile.TemporaryDirectory(dir=base.parent) as scratch:
         states = None if share is None else walk_state.WalkStates(Path(scratch, "s"), compute, {})
         walk_state.WalkStates._save = counted
-        writer, start = Writer(Path(scratch)), time.perf_counter()
+        writer, start = Writer(Path(scratch)), time.process_time()
         job = Job(method, method.settings(step), parameters=(count, count))
         reader = Reader(base, torch.float32, torch.device("cpu"))
         walk(reader, writer, job, step.level, windows, compute, states)
         writer.finish()
         walk_state.WalkStates._save = save
-        return time.perf_counter() - start, len(sizes), max(sizes, default=0)
+        return time.process_time() - start, len(sizes), max(sizes, default=0)
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     generator = torch.Generator().manual_seed(0)
     windows = torch.randint(0, 512, (options.windows, options.length), generator=generator)
-    print(f"{'step':16} {'states':12} {'s':>7} {'saved':>6} {'state, MB':>10}")
+    print(f"{'step':16} {'states':12} {'CPU-s':>7} {'saved':>6} {'state, MB':>10}")
     with tempfile.TemporaryDirectory(dir=".") as place:
         base = make(Path(place, "base"), options.blocks, options.hidden)
         for step in map(parse_step, options.steps):

@@ -36,7 +36,7 @@ for method, temporary in plan.compressions.rules():
         group:
             plan.groups.of_compression
         conda:
-            f"../envs/{method.env}.yaml"
+            plan.env_file(method.env)
         threads: plan.threads
         resources:
             **plan.resources.compression(),

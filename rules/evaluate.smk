@@ -32,6 +32,8 @@ for kind in plan.evaluation_kinds():
             f"{plan.benchmarks}/evaluate/{{model}}/{{chain}}/{{evaluation}}.tsv"
         wildcard_constraints:
             evaluation=plan.evaluations_of(kind),
+        # Before any other compression: a checkpoint that is kept for its cells alone can go then.
+        priority: 1
         group:
             plan.groups.of_evaluation
         conda:

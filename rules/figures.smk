@@ -17,7 +17,7 @@ OUTPUTS:
 
 rule transitions:
     input:
-        cells=lambda w: plan.perplexity_cells_of(w.sweep),
+        cells=lambda w: plan.fitted_cells_of(w.sweep),
         kept=lambda w: plan.kept_of("sweeps", w.sweep),
     output:
         report(

@@ -31,7 +31,7 @@ for method in plan.searches.rules():
         wildcard_constraints:
             search=plan.searches.names_of(method),
         conda:
-            f"../envs/{method.env}.yaml"
+            plan.env_file(method.env)
         threads: plan.threads
         resources:
             **plan.resources.compression(),

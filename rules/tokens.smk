@@ -28,6 +28,7 @@ rule tokens:
         f"{plan.logs}/tokens/{{model}}/{{corpus}}.log",
     benchmark:
         f"{plan.benchmarks}/tokens/{{model}}/{{corpus}}.tsv"
+    priority: 1
     conda:
         "../envs/torch.yaml"
     threads: plan.threads
@@ -52,6 +53,7 @@ rule tokens_of_documents:
         f"{plan.logs}/tokens/{{model}}/{{corpus}}.documents.log",
     benchmark:
         f"{plan.benchmarks}/tokens/{{model}}/{{corpus}}.documents.tsv"
+    priority: 1
     conda:
         "../envs/torch.yaml"
     threads: plan.threads
@@ -76,6 +78,7 @@ rule tokens_of_instructions:
         f"{plan.logs}/tokens/{{model}}/{{corpus}}.instructions.log",
     benchmark:
         f"{plan.benchmarks}/tokens/{{model}}/{{corpus}}.instructions.tsv"
+    priority: 1
     conda:
         "../envs/torch.yaml"
     threads: plan.threads

@@ -13,4 +13,4 @@ with job(snakemake, computes=False) as (spec, _):
 
     frame = read_cells([Path(cell) for cell in snakemake.input.cells], spec.steps)
     frame = with_samples(frame, map(Path, snakemake.input.cells))
-    fit_curves(frame).to_csv(snakemake.output[0], index=False)
+    fit_curves(frame, scores=spec.scores).to_csv(snakemake.output[0], index=False)

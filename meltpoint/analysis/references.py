@@ -34,6 +34,12 @@ class StudyView(Protocol):
     def perplexity(self, evaluation: str) -> bool:
         """True for a score that is a perplexity."""
 
+    def fitted(self, sweep: str) -> list[str]:
+        """Scores of a sweep whose curves are fitted, each `evaluation.score`."""
+
+    def full_name(self, score: str) -> str:
+        """A score's name in a study as `evaluation.score`."""
+
 
 def check_names(
     key: str, names: Iterable[str | None], known: Iterable[str], noun: str = "row"

@@ -25,12 +25,13 @@ class Sample:
     scores: float64 [draws, units]; a row's mean is the score of that draw, and the mean's error that of
     the score (the perplexity of window w is ``ppl + ppl (m_w - mean(m))``, the delta method). There is
     one draw unless chains that differ in a seed are put together. draws: the seed of each.
-    cell: the cell that the first draw is from.
+    cell: the cell that the first draw is from. floor: the score of a model that knows nothing.
     """
 
     scores: np.ndarray
     cell: Cell
     draws: tuple[str, ...] = ("",)
+    floor: float = 0.0
 
     @property
     def name(self) -> str:
@@ -70,8 +71,9 @@ def samples_of(path: Path, cell: Cell) -> dict[str, Sample]:
         estimates = estimate(kept, inputs_of(path, cell, kind, settings), settings)
     except (ValueError, IndexError):
         raise MeltpointError(mismatch(files[0], path)) from None
+    floors = kind.module.floors(kept, settings) if hasattr(kind.module, "floors") else {}
     return {
-        name: sample_of(estimate, cell)
+        name: sample_of(estimate, cell, floors.get(name, 0.0))
         for name, estimate in estimates.items()
         if agrees(estimate, cell, name, files[0], path)
     }
@@ -121,10 +123,10 @@ def mismatch(file: Path, cell: Path) -> str:
     )
 
 
-def sample_of(estimate: Estimate, cell: Cell) -> Sample:
+def sample_of(estimate: Estimate, cell: Cell, floor: float = 0.0) -> Sample:
     """The sample of one draw."""
     units = estimate.units.astype(np.float64)
-    return Sample((estimate.value + units - units.mean())[None], cell)
+    return Sample((estimate.value + units - units.mean())[None], cell, floor=floor)
 
 
 def stack(samples: Mapping[str, Sample]) -> Sample | None:

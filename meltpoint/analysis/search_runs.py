@@ -77,8 +77,7 @@ def runs_of(
         for chain, levels in varied.items():
             if (model, chain) not in places["ppl"].index:
                 continue
-            row = {"model": model, **levels}
-            row["acc_mean"] = np.nan
+            row = {"model": model, **levels, "ppl": np.nan, "acc_mean": np.nan}
             row |= {column: _value(place, (model, chain)) for column, place in places.items()}
             target, place = places[search.target], (model, chain)
             paired = _value(target, place, "difference_stderr")

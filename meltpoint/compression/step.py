@@ -87,7 +87,7 @@ def compress(
         ),
         "base_quantization": origin.base_quantization,
     }
-    with resume_folder(target, spec.json()) as resume, whole_folder(target) as folder:
+    with whole_folder(target) as folder, resume_folder(target, spec.json()) as resume:
         try:
             if origin.status == "ok":
                 check_level(step)

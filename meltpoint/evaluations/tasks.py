@@ -230,3 +230,10 @@ def estimate(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estima
     from meltpoint.evaluations._tasks.samples import estimates
 
     return estimates(kept[SAMPLES], settings.tasks, settings.refuse_above)
+
+
+def floors(kept: Kept, settings: Settings) -> dict[str, float]:
+    """Accuracies at chance, by score: those of an answer that is drawn among a document's choices."""
+    from meltpoint.evaluations._tasks.samples import floors
+
+    return floors(kept[SAMPLES], settings.tasks)

@@ -46,7 +46,11 @@ def leftmost(axes: list[Axes]) -> list[Axes]:
 
 
 def scale_y(ax: Axes, values: pd.Series) -> None:
-    """Makes the y axis logarithmic with plain numbers, and leaves room above for signs at the edge."""
+    """Makes the y axis logarithmic with plain numbers, and leaves room above for signs at the edge.
+
+    Values of 0, such as the dense model's divergence from itself, are not seen.
+    """
+    values = values[values > 0]
     ax.set_yscale("log")
     ax.set_ylim(limits(values, 2))
     plain_ticks(ax.yaxis, values)

@@ -13,6 +13,9 @@ from meltpoint.transitions.fit import predict
 def draw_panel(ax: Axes, cells: pd.DataFrame, fits: pd.DataFrame, look: dict) -> None:
     """Draws all cells and fits of one model. look: colour and marker by method."""
     draw_dense(ax, cells.loc[cells["chain"] == "dense", "value"])
+    if "floor" in fits:
+        chance = fits["floor"].drop_duplicates()
+        draw_dense(ax, chance[chance > 0], name="chance")
     for depth, (name, (color, marker)) in enumerate(look.items()):
         measured = cells[(cells["name"] == name) & (cells["chain"] != "dense")]
         fit = fits[fits["name"] == name]
@@ -57,5 +60,5 @@ def draw_fit(ax: Axes, fit: pd.Series, x: pd.Series, color: str) -> None:
     grid = np.linspace(x.min(), x.max(), 400)
     ax.plot(grid, predict(fit, grid), color=color, zorder=2)
     if np.isfinite(fit["s0"]):
-        ax.plot(fit["s0"], fit["ppl_at_s0"], color=color, **STAR, zorder=6)
-        note(ax, fit["s0"], fit["ppl_at_s0"], fit["tooltip"])
+        ax.plot(fit["s0"], fit["value_at_s0"], color=color, **STAR, zorder=6)
+        note(ax, fit["s0"], fit["value_at_s0"], fit["tooltip"])

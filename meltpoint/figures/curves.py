@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 # Height of a panel as a share of its width.
 HEIGHT = 0.74
+# Columns that fits may lack.
+OPTIONAL = (
+    *("score", "floor", "s0_windows_low", "s0_windows_high"),
+    *("s_half", "s_half_low", "s_half_high"),
+)
 
 
 class Spec(Compared, FigureSpec):
@@ -61,8 +66,11 @@ def check(key: str, spec: Spec, study: StudyView) -> None:
         raise MeltpointError(f"{key}.fit: curves are fitted over the level: leave `x` out")
     if spec.fit and spec.source not in study.config.sweeps:
         raise MeltpointError(f"{key}.fit: curves are fitted to sweeps, and {spec.source} is none")
-    if spec.fit and not study.perplexity(spec.value):
-        raise MeltpointError(f"{key}.fit: curves are fitted to perplexities, not to {spec.value}")
+    if spec.fit and study.full_name(spec.value) not in study.fitted(spec.source):
+        raise MeltpointError(
+            f"{key}.fit: no curve of {spec.value} is fitted: name it in "
+            f"sweeps.{spec.source}.transitions"
+        )
     if spec.published and published.models(spec.published):
         raise MeltpointError(
             f"{key}.published: {spec.published} holds no sparsities: a tradeoff shows it"
@@ -78,10 +86,11 @@ def draw(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec: Spec) -> F
     """A panel for each model: points with standard errors, and fits with a star at s0.
 
     A strip below shows each s0 with its interval, one line per method: on the curves themselves
-    they would hide each other. 2:4 and 4:8 are hollow triangles at 0.5, the dense perplexity is a
-    dashed line, infinities stand at the upper edge; published curves are dashed and hollow. In an
-    SVG each point has a tooltip. Raises MeltpointError where no cell of the evaluation has a numeric
-    sparsity.
+    they would hide each other. The thick bar is the interval over windows or documents alone. An
+    accuracy without an s0 has a circle where half of its advantage over chance is lost. 2:4 and 4:8
+    are hollow triangles at 0.5, the dense value and chance are dashed lines, infinities stand at the
+    upper edge; published curves are dashed and hollow. In an SVG each point has a tooltip. Raises
+    MeltpointError where no cell of the evaluation has a numeric sparsity.
     """
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.quantities import quantity
@@ -154,18 +163,34 @@ def select_fits(transitions: pd.DataFrame | None, cells: pd.DataFrame, spec: Spe
     from meltpoint.analysis.rows import row_names
 
     if transitions is None or spec.fit is None:
-        return pd.DataFrame(columns=["model", "name", "s0"])
+        return pd.DataFrame(columns=["model", "name", "s0", "x"])
+    # Published curves are of perplexity, and say neither that nor anything of windows.
+    transitions = transitions.reindex(columns=[*dict.fromkeys([*transitions, *OPTIONAL])])
     fitted = transitions["form"].fillna("") != ""
-    fits = transitions[fitted & transitions["evaluation"].isin(cells["evaluation"])]
+    of_score = transitions["score"].isna() | transitions["score"].isin(cells["score"])
+    fits = transitions[fitted & of_score & transitions["evaluation"].isin(cells["evaluation"])]
     fits = row_names(fits, spec.labels)
-    return fits.assign(tooltip=[fit_tooltip(fit, spec) for fit in fits.to_dict("records")])
+    return fits.assign(
+        x=fits["s0"].fillna(fits["s_half"]),
+        tooltip=[fit_tooltip(fit, spec) for fit in fits.to_dict("records")],
+    )
 
 
 def fit_tooltip(fit: dict, spec: Spec) -> str:
-    """Tooltip of a star: the transition point and its interval."""
+    """Tooltip of a star: the transition point, its interval, and that over windows or documents."""
     name = spec.labels.get(fit["name"], fit["name"])
-    interval = f"{fit['s0_low']:.3f} to {fit['s0_high']:.3f}"
-    return f"{name}: transition at {fit['s0']:.3f}\n95 % interval {interval}"
+    if not np.isfinite(fit["s0"]):
+        span = interval(fit, "s_half")
+        return f"{name}: half of the advantage over chance lost at {fit['s_half']:.3f}{span}"
+    over = "documents" if np.isfinite(fit["floor"]) else "windows"
+    windows = interval(fit, "s0_windows", f"over {over}")
+    return f"{name}: transition at {fit['s0']:.3f}{interval(fit, 's0')}{windows}"
+
+
+def interval(fit: dict, name: str, words: str = "95 % interval") -> str:
+    """A line of a tooltip with the ends of an interval; "" where there is none."""
+    low, high = (fit[f"{name}_{end}"] for end in ("low", "high"))
+    return f"\n{words} {low:.3f} to {high:.3f}" if np.isfinite(low) else ""
 
 
 def lay_out(
@@ -186,7 +211,7 @@ def lay_out(
     from meltpoint.figures.interval_strip import ROW
     from meltpoint.figures.legend import LEGEND_ROW, columns
 
-    transitions = fits["s0"].notna().groupby(fits["model"]).sum()
+    transitions = fits["x"].notna().groupby(fits["model"]).sum()
     strip = ROW * (max(transitions, default=0) + 0.6) if (transitions > 0).any() else 0
     width, main = len(models) * spec.width, HEIGHT * min(spec.width, 4)
     labels = [spec.labels.get(name, name) for name in look]
@@ -202,5 +227,7 @@ def lay_out(
         grid[1, 0].set_ylabel("$s_0$", rotation=0, va="center", labelpad=8)
     for ax in grid[-1]:
         ax.set_xlabel(x_label(spec, cells))
-    scale_y(grid[0, 0], cells.loc[np.isfinite(cells["value"]), "value"])
+    # Fractions stay on a plain axis.
+    if not (cells["unit"] == "fraction").all():
+        scale_y(grid[0, 0], cells.loc[np.isfinite(cells["value"]), "value"])
     return figure, grid[0], grid[1] if strip else [None] * len(models)

@@ -21,6 +21,14 @@ STAR = {
     "markeredgewidth": 0.5,
     "linestyle": "none",
 }
+# Where half of an accuracy's advantage over chance is lost.
+HALF = {
+    "marker": "o",
+    "markersize": 4.5,
+    "markeredgecolor": INK,
+    "markeredgewidth": 0.5,
+    "linestyle": "none",
+}
 HOLLOW_STAR = {
     "marker": "*",
     "markersize": 6.5,
@@ -71,5 +79,7 @@ def sign_handles(cells: pd.DataFrame, fits: pd.DataFrame) -> Iterable[Line2D]:
             yield Line2D([], [], color=INK, marker=marker, label=level_label(level), **HOLLOW)
     if fits["s0"].notna().any():
         yield Line2D([], [], color="#BBBBBB", label="$s_0$, 95 % interval", **STAR)
+    if "s_half" in fits and (fits["s0"].isna() & fits["s_half"].notna()).any():
+        yield Line2D([], [], color="#BBBBBB", label="half of accuracy lost", **HALF)
     if "s0_published" in fits and fits["s0_published"].notna().any():
         yield Line2D([], [], color=INK, label="published $s_0$", **HOLLOW_STAR)

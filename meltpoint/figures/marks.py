@@ -10,18 +10,22 @@ from meltpoint.figures.style import FAINT
 from meltpoint.figures.tooltips import note
 
 
-def draw_dense(ax: Axes, values: pd.Series, above: bool = True) -> None:
-    """Draws the dense value as a dashed line, named at its right end, above or below the line."""
-    for value in values[np.isfinite(values)]:
+def draw_dense(ax: Axes, values: pd.Series, name: str = "dense") -> None:
+    """Draws the dense value as a dashed line, named on the right of the axes, where no curve runs.
+
+    A value of 0 has no place on a logarithmic axis. name: of another value that is drawn so.
+    """
+    seen = np.isfinite(values) & ((values > 0) | (ax.get_yscale() != "log"))
+    for value in values[seen]:
         ax.axhline(value, color=FAINT, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
         ax.annotate(
-            f"dense {tick(float(f'{value:.3g}'))}",
+            f"{name}\n{tick(float(f'{value:.3g}'))}",
             (1, value),
             xycoords=ax.get_yaxis_transform(),
-            xytext=(-3, 2 if above else -2),
+            xytext=(3, 0),
             textcoords="offset points",
-            ha="right",
-            va="bottom" if above else "top",
+            ha="left",
+            va="center",
             fontsize=6.5,
             color="#5F5F5F",
         )

@@ -14,8 +14,6 @@ from meltpoint.figures.published_curves import LOOK
 from meltpoint.figures.style import INK
 from meltpoint.figures.tooltips import note
 
-# Room below for the name of the dense line, as a share of the axis.
-BELOW = 0.05
 # Room above and below on a linear axis, as a fraction of what the values span.
 MARGIN = 0.1
 DENSE = {"marker": "*", "markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.4}
@@ -26,7 +24,7 @@ def draw(ax: Axes, cells: pd.DataFrame, published: pd.DataFrame, look: Mapping) 
     dense, compressed = cells[cells["chain"] == "dense"], cells[cells["chain"] != "dense"]
     alone = len(cells["model"].unique()) == 1
     if alone:
-        draw_dense(ax, dense["value"], above=False)
+        draw_dense(ax, dense["value"])
     depth = 0
     for name, line in compressed[compressed["x"] > 0].groupby("line", sort=False):
         line = line.sort_values(["x", "value"])
@@ -57,8 +55,6 @@ def scale(ax: Axes, cells: pd.DataFrame, in_bits: bool, linear: bool = False) ->
         ax.margins(y=MARGIN)
         return
     scale_y(ax, cells.loc[np.isfinite(cells["value"]), "value"])
-    low, high = ax.get_ylim()
-    ax.set_ylim(bottom=low * (low / high) ** BELOW)
 
 
 def handles(

@@ -24,6 +24,7 @@ from torch import nn
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute, overflow, trim_memory
 from meltpoint.errors import MeltpointError
+from meltpoint.files import clear_disk_errors
 from meltpoint.memory import usable_bytes
 from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
@@ -119,7 +120,9 @@ def _borders_of(walk: Walk, folder: Path | None) -> Iterator[Borders]:
         return
     with tempfile.TemporaryDirectory(prefix="meltpoint-") as scratch:
         logging.info("The inputs of all blocks, %s, are kept in %s", human_bytes(needed), scratch)
-        yield Borders(Path(scratch))
+        remedy = f"it takes {human_bytes(needed)}: set TMPDIR to a folder of another disk"
+        with clear_disk_errors(Path(scratch), remedy):
+            yield Borders(Path(scratch))
 
 
 def _blocks(

@@ -11,7 +11,7 @@ from meltpoint.tables.keys import Table
 
 STAR = (
     "A star stands at s0, where gradual loss turns into collapse; the bar below the curves is its "
-    "95 % interval."
+    "95 % interval, and the thick part of it the one over windows or documents alone."
 )
 
 

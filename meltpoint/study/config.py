@@ -210,11 +210,14 @@ class StudyConfig(Section):
             yield from (("parameter_search.source", GROUP, name) for name in search.sources)
 
     def _drawn(self) -> Iterator[tuple[str, str, str]]:
-        """Every score that is shown: (key, the sweep or group of chains, the score's name)."""
+        """Every score that is shown or fitted: (key, the group, the score's name)."""
         for kind in ("tables", "figures"):
             for name, part in getattr(self, kind).items():
                 for key, shown in part.shown:
                     yield f"{kind}.{name}.{key}", part.source, shown
+        for name, sweep in self.sweeps.items():
+            key = f"sweeps.{name}.transitions"
+            yield from ((key, name, score) for score in sweep.transitions)
         if search := self.parameter_search:
             named = itertools.product(search.sources, search.shown)
             yield from ((f"parameter_search.{key}", source, x) for source, (key, x) in named)

@@ -1,7 +1,8 @@
 """Checks that a study has what its tables and figures name, before anything runs."""
 
-from meltpoint import figures
+from meltpoint import evaluations, figures
 from meltpoint.analysis import pair_checks, references, strategy_checks
+from meltpoint.analysis.curve_scales import scale_name
 from meltpoint.analysis.operation_keys import check_operations
 from meltpoint.analysis.references import StudyView
 from meltpoint.chain import parse_level
@@ -17,9 +18,27 @@ def check(study: StudyView) -> None:
     for name, table in study.config.tables.items():
         check_table(f"tables.{name}", table, study)
     for name, sweep in study.config.sweeps.items():
+        check_transitions(f"sweeps.{name}.transitions", sweep, study)
         check_hold_out(f"sweeps.{name}", sweep, study)
     for name, figure in study.config.figures.items():
         figures.find(figure.kind).check(f"figures.{name}", figure, study)
+
+
+def check_transitions(key: str, sweep: Sweep, study: StudyView) -> None:
+    """Checks that there is a law for each score whose curve is to be fitted."""
+    for name in sweep.transitions:
+        score = study.score(name)[1]
+        scale = scale_name(score.name, score.unit, score.better)
+        if scale is None:
+            raise MeltpointError(
+                f"{key}: no law is known for {name}: name KL divergences and fractions that fall, such "
+                "as accuracies"
+            )
+        kind = evaluations.kind_of(study.config.evaluations[study.score(name)[0]])
+        if not kind.keeps:
+            raise MeltpointError(
+                f"{key}: {name} keeps nothing for each window or document: name another score"
+            )
 
 
 def check_hold_out(key: str, sweep: Sweep, study: StudyView) -> None:

@@ -17,7 +17,7 @@ from meltpoint.chain import (
     spell_chain,
 )
 from meltpoint.errors import MeltpointError, at
-from meltpoint.evaluations import engines, kind_of
+from meltpoint.evaluations import kind_of
 from meltpoint.evaluations.contract import PERPLEXITY, ScoreSpec
 from meltpoint.study import output_checks
 from meltpoint.study.config import StudyConfig
@@ -25,6 +25,7 @@ from meltpoint.study.grids import check_grids
 from meltpoint.study.score_names import split_name
 from meltpoint.study.sections import DrawnCalibration, GivenCalibration, TokenCorpus
 from meltpoint.study.source_files import check_source_files
+from meltpoint.study.stream_checks import check_stream
 from meltpoint.study.training_texts import check_training_texts, training_texts
 from meltpoint.text import did_you_mean
 
@@ -50,7 +51,7 @@ class Study:
             included = (chain for other in section.include for chain in self._of_group[other])
             self._of_group[name] = list(dict.fromkeys([*self._of_group[name], *included]))
         check_source_files(self)
-        self._check_stream()
+        check_stream(self)
         for name, settings in config.evaluations.items():
             for checkpoint in kind_of(settings).needs(settings).checkpoints:
                 at(f"evaluations.{name}", self.checkpoint_named, checkpoint)
@@ -86,6 +87,22 @@ class Study:
     def perplexity(self, name: str) -> bool:
         """True for a score, by its name in the study, that is a perplexity."""
         return self.score(name)[1].name == PERPLEXITY
+
+    def full_name(self, name: str) -> str:
+        """A score's name in the study as `evaluation.score`."""
+        evaluation, score = self.score(name)
+        return f"{evaluation}.{score.name}"
+
+    def fitted(self, sweep: str) -> list[str]:
+        """The scores of a sweep whose curves are fitted, each `evaluation.score`."""
+        section = self.config.sweeps[sweep]
+        names = [*filter(self.perplexity, section.evaluations), *section.transitions]
+        return list(dict.fromkeys(map(self.full_name, names)))
+
+    def fitted_cells(self, sweep: str) -> list[Cell]:
+        """The cells that hold the scores of a sweep whose curves are fitted."""
+        scores = self.fitted(sweep)
+        return self.cells(sweep, *scores) if scores else []
 
     def perplexity_cells(self, sweep: str) -> list[Cell]:
         """The cells that hold a sweep's perplexities."""
@@ -272,18 +289,3 @@ class Study:
         chain = spell_chain(steps)
         self._chains[chain] = steps
         return chain
-
-    def _check_stream(self) -> None:
-        """Raises MeltpointError where a chain is to be streamed that its engine runs as a whole."""
-        if self.config.compute.stream is not True:
-            return
-        for _, chain, evaluation in self.all_cells:
-            kind = kind_of(self.config.evaluations[evaluation])
-            steps = self.steps(chain)
-            env = methods.find(steps[-1].method).evaluation_env if steps else "torch"
-            engine = engines.planned(env)
-            if kind.opens_engine and not engine.streams:
-                raise MeltpointError(
-                    f"compute.stream: true is not possible for {chain}, as {engine.label} holds "
-                    "whole models in memory: set it to auto"
-                )

@@ -179,6 +179,11 @@ class Sweep(Product, OfModels):
         description="Names of some of the study's evaluations. `evaluation.score` is one as well, and "
         "all of its scores are measured.",
     )
+    transitions: list[ScoreName] = Field(
+        default_factory=list,
+        description="Scores whose curves are fitted besides the perplexities: KL divergences, and "
+        "fractions that fall, such as accuracies: `[docs-256.kl, zeroshot.piqa.acc]`. Default: none.",
+    )
 
 
 class Stage(Product):

@@ -99,6 +99,9 @@ def hypothesis(compared: pd.DataFrame) -> list[str]:
     )
     if told["pairs"]:
         text += f", and of the pairs that are told apart in {share(told)}"
+    equal = step_orders.weaker_first(compared[compared["sizes"] == ""])
+    if 0 < equal["pairs"] < every["pairs"]:
+        text += f"; of the pairs that end with one size in {share(equal)}"
     return [f"{text} (Wilson, pairs taken as independent; the hypothesis of {HYPOTHESIS})"]
 
 

@@ -7,7 +7,7 @@ The published form is that of the "Model Phase Transitions" figures (`mpt_phase_
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike
 # energy of the smallest fraction s of weights grows as s to s^3 (any density finite at zero).
 # A log perplexity that grows no faster than s^3 is therefore gradual; only a faster one is collapse.
 GRADUAL = 3.0
+# Powers of s - s0 above a transition, with coefficients of at least 0.
+CHOICES = ((1,), (2,), (1, 2))
 PARAMETERS = ("ppl0", "a", "alpha", "beta", "gamma")
 
 
@@ -39,16 +41,25 @@ class Form(Protocol):
     name: str
     transition: bool
     powers: tuple[float, ...]
+    # True where no parameter is linear, so that a coarse grid alone would miss the least squares.
+    searched: bool
 
     @property
     def count(self) -> int:
         """Free parameters, the noise included."""
+
+    @property
+    def nested(self) -> tuple["Form", ...]:
+        """The forms that an interval of s0 is taken over; only of a form with a transition."""
 
     def axes(self, s: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
         """Grids of the nonlinear parameters for sparsities `s` and log perplexities `y`, each [n]."""
 
     def design(self, s: np.ndarray, axes: list[np.ndarray]) -> Design:
         """Least-squares problem at each point of the axes, for sparsities `s` [n]."""
+
+    def curves(self, s: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Fitted values [..., n] at points of the axes [..., axes]; only of a form that is searched."""
 
     def parameters(self, point: Sequence[float], coefficients: np.ndarray) -> dict[str, float]:
         """Named parameters of a solution."""
@@ -65,11 +76,17 @@ class PowerLaw:
     powers: tuple[int, ...]
     name = "power law"
     transition = True
+    searched = False
 
     @property
     def count(self) -> int:
         """Free parameters, the noise included."""
         return 4 + len(self.powers)
+
+    @property
+    def nested(self) -> tuple[Form, ...]:
+        """The forms that an interval of s0 is taken over: each choice of powers."""
+        return tuple(replace(self, powers=powers) for powers in CHOICES)
 
     def axes(self, s: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
         """Grids of the nonlinear parameters: s0."""
@@ -103,11 +120,17 @@ class DenseLimit:
     dense: float | None = None
     name = "dense limit"
     transition = True
+    searched = False
 
     @property
     def count(self) -> int:
         """Free parameters, the noise included."""
         return 4 + len(self.powers) + (self.dense is None)
+
+    @property
+    def nested(self) -> tuple[Form, ...]:
+        """The forms that an interval of s0 is taken over: each choice of powers."""
+        return tuple(replace(self, powers=powers) for powers in CHOICES)
 
     def axes(self, s: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
         """Grids of the nonlinear parameters: s0, the log of the loss at s0, and alpha."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from meltpoint.transitions.forms import Design, Form
+from meltpoint.transitions.searches import search_all
 
 MINIMUM = 6
 
@@ -41,6 +42,12 @@ def fit(form: Form, s: np.ndarray, y: np.ndarray, weights: np.ndarray) -> Fit | 
     if len(s) < MINIMUM:
         return None
     scale = np.sqrt(weights)
+    if form.searched:
+        points, rss = search_all(form, s, y, scale, (y * scale)[:, None])
+        error = max(float(rss[0]), 1e-20)
+        fitted = form.curves(s, points[0])
+        nothing = np.zeros(0)
+        return Fit(form, tuple(points[0]), nothing, fitted, error, aicc(error, len(s), form.count))
     # Twice as fine as for the many targets of a bootstrap: this one has to find the global minimum.
     axes = [np.linspace(axis[0], axis[-1], 2 * len(axis) - 1) for axis in form.axes(s, y)]
     limits = [(axis[0], axis[-1]) for axis in axes]
@@ -139,8 +146,11 @@ def least_squares(
 ) -> np.ndarray:
     """The least RSS [B] of B targets over the grids of the forms that n points can hold."""
     usable = [form for form in forms if form.count <= len(s)]
-    designs = (whiten(form.design(s, form.axes(s, y)), scale) for form in usable)
-    return np.min([squares(design, targets).min((0, 1)) for design in designs], axis=0)
+    linear = (form for form in usable if not form.searched)
+    designs = (whiten(form.design(s, form.axes(s, y)), scale) for form in linear)
+    rss = [squares(design, targets).min((0, 1)) for design in designs]
+    rss += [search_all(form, s, y, scale, targets)[1] for form in usable if form.searched]
+    return np.min(rss, axis=0)
 
 
 def interval(
@@ -157,11 +167,11 @@ def interval(
     s0 is inside where log RSS(s0) - log min RSS is at most the `level` quantile of the same
     statistic over bootstrap curves drawn at the fit; the percentiles of their s0 are inside too.
     RSS is that of the form with gamma >= 0, also where AICc left gamma out: on few points that
-    choice is the correction's, not the data's.
+    choice is the correction's, not the data's. Accuracy has forms without and with a gradual loss.
     """
     scale, target = np.sqrt(weights), y * np.sqrt(weights)
     samples = resample(best.fitted * scale, target, best.form.count - 1, draws, seed)
-    nested = [replace(best.form, powers=powers) for powers in ((1,), (2,), (1, 2))]
+    nested = best.form.nested
     limits = low, high = (s[1], s[-2])
     shape = [None] * len(nested)
     for _ in range(3):

@@ -1,20 +1,24 @@
 """The points of a curve, from the tidy frame."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from meltpoint.analysis.samples import Sample, check_comparable
 from meltpoint.evaluations.contract import PERPLEXITY
+from meltpoint.transitions.scales import LogScale, Scale, ShareScale, scale_of
 
 
 @dataclass(frozen=True)
 class Points:
-    """The points of one curve: sparsity (ascending), log perplexity, relative weight, dense ppl.
+    """The points of one curve: sparsity (ascending), what is fitted, relative weight, dense limit.
 
-    losses: log perplexity window by window, float64 [levels, windows], and that of dense [windows];
-    None where they are not known.
+    For perplexity that is its logarithm and the dense perplexity; `scale` says what it is for other
+    scores. units: the score window by window or document by document, float64 [levels, units], and that
+    of dense [units]; their means over any choice of units are what `scale.resampled` reads. None where
+    they are not known. no_fit: why the curve cannot be fitted.
     """
 
     s: np.ndarray
@@ -22,32 +26,39 @@ class Points:
     weights: np.ndarray
     dense: float | None
     left_out: tuple[str, ...] = ()
-    losses: np.ndarray | None = None
-    dense_losses: np.ndarray | None = None
+    units: np.ndarray | None = None
+    dense_units: np.ndarray | None = None
+    scale: Scale = field(default_factory=LogScale)
+    no_fit: str = ""
 
 
-def sweeps(frame: pd.DataFrame) -> pd.DataFrame:
-    """The perplexities at a numeric sparsity, those that are not applicable or refused too."""
+def sweeps(frame: pd.DataFrame, scores: Sequence[str] = ()) -> pd.DataFrame:
+    """The scores at a numeric sparsity that are fitted, those that are not applicable or refused too.
+
+    These are all perplexities, and `scores`, each `evaluation.score`.
+    """
     numeric = pd.to_numeric(frame["level"], errors="coerce").notna()
-    return frame[numeric & (frame["score"] == PERPLEXITY) & (frame["chain"] != "dense")]
+    names = frame["evaluation"].astype(str) + "." + frame["score"].astype(str)
+    fitted = (frame["score"] == PERPLEXITY) | names.isin(scores)
+    return frame[numeric & fitted & (frame["chain"] != "dense")]
 
 
 def dense_of(frame: pd.DataFrame, cells: pd.DataFrame) -> float | None:
-    """The dense perplexity of the model and evaluation of the cells, if it is known."""
+    """The dense value of the model, evaluation and score of the cells, if it is known."""
     values = dense_cells_of(frame, cells)["value"]
     return float(values.iloc[0]) if len(values) and np.isfinite(values.iloc[0]) else None
 
 
 def dense_cells_of(frame: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """The dense rows of the model and evaluation of the cells."""
+    """The dense rows of the model, evaluation and score of the cells."""
     like = cells.iloc[0]
     keys = ("model", "evaluation", "score")
     same = np.logical_and.reduce([frame[key] == like[key] for key in keys])
     return frame[same & (frame["chain"] == "dense")]
 
 
-def losses_of(cells: pd.DataFrame) -> np.ndarray | None:
-    """Log perplexity of cells window by window, float64 [cells, windows]; None where one has no sample.
+def units_of(cells: pd.DataFrame) -> np.ndarray | None:
+    """Scores of cells unit by unit, float64 [cells, units]; None where one has no sample.
 
     Raises MeltpointError, naming two cells, where they were not measured alike.
     """
@@ -56,9 +67,7 @@ def losses_of(cells: pd.DataFrame) -> np.ndarray | None:
         return None
     for sample in samples[1:]:
         check_comparable(samples[0], sample)
-    scores = np.stack([sample.scores[0] for sample in samples])
-    values = scores.mean(axis=1, keepdims=True)
-    return np.log(values) + scores / values - 1
+    return np.stack([sample.scores[0] for sample in samples])
 
 
 def points_of(
@@ -66,27 +75,59 @@ def points_of(
 ) -> Points:
     """The finite points of a curve, and the levels left out with what stands there."""
     cells = cells.assign(s=cells["level"].astype(float)).sort_values("s")
-    usable = np.isfinite(cells["value"]) & (cells["value"] > 0) & (cells["status"] == "ok")
+    floor = floor_of(cells)
+    scale = scale_of(cells.iloc[0], np.nan if dense is None else dense, floor)
+    usable = scale.usable(cells["value"].to_numpy(float)) & (cells["status"] == "ok")
     kept, left = cells[usable], cells[~usable]
     why = left["value"].map("{:g}".format)
     why = why.where(left["status"] == "ok", left["status"].str.replace("_", " "))
+    values, stderrs = (kept[key].to_numpy(float) for key in ("value", "stderr"))
     return Points(
         kept["s"].to_numpy(),
-        np.log(kept["value"].to_numpy(float)),
-        weigh((kept["stderr"] / kept["value"]).to_numpy(float)),
-        dense,
+        scale.y(values),
+        weigh(scale.errors(values, stderrs)),
+        scale.limit(dense),
         tuple(f"{s:g} ({reason})" for s, reason in zip(left["s"], why, strict=True)),
-        **_losses(kept, dense_cells),
+        **_units(kept, dense_cells, scale),
+        scale=scale,
+        no_fit=advantage(scale, dense_cells),
     )
 
 
-def _losses(kept: pd.DataFrame, dense_cells: pd.DataFrame | None) -> dict[str, np.ndarray | None]:
+def floor_of(cells: pd.DataFrame) -> float:
+    """Mean of the scores' values at chance: 0 where no sample says it."""
+    samples = cells.get("sample", ())
+    floors = [sample.floor for sample in samples if isinstance(sample, Sample)]
+    return float(np.mean(floors)) if floors else 0.0
+
+
+def advantage(scale: Scale, dense_cells: pd.DataFrame | None) -> str:
+    """Why no share of the dense model's advantage over chance can be taken; "" where it can."""
+    if not isinstance(scale, ShareScale):
+        return ""
+    if not np.isfinite(scale.dense):
+        return "the dense value is not known"
+    errors = [] if dense_cells is None else dense_cells["stderr"].dropna()
+    # 3.5 errors above chance: the chance of a model that guesses is below one in 4,000.
+    least = scale.floor + 3.5 * max(errors, default=0.0)
+    if scale.dense > least:
+        return ""
+    return f"the dense value {scale.dense:.3g} is not above chance, {scale.floor:.3g}"
+
+
+def _units(
+    kept: pd.DataFrame, dense_cells: pd.DataFrame | None, scale: Scale
+) -> dict[str, np.ndarray | None]:
+    if kept.empty:
+        return {}
     if dense_cells is None or dense_cells.empty:
-        return {"losses": losses_of(kept)}
-    together = losses_of(pd.concat([kept, dense_cells]))
+        units = units_of(kept)
+        return {} if units is None else {"units": scale.units(units)}
+    together = units_of(pd.concat([kept, dense_cells]))
     if together is None:
         return {}
-    return {"losses": together[:-1], "dense_losses": together[-1]}
+    units = scale.units(together)
+    return {"units": units[:-1], "dense_units": units[-1]}
 
 
 def weigh(errors: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def predict_curve(
             f"{MINIMUM} are needed: hold out fewer"
         )
     kept = replace(
-        points, s=points.s[~held], y=points.y[~held], weights=points.weights[~held], losses=None
+        points, s=points.s[~held], y=points.y[~held], weights=points.weights[~held], units=None
     )
     best = best_fit(kept, draws=draws, seed=seed)[0]
     predicted, measured = log_perplexity(best, points.s[held]), points.y[held]

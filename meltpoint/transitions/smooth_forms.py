@@ -19,6 +19,7 @@ class Stretched:
     powers: tuple[float, float] = (0.1, GRADUAL)
     name = "smooth"
     transition = False
+    searched = False
 
     @property
     def count(self) -> int:
@@ -52,6 +53,7 @@ class Polynomial:
     monotone: bool = True
     name = "smooth"
     transition = False
+    searched = False
 
     @property
     def count(self) -> int:
@@ -87,6 +89,7 @@ class Unbroken:
     zero: bool = False
     name = "smooth power law"
     transition = False
+    searched = False
 
     @property
     def count(self) -> int:

@@ -1,42 +1,73 @@
-"""Errors of a transition point from the windows that perplexities are measured on."""
+"""Errors of a transition point from the windows, or documents, that a score is measured on."""
 
 import numpy as np
 
-from meltpoint.transitions.forms import DenseLimit
+from meltpoint.transitions.falls import Fade, Fall
 from meltpoint.transitions.intervals import Fit, profile
 from meltpoint.transitions.points import Points
+from meltpoint.transitions.searches import search_all
 
 COLUMNS = ("s0_stderr_windows", "s0_windows_low", "s0_windows_high")
+HALF = ("s_half", "s_half_low", "s_half_high")
+# Fewer units cannot be drawn anew: five have 126 different draws.
+LEAST = 5
 
 
 def window_errors(best: Fit | None, points: Points, draws: int = 300, seed: int = 0) -> dict:
-    """The columns `COLUMNS` of a fit: a bootstrap over windows of the whole curve.
+    """The columns `COLUMNS` and `HALF` of a fit: a bootstrap of the curve over windows or documents.
 
     Each draw takes the same windows at all levels and of dense, as all levels are measured on them, and
-    the chosen form is fitted anew. The interval is of the 2.5 and 97.5 percentiles. NaN without a
-    transition, or where the windows' losses are not known.
+    the chosen form is fitted anew. Intervals are of the 2.5 and 97.5 percentiles. `s_half` is where
+    half of the dense model's advantage over chance is left. A column is NaN without a transition,
+    without such an advantage, or where the windows' scores are not known or fewer than `LEAST`.
     """
-    if best is None or not best.form.transition or points.losses is None:
-        return dict.fromkeys(COLUMNS, np.nan)
-    found = refitted(best, points, resampled(best, points, draws, seed))
-    low, high = np.percentile(found, [2.5, 97.5])
-    return dict(zip(COLUMNS, (float(found.std(ddof=1)), float(low), float(high)), strict=True))
+    nothing = dict.fromkeys((*COLUMNS, *HALF), np.nan)
+    if best is None:
+        return nothing
+    falls = isinstance(best.form, Fall | Fade)
+    if falls:
+        nothing["s_half"] = float(best.form.half(np.array([best.point]))[0])
+    if not (falls or best.form.transition) or points.units is None or too_few(points):
+        return nothing
+    targets = resampled(best, points, draws, seed)
+    if falls:
+        scale = np.sqrt(points.weights)
+        weighted = targets * scale[:, None]
+        refits = search_all(best.form, points.s, points.y, scale, weighted)[0]
+        nothing |= dict(zip(HALF[1:], percentiles(best.form.half(refits)), strict=True))
+        found = refits[:, 0]
+    else:
+        found = refitted(best, points, targets)
+    if not best.form.transition:
+        return nothing
+    errors = (float(found.std(ddof=1)), *percentiles(found))
+    return nothing | dict(zip(COLUMNS, errors, strict=True))
+
+
+def too_few(points: Points) -> str:
+    """Why there is no error over the units; "" where there can be one."""
+    if points.units is None or points.units.shape[1] >= LEAST:
+        return ""
+    number = points.units.shape[1]
+    return f"no error over {number} windows or documents: {LEAST} are needed"
+
+
+def percentiles(values: np.ndarray) -> tuple[float, float]:
+    """The 2.5 and 97.5 percentiles."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def resampled(best: Fit, points: Points, draws: int, seed: int) -> np.ndarray:
-    """Log perplexities [levels, draws] over windows that are drawn anew.
-
-    Where dense is a condition of the form its own change is taken off: the form sees only log
-    perplexities less that of dense.
-    """
-    windows = points.losses.shape[1]
+    """The fitted scale's y [levels, draws], each draw over units that are drawn with replacement."""
+    units = points.units.shape[1]
     rng = np.random.default_rng(seed)
-    shares = rng.multinomial(windows, np.full(windows, 1 / windows), size=draws).T / windows
-    targets = points.losses @ shares
-    conditioned = isinstance(best.form, DenseLimit) and best.form.dense is not None
-    if conditioned and points.dense_losses is not None:
-        targets -= points.dense_losses @ shares - points.dense_losses.mean()
-    return targets
+    shares = rng.multinomial(units, np.full(units, 1 / units), size=draws).T / units
+    dense = None if points.dense_units is None else points.dense_units @ shares
+    if dense is not None and not isinstance(best.form, Fall | Fade):
+        # Only the change of the dense score counts: its value is a condition of the form.
+        dense = dense - points.dense_units.mean()
+    return points.scale.resampled(points.units @ shares, dense, best.form)
 
 
 def refitted(best: Fit, points: Points, targets: np.ndarray) -> np.ndarray:

@@ -39,7 +39,8 @@ def verify_table(results: Path, name: str, shown: Shown, tally: Tally) -> None:
 
 def verify_transitions(results: Path, sweep: str, shown: Shown, tally: Tally) -> None:
     """Checks the fitted curves of a sweep."""
-    fits = fit_curves(frame_of(results, shown, samples=True))
+    frame = frame_of(results, shown, samples=True)
+    fits = fit_curves(frame, scores=shown.keys.get("scores", ()))
     check_frame(results, f"transitions/{sweep}.csv", fits, tally)
 
 

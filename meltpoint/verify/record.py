@@ -24,7 +24,8 @@ class Shown(Document):
     """What a table or the fits of a sweep are made of.
 
     `cells` are those that it reads, in their order; `steps` is what the tidy frame says of each chain;
-    `keys` are those of the table as the study declares it, or the levels that a prediction holds out.
+    `keys` are those of the table as the study declares it, the scores whose curves are fitted, or the
+    levels that a prediction holds out.
     """
 
     cells: list[CellName]

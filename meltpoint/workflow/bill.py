@@ -227,10 +227,17 @@ class StudyBill:
         finished = sum(size[model] for model, _ in kept) + hidden + bases
         # Checkpoints that are deleted once they are evaluated, one for each job that runs.
         leaves = 0 if keeps_all else 2 * (cores or 1) * max(size.values())
+        parts = [
+            f"{human_bytes(bases)} of base models",
+            f"{len(kept)} checkpoint{'s' * (len(kept) != 1)}",
+        ]
+        if hidden:
+            parts.append(
+                f"{human_bytes(hidden)} of dense models' hidden states, which may be deleted"
+            )
         lines = [
             f"Disk: {human_bytes(finished)} when finished, {human_bytes(finished + leaves)} at most "
-            f"while it runs: {human_bytes(bases)} of base models, {len(kept)} checkpoints, "
-            f"{human_bytes(hidden)} of dense models' hidden states, which may be deleted"
+            f"while it runs: {', '.join(parts)}"
         ]
         if untold:
             lines.append(

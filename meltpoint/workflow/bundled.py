@@ -24,17 +24,25 @@ def record_of(plan: "Plan") -> Record:
         for name, table in config.tables.items()
     }
     fits = {
-        sweep: Shown(cells=study.perplexity_cells(sweep), steps=steps_of(study, sweep))
-        for sweep in config.sweeps
+        sweep: Shown(
+            cells=study.fitted_cells(sweep),
+            steps=steps_of(study, sweep),
+            keys={"scores": study.fitted(sweep)},
+        )
+        for sweep in plan.curves()
     }
     held_out = {name: sweep.predict for name, sweep in config.sweeps.items() if sweep.predict}
     return Record(
         study=config.model_dump(mode="json", exclude_unset=True),
         cells=study.all_cells,
         tables=tables,
-        transitions={sweep: fits[sweep] for sweep in plan.curves()},
+        transitions=fits,
         predictions={
-            name: fits[name].model_copy(update={"keys": predict.model_dump(mode="json")})
+            name: Shown(
+                cells=study.perplexity_cells(name),
+                steps=steps_of(study, name),
+                keys=predict.model_dump(mode="json"),
+            )
             for name, predict in held_out.items()
         },
         figures=list(config.figures),

@@ -169,11 +169,11 @@ class Plan:
         return sorted({f"{self.published}/{file}" for file in files})
 
     def curves(self) -> list[str]:
-        """The sweeps that have curves to be fitted: perplexities at numeric sparsities."""
+        """The sweeps that have curves to be fitted, over numeric sparsities."""
         return [
             sweep
             for sweep in self.config.sweeps
-            if self.perplexity_cells_of(sweep) and self._over_sparsities(sweep)
+            if self.fitted_cells_of(sweep) and self._over_sparsities(sweep)
         ]
 
     def _over_sparsities(self, sweep: str) -> bool:
@@ -256,8 +256,17 @@ class Plan:
         return cores if kind.alone and cores else self.threads
 
     def env(self, wildcards: "Wildcards") -> str:
-        """The environment that a cell is measured in."""
-        return f"../envs/{self.job_specs.runtime(wildcards.chain, wildcards.evaluation)}.yaml"
+        """The file of the environment that a cell is measured in, seen from the rules."""
+        return self.env_file(self.job_specs.runtime(wildcards.chain, wildcards.evaluation))
+
+    def env_file(self, name: str) -> str:
+        """An environment's file, seen from the rules: with PyTorch for CUDA where the study names it.
+
+        The job specs hold the hash of the other file in both cases, as the device is no part of them.
+        """
+        gpu = self.job_specs.envs / f"gpu/{name}.yaml"
+        on_gpu = self.config.compute.device.startswith("cuda") and gpu.exists()
+        return f"../envs/{'gpu/' if on_gpu else ''}{name}.yaml"
 
     # --- tables and figures ---------------------------------------------------------------------
 
@@ -269,10 +278,14 @@ class Plan:
     def kept_of(self, section: str, name: str) -> list[str]:
         """Files kept beside the cells of a table, a figure or a sweep's fits that compare windows."""
         if section == "sweeps":
-            return kept.files(self.study, self.results, self.study.perplexity_cells(name))
+            return kept.files(self.study, self.results, self.study.fitted_cells(name))
         part = getattr(self.config, section)[name]
         cells = self.study.cells(part.source, *part.evaluations) if part.needs_samples else []
         return kept.files(self.study, self.results, cells)
+
+    def fitted_cells_of(self, sweep: str) -> list[str]:
+        """A sweep's cells whose scores' curves are fitted."""
+        return [self.cell(*cell) for cell in self.study.fitted_cells(sweep)]
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
         """A sweep's cells of perplexity."""

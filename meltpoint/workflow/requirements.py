@@ -80,4 +80,6 @@ def pinned(env: Path) -> dict[str, str]:
     """The packages that pip installs in an environment, by name, as pip takes them."""
     parts = yaml.safe_load(env.read_text())["dependencies"]
     lines = next(part["pip"] for part in parts if isinstance(part, dict))
-    return {re.split(r"[ =<>]", line)[0]: line.replace(" ", "") for line in lines}
+    # A line with an option of pip names no package.
+    packages = (line for line in lines if not line.startswith("--"))
+    return {re.split(r"[ =<>]", line)[0]: line.replace(" ", "") for line in packages}

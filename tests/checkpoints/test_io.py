@@ -161,3 +161,35 @@ def test_weights_beyond_the_studys_dtype_are_refused(base):
     assert Reader(base, torch.bfloat16, CPU).read([name])[name][0, 0] > 9e4
     with pytest.raises(MeltpointError, match=r"up_proj.weight holds NaN .* in float16"):
         Reader(base, torch.float16, CPU).read([name])
+
+
+def test_two_writers_of_a_folder_cannot_mix_their_files(tmp_path):
+    """The first one is not disturbed; what a killed one has left keeps nobody from writing."""
+    target = tmp_path / "a"
+    (tmp_path / ".a.partial").mkdir()
+    (tmp_path / ".a.partial" / "half").touch()
+    (tmp_path / ".a.lock").touch()
+    with whole_folder(target) as first:
+        (first / "one").write_text("1")
+        with pytest.raises(MeltpointError, match="a is being written by another process"):
+            enter(whole_folder(target))
+        (first / "two").write_text("2")
+    assert sorted(file.name for file in target.iterdir()) == ["one", "two"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def enter(context):
+    with context:
+        pass
+
+
+def test_two_writers_of_a_file_each_write_a_whole_one(tmp_path):
+    """The last one stays; a file that a killed process has left goes."""
+    target = tmp_path / "a.json"
+    (tmp_path / ".partial.0.a.json").write_text("half")
+    with whole_file(target) as first, whole_file(target) as second:
+        first.write_text("first")
+        second.write_text("second")
+        assert not (tmp_path / ".partial.0.a.json").exists()
+    assert target.read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -5,12 +5,13 @@ import tempfile
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
-from meltpoint.model import empty_model
+from meltpoint.model import backward_walk, empty_model
 from meltpoint.model.backward_walk import walk_backwards
 from meltpoint.model.gradient_statistics import GRADIENT_ACCUMULATORS, GradientAccumulator
 from meltpoint.model.load import load
@@ -191,6 +192,20 @@ def test_borders_that_do_not_fit_go_to_temporary_files(tmp_path, monkeypatch):
     for _ in walking:
         pass
     assert not list(tmp_path.glob("meltpoint-*"))
+
+
+def test_temporary_files_that_do_not_fit_are_one_sentence(tmp_path, monkeypatch):
+    """The error is a stand-in for that of a full disk, as safetensors spells it."""
+
+    def full(*_):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(backward_walk, "save_file", full)
+    reader = Reader(save_model(tmp_path / "base", "llama"), torch.float32, torch.device("cpu"))
+    compute = Compute(device="cpu", memory=1e-6)
+    sentence = r"meltpoint-\S+: the disk is full.*it takes [\d.]+ [kM]B: set TMPDIR to a folder"
+    with pytest.raises(MeltpointError, match=sentence):
+        list(walk_backwards(reader, random_tokens(2, 8), compute, {}))
 
 
 def test_borders_in_files_give_the_same_and_are_gone(tmp_path):

@@ -11,7 +11,7 @@ from meltpoint.analysis.frame import COLUMNS
 from meltpoint.analysis.search_runs import SCORES, Names, runs_of, search_of
 from meltpoint.data.published.frames import read
 from meltpoint.evaluations._kept import write_kept
-from meltpoint.published.parameter_search import study_files
+from meltpoint.published.parameter_search import dependence, study_files, study_report
 
 TASKS = ("arc_easy", "piqa")
 LEVELS = [
@@ -83,10 +83,10 @@ def written(tmp_path, request):
 
 def test_runs_have_the_columns_of_the_published_file(written):
     runs = pd.read_csv(written / "consolidated_m_20/all_methods_results.csv")
-    published = set(read("hgsp_search")) - {f"acc_{task}" for task in read("hgsp_search")}
-    tasks = {f"acc_{task}" for task in TASKS}
-    others = {column for column in published if not re.match("acc_(?!mean)", column)}
-    assert set(runs) == others | tasks | {"params_count"}
+    tasks = [f"acc_{task}" for task in TASKS]
+    published = [c for c in read("hgsp_search") if not re.match("acc_(?!mean)", c)]
+    behind = published.index("acc_mean") + 1
+    assert list(runs) == [*published[:behind], *tasks, *published[behind:], "params_count"]
     assert len(runs) == len(VARIED)
     best = runs.loc[runs["acc_mean"].idxmax()]
     assert (best["pruning_method"], best["taylor_seq_len"]) == ("blockwise", 32)
@@ -107,8 +107,10 @@ def test_the_best_run_has_files_of_its_own(written):
         assert (written / f"best_m_20/visualization/{name}.png").stat().st_size > 1000
     (model,) = json.loads((written / "cross_model_comparison.json").read_text())
     assert model["best_method"] == "blockwise"
-    report = (written / "final_analysis_report.txt").read_text()
+    report = " ".join((written / "final_analysis_report.txt").read_text().split())
     assert "blockwise, length 32, 256 samples" in report
+    assert f"Chain: {BEST}." in report
+    assert "Worst configuration blockwise, length 32, 512 samples" in report
     assert "Beyond the published summary" in report
 
 
@@ -128,6 +130,29 @@ def test_perplexity_decides_without_tasks():
     assert set(runs["stderr"]) == {0.1}
     paired = frame(tasks=False).assign(difference_stderr=0.02)
     assert set(runs_of(paired, VARIED, names)["stderr"]) == {0.02}
+
+
+@pytest.mark.parametrize(
+    ("spearman", "low", "text"),
+    [(0.5, 0.1, "+0.5000 (+0.10 to +0.60)"), (0.5, np.nan, "+0.5000"), (np.nan, np.nan, "-")],
+)
+def test_a_rank_correlation_is_printed_as_far_as_it_is_known(spearman, low, text):
+    found = {"spearman": spearman, "spearman_low": low, "spearman_high": 0.6}
+    assert study_report.rank_text(found) == text
+
+
+def test_perplexities_of_each_model_have_panels_of_their_own():
+    factors = {"method": "taylor", "seq_len": "16", "num_samples": "128"}
+    rows = [
+        {"model": m, "factor": factor, "level": level, "mean": v, "low": v - 1, "high": v + 1}
+        for m, v in (("small", 70.0), ("large", 300.0))
+        for factor, level in factors.items()
+    ]
+    stderr = pd.Series({"small": 0.1, "large": 0.2})
+    wording = dependence.Wording("perplexity", 1, apart=True)
+    axes = dependence.draw_dependence(pd.DataFrame(rows), stderr, wording).axes
+    drawn = [ax.containers[0].lines[0].get_ydata().tolist() for ax in axes]
+    assert drawn == [[70.0]] * 3 + [[300.0]] * 3
 
 
 def test_shares_of_variance_are_of_whole_grids():

@@ -13,7 +13,7 @@ from tests.support.shipped_studies import with_tasks
 ROOT = Path(__file__).parents[2]
 
 
-def study(tables=None, figures=None):
+def study(tables=None, figures=None, transitions=()):
     """A sweep of two methods with three seeds, and the tables or figures on it."""
     raw = {
         "study": "s",
@@ -28,6 +28,7 @@ def study(tables=None, figures=None):
                 "levels": [0.5],
                 "settings": {"seed": [0, 1, 2]},
                 "evaluations": ["e"],
+                "transitions": list(transitions),
             }
         },
         "tables": {"t": {"source": "p", "value": "e", **tables}} if tables else {},
@@ -106,3 +107,27 @@ def test_every_study_of_the_project_names_what_is_there(file):
         pytest.skip("the models and texts of tiny-real (shared/data) are not here")
     with_tasks(raw, file)
     Study(config.load(raw, file), path.parent)
+
+
+@pytest.mark.parametrize(
+    ("scores", "figure", "message"),
+    [
+        (["e.kll"], {}, r"sweeps\.p\.transitions: 'e' has no score 'kll': did you mean 'e\.kl'"),
+        (["e.bits_per_byte"], {}, r"sweeps\.p\.transitions: no law is known for e\.bits_per_byte"),
+        (["f"], {}, r"sweeps\.p\.transitions: p is not evaluated on 'f'"),
+        (
+            [],
+            {"value": "e.kl"},
+            r"f\.fit: no curve of e\.kl is fitted: name it in sweeps\.p\.trans",
+        ),
+    ],
+)
+def test_only_scores_with_a_law_are_fitted(scores, figure, message):
+    with pytest.raises(MeltpointError, match=message):
+        study(figures={"fit": "transition", **figure}, transitions=scores)
+
+
+def test_scores_that_are_fitted_have_their_full_names():
+    named = study(figures={"fit": "transition", "value": "e.kl"}, transitions=["e.kl", "e"])
+    assert named.fitted("p") == ["e.perplexity", "e.kl"]
+    assert len(named.fitted_cells("p")) == 5

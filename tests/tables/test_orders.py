@@ -1,5 +1,7 @@
 """Tables of the order effect: which chains are paired, what is said of them, and of weaker steps."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,6 +80,9 @@ def test_sizes_that_differ_are_a_footnote(frame):
     }
     table = tables.build(frame(**sizes), SPEC)
     assert list(table.notes.values()) == ["bits 4.25 and 32"]
+    printed = tables.to_markdown(table)
+    assert re.search(r"of the pairs that end with one size in [01] of 1 pairs", printed)
+    assert "with one size" not in tables.to_markdown(tables.build(frame(), SPEC))
 
 
 def test_an_order_without_a_value_says_why(frame):

@@ -240,8 +240,8 @@ def test_rows_hold_the_columns_and_draw_their_curve():
     assert row["s0_published"] == 0.57
     assert row["family"] == "unstructured"
     np.testing.assert_allclose(predict(row, FINE), ppl, rtol=0.02)
-    assert predict(row, row["s0"]) == pytest.approx(row["ppl_at_s0"])
-    assert predict(row, row["s0"] + 1e-9) == pytest.approx(row["ppl_at_s0"])
+    assert predict(row, row["s0"]) == pytest.approx(row["value_at_s0"])
+    assert predict(row, row["s0"] + 1e-9) == pytest.approx(row["value_at_s0"])
 
 
 def test_the_same_seed_gives_the_same_interval():

@@ -8,7 +8,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.transitions.fit import fit_curves
 from meltpoint.transitions.forms import DenseLimit
 from meltpoint.transitions.intervals import fit
-from meltpoint.transitions.points import Points, losses_of
+from meltpoint.transitions.points import Points, points_of
 from meltpoint.transitions.prediction import predict_held_out
 from meltpoint.transitions.window_errors import window_errors
 from tests.support import kept_cells
@@ -40,8 +40,8 @@ def points(losses, dense):
 
 def test_the_windows_losses_are_those_that_are_kept(frame):
     cells = frame[frame["chain"] != "dense"]
-    np.testing.assert_allclose(losses_of(cells), CURVE, rtol=1e-6)
-    assert losses_of(cells.drop(columns="sample")) is None
+    np.testing.assert_allclose(points_of(cells).units, CURVE, rtol=1e-6)
+    assert points_of(cells.drop(columns="sample")).units is None
 
 
 def test_the_bootstrap_knows_how_far_s0_moves_between_sets_of_windows():

@@ -5,15 +5,19 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from meltpoint import methods
 from meltpoint.errors import MeltpointError
+from meltpoint.workflow.plan import Plan
 from meltpoint.workflow.requirements import check, pinned
+from tests.support.closure import closure, normal
 
 ROOT = Path(__file__).parents[2]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
+ON_GPUS = sorted((ROOT / "envs/gpu").glob("*.yaml"))
 # What the rules of every environment import, by what it is for.
 MODULES = {
     "analysis": ("tables.build", "transitions.fit", "figures", "report.build", "published.page"),
@@ -68,6 +72,42 @@ def test_every_package_is_pinned_exactly(file):
 def test_the_one_environment_holds_the_same_versions(file):
     everything = requirements("requirements.txt") | requirements("requirements-gguf.txt")
     assert pinned(file).items() <= everything.items()
+
+
+@pytest.mark.parametrize("file", ON_GPUS, ids=lambda file: file.stem)
+def test_an_environment_for_gpus_differs_in_the_build_of_torch_alone(file):
+    pins, others = pinned(file), pinned(ROOT / "envs" / file.name)
+    assert pins.pop("torch") == others.pop("torch") + "+cu130"
+    assert pins == others
+    assert "--extra-index-url https://download.pytorch.org/whl/cu130" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("device", "env", "file"),
+    [
+        ("cuda", "torch", "gpu/torch.yaml"),
+        ("cuda:1", "quantization", "gpu/quantization.yaml"),
+        ("cuda", "llama", "llama.yaml"),
+        ("cpu", "torch", "torch.yaml"),
+        ("auto", "torch", "torch.yaml"),
+    ],
+)
+def test_a_study_on_cuda_takes_the_environments_for_gpus(device, env, file):
+    config = SimpleNamespace(compute=SimpleNamespace(device=device))
+    plan = SimpleNamespace(config=config, job_specs=SimpleNamespace(envs=ROOT / "envs"))
+    assert Plan.env_file(plan, env) == f"../envs/{file}"
+
+
+@pytest.mark.parametrize("file", ENVS, ids=lambda file: file.stem)
+def test_pip_has_no_choice(file):
+    """All that pip takes is pinned: what packages need in turn is read from those installed here."""
+    pins = {normal(name): line.split("==")[1] for name, line in pinned(file).items()}
+    needed = closure(pins)
+    assert needed.keys() - pins.keys() == set()
+    # A package of another version might need others: what is installed is what is pinned.
+    here = {name: version.split("+")[0] for name, version in needed.items() if version}
+    assert {name: pins[name] for name in here} == here
+    assert len(here) > 0.9 * len(pins)
 
 
 @pytest.mark.parametrize("method", methods.registry().values(), ids=lambda method: method.name)

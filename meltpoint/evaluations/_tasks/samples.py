@@ -95,6 +95,20 @@ def weighted_mean(samples: Sequence[Sample], metric: str) -> Estimate:
     return Estimate(float(values.mean()), math.sqrt(squares / freedom / len(values)), values)
 
 
+def floors(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, float]:
+    """Accuracies at chance of the tasks and groups that are named, of their metrics, and their mean.
+
+    A document with k choices is answered right by chance with probability 1 / k; a text never is.
+    """
+    found: dict[str, float] = {}
+    for name in names:
+        part = [each for each in samples if name in (each["task"], *each.get("groups", ()))]
+        choices = [len(each.get("loglikelihoods", ())) for each in part]
+        chance = float(np.mean([1 / k if k > 1 else 0.0 for k in choices]))
+        found |= dict.fromkeys((name, f"{name}.{ACC}", f"{name}.{ACC_NORM}"), chance)
+    return found | {"mean": float(np.mean([found[name] for name in names]))}
+
+
 def refusal(samples: Sequence[Sample], refuse_above: float) -> str | None:
     """Why the score of samples is refused; None where it is not."""
     broken = [each for each in samples if "degenerate" in each]

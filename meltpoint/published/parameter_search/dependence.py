@@ -23,40 +23,58 @@ AXES = {
 
 @dataclass(frozen=True)
 class Wording:
-    """What the target is called on the axis, and what its values are multiplied by there."""
+    """What the target is called on the axis, and what its values are multiplied by there.
+
+    With `apart` each model has panels of its own, as perplexities of two models may be far apart.
+    """
 
     label: str
     scale: float
+    apart: bool = False
 
 
 ACCURACY = Wording("mean accuracy (%)", 100)
 
 
-def draw_dependence(dependence: pd.DataFrame, stderr: float, wording: Wording = ACCURACY) -> Figure:
-    """Partial dependence by factor: a line per model with its interval, and the noise of one run."""
-    scale = wording.scale
-    models = dependence["model"].unique()
+def draw_dependence(
+    dependence: pd.DataFrame, stderr: pd.Series, wording: Wording = ACCURACY
+) -> Figure:
+    """Partial dependence by factor: a line per model with its interval, and the noise of one run.
+
+    stderr: of a run, by model; the largest of a row of panels is drawn in it.
+    """
+    models = list(dependence["model"].unique())
+    rows = [[model] for model in models] if wording.apart else [models]
     with mpl.rc_context(RC):
-        figure = Figure((WIDTH, 2.7), layout="constrained")
-        axes = figure.subplots(1, len(SEARCH.factors), sharey=True)
-        for ax, factor in zip(axes, SEARCH.factors, strict=True):
-            own = dependence[dependence["factor"] == factor]
-            for place, model in enumerate(models):
-                offset = 0.08 * (place - (len(models) - 1) / 2)
-                line = own[own["model"] == model]
-                draw_line(ax, line, PALETTE[place], MARKERS[place], offset, wording)
-            levels = own["level"].unique()
-            ax.set_xticks(range(len(levels)), levels)
-            ax.set_xlim(-0.4, len(levels) - 0.6)
+        figure = Figure((WIDTH, 0.5 + 2.2 * len(rows)), layout="constrained")
+        shape = len(rows), len(SEARCH.factors)
+        grid = figure.subplots(*shape, sharex="col", sharey="row", squeeze=False)
+        for axes, together in zip(grid, rows, strict=True):
+            for ax, factor in zip(axes, SEARCH.factors, strict=True):
+                own = dependence[dependence["factor"] == factor]
+                draw_panel(ax, own[own["model"].isin(together)], models, wording)
+            axes[0].set_ylabel(wording.label)
+            draw_stderr(axes[-1], wording.scale * stderr[together].max())
+        for ax, factor in zip(grid[-1], SEARCH.factors, strict=True):
             ax.set_xlabel(AXES[factor])
-        axes[0].set_ylabel(wording.label)
-        draw_stderr(axes[-1], scale * stderr)
         handles = [
             Line2D([], [], color=PALETTE[i], marker=MARKERS[i], label=model)
             for i, model in enumerate(models)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
+
+
+def draw_panel(ax: Axes, own: pd.DataFrame, models: list[str], wording: Wording) -> None:
+    """The lines of one factor, side by side; colours and markers are by the place in `models`."""
+    shown = own["model"].unique()
+    for place, model in enumerate(shown):
+        offset = 0.08 * (place - (len(shown) - 1) / 2)
+        look = models.index(model)
+        draw_line(ax, own[own["model"] == model], PALETTE[look], MARKERS[look], offset, wording)
+    levels = own["level"].unique()
+    ax.set_xticks(range(len(levels)), levels)
+    ax.set_xlim(-0.4, len(levels) - 0.6)
 
 
 def draw_line(

@@ -21,7 +21,7 @@ def figures(
     spec: StudySpec, runs: pd.DataFrame, noise: dict[str, pd.DataFrame]
 ) -> dict[str, Figure]:
     """Figures by name; runs: with their `stderr`, noise: results of the analyses by name."""
-    stderr = noise["noise_floor"]["stderr"].max()
+    stderr = noise["noise_floor"].set_index("model")["stderr"]
     in_percent = runs.assign(percent=100 * runs["acc_mean"])
     return {
         "search_heatmap_accuracy": draw_heatmap(in_percent, ACCURACY),

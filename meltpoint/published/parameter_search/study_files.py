@@ -15,7 +15,7 @@ from meltpoint.figures.heatmap_panels import draw_heatmap
 from meltpoint.figures.style import save as save_figure
 from meltpoint.files import write_json
 from meltpoint.published.parameter_search import layer_figures, study_report, text_format
-from meltpoint.published.parameter_search.dependence import Wording, draw_dependence
+from meltpoint.published.parameter_search.dependence import ACCURACY, Wording, draw_dependence
 from meltpoint.published.parameter_search.figures import PERPLEXITY
 
 PLAIN = {"index": False, "na_rep": "nan", "lineterminator": "\n"}
@@ -103,8 +103,8 @@ def write_across(folder: Path, runs: pd.DataFrame, search: Search) -> None:
     report = study_report.sections(runs, search, summary, noise)
     (folder / "final_analysis_report.txt").write_text(text_format.to_text(report))
     save_figure(draw_heatmap(runs, PERPLEXITY), [folder / "heatmap_perplexity.svg"])
-    wording = Wording("mean accuracy (%)", 100) if search.tasks else Wording("perplexity", 1)
-    stderr = noise["noise_floor"]["stderr"].max()
+    wording = ACCURACY if search.tasks else Wording("perplexity", 1, apart=True)
+    stderr = noise["noise_floor"].set_index("model")["stderr"]
     figure = draw_dependence(noise["partial_dependence"], stderr, wording)
     save_figure(figure, [folder / "dependence.svg"])
 

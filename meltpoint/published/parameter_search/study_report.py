@@ -1,6 +1,7 @@
 """The report of a study's own parameter search, section by section."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pandas as pd
 
@@ -58,6 +59,7 @@ def model_sections(
         yield Section(title, table=statistics(summary[summary["section"] == section]))
     yield Section("Correlations with the score", table=correlations(words, runs, search))
     yield Section("Best configuration", text=best_text(runs, search))
+    yield Section("Worst configuration", text=worst_text(runs, search))
 
 
 def correlations(words: dict[str, str], runs: pd.DataFrame, search: Search) -> pd.DataFrame:
@@ -66,15 +68,22 @@ def correlations(words: dict[str, str], runs: pd.DataFrame, search: Search) -> p
     return pd.DataFrame(
         {
             "measure": [words[key] for key in found],
-            "r": [f"{each['pearson']:+.4f}" for each in found.values()],
+            "r": [known(f"{each['pearson']:+.4f}") for each in found.values()],
             "finite runs": [str(each["n_finite"]) for each in found.values()],
-            "rank correlation": [
-                f"{each['spearman']:+.4f} ({each['spearman_low']:+.2f} to "
-                f"{each['spearman_high']:+.2f})"
-                for each in found.values()
-            ],
+            "rank correlation": [rank_text(each) for each in found.values()],
         }
     )
+
+
+def rank_text(found: Mapping[str, float]) -> str:
+    """A rank correlation with its interval, where the drawn cells of the grid have one."""
+    interval = f" ({found['spearman_low']:+.2f} to {found['spearman_high']:+.2f})"
+    return known(f"{found['spearman']:+.4f}") + ("" if "nan" in interval else interval)
+
+
+def known(text: str) -> str:
+    """The text of a number; "-" for NaN, that of a measure which does not vary."""
+    return "-" if "nan" in text else text
 
 
 def best_text(runs: pd.DataFrame, search: Search) -> str:
@@ -84,7 +93,13 @@ def best_text(runs: pd.DataFrame, search: Search) -> str:
     if search.tasks:
         text += f", accuracy {best['acc_mean']:.4f}"
         text += f". The lowest perplexity, {least['ppl']:.2f}, has {setting(least, search)}"
-    return f"{text}. {best['extreme_pruning_layers']:.0f} extreme layers."
+    return f"{text}. {best['extreme_pruning_layers']:.0f} extreme layers. Chain: {best['chain']}."
+
+
+def worst_text(runs: pd.DataFrame, search: Search) -> str:
+    """The run whose score is the worst."""
+    worst = best_run(runs, replace(search, higher_is_better=not search.higher_is_better))
+    return f"{setting(worst, search)}: perplexity {worst['ppl']:.2f}. Chain: {worst['chain']}."
 
 
 def setting(run: pd.Series, search: Search) -> str:

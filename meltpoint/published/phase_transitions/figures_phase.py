@@ -24,4 +24,5 @@ def curves_of(family: str, transitions: pd.DataFrame) -> pd.DataFrame:
     """Rows of the published form as `fit_curves` gives them."""
     same = {"form": "power law", "ppl0": np.nan, "settings": ""}
     own = transitions[transitions["family"] == family]
+    own = own.rename(columns={"ppl_at_s0": "value_at_s0"})
     return own.assign(**same, model=frames.MODEL, evaluation=frames.EVALUATION)

@@ -41,6 +41,7 @@ def fit_both(
     is not supported, and s0 is the place where the best curve with two regimes would put it.
     """
     fitted = fit_curves(frame, group, PUBLISHED_FORM, draws=draws)
+    fitted = fitted.rename(columns={"value_at_s0": "ppl_at_s0"})
     free = fit_curves(frame, group, FORMS, draws=draws)
     fitted = fitted.assign(form=free["form"], p_smooth=free["p_smooth"])
     fitted["transition"] = free["s0"].notna()

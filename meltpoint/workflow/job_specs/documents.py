@@ -141,6 +141,7 @@ class TransitionsSpec(JobSpec):
 
     job = "transitions"
     steps: dict[str, dict[str, str]] = Field(description="What the tidy frame says of each chain.")
+    scores: list[str] = Field([], description="Scores whose curves are fitted.")
 
 
 class PredictionsSpec(JobSpec):

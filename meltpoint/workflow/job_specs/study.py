@@ -11,7 +11,7 @@ from meltpoint.evaluations import engines
 from meltpoint.hashing import HashCache, hash_file
 from meltpoint.study import parameter_search
 from meltpoint.study.data_files import data_files
-from meltpoint.study.resolved import Study
+from meltpoint.study.resolved import Cell, Study
 from meltpoint.study.sections import BuiltinCorpus, GivenCalibration, TokenCorpus
 from meltpoint.study.training_texts import DEFAULT
 from meltpoint.workflow.job_specs import base_models
@@ -207,15 +207,17 @@ class JobSpecs(PageSpecs):
 
     def transitions(self, sweep: str) -> TransitionsSpec:
         """Spec of a sweep's transition points."""
-        return TransitionsSpec(**self._of_curves(sweep, "scripts.transitions"))
+        of_curves = self._of_curves(self.study.fitted_cells(sweep), sweep, "scripts.transitions")
+        return TransitionsSpec(**of_curves, scores=self.study.fitted(sweep))
 
     def predictions(self, sweep: str) -> PredictionsSpec:
         """Spec of what a sweep's curves predict of its held-out levels."""
         held_out = {"hold_out": self.config.sweeps[sweep].predict.hold_out}
-        return PredictionsSpec(**self._of_curves(sweep, "scripts.predictions"), **held_out)
+        names = self.study.perplexity_cells(sweep)
+        return PredictionsSpec(**self._of_curves(names, sweep, "scripts.predictions"), **held_out)
 
-    def _of_curves(self, sweep: str, script: str) -> dict:
-        cells = [self.evaluation(*cell) for cell in self.study.perplexity_cells(sweep)]
+    def _of_curves(self, names: list[Cell], sweep: str, script: str) -> dict:
+        cells = [self.evaluation(*cell) for cell in names]
         return {
             "steps": steps_of(self.study, sweep),
             "code": code_over(cells, script),
