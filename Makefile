@@ -6,8 +6,8 @@ CORES ?= $(shell python3 -c "import os; print(os.cpu_count())")
 PYTHON ?= python3
 STUDY ?=
 VENV := .venv
-# Whole files of tests, as what they share is made once.
-SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+# Whole files of tests, as what they share is made once, in the order of tests/conftest.py.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed
 
 .PHONY: run dry test test-slow check setup gguf reference

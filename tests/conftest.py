@@ -9,3 +9,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.setdefault("GOMP_SPINCOUNT", "100000")
+
+
+# Files that take longest; named by their end or their folder.
+LONG = ("tests/workflow/", "test_contracts.py", "test_parity.py", "test_shipped_studies.py")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Side by side the long files come first: one that begins last would keep one worker alone."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not any(name in item.path.as_posix() for name in LONG))

@@ -17,7 +17,12 @@ import traceback
 from pathlib import Path
 from types import SimpleNamespace
 
-LARGE = ("torch", "transformers", "pandas", "matplotlib.figure", "scipy.optimize", "snakemake")
+# Importing a class of transformers takes seconds more than its package.
+LARGE = (
+    *("torch", "pandas", "pydantic", "matplotlib.figure", "scipy.optimize", "snakemake"),
+    *("transformers.modeling_utils", "transformers.generation.utils"),
+    *("transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"),
+)
 
 
 class Named(dict):

@@ -2,15 +2,15 @@
 
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from meltpoint import evaluations
+from tests.support import snakemake_process
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "envs", "profiles", "captions",
@@ -35,12 +35,11 @@ NOT_INHERITED = ("PYTHONPATH", "SNAKEMAKE_PROFILE")
 
 
 def copy_sources(target: Path) -> None:
-    """Copies what the workflow consists of, without what runs have left."""
+    """Copies what the workflow consists of, with what Python has compiled of it."""
     target.mkdir(parents=True)
     for part in filter(Path.exists, (ROOT / name for name in PARTS)):
         if part.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(part, target / part.name, ignore=ignored)
+            shutil.copytree(part, target / part.name)
         else:
             shutil.copy2(part, target)
 
@@ -83,15 +82,8 @@ class Project:
         self, *arguments: str, studies: tuple[str, ...] = (STUDY,), **environment: str
     ) -> Run:
         """Runs Snakemake to its end, whatever that is."""
-        result = subprocess.run(
-            self.command(*arguments, studies=studies),
-            cwd=self.folder,
-            env=self.environment(**environment),
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        return Run(result.returncode, result.stdout, result.stderr)
+        _, _, _, *given = self.command(*arguments, studies=studies)
+        return Run(*snakemake_process.run(given, self.folder, self.environment(**environment)))
 
     def run(self, *arguments: str, cores: int = 2) -> Run:
         """Runs the study, or the targets named, which must succeed."""
@@ -99,24 +91,20 @@ class Project:
         assert result.code == 0, result.output
         return result
 
-    def outputs(self, plan: str | None = None, *arguments: str, **environment: str) -> set[str]:
-        """The first output of every job of the study, as its path below the study's results.
-
-        With `plan`, those alone of which `snakemake --summary` says so.
-        """
+    def plans(self, *arguments: str, **environment: str) -> dict[str, str]:
+        """What `snakemake --summary` plans for every output of the study, by its path."""
         result = self.snakemake("--summary", *arguments, **environment)
         assert result.code == 0, result.output
         rows = [line.split("\t") for line in result.stdout.splitlines()[1:]]
-        paths = {row[0] for row in rows if plan in (None, row[-1])}
-        return {
-            path.removeprefix("results/").removeprefix("tiny/")
-            for path in paths
-            if not path.endswith(SECOND_OUTPUTS)
-        }
+        return {row[0]: row[-1] for row in rows}
+
+    def outputs(self, *arguments: str, **environment: str) -> set[str]:
+        """The first output of every job of the study, as its path below the study's results."""
+        return first_outputs(self.plans(*arguments, **environment))
 
     def stale(self, *arguments: str, **environment: str) -> set[str]:
         """The outputs that a run would make, or make again."""
-        return self.outputs("update pending", *arguments, **environment)
+        return pending(self.plans(*arguments, **environment))
 
     # --- changing -------------------------------------------------------------------------------
 
@@ -146,6 +134,20 @@ class Project:
         for file in files:
             assert (self.folder / file).exists(), file
             os.utime(self.folder / file)
+
+
+def first_outputs(paths: Iterable[str]) -> set[str]:
+    """Those of the paths that are a job's first output, as paths below the study's results."""
+    return {
+        path.removeprefix("results/").removeprefix("tiny/")
+        for path in paths
+        if not path.endswith(SECOND_OUTPUTS)
+    }
+
+
+def pending(plans: dict[str, str]) -> set[str]:
+    """The first outputs that a run would make, of the plans of `Project.plans`."""
+    return first_outputs(path for path, plan in plans.items() if plan == "update pending")
 
 
 def named(outputs: set[str], *parts: str) -> set[str]:

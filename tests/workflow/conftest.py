@@ -8,6 +8,7 @@ import pytest
 from meltpoint.study.config import load
 from meltpoint.study.resolved import Study
 from tests.support.project import Project, copy_sources
+from tests.support.shared import made_once
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -31,10 +32,9 @@ def untouched(tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(untouched, tmp_path_factory) -> Project:
-    """The study run to its end on two cores; not to be changed."""
-    project = untouched.copy(tmp_path_factory.mktemp("finished") / "project")
-    project.run()
-    return project
+    """The study run to its end on two cores, once for all workers; not to be changed."""
+    shared = made_once(tmp_path_factory, "finished", lambda folder: untouched.copy(folder).run())
+    return Project(shared).copy(tmp_path_factory.mktemp("finished") / "project")
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def project(tmp_path_factory):
             "local": {"gguf": "tiny.gguf"},
             "packed": {**package, "file": "tiny_model/tiny.gguf"},
         }
-        chains = {"models": list(MODELS), "chains": ["wanda@0.5", "rtn@4bit,group_size=32"]}
+        chains = {"models": list(MODELS), "chains": ["rtn@4bit,group_size=32"]}
         study["chains"] = {"both": {**chains, "evaluations": ["prose-32"]}}
         study["tables"] = {"both": {"source": "both", "value": "prose-32"}}
         study["sweeps"] = study["figures"] = {}
@@ -46,7 +46,7 @@ def test_both_are_run_and_give_the_same_numbers(project):
     environment = offline_index(project.folder / "index", project.folder / "cache")
     result = project.snakemake("--cores", "2", **environment)
     assert result.code == 0, result.output
-    for chain in ("dense", "wanda@0.5", "rtn@4bit,group_size=32"):
+    for chain in ("dense", "rtn@4bit,group_size=32"):
         one, other = (cell_of(project, model, chain) for model in MODELS)
         assert one.scores == other.scores
         assert one.protocol["base_quantization"]["grids"]["Q4_1"]["bits"] == 4

@@ -53,14 +53,14 @@ def test_a_finished_search_is_not_run_again(searched):
 
 
 def test_a_level_more_or_a_setting_of_the_step_searches_nothing(searched):
-    assert planned(searched, f"{CELLS}/ladder@0.6/checkpoint") == (0, 1)
-    assert planned(searched, f"{CELLS}/ladder@0.5,above=true/checkpoint") == (0, 1)
+    steps = ("ladder@0.6", "ladder@0.5,above=true")
+    assert planned(searched, *(f"{CELLS}/{step}/checkpoint" for step in steps)) == (0, 2)
 
 
 def test_a_setting_of_the_search_or_another_parent_is_another_search(searched):
-    assert planned(searched, f"{CELLS}/ladder@0.5,power=2/checkpoint") == (1, 1)
-    assert planned(searched, f"{CELLS}/ladder@0.5,samples=4/checkpoint") == (1, 1)
-    assert planned(searched, f"{CELLS}/magnitude@0.25+ladder@0.5/checkpoint") == (1, 1)
+    """Three searches for three steps: no two share one."""
+    chains = ("ladder@0.5,power=2", "ladder@0.5,samples=4", "magnitude@0.25+ladder@0.5")
+    assert planned(searched, *(f"{CELLS}/{chain}/checkpoint" for chain in chains)) == (3, 3)
 
 
 def test_a_comment_searches_nothing_and_code_all(copy):
