@@ -228,3 +228,11 @@ class Collector:
         """Removes the hooks from the linears."""
         for handle in self._handles.values():
             handle.remove()
+
+
+def group_by_identity(statistics: dict[str, Statistics]) -> list[list[str]]:
+    """Names, grouped by the statistics that they share."""
+    groups: dict[int, list[str]] = {}
+    for name, shared in statistics.items():
+        groups.setdefault(id(shared), []).append(name)
+    return list(groups.values())

@@ -18,7 +18,7 @@ from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute, overflow
 from meltpoint.errors import MeltpointError
 from meltpoint.model import empty_model, shaped, stored_layout
-from meltpoint.model.activation_statistics import Collector, Statistics
+from meltpoint.model.activation_statistics import Collector, Statistics, group_by_identity
 from meltpoint.model.as_linears import experts_of, sent_everything
 from meltpoint.model.gradient_statistics import GradientStatistics
 from meltpoint.model.running import (
@@ -294,11 +294,3 @@ class Walk:
         """A block's outputs on other inputs [any number, tokens, hidden] of the windows' length."""
         batches = self.batches(len(hidden))
         return torch.cat([self.forward(index, batch, inputs=hidden) for batch in batches])
-
-
-def group_by_identity(statistics: dict[str, Statistics]) -> list[list[str]]:
-    """Names, grouped by the statistics that they share."""
-    groups: dict[int, list[str]] = {}
-    for name, shared in statistics.items():
-        groups.setdefault(id(shared), []).append(name)
-    return list(groups.values())
