@@ -5,6 +5,11 @@
 CORES ?= $(shell python3 -c "import os; print(os.cpu_count())")
 PYTHON ?= python3
 STUDY ?=
+ifneq ($(STUDY),)
+ifeq ($(wildcard $(STUDY)),)
+$(error STUDY=$(STUDY): there is no such file)
+endif
+endif
 VENV := .venv
 # Whole files of tests, as what they share is made once, in the order of tests/conftest.py.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -15,13 +15,17 @@ def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
     It is empty where none is near and they are too many to be listed.
     """
     known = sorted(map(str, known))
-    near = difflib.get_close_matches(str(word), known, n=1)
-    if near:
-        return f": did you mean {prefix + near[0]!r}?"
-    if len(known) > MOST_WORDS:
-        return ""
+    near = nearest(word, known, prefix)
+    if near or len(known) > MOST_WORDS:
+        return near
     words = ", ".join(prefix + each for each in known)
-    return f": there is {words}" if known else ": there is none"
+    return f": known: {words}" if known else ": none is known"
+
+
+def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """A clause that names the known word that is nearest; "" where none is near."""
+    near = difflib.get_close_matches(str(word), known, n=1)
+    return f": did you mean {prefix + near[0]!r}?" if near else ""
 
 
 def one_of(words: Iterable[str]) -> str:

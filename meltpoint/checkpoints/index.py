@@ -34,8 +34,9 @@ def index(folder: Path) -> dict[str, str]:
             "model that has safetensors (on the hub often refs/pr/N)"
         )
     raise MeltpointError(
-        f"{folder} holds no {SINGLE_FILE}: it is no checkpoint, or one of pickles, which are not "
-        "fetched: use a revision that has safetensors (on the hub often refs/pr/N)"
+        f"{folder} holds no {SINGLE_FILE}: save the model with "
+        "save_pretrained(safe_serialization=True), or use a revision of the hub that has safetensors "
+        "(often refs/pr/N)"
     )
 
 

@@ -43,7 +43,7 @@ from meltpoint.study.sections import (
     TokenCorpus,
 )
 from meltpoint.tables.keys import Table
-from meltpoint.text import did_you_mean, one_of
+from meltpoint.text import did_you_mean, nearest, one_of
 
 
 def _by_key(*keys: str):
@@ -243,7 +243,8 @@ UNIONS = {"models", "corpora", "calibrations", "evaluations", "figures"}
 def _sentence(error: dict) -> str:
     key = _key(error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"{key}: there is no such key{_of_another_kind(error['loc'])}"
+        elsewhere = _of_another_kind(error["loc"]) or nearest(error["loc"][-1], _keys())
+        return f"{key}: there is no such key{elsewhere}"
     if error["type"] == "union_tag_invalid":
         kind, kinds = error["ctx"]["tag"], figures.registry()
         return f"{key}.kind: no kind of figure is called {kind!r}{did_you_mean(kind, kinds)}"
@@ -253,6 +254,16 @@ def _sentence(error: dict) -> str:
     given = error.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
     return f"{key}: {message}{shown}" if key else message
+
+
+def _keys() -> set[str]:
+    """The keys of all sections of a study."""
+    sections = StudyConfig.model_json_schema()
+    return {
+        key
+        for section in (sections, *sections["$defs"].values())
+        for key in section.get("properties", ())
+    }
 
 
 def _of_another_kind(location: tuple) -> str:

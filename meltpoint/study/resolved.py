@@ -259,8 +259,10 @@ class Study:
     def _check_calibration(self, key: str, settings) -> None:
         known = self.config.calibrations
         if settings.calibration not in known:
+            usual = ", which a method takes unless it names another"
             raise MeltpointError(
                 f"{key}: undefined calibration {settings.calibration!r}"
+                f"{usual if settings.calibration == 'default' else ''}"
                 f"{did_you_mean(settings.calibration, known)}"
             )
         calibration = known[settings.calibration]

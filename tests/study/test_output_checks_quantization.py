@@ -135,7 +135,7 @@ TRADEOFF = {"kind": "tradeoff", "x": "bits"}
                 "published": "mpt_gguf",
                 "published_models": {"n": "Qwen2.5-3B"},
             },
-            r"published_models: 'n' is no model of it: there is m",
+            r"published_models: 'n' is no model of it: known: m",
         ),
         (
             {

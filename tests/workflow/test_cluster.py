@@ -33,7 +33,7 @@ def test_a_partition_that_the_cluster_does_not_have_is_said(slurm):
         cluster.check_cluster(run("gpus"))
     assert "the cluster has no partition 'gpus': did you mean 'gpu'?" in str(error.value)
     assert "\n" not in str(error.value)
-    with pytest.raises(MeltpointError, match="no partition 'PARTITION': there is cpu, gpu"):
+    with pytest.raises(MeltpointError, match="no partition 'PARTITION': known: cpu, gpu"):
         cluster.check_cluster(run("PARTITION"))
 
 

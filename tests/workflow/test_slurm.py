@@ -74,5 +74,5 @@ def test_the_same_cells_and_bytes_and_never_two_jobs_on_a_card(jobs, fresh, unto
 def test_a_partition_that_does_not_exist_stops_the_run(jobs, fresh):
     result = submit(fresh, partition="nowhere")
     assert result.code != 0
-    assert "the cluster has no partition 'nowhere': there is cards" in result.output
+    assert "the cluster has no partition 'nowhere': known: cards" in result.output
     assert "Traceback" not in result.output
