@@ -12,9 +12,10 @@ from meltpoint.section import ScoreName
 class FigureSpec(Output):
     """A figure of an evaluation over a sweep or a group of chains, written as SVG and PNG.
 
-    A kind's own `Spec` adds the key `kind`, a `Literal` of the kind's name, and the keys that only this
-    kind has.
+    `kind` says how it is drawn, and each kind has keys of its own.
     """
+
+    # A kind's own `Spec` adds `kind`, a Literal of the kind's name.
 
     value: ScoreName = Field(
         description="Score that is drawn: an `evaluation`, which means its main score, or "
