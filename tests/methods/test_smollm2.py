@@ -145,11 +145,15 @@ def test_dense_perplexity_is_llama_cpps(base, windows, tmp_path):
 def test_pruned_perplexity_is_that_of_a_plain_implementation(
     step, prune, tolerance, base, windows, calibration, tmp_path
 ):
+    """In float64: rounding alone moves the plain Wanda at 0.5 by 1.5e-3, from 77.060 to 77.173 in float32.
+
+    It exchanges a weight in a million in the first blocks, and four in a thousand in the last.
+    """
     settings = {"calibration": "default", "windows": CALIBRATION}
     compress(base, tmp_path / "ours", compress_spec(step, settings), calibration, COMPUTE)
     tokens, _ = read_windows(base, settings, calibration, COMPUTE)
-    model = dense(base)
+    model = dense(base).double()
     prune_model(model, tokens, prune)
-    ours, plain = perplexity(tmp_path / "ours", windows), plain_perplexity(model, windows)
+    ours, plain = perplexity(tmp_path / "ours", windows), plain_perplexity(model.float(), windows)
     print(f"{step}: {ours:.4f}, plain {plain:.4f}, {ours / plain - 1:+.6f}")
     assert ours == pytest.approx(plain, rel=tolerance)
