@@ -145,7 +145,7 @@ def test_dense_perplexity_is_llama_cpps(base, windows, tmp_path):
 def test_pruned_perplexity_is_that_of_a_plain_implementation(
     step, prune, tolerance, base, windows, calibration, tmp_path
 ):
-    """In float64: rounding alone moves the plain Wanda at 0.5 by 1.5e-3, from 77.060 to 77.173 in float32.
+    """The plain one in float64: rounding alone moves its Wanda at 0.5 by 1.5e-3, from 77.060 to 77.173.
 
     It exchanges a weight in a million in the first blocks, and four in a thousand in the last.
     """
