@@ -68,8 +68,8 @@ def test_the_default_study_explains_every_key():
 
 def test_the_default_study_is_worked_out():
     study = Study(config.load(yaml.safe_load((ROOT / "config.yaml").read_text()), "x"), ROOT)
-    assert len(study.checkpoints) == 83
-    assert len(study.all_cells) == 116
+    assert len(study.checkpoints) == 79
+    assert len(study.all_cells) == 106
 
 
 @pytest.mark.parametrize("name", methods.registry())

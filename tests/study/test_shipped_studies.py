@@ -195,7 +195,11 @@ def test_every_table_is_drawn_up(file, name, drawn):
     assert {line.count(" | ") for line in rows} == {rows[0].count(" | ")}
     of_chains = study.chains(table.source) != [DENSE]
     assert len(rows) > (3 if of_chains else 1)
-    assert ("N/A" in "".join(rows)) == (of_chains and not paired(table))
+    places = range(len([chain for chain in study.chains(table.source) if chain != DENSE]))
+    models = range(len(study.config.models))
+    # `made_up` leaves chains at some places of some models without a number.
+    has_gap = any((model + place) % RARE == 3 for model in models for place in places)
+    assert ("N/A" in "".join(rows)) == (of_chains and has_gap and not paired(table))
     assert "+nan" not in "".join(rows)
     if table.compare_with or table.published_models:
         heads = {"evaluation": "published", "level": ", published"}
