@@ -1,4 +1,4 @@
-"""How far was the bill off, and which chains are worth their cost? Of a finished study's results.
+"""Comparison of the bill with a finished study's jobs, and a figure of quality over cost.
 
     python -m benchmarks.bill config.yaml results/demo [EVALUATION]
 
@@ -42,7 +42,7 @@ def compare(machine: Constants, jobs: list[tuple[JobCost, float]]) -> pd.DataFra
 
 
 def share(jobs: pd.DataFrame) -> str:
-    """How many of the jobs are within `WITHIN`, in words."""
+    """Text of the share of jobs whose bill is within `WITHIN` of their CPU-seconds."""
     near = (jobs["ratio"] - 1).abs() <= WITHIN
     return f"{near.sum()} of {len(jobs)} jobs ({near.mean():.0%})"
 

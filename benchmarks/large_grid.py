@@ -1,4 +1,4 @@
-"""What does a grid of a 70B model take on 8 GPUs? By arithmetic; nothing is run.
+"""Cost of a grid of a 70B model on 8 GPUs, by arithmetic; nothing is run.
 
     python -m benchmarks.large_grid [--gpus 8]
 
@@ -79,8 +79,8 @@ def main() -> None:
     print(
         f"disk {disk / 1e12:.2f} TB, of that hidden states of the dense model {hidden / 1e9:.1f} GB"
     )
-    for name, rate in (("weights are read and written at", model.machine.bytes_rate * gpus),):
-        print(f"{name} {rate / 1e9:.1f} GB/s by {gpus} jobs, {moved / 1e12:.1f} TB in all")
+    together = model.machine.bytes_rate * gpus / 1e9
+    print(f"weights move at {together:.1f} GB/s by {gpus} jobs, {moved / 1e12:.1f} TB in all")
     for name, rate in (("one disk", DISK), ("one network link", NETWORK)):
         print(f"{moved / rate / 3600:.1f} h for all of it through {name} of {rate / 1e9:.1f} GB/s")
     resources = RuleResources(study, sizes)

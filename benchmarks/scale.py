@@ -1,4 +1,4 @@
-"""How long does `snakemake -n` take on a study whose cells are all known and finished?
+"""Time of `snakemake -n` on a study whose cells are all known and finished.
 
     python -m benchmarks.scale [--cells 1000] [--folder FOLDER] [--profile FILE]
 
@@ -52,7 +52,7 @@ def write_study(folder: Path, cells: int) -> Path:
 
 
 def snakemake(folder: Path, *options: str, profile: Path | None = None) -> tuple[str, float, float]:
-    """What Snakemake prints on the study, with its seconds on the wall and on the CPU."""
+    """Output of Snakemake on the study, with its seconds on the wall and on the CPU."""
     profiled = ["-m", "cProfile", "-o", str(profile)] if profile else []
     command = [sys.executable, *profiled, "-m", "snakemake", "--cores", "1"]
     command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "study.yaml"]

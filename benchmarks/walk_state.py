@@ -1,4 +1,4 @@
-"""What does it cost to keep the state of a walk, so that a killed one goes on?
+"""Cost of keeping the state of a walk, from which a killed one goes on.
 
     python -m benchmarks.walk_state [--steps wanda@0.5 ...] [--blocks 4] [--windows 16] ...
 
@@ -70,7 +70,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     windows = torch.randint(0, 512, (options.windows, options.length), generator=generator)
     print(f"{'step':16} {'states':12} {'CPU-s':>7} {'saved':>6} {'state, MB':>10}")
-    with tempfile.TemporaryDirectory(dir=".") as place:
+    with tempfile.TemporaryDirectory() as place:
         base = make(Path(place, "base"), options.blocks, options.hidden)
         for step in map(parse_step, options.steps):
             rounds = [

@@ -71,7 +71,7 @@ def samples_of(path: Path, cell: Cell) -> dict[str, Sample]:
         estimates = estimate(kept, inputs_of(path, cell, kind, settings), settings)
     except (ValueError, IndexError):
         raise MeltpointError(mismatch(files[0], path)) from None
-    floors = kind.module.floors(kept, settings) if hasattr(kind.module, "floors") else {}
+    floors = kind.floors(kept, settings)
     return {
         name: sample_of(estimate, cell, floors.get(name, 0.0))
         for name, estimate in estimates.items()

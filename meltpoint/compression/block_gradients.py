@@ -109,7 +109,7 @@ def _collect(
 
 
 def _origin_in(folder: Path) -> dict[str, str] | None:
-    """What the gradients in a folder are of; None where they are not whole."""
+    """Origin of the gradients in a folder; None where they are not whole."""
     try:
         return json.loads((folder / ORIGIN).read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What goes into a walk, and what comes out of it."""
+"""Input and output of a walk over a decoder's blocks: `Job` and `Outcome`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from meltpoint.methods.settings import MethodSettings
 
 @dataclass(frozen=True)
 class Job:
-    """What a walk does to each block, and what it knows beforehand.
+    """A method with its settings, and the facts about the checkpoint that a walk starts with.
 
     `earlier` are facts about the checkpoint's linears, `search` is what the method's search found,
     `gradients` are those of the loss. `parameters` are the numbers of the decoder's parameters, of
@@ -32,7 +32,7 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What a walk has written.
+    """Facts about the checkpoint that a walk has written.
 
     `linears` are facts about the linears by name, `other_matrices` about the blocks' other
     matrices, `stored_as` the keys of linears that are not stored by their names, `warnings` what

@@ -26,6 +26,8 @@ A kind has the name of its file, which is also the key that names it in a study:
     optional: raises MeltpointError, naming the key or the file, for what is wrong and can be known
     before anything runs; ``data`` is the folder of its data files, None where the study names none.
     It imports no torch
+``floors(kept, settings)``
+    optional: the score of a model that knows nothing, by score; those that are left out are 0
 ``write_dense(engine, inputs, settings, ending, path)``
     for a kind whose `Needs` name `dense_files`: writes the one with that ending to the path; ``engine``
     runs the dense model
@@ -63,7 +65,7 @@ from pathlib import Path
 from types import ModuleType
 
 from meltpoint.errors import MeltpointError
-from meltpoint.evaluations.contract import EvaluationSettings, Needs, ScoreSpec
+from meltpoint.evaluations.contract import EvaluationSettings, Kept, Needs, ScoreSpec
 from meltpoint.resources import Resources
 from meltpoint.text import did_you_mean, first_sentence
 
@@ -117,6 +119,10 @@ class Evaluation:
     def check(self, key: str, settings: EvaluationSettings, data: Path | None) -> None:
         """Raises MeltpointError for settings or documents that its jobs would refuse."""
         self._optional("check", lambda *_: None)(key, settings, data)
+
+    def floors(self, kept: Kept, settings: EvaluationSettings) -> dict[str, float]:
+        """Scores of a model that knows nothing, by score; one that is left out is 0."""
+        return self._optional("floors", lambda *_: {})(kept, settings)
 
     def corpora(self, settings: EvaluationSettings) -> list[str]:
         """The corpora of the study that it reads."""

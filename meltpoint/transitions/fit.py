@@ -76,7 +76,7 @@ def fit_curves(
         dense = dense_of(frame, cells)
         points = points_of(cells, dense, dense_cells_of(frame, cells))
         row |= {"dense": np.nan if dense is None else dense}
-        row["floor"] = getattr(points.scale, "floor", np.nan)
+        row["floor"] = points.scale.floor
         rows.append(row | fit_points(points, forms_of(points.scale, forms), draws, seed))
     return with_draw_errors(pd.DataFrame(rows).reindex(columns=COLUMNS))
 
@@ -213,7 +213,7 @@ def describe(best: Fit | None, points: Points) -> dict:
         return {"form": "", "points": len(points.s)}
     row = dict.fromkeys(PARAMETERS, np.nan) | best.parameters | {"form": best.form.name}
     scale = points.scale
-    facts = {**row, "floor": getattr(scale, "floor", np.nan), "dense": points.dense}
+    facts = {**row, "floor": scale.floor, "dense": points.dense}
     at_s0 = scale.value(law(facts, row["s0"]))
     return row | {
         "value_at_s0": float(at_s0),

@@ -25,6 +25,8 @@ class Scale(Protocol):
     """The scale of one curve. `y` is what is fitted."""
 
     name: str
+    # The score at chance; NaN of a score that has none.
+    floor: float
     # Names of the forms that compete.
     forms: tuple[str, ...]
     # What a residual of y is of, behind a percentage.
@@ -57,6 +59,7 @@ class LogScale:
     """Log perplexity."""
 
     name = "log"
+    floor = np.nan
     forms = FORMS
     residual = "of perplexity"
 

@@ -1,4 +1,4 @@
-"""What was found in the source of modules, remembered so that an unchanged one is parsed once."""
+"""Cache of the names and code hashes of modules, so that an unchanged module is parsed once."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What lm-eval declares, read from the files of its package.
+"""Names and settings of lm-eval's tasks, read from the files of its package.
 
 Studies are planned with it. Importing lm-eval takes seconds, and its own index, which parses all of
 its 14,000 files, takes seconds more. Here names are found by a pattern, and only the files of the

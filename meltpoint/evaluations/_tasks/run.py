@@ -80,7 +80,7 @@ def _run(named: Named, model: EngineModel, limit: int | None, execute_code: bool
 
 
 def _silent(iterable: Iterable, **_: object) -> Iterable:
-    """What stands in for a progress bar."""
+    """Stand-in for a progress bar that prints nothing."""
     return iterable
 
 
