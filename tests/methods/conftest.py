@@ -1,11 +1,10 @@
 """Base models and windows that contracts are tried on."""
 
-import numpy as np
 import pytest
 
 from tests.support.contract_steps import FAMILIES, METHODS
 from tests.support.steps import SHAPE_KINDS
-from tests.support.tiny_models import random_tokens, save_model
+from tests.support.tiny_models import save_model, save_windows
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +14,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def windows(folder):
-    path = folder / "windows.npy"
-    np.save(path, random_tokens(6, 48).numpy())
-    return path
+    return save_windows(folder, 6, 48)
 
 
 @pytest.fixture(scope="module")

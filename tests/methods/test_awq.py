@@ -28,7 +28,7 @@ from meltpoint.model.base_models import verify, write_description
 from meltpoint.model.empty_model import attention_of
 from meltpoint.model.load import load
 from tests.support.specs import compress_spec
-from tests.support.tiny_models import random_tokens, save_model
+from tests.support.tiny_models import random_tokens, save_model, save_windows
 
 pytest.importorskip("llmcompressor", reason="llm-compressor is not installed")
 
@@ -102,9 +102,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def windows(place):
-    path = place / "windows.npy"
-    np.save(path, random_tokens(5, 48).numpy())
-    return path
+    return save_windows(place, 5, 48)
 
 
 @pytest.fixture(scope="module")

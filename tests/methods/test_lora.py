@@ -20,7 +20,7 @@ from meltpoint.model.load import load
 from tests.support.low_rank import logits
 from tests.support.specs import compress_spec
 from tests.support.steps import linear_names, run, weights
-from tests.support.tiny_models import random_tokens, save_model
+from tests.support.tiny_models import random_tokens, save_model, save_windows
 
 pytest.importorskip("peft")
 
@@ -44,9 +44,7 @@ def base(folder):
 
 @pytest.fixture(scope="module")
 def windows(folder):
-    path = folder / "windows.npy"
-    np.save(path, random_tokens(8, 16).numpy())
-    return path
+    return save_windows(folder, 8, 16)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """svd: ranks, the truncation, the meaning of a level, and what becomes of earlier steps."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -8,14 +7,12 @@ from meltpoint.checkpoints.description import Description
 from meltpoint.methods._factors import rank_of
 from tests.support.low_rank import FACTORED, logits, product, reason_of, tiny
 from tests.support.steps import run, weights
-from tests.support.tiny_models import random_tokens
+from tests.support.tiny_models import save_windows
 
 
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory):
-    path = tmp_path_factory.mktemp("windows") / "windows.npy"
-    np.save(path, random_tokens(6, 48).numpy())
-    return path
+    return save_windows(tmp_path_factory.mktemp("windows"), 6, 48)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from meltpoint.model.load import load
 from tests.support import structured_golden
 from tests.support.low_rank import logits, product, reason_of, tiny
 from tests.support.steps import run, weights
-from tests.support.tiny_models import random_tokens
+from tests.support.tiny_models import random_tokens, save_windows
 
 ROWS = structured_golden.rows_of("svd_llm")
 # The official names of the factors, which run in the opposite order.
@@ -20,12 +20,6 @@ OFFICIAL = {"0": "v_proj", "1": "u_proj"}
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return tiny(tmp_path_factory, "llama", depth=3)
-
-
-def saved(folder, *shape):
-    path = folder / f"windows-{'x'.join(map(str, shape))}.npy"
-    np.save(path, random_tokens(*shape).numpy())
-    return path
 
 
 def official_shapes(folder):
@@ -69,7 +63,7 @@ def error(found, dense, name, inputs):
 @pytest.mark.parametrize("name", ["self_attn.v_proj", "mlp.down_proj"])
 def test_its_error_on_the_dense_inputs_is_the_least_of_its_rank(name, base, tmp_path):
     """The error is that of the outputs' dropped singular values, in the last block too."""
-    windows, name = saved(tmp_path, 6, 48), f"model.layers.2.{name}"
+    windows, name = save_windows(tmp_path, 6, 48), f"model.layers.2.{name}"
     inputs, dense = inputs_of(base, random_tokens(6, 48), name), weights(base)
     found = weights(run(base, tmp_path / "a", "svd_llm@0.4", windows))
     rank = len(found[f"{name}.0.weight"])
@@ -80,7 +74,7 @@ def test_its_error_on_the_dense_inputs_is_the_least_of_its_rank(name, base, tmp_
 
 
 def test_the_update_fits_the_inputs_of_the_truncated_model(base, tmp_path):
-    windows, name = saved(tmp_path, 6, 48), "model.layers.2.mlp.gate_proj"
+    windows, name = save_windows(tmp_path, 6, 48), "model.layers.2.mlp.gate_proj"
     truncated = run(base, tmp_path / "a", "svd_llm@0.4", windows)
     updated = run(base, tmp_path / "b", "svd_llm@0.4,update=true,update_windows=6", windows)
     before, after, dense = weights(truncated), weights(updated), weights(base)
@@ -110,7 +104,7 @@ def inputs_with(folder, state, name):
 @pytest.mark.parametrize("family", ["mistral", "qwen2", "opt"])
 def test_the_update_works_on_each_family(family, tmp_path_factory, tmp_path):
     parent = tiny(tmp_path_factory, family)
-    target = run(parent, tmp_path / "a", "svd_llm@0.3,update=true", saved(tmp_path, 6, 48))
+    target = run(parent, tmp_path / "a", "svd_llm@0.3,update=true", save_windows(tmp_path, 6, 48))
     assert logits(target).isfinite().all()
 
 
@@ -122,7 +116,7 @@ def test_a_singular_covariance_is_shifted(base, tmp_path):
 
 
 def test_too_few_tokens_do_not_apply(base, tmp_path):
-    target = run(base, tmp_path / "a", "svd_llm@0.3", saved(tmp_path, 2, 24))
+    target = run(base, tmp_path / "a", "svd_llm@0.3", save_windows(tmp_path, 2, 24))
     assert reason_of(target) == (
         "svd_llm needs as many calibration tokens as self_attn.q_proj of block 0 has inputs: 48 "
         "tokens cannot whiten 64"

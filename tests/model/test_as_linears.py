@@ -19,16 +19,14 @@ from meltpoint.model.block_walk import Walk
 from meltpoint.model.gradient_statistics import Gradient
 from meltpoint.model.load import load
 from tests.support.steps import run
-from tests.support.tiny_models import COMMON, random_tokens, save_model
+from tests.support.tiny_models import COMMON, random_tokens, save_model, save_windows
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory):
-    path = tmp_path_factory.mktemp("windows") / "windows.npy"
-    np.save(path, random_tokens(6, 48).numpy())
-    return path
+    return save_windows(tmp_path_factory.mktemp("windows"), 6, 48)
 
 
 def save_gpt_oss(folder):

@@ -9,6 +9,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.study import config
 from meltpoint.study.grids import check_grids
 from meltpoint.study.resolved import Study
+from tests.support.small_study import SMALL
 
 BESIDE = "lora,merge=false"
 
@@ -52,13 +53,6 @@ def test_what_may_be_on_a_grid_is_taken(chain):
 def test_a_study_names_the_key(part, key):
     ((_, groups),) = part.items()
     groups["g"] |= {"models": ["m"], "evaluations": ["e"]}
-    raw = {
-        "study": "s",
-        "models": {"m": {"train": {}}},
-        "corpora": {"t": {"builtin": "python-docs", "split": "test"}},
-        "calibrations": {"default": {"corpus": "t"}},
-        "evaluations": {"e": {"perplexity": "t", "window": 8}},
-        **part,
-    }
+    raw = {**SMALL, **part}
     with pytest.raises(MeltpointError, match=f"{key}: .* and the base model is dense numbers"):
         Study(config.load(raw, "s.yaml"), Path())

@@ -9,6 +9,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.study import config
 from meltpoint.study.resolved import Study
 from tests.support.shipped_studies import with_tasks
+from tests.support.small_study import SMALL
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,11 +17,7 @@ ROOT = Path(__file__).parents[2]
 def study(tables=None, figures=None, transitions=()):
     """A sweep of two methods with three seeds, and the tables or figures on it."""
     raw = {
-        "study": "s",
-        "models": {"m": {"train": {}}},
-        "corpora": {"t": {"builtin": "python-docs", "split": "test"}},
-        "calibrations": {"default": {"corpus": "t"}},
-        "evaluations": {"e": {"perplexity": "t", "window": 8}},
+        **SMALL,
         "sweeps": {
             "p": {
                 "models": ["m"],

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -84,3 +85,10 @@ def save_model(folder: Path, family: str, **changes: object) -> Path:
 
 def random_tokens(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, VOCABULARY, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def save_windows(folder: Path, *shape: int) -> Path:
+    """A file of random calibration windows [windows, tokens]."""
+    path = folder / f"windows-{'x'.join(map(str, shape))}.npy"
+    np.save(path, random_tokens(*shape).numpy())
+    return path
