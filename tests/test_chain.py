@@ -85,7 +85,7 @@ def test_settings_are_the_methods_own():
     step = parse_step("sparsegpt@0.5,percdam=0.1")
     with pytest.raises(MeltpointError, match=r"unknown setting 'percdam'.*did you mean 'percdamp'"):
         methods.find("sparsegpt").settings(step)
-    with pytest.raises(MeltpointError, match="setting percdamp: Input should be greater than 0"):
+    with pytest.raises(MeltpointError, match="setting percdamp: must be greater than 0"):
         methods.find("sparsegpt").settings(parse_step("sparsegpt@0.5,percdamp=-1"))
 
 

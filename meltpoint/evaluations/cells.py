@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.contract import Better
 from meltpoint.files import write_json
+from meltpoint.validation import problem
 
 # NaN and infinities are the strings "nan", "inf" and "-inf" in a file.
 Number = int | float
@@ -125,6 +126,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        return f"{key}: {message}" if key else message
+        return f"{key}: {problem(first)}" if key else problem(first)
     return f"{type(error).__name__}: {error}"

@@ -19,6 +19,7 @@ from meltpoint.methods import _contract_checks, _level_checks
 from meltpoint.methods.contract import Facts, Resources
 from meltpoint.methods.settings import CalibratedSettings, MethodSettings
 from meltpoint.text import did_you_mean, first_sentence, one_of
+from meltpoint.validation import problem
 
 NOT_METHODS = ("contract", "settings")
 
@@ -170,8 +171,7 @@ class Method:
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "settings"
-            message = first["msg"].removeprefix("Value error, ")
-            raise MeltpointError(f"{self.name}: setting {key}: {message}") from None
+            raise MeltpointError(f"{self.name}: setting {key}: {problem(first)}") from None
 
     def canonical(self, step: Step) -> Step:
         """The step in its one spelling: keys sorted, numbers by %g.

@@ -12,6 +12,7 @@ from meltpoint.lazy_import import LazyModule
 from meltpoint.methods.contract import FUNCTIONS, Facts
 from meltpoint.methods.settings import MethodSettings
 from meltpoint.text import did_you_mean
+from meltpoint.validation import problem
 
 
 def check(module: ModuleType, file: str) -> Facts:
@@ -44,7 +45,7 @@ def _facts(module: ModuleType, file: str) -> Facts:
             raise MeltpointError(f"{file}: a method declares no {name!r}{hint}") from None
         if first["type"] == "missing":
             raise MeltpointError(f"{file}: a method declares {name!r}") from None
-        reason = first["msg"].removeprefix("Value error, ")
+        reason = problem(first)
         raise MeltpointError(f"{file}: {name}: {reason}" if name else f"{file}: {reason}") from None
 
 

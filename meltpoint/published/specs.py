@@ -18,6 +18,7 @@ from meltpoint.data.published import FOLDER
 from meltpoint.errors import MeltpointError
 from meltpoint.files import from_here
 from meltpoint.report.entries import Item
+from meltpoint.validation import problem
 
 
 class Spec(BaseModel):
@@ -181,5 +182,5 @@ def read_study(path: Path) -> StudySpec:
         raise MeltpointError(f"{from_here(path)} cannot be read as YAML ({error})") from None
     except ValidationError as error:
         first = error.errors()[0]
-        key, problem = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-        raise MeltpointError(f"{from_here(path)}: {key}: {problem}") from None
+        key = ".".join(map(str, first["loc"]))
+        raise MeltpointError(f"{from_here(path)}: {key}: {problem(first)}") from None

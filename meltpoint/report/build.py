@@ -26,5 +26,7 @@ def build(target: Path, page: Mapping, cells: Iterable[Path] = ()) -> None:
 
 def item(fields: Mapping) -> Item:
     """An item from a job spec, where a path is a string."""
-    paths = {key: fields[key] and Path(fields[key]) for key in ("table", "figure", "text")}
+    paths = {
+        key: fields.get(key) and Path(fields[key]) for key in ("table", "figure", "text", "curves")
+    }
     return Item(**{**fields, **paths})

@@ -15,6 +15,7 @@ class Item:
         its marks and footnotes, and the CSV is for download
     figure: an SVG
     text: a Markdown or plain text file
+    curves: a CSV of fitted curves, of which the page shows a few columns; the CSV is for download
     """
 
     category: str
@@ -24,8 +25,10 @@ class Item:
     table: Path | None = None
     figure: Path | None = None
     text: Path | None = None
+    curves: Path | None = None
 
     @property
     def files(self) -> list[Path]:
         """The files that it names."""
-        return [file for file in (self.table, self.figure, self.text) if file is not None]
+        files = (self.table, self.figure, self.text, self.curves)
+        return [file for file in files if file is not None]

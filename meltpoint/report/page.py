@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from meltpoint.errors import MeltpointError
 from meltpoint.files import whole_file
-from meltpoint.report import markdown, svg
+from meltpoint.report import markdown, svg, transition_table
 from meltpoint.report.entries import Item
 from meltpoint.report.html_table import read_csv, to_html
 
@@ -87,11 +87,12 @@ def entry(item: Item, folder: Path, prefix: str) -> dict:
             )
         if item.table:
             parts.append(table(folder / item.table, item.caption))
+        if item.curves:
+            parts.append(transition_table.html(folder / item.curves))
         if item.text:
             parts.append(text(folder / item.text))
-        downloads = [
-            link for file in (item.table, item.text) if file for link in links(folder / file)
-        ]
+        files = filter(None, (item.table, item.curves, item.text))
+        downloads = [link for file in files for link in links(folder / file)]
     except (OSError, ValueError, TypeError) as error:
         raise MeltpointError(
             f"{item.name}, an item of the report, cannot be read ({type(error).__name__}: {error}); "

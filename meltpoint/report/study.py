@@ -95,10 +95,10 @@ def transitions(sweep: str) -> Item:
     """Item of a sweep's fitted curves, with its caption."""
     caption = (
         "A row for each curve: s0, where gradual loss turns into collapse, with its 95 % interval, the "
-        "fitted form and its parameters, and what keeps it from being sure."
+        "fitted form, and what keeps it from being sure. The CSV has the parameters of the forms too."
     )
     path = Path(f"transitions/{sweep}.csv")
-    return Item("Transition points", f"transitions-{sweep}", sweep, caption, table=path)
+    return Item("Transition points", f"transitions-{sweep}", sweep, caption, curves=path)
 
 
 def predictions(sweep: str) -> Item:

@@ -44,6 +44,7 @@ from meltpoint.study.sections import (
 )
 from meltpoint.tables.keys import Table
 from meltpoint.text import did_you_mean, nearest, one_of
+from meltpoint.validation import problem
 
 
 def _by_key(*keys: str):
@@ -237,6 +238,8 @@ def load(raw: dict, source: str) -> StudyConfig:
         raise MeltpointError(f"{source}: {error}") from None
 
 
+# Errors of validators, and of sections that are told apart by a key.
+SAYS_NOTHING_GIVEN = {"value_error", "kind"}
 UNIONS = {"models", "corpora", "calibrations", "evaluations", "figures"}
 
 
@@ -248,12 +251,10 @@ def _sentence(error: dict) -> str:
     if error["type"] == "union_tag_invalid":
         kind, kinds = error["ctx"]["tag"], figures.registry()
         return f"{key}.kind: no kind of figure is called {kind!r}{did_you_mean(kind, kinds)}"
-    if error["type"] == "missing":
-        return f"{key}: this key is needed"
-    message = error["msg"].removeprefix("Value error, ")
     given = error.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
-    return f"{key}: {message}{shown}" if key else message
+    said = error["type"] in SAYS_NOTHING_GIVEN and isinstance(given, str | int | float)
+    message = f"{problem(error)} (given: {given!r})" if said else problem(error)
+    return f"{key}: {message}" if key else message
 
 
 def _keys() -> set[str]:

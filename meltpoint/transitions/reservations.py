@@ -19,7 +19,7 @@ def warnings(
     if points.left_out:
         phrases.append("left out: " + ", ".join(points.left_out))
     if best is None:
-        return [*phrases, f"no fit: {len(points.s)} points"]
+        return [*phrases, f"no fit: {len(points.s)} point{'s' * (len(points.s) != 1)}"]
     if not best.form.transition:
         phrases.append("no transition: a smooth curve will do")
     else:

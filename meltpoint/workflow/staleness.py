@@ -19,6 +19,7 @@ NEUTRAL = {
     "meltpoint.resources": "says what a job asks of its machine",
     "meltpoint.progress": "draws progress bars on standard error",
     "meltpoint.timing": "times the phases of a job for its log",
+    "meltpoint.validation": "holds the texts of errors",
     "meltpoint.study.model_sections": "reads a study, whose values are in the job spec",
     "meltpoint.study.sections": "reads a study, whose values are in the job spec",
     "meltpoint.workflow": "starts a job and hands it its job spec",

@@ -114,7 +114,7 @@ def test_a_table_of_ones_own_needs_method_level_and_ppl(tmp_path):
 
 def test_an_empty_cell_is_missing_only_where_the_column_allows_it(changed):
     assert math.isnan(changed("mpt_gguf", "0.43,0.62,0.231", "0.43,0.62,")["mmlu"][0])
-    with pytest.raises(MeltpointError, match=r"row 2, column 'tokens_per_s'.*it holds ''"):
+    with pytest.raises(MeltpointError, match=r"row 2, column 'tokens_per_s'.*it is ''"):
         changed("mpt_gguf", "5593.6", "")
 
 

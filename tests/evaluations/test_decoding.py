@@ -236,10 +236,10 @@ def test_a_text_ends_where_logits_are_not_finite(engine, amateur, spelled):
         ("fsd_d,alfa=0.6", "the strategy has no setting 'alfa': did you mean 'alpha'"),
         ("fsd,alpha=0.6,alpha=0.4", "gives alpha twice"),
         ("fsd,alpha", "'alpha' is no setting: write key=value"),
-        ("fsd,alpha=1.5", "alpha: Input should be less than or equal to 1"),
-        ("sample,temperature=0", "temperature: Input should be greater than 0"),
+        ("fsd,alpha=1.5", "alpha: must be at most 1; it is '1.5'"),
+        ("sample,temperature=0", "temperature: must be greater than 0"),
         ("diverse_beam,beams=4,groups=3", "4 beams cannot be divided into 3 groups of one size"),
-        ("contrastive_decoding", "amateur: Field required"),
+        ("contrastive_decoding", "amateur: this key is needed"),
     ],
 )
 def test_a_wrong_strategy_is_refused_in_a_sentence(spelled, sentence):

@@ -218,7 +218,7 @@ def test_mauve_is_a_score_of_prompts_with_references(model, tmp_path):
         ({"generation": "gsm8k", "mauve": True}, "gsm8k has no references"),
         ({"mauve": True, "limit": 99}, "limit: 99 texts are too few for MAUVE, which needs 100"),
         ({"strategies": ["gready"]}, "there is no strategy 'gready'"),
-        ({"strategies": ["beam,beams=0"]}, "beams: Input should be greater than"),
+        ({"strategies": ["beam,beams=0"]}, "beams: must be "),
         ({"strategies": ["greedy", "greedy"]}, "a strategy is there twice"),
     ],
 )

@@ -36,7 +36,7 @@ def compress_block(block, statistics, level, settings):
 ALSO = GOOD + "\n{}\n"
 WRONG = {
     "no kind": (GOOD.replace('kind = "unstructured"', ""), "a method declares 'kind'"),
-    "unknown kind": (GOOD.replace('"unstructured"', '"pruning"'), "kind: Input should be 'unstr"),
+    "unknown kind": (GOOD.replace('"unstructured"', '"pruning"'), "kind: must be 'unstr"),
     "misspelled fact": (
         ALSO.format("update_weights = True"),
         "declares no 'update_weights': did you mean 'updates_weights'?",
@@ -45,7 +45,7 @@ WRONG = {
         ALSO.format("def need_dense_outputs(settings): ..."),
         "need_dense_outputs: did you mean needs_dense_outputs?",
     ),
-    "type of a fact": (ALSO.format('updates_weights = "yes"'), "updates_weights: .*valid boolean"),
+    "type of a fact": (ALSO.format('updates_weights = "yes"'), "updates_weights: must be true or false"),
     "no settings": (GOOD.replace("class Settings", "class Options"), "declares 'Settings'"),
     "no function": (GOOD.replace("compress_block", "walk"), "compress_block or compress"),
     "two functions": (

@@ -110,7 +110,7 @@ def canonical(text):
 def test_one_spelling():
     assert canonical("rtn@4bit,group_size=128,symmetric=false") == "rtn@4bit"
     assert canonical("rtn@4bit,group_size=0") == "rtn@4bit,group_size=-1"
-    with pytest.raises(MeltpointError, match="setting group_size: Input should be greater than or"):
+    with pytest.raises(MeltpointError, match="setting group_size: must be at least"):
         canonical("rtn@4bit,group_size=-2")
 
 

@@ -45,8 +45,8 @@ BAD = [
     (f"{SWEEP}.settings", "{blocksze: [1]}",
      f"{SWEEP}.settings: none of its methods has a setting 'blocksze': did you mean 'blocksize'"),
     (f"{SWEEP}.settings", "{percdamp: [-1]}",
-     f"{SWEEP}: sparsegpt: setting percdamp: Input should be greater than 0"),
-    (f"{SWEEP}.settings", "{percdamp: []}", f"{SWEEP}.settings.percdamp: List should have at least 1"),
+     f"{SWEEP}: sparsegpt: setting percdamp: must be greater than 0; it is"),
+    (f"{SWEEP}.settings", "{percdamp: []}", f"{SWEEP}.settings.percdamp: must have 1 or more entries"),
     (CHAINS, "['wanda@0.5,seed=1,seed=2']", f"{CHAINS}: 'wanda@0.5,seed=1,seed=2' gives one setting"),
     (CHAINS, "[wanda@4bit]",
      f"{CHAINS}: wanda@4bit: no unstructured method takes this level; wanda takes a sparsity"),
@@ -79,8 +79,8 @@ BAD = [
      'as the number 124; write "2:4" in quotes'),
     (f"{SWEEP}.levels", "[4:8]", f"{SWEEP}.levels: 248 is no level: YAML reads an unquoted 4:8 "
      'as the number 248; write "4:8" in quotes'),
-    ("study", "2026", "study: Input should be a valid string (given: 2026)"),
-    (f"{SWEEP}.models", "[no]", f"{SWEEP}.models.0: Input should be a valid string (given: False)"),
+    ("study", "2026", "study: must be a text; quote what YAML reads otherwise; it is 2026"),
+    (f"{SWEEP}.models", "[no]", f"{SWEEP}.models.0: must be a text; quote"),
     # Names that stand for nothing.
     (f"{SWEEP}.models", "[tiyn]", f"{SWEEP}.models: undefined model 'tiyn': did you mean 'tiny'"),
     ("calibrations.default.corpus", "pros",
@@ -121,14 +121,14 @@ BAD = [
     ("models.tiny", "{gguf: model}", "models.tiny.gguf: model is a folder, a file is needed"),
     ("models.tiny", "{package: x, version: '1', file: x.gguf}", "models.tiny.sha256: this key is"),
     ("models.tiny", "{package: x, version: '>=1', sha256: " + "0" * 64 + ", file: x.gguf}",
-     "models.tiny.version: String should match"),
+     "models.tiny.version: must be one version, such as 1.2.0; it is '>=1'"),
     ("models.tiny", "{package: x, version: '1', sha256: abc, file: x.gguf}",
-     "models.tiny.sha256: String should match"),
-    ("models.tiny", "{hub: owner/name, revision: main}", "models.tiny.revision: String should match"),
-    ("calibrations.default.samples", "many", "calibrations.default.samples: Input should be a valid"),
-    (f"{SWEEP}.methods", "wanda", f"{SWEEP}.methods: Input should be a valid list (given: 'wanda')"),
-    ("evaluations", "", "evaluations: Input should be a valid dictionary"),
-    ("compute.device", "gpu", "compute.device: String should match pattern"),
+     "models.tiny.sha256: must be a SHA-256"),
+    ("models.tiny", "{hub: owner/name, revision: main}", "models.tiny.revision: must be a commit"),
+    ("calibrations.default.samples", "many", "calibrations.default.samples: must be a whole"),
+    (f"{SWEEP}.methods", "wanda", f"{SWEEP}.methods: must be a list, as in [a, b]; it is"),
+    ("evaluations", "", "evaluations: must be keys with values, as in {key: value}; it has"),
+    ("compute.device", "gpu", "compute.device: must be auto, cpu, mps, cuda"),
 ]  # fmt: skip
 
 

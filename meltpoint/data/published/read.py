@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from meltpoint.data.published.rows import MODELS, OwnTableRow, Row
 from meltpoint.errors import MeltpointError
 from meltpoint.files import from_here
+from meltpoint.validation import problem
 
 FOLDER = Path(__file__).parents[3] / "resources/published"
 # The key under which csv.DictReader puts the cells of a row that has more than the header.
@@ -54,8 +55,7 @@ def refuse_first(error: ValidationError, path: Path, lines: tuple[int, ...]) -> 
     row, column = first["loc"][:2]
     if first["type"] == "missing":
         refuse(path, 1, column, f"it is missing (the file has {', '.join(first['input'])})")
-    problem = first["msg"].removeprefix("Value error, ")
-    refuse(path, lines[row], column, f"{problem} (it holds {first['input']!r})")
+    refuse(path, lines[row], column, problem(first))
 
 
 def refuse_duplicates(rows: list[Row], path: Path, lines: tuple[int, ...]) -> None:

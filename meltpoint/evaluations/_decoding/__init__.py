@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations._decoding._contract import StrategySettings
 from meltpoint.text import did_you_mean
+from meltpoint.validation import problem
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ def parse(spelled: str) -> Strategy:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        raise MeltpointError(f"{spelled!r}: {f'{where}: ' if where else ''}{message}") from error
+        raise MeltpointError(
+            f"{spelled!r}: {f'{where}: ' if where else ''}{problem(first)}"
+        ) from error
     return Strategy(spelled, module, settings)
 
 
