@@ -99,7 +99,7 @@ def return_memory() -> None:
 
 
 def _map_from(size: int) -> None:
-    """Has pieces of so many bytes mapped by themselves, and as many free ones at the end handed back."""
+    """Has pieces of so many bytes mapped by themselves, and so much free memory at the end returned."""
     with contextlib.suppress(OSError, AttributeError):
         for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
             ctypes.CDLL(None).mallopt(option, size)
