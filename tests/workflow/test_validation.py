@@ -147,6 +147,16 @@ def test_a_seed_of_windows_that_are_not_drawn_is_refused(untouched):
     assert refusal(untouched.folder, study).startswith(said)
 
 
+def test_a_key_that_is_there_twice_is_refused_with_the_study(untouched, tmp_path):
+    """Snakemake hands on the last of them alone."""
+    file = tmp_path / "a.yaml"
+    file.write_text(f"{tiny_study.STUDY}tables: {{}}\n")
+    with pytest.raises(
+        MeltpointError, match=r"^a\.yaml: tables: this key is there twice, in lines"
+    ):
+        Plan(yaml.safe_load(file.read_text()), [file], untouched.folder, read_documents=True)
+
+
 def test_a_file_that_is_no_gguf_is_refused(untouched):
     study = tiny_study.study()
     change(study, "models.tiny", {"gguf": "prose.txt"})
