@@ -45,12 +45,14 @@ def job(
     logging.info("%s", spec.model_dump_json(indent=1))
     try:
         with contextlib.ExitStack() as stack:
+            if computes:
+                with phase("import"):
+                    compute.start()
             if computes and on_device:
                 with phase("wait for a GPU"):
                     stack.enter_context(gpu_of_job(compute, snakemake.resources.gpu))
             if computes:
                 with phase("import"):
-                    compute.start()
                     import_transformers()
             stack.enter_context(clear_disk_errors(Path(snakemake.output[0])))
             yield spec, compute
