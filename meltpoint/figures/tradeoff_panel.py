@@ -22,7 +22,7 @@ DENSE = {"marker": "*", "markersize": 7, "markeredgecolor": "white", "markeredge
 
 
 def without_far_dense(cells: pd.DataFrame) -> pd.DataFrame:
-    """Cells with `far`: the `x` of dense cells that would leave the axis empty, which have none now."""
+    """The cells with `far`: the `x` of dense cells that would empty the axis; theirs is gone."""
     dense = (cells["chain"] == "dense") & (cells["x"] > 0)
     x = np.log(cells.loc[(cells["chain"] != "dense") & (cells["x"] > 0), "x"])
     low, high, at = x.min(), x.max(), np.log(cells.loc[dense, "x"])

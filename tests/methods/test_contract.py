@@ -45,7 +45,10 @@ WRONG = {
         ALSO.format("def need_dense_outputs(settings): ..."),
         "need_dense_outputs: did you mean needs_dense_outputs?",
     ),
-    "type of a fact": (ALSO.format('updates_weights = "yes"'), "updates_weights: must be true or false"),
+    "type of a fact": (
+        ALSO.format('updates_weights = "yes"'),
+        "updates_weights: must be true or false",
+    ),
     "no settings": (GOOD.replace("class Settings", "class Options"), "declares 'Settings'"),
     "no function": (GOOD.replace("compress_block", "walk"), "compress_block or compress"),
     "two functions": (
