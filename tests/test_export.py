@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 from meltpoint import methods
 from meltpoint.checkpoints.description import Description
 from meltpoint.errors import MeltpointError, NotApplicable
-from meltpoint.export import export, main
+from meltpoint.export.__main__ import main
+from meltpoint.export.ordinary_folder import export
 from meltpoint.model.load import load
 from tests.support.shape_chains import ONLY, registered_shape_methods, unique
 from tests.support.steps import SHAPE_KINDS, run, weights
@@ -163,5 +164,17 @@ def test_what_is_no_checkpoint_or_none_that_applies_says_so(place, made, tmp_pat
 def test_the_command_exports(made, tmp_path):
     checkpoint = made("llama", "factor_shapes@0.3")
     command = [sys.executable, "-m", "meltpoint.export", checkpoint, tmp_path / "target"]
-    subprocess.run(command, check=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{tmp_path / 'target'}: written\n", "")
     check_same_logits(checkpoint, tmp_path / "target")
+
+
+def test_folders_are_checked_before_torch_is_imported(tmp_path):
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None; "
+        "from meltpoint.export.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, tmp_path, tmp_path / "target"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: {tmp_path} has no meltpoint.json")

@@ -3,6 +3,7 @@
 Snakemake reads the file first, and does not say which line of it is no YAML. This names the line.
 """
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,5 +88,13 @@ def main(path: Path) -> None:
     print(f"{path}: a study")
 
 
+def command_line() -> argparse.ArgumentParser:
+    """Parser of the arguments of this command."""
+    parser = argparse.ArgumentParser(prog="python -m meltpoint.study.check", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("study", type=Path, help="YAML file of a study")
+    return parser
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(command_line().parse_args().study)

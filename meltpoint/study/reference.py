@@ -3,6 +3,7 @@
 ``python -m meltpoint.study.reference`` writes them, ``--check`` only says which are out of date.
 """
 
+import argparse
 import ast
 import inspect
 import json
@@ -276,4 +277,8 @@ def main(check: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main("--check" in sys.argv))
+    parser = argparse.ArgumentParser(prog="python -m meltpoint.study.reference")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, name what is out of date"
+    )
+    sys.exit(main(parser.parse_args().check))

@@ -1,23 +1,17 @@
 """Export of a checkpoint as an ordinary Hugging Face folder that gives the same logits.
 
-    python -m meltpoint.export CHECKPOINT TARGET
-
 Cut heads and channels become zeros, factors are multiplied out, packed weights are decoded. Added
 biases need an architecture that has them. The folder can be read by transformers without Meltpoint.
 """
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
-from meltpoint.checkpoints.description import Description
-from meltpoint.checkpoints.formats import holds_gguf
 from meltpoint.checkpoints.io import Reader, Writer, copy_companions
-from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.errors import NotApplicable
+from meltpoint.export.folders import check_folders
 from meltpoint.files import whole_folder
 from meltpoint.model import empty_model
 from meltpoint.model.configs import read_config, read_json, stored_dtype
@@ -52,21 +46,6 @@ def export(checkpoint: Path, target: Path) -> None:
         follow(reader, source)
         write(source, ordinary, reader, Writer(folder))
         copy_companions(checkpoint, folder, str(dtype).removeprefix("torch."), changes)
-
-
-def check_folders(checkpoint: Path, target: Path) -> None:
-    """Raises what `export` raises for the folders that it is given."""
-    description = Description.of(checkpoint)
-    if description is None:
-        raise MeltpointError(
-            f"{checkpoint} has no meltpoint.json: name the folder `checkpoint` of a chain, or a model"
-        )
-    if target.exists():
-        raise MeltpointError(f"{target} is there already: name a folder that is not")
-    if description.status != "ok":
-        raise NotApplicable(f"its step did not apply: {description.reason}")
-    if holds_gguf(checkpoint):
-        raise NotApplicable("it is a GGUF file, which llama.cpp runs as it is")
 
 
 def check_model(ordinary: PreTrainedModel, source: PreTrainedModel) -> None:
@@ -105,26 +84,3 @@ def write(
         writer.write(as_stored(ordinary, target, path, named))
         empty_model.empty(source, parts[index])
     writer.finish()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exports as the command line says; returns an exit status, with a sentence where it fails."""
-    parser = argparse.ArgumentParser(prog="python -m meltpoint.export", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint of Meltpoint")
-    parser.add_argument("target", type=Path, help="folder to write, which must not exist")
-    options = parser.parse_args(arguments)
-    try:
-        export(options.checkpoint, options.target)
-    except MeltpointError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except NotApplicable as reason:
-        message = f"{options.checkpoint}: no ordinary folder gives its logits: {reason}"
-        print(message, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Checkpoints as ordinary Hugging Face folders: ``python -m meltpoint.export CHECKPOINT TARGET``."""
