@@ -17,6 +17,8 @@ from meltpoint.workflow.job_costs import JobCost
 # The first look, and the pause after a look as a multiple of what it took: 1 % of one core at most.
 FIRST_SECONDS, PAUSE = 15.0, 200
 MOST_SECONDS = 120.0
+# Least share of a run's estimated work that says how long the rest takes.
+ENOUGH = 0.05
 # Seconds by which the clock of a file system may be behind.
 CLOCKS = 1.0
 
@@ -38,8 +40,12 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the end at the pace so far; None before the first job is finished."""
-        return self.elapsed * self.left / self.done if self.done else None
+        """Seconds until the end at the pace so far; None before enough of the work is finished.
+
+        A first job may have trained the model, or waited for a full machine: its pace says little.
+        """
+        enough = self.done > 0 and self.done >= ENOUGH * (self.done + self.left)
+        return self.elapsed * self.left / self.done if enough else None
 
     def line(self) -> str:
         """The line for a terminal."""

@@ -41,6 +41,18 @@ def test_what_is_finished_what_runs_and_what_is_left(watched, tmp_path):
     assert state.line() == "1 of 4 jobs that compute are finished, 1 running, about 3 min left"
 
 
+def test_a_small_part_of_the_work_says_nothing_of_the_rest(watched, tmp_path):
+    """The first minute went into a job whose estimate is tiny beside what is left."""
+    first = next(job for job in watched.ahead if job.benchmark == "b")
+    watched.ahead[first] = 1.0
+    (tmp_path / "b").touch()
+    watched.start -= 60
+    state = watched.look()
+    assert (state.finished, state.seconds_left) == (1, None)
+    assert state.line() == "1 of 4 jobs that compute are finished"
+    assert state.document()["seconds_left"] is None
+
+
 def test_a_log_of_an_earlier_run_is_no_job_that_runs(watched, tmp_path):
     log = tmp_path / "logs/c.log"
     log.touch()
