@@ -246,7 +246,8 @@ UNIONS = {"models", "corpora", "calibrations", "evaluations", "figures"}
 def _sentence(error: dict) -> str:
     key = _key(error["loc"])
     if error["type"] == "extra_forbidden":
-        elsewhere = _of_another_kind(error["loc"]) or nearest(error["loc"][-1], _keys())
+        wrong = error["loc"][-1]
+        elsewhere = _of_another_kind(error["loc"]) or nearest(wrong, _keys() - {wrong})
         return f"{key}: there is no such key{elsewhere}"
     if error["type"] == "union_tag_invalid":
         kind, kinds = error["ctx"]["tag"], figures.registry()

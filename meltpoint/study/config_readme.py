@@ -72,7 +72,15 @@ def _references(value: object) -> list[str]:
 
 
 def _form(definition: dict) -> str:
-    """Sentence on one way to write a section: its needed keys, and what it is."""
-    keys = ", ".join(f"{key}: ..." for key in definition.get("required", []))
+    """Sentences on one way to write a section: its needed keys and kind, what it is, its layouts."""
+    properties = definition.get("properties", {})
+    values = {key: properties[key].get("const", "...") for key in definition.get("required", [])}
+    if "const" in (kind := properties.get("kind", {})):
+        values["kind"] = kind["const"]
+    keys = ", ".join(f"{key}: {value}" for key, value in values.items())
     gist = first_sentence(inspect.cleandoc(definition["description"]))
-    return f"`{{{keys or '...'}}}`: {gist.rstrip('.')}."
+    layouts = properties.get("layout", {}).get("enum", [])
+    others = (
+        f" Its `layout` is one of {', '.join(f'`{each}`' for each in layouts)}." if layouts else ""
+    )
+    return f"`{{{keys or '...'}}}`: {gist.rstrip('.')}.{others}"
