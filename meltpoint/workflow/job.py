@@ -17,6 +17,7 @@ from meltpoint.timing import phase, report
 from meltpoint.workflow.gpu_lease import gpu_of_job
 from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.transformers_import import import_transformers
+from meltpoint.workflow.tries import counted_tries
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -54,7 +55,9 @@ def job(
             if computes:
                 with phase("import"):
                     import_transformers()
-            stack.enter_context(clear_disk_errors(Path(snakemake.output[0])))
+            target = Path(snakemake.output[0])
+            stack.enter_context(clear_disk_errors(target))
+            stack.enter_context(counted_tries(target, spec.json()))
             yield spec, compute
         logging.info("seconds %s", json.dumps(report()))
     except MeltpointError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from meltpoint import evaluations, methods
 from meltpoint.chain import DENSE, Step, parse_step, spell_chain
 from meltpoint.checkpoints.description import FILE
+from meltpoint.methods.settings import MethodSettings
 from meltpoint.study.model_sections import TrainedModel
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import BuiltinCorpus, LocalCorpus
@@ -136,17 +137,15 @@ class JobCosts:
     def _of_step(self, size: ModelSize, method: methods.Method, step: Step) -> Work:
         """Work of a step: passes of its calibration, on each weight, linear algebra, training."""
         settings, windows = method.settings(step), self.study.settings(step).get("windows", {})
-        facts, statistics = method.facts, method.statistics(settings)
+        facts, sums = method.facts, set(method.statistics(settings)) & set(OUTER_PRODUCTS)
         work = arithmetic.weights(size, arithmetic.COMPRESSED)
         work += _calibration(
             size,
             windows,
-            outer_products=bool(set(statistics) & set(OUTER_PRODUCTS)),
+            outer_products=bool(sums),
             gradients=facts.needs_gradients and not method.has_search,
         )
-        # A search has chosen what goes where a structured method has one.
-        solves = facts.kind == "low-rank" or (facts.kind == "structured" and not method.has_search)
-        if solves or set(statistics) & set(OUTER_PRODUCTS) or not method.is_blockwise:
+        if solves(method, settings) or not method.is_blockwise:
             work += Work(DECOMPOSITION * size.decoder * (size.width or 0))
         return work + self._training(size, self._trained_tokens(method, step))
 
@@ -223,6 +222,16 @@ class JobCosts:
 
 # Of Python 3.11's documentation, near enough for every version.
 BUILTIN_BYTES = {"train": 1_900_000, "test": 210_000}
+
+
+def solves(method: methods.Method, settings: MethodSettings) -> bool:
+    """True for a step that factors or decomposes matrices of a linear's width.
+
+    A structured method with a search does not: its search has chosen what goes.
+    """
+    if set(method.statistics(settings)) & set(OUTER_PRODUCTS) or method.facts.kind == "low-rank":
+        return True
+    return method.facts.kind == "structured" and not method.has_search
 
 
 def _calibration(
