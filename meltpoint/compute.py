@@ -14,6 +14,8 @@ from meltpoint.lazy_import import torch
 M_MMAP_THRESHOLD, LARGE = -3, 4 << 20
 # Seconds from which on work is long enough that its state is kept, for the case that it is killed.
 LONG = 600.0
+# CUDA's libraries say in errors of no class of their own that a GPU has no memory left for them.
+NO_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -37,8 +39,12 @@ class Compute:
             os.environ[variable] = str(self.threads)
         torch.set_num_threads(self.threads)
         torch.set_float32_matmul_precision("highest")
-        if self.torch_device.type == "cuda":
+        device = self.torch_device
+        if device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False
+            if device.index is not None:
+                # Libraries and torch's own counters take the current device, which else is the first.
+                torch.cuda.set_device(device)
 
     @property
     def torch_device(self) -> "torch.device":
@@ -74,6 +80,18 @@ def overflow(numbers: str, place: str, dtype: str) -> str:
         )
     wider = "float32" if dtype == "bfloat16" else "float32 or bfloat16"
     return f"{numbers} are not finite in {dtype}: {place} overflows: set compute.dtype to {wider}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for an error that says that the memory of a GPU is too small.
+
+    PyTorch's allocator has a class for it; CUDA and its libraries raise a RuntimeError, as cuBLAS does
+    that finds no room for its workspace.
+    """
+    torch_here = sys.modules.get("torch")
+    if torch_here and isinstance(error, torch_here.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
 
 
 def return_memory() -> None:

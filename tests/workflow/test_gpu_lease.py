@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from meltpoint.compute import Compute
+from meltpoint.compute import THREAD_VARIABLES, Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.workflow import gpu_lease
 from meltpoint.workflow.gpu_lease import gpu_of_job, leased
@@ -171,3 +171,14 @@ def test_a_study_on_a_gpu_stops_where_there_is_none(fresh):
     assert (fresh.results / "tokens/tiny/prose.npy").exists()
     assert (fresh.results / "cells/tiny/dense/bits.json").exists()
     assert not (fresh.results / "cells/tiny/dense/prose-32.json").exists()
+
+
+def test_a_numbered_device_is_the_current_one(monkeypatch):
+    """What libraries mean by "cuda", and what torch's counters of memory count."""
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    for variable in THREAD_VARIABLES:
+        monkeypatch.setenv(variable, "1")
+    for device in ("cuda", "cuda:1", "cpu"):
+        Compute(device=device).start()
+    assert chosen == [torch.device("cuda:1")]
