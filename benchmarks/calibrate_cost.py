@@ -2,19 +2,25 @@
 
     python -m benchmarks.calibrate_cost [STUDY.yaml ...] [--ship]
 
-Measures what a job takes to start and the rate of matrix products, on the CPU and on a GPU if there is
-one (half a minute). The finished jobs of the studies, by default of config.yaml, then say how far each
-rule is from its arithmetic. Writes results/cost.json, or with --ship resources/cost.json, which counts
-where nothing was measured.
+Measures what a job takes to start, and the rates of matrix products, of products of elements and of
+bytes of weights, on the CPU and on a GPU if there is one (half a minute). All other cores compute
+meanwhile, as they do in a run: they share caches and memory, and cores may be threads of one core. The
+finished jobs of the studies, by default of config.yaml, then say how far each rule is from its
+arithmetic. Writes results/cost.json, or with --ship resources/cost.json, which counts where nothing was
+measured.
 """
 
 import argparse
+import contextlib
+import os
 import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -34,10 +40,31 @@ from meltpoint.workflow.transformers_import import import_transformers
 import_transformers()
 import meltpoint.compression.step, meltpoint.evaluations.measurement
 """
-# Operations of a GPU in a second where there is none to measure: two fifths of what an A100's 16-bit
-# units have on paper.
-ASSUMED_GPU_RATE = 1.2e14
-SIZE, SECONDS = 768, 1.0
+# Operations and elements of a GPU in a second where there is none to measure: two fifths of what an
+# A100's 16-bit units and its memory have on paper. An element is three times two bytes.
+ASSUMED_GPU_RATE, ASSUMED_GPU_ELEMENTS = 1.2e14, 1.3e11
+SIZE, ELEMENTS, SECONDS = 768, 2**20, 1.0
+# What the other cores do meanwhile.
+BUSY = f"""
+import torch
+torch.set_num_threads(1)
+a = torch.randn({SIZE}, {SIZE})
+while True:
+    a @ a
+"""
+
+
+@contextlib.contextmanager
+def other_cores_busy() -> Iterator[None]:
+    """Keeps all cores but one at work."""
+    count = len(os.sched_getaffinity(0)) - 1
+    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in others:
+            process.kill()
+            process.wait()
 
 
 def start_seconds() -> float:
@@ -51,30 +78,41 @@ def start_seconds() -> float:
     return min(seconds)
 
 
-def matrix_rate(device: str, dtype: torch.dtype, size: int) -> float:
-    """Floating point operations of matrix products in a second, of a thread or of a GPU."""
-    torch.set_num_threads(1)
+def rate(device: str, count: float, work: Callable[[], object]) -> float:
+    """How often `count` is done in a second, where `work` does it once: of a thread or of a GPU."""
     clock = time.process_time if device == "cpu" else time.perf_counter
-    a, b = torch.randn(2, size, size, device=device, dtype=dtype)
     for _ in range(3):
-        a @ b
-    count, start = 0, clock()
+        work()
+    done, start = 0, clock()
     while clock() - start < SECONDS:
         for _ in range(10):
-            a @ b
+            work()
         if device != "cpu":
             torch.cuda.synchronize()
-        count += 10
-    return count * 2 * size**3 / (clock() - start)
+        done += 10
+    return done * count / (clock() - start)
+
+
+def matrix_rate(device: str, dtype: torch.dtype, size: int) -> float:
+    """Floating point operations of matrix products in a second."""
+    a, b = torch.randn(2, size, size, device=device, dtype=dtype)
+    return rate(device, 2 * size**3, lambda: a @ b)
+
+
+def elements_rate(device: str, dtype: torch.dtype, size: int) -> float:
+    """Elements of products of two tensors in a second."""
+    a, b = torch.randn(2, size, device=device, dtype=dtype)
+    return rate(device, size, lambda: a * b)
 
 
 def bytes_rate() -> float:
-    """Bytes of float32 weights that a thread writes and reads again in a second."""
+    """Bytes of float32 weights that a thread writes and hashes, and reads again, in a second."""
     weights = {"x": torch.randn(2**24)}
     with tempfile.TemporaryDirectory() as folder:
         path, start = Path(folder) / "x.safetensors", time.process_time()
         save_file(weights, path)
-        load_file(path)["x"].sum()
+        sha256(path.read_bytes())
+        load_file(path)["x"].clone()
         return 2 * 4 * 2**24 / (time.process_time() - start)
 
 
@@ -88,22 +126,38 @@ def finished(study_file: Path) -> list[tuple[JobCost, float]]:
     return measured(jobs, Path(results) / "benchmarks")
 
 
+def measure(has_gpu: bool) -> Constants:
+    """Constants of this machine, without its rules; assumed ones of a GPU where there is none."""
+    gpu = ASSUMED_GPU_RATE, ASSUMED_GPU_ELEMENTS
+    if has_gpu:
+        gpu = (
+            matrix_rate("cuda", torch.bfloat16, 8192),
+            elements_rate("cuda", torch.bfloat16, 2**28),
+        )
+    rates = {
+        "rate": matrix_rate("cpu", torch.float32, SIZE),
+        "elements_rate": elements_rate("cpu", torch.float32, ELEMENTS),
+        "bytes_rate": bytes_rate(),
+        "gpu_rate": gpu[0],
+        "gpu_elements_rate": gpu[1],
+    }
+    return Constants(
+        start=round(start_seconds(), 2),
+        **{name: float(f"{value:.3g}") for name, value in rates.items()},
+        gpu_measured=has_gpu,
+        source=f"{platform.machine()}, torch {torch.__version__}",
+    )
+
+
 def main() -> None:
     """Measures, learns and writes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("studies", nargs="*", type=Path, default=[Path("config.yaml")])
     parser.add_argument("--ship", action="store_true", help="write resources/cost.json")
     arguments = parser.parse_args()
-    has_gpu = torch.cuda.is_available()
-    gpu_rate = matrix_rate("cuda", torch.bfloat16, 8192) if has_gpu else ASSUMED_GPU_RATE
-    machine = Constants(
-        start=round(start_seconds(), 2),
-        rate=float(f"{matrix_rate('cpu', torch.float32, SIZE):.3g}"),
-        gpu_rate=float(f"{gpu_rate:.3g}"),
-        bytes_rate=float(f"{bytes_rate():.3g}"),
-        gpu_measured=has_gpu,
-        source=f"{platform.machine()}, torch {torch.__version__}",
-    )
+    torch.set_num_threads(1)
+    with other_cores_busy():
+        machine = measure(torch.cuda.is_available())
     jobs = [pair for file in arguments.studies for pair in finished(file)]
     rules = CostModel(machine, jobs).rules
     rounded = {
@@ -113,11 +167,11 @@ def main() -> None:
     target = SHIPPED if arguments.ship else MEASURED
     write_json(target, {**machine.model_dump(), "rules": rounded})
     print(
-        f"{target}: {machine.start} s to start, {machine.rate:.3g} operations a second of a thread, "
+        f"{target}: {machine.start} s to start; a thread does {machine.rate:.3g} operations of matrix "
+        f"products in a second, {machine.elements_rate:.3g} elements, {machine.bytes_rate:.3g} bytes"
     )
-    print(
-        f"{machine.gpu_rate:.3g} of a GPU{'' if has_gpu else ' (assumed)'}; {len(jobs)} finished jobs"
-    )
+    how = "measured" if machine.gpu_measured else "assumed"
+    print(f"{machine.gpu_rate:.3g} operations of a GPU ({how}); {len(jobs)} finished jobs")
 
 
 if __name__ == "__main__":

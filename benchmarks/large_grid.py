@@ -67,11 +67,12 @@ def main() -> None:
     print(f"weights {weights / 1e9:.0f} GB, {len(study.checkpoints)} checkpoints")
     for family, line in bill.lines.items():
         print(f"{family:14} {line.jobs:4} jobs  GPU {line.gpu:6.1f} h  CPU {line.rest:5.2f} h")
-    compute, least = defaultdict(float), bill.total.gpu / gpus
+    compute, rest, least = defaultdict(float), defaultdict(float), bill.total.gpu / gpus
     for job in jobs:
-        compute[job.family] += job.operations / model.machine.gpu_rate / 3600
+        compute[job.family] += job.work.operations / model.machine.gpu_rate / 3600
+        rest[job.family] += job.work.elements / model.machine.gpu_elements_rate / 3600
     shares = ", ".join(f"{family} {hours:.1f}" for family, hours in compute.items() if hours > 0.05)
-    print(f"of that arithmetic: {shares} h")
+    print(f"of that matrix products: {shares} h; other arithmetic {sum(rest.values()):.1f} h")
     print(f"{gpus} GPUs: {least:.1f} h at least; the longest chain {bill.longest_gpu:.1f} h")
     moved = sum(job.moved for job in jobs)
     hidden = dense_bytes(study, sizes)[0]

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 DEPTHS = (24, 48)
 WINDOWS, LENGTH = 16, 128
@@ -22,14 +21,16 @@ def measure(method: str, folder: str) -> None:
 
     from meltpoint.compression.step import compress
     from meltpoint.compute import Compute
+    from meltpoint.workflow.job_specs.documents import CompressSpec
 
     compute = Compute(device="cpu", threads=1)
     compute.start()
     windows = Path(folder, "windows.npy")
     np.save(windows, np.random.default_rng(0).integers(0, 512, (WINDOWS, LENGTH)))
-    settings = {"windows": {"file": "windows.npy"}}
-    step = f"{method}@0.5"
-    spec = SimpleNamespace(chain=step, step=step, settings=settings)
+    step, settings = f"{method}@0.5", {"calibration": "default", "windows": {"file": "windows.npy"}}
+    spec = CompressSpec(
+        chain=step, prefix="dense", step=step, settings=settings, dtype="float32", code="code"
+    )
     compress(Path(folder), Path(folder + "-pruned"), spec, [windows], compute)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 

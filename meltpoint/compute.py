@@ -10,8 +10,9 @@ from typing import Literal
 
 from meltpoint.lazy_import import torch
 
-# Of glibc's mallopt: pieces from this size on are mapped, and unmapped when they are freed.
-M_MMAP_THRESHOLD, LARGE = -3, 4 << 20
+# Names of glibc's mallopt. Pieces from a size on are mapped, and unmapped when they are freed.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGE, VAST = 4 << 20, 1 << 30
 # Seconds from which on work is long enough that its state is kept, for the case that it is killed.
 LONG = 600.0
 # CUDA's libraries say in errors of no class of their own that a GPU has no memory left for them.
@@ -34,17 +35,16 @@ class Compute:
     sizes: list[int] = field(default_factory=list, compare=False, repr=False)
 
     def start(self) -> None:
-        """Fixes threads and the float32 of matrix products before anything is computed."""
+        """Fixes threads and the float32 of matrix products before anything is computed.
+
+        It asks for no device: a GPU that this process has seen stays the one that it sees.
+        """
         for variable in THREAD_VARIABLES:
             os.environ[variable] = str(self.threads)
         torch.set_num_threads(self.threads)
         torch.set_float32_matmul_precision("highest")
-        device = self.torch_device
-        if device.type == "cuda":
-            torch.backends.cudnn.allow_tf32 = False
-            if device.index is not None:
-                # Libraries and torch's own counters take the current device, which else is the first.
-                torch.cuda.set_device(device)
+        torch.backends.cudnn.allow_tf32 = False
+        keep_memory()
 
     @property
     def torch_device(self) -> "torch.device":
@@ -94,14 +94,29 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
 
 
+def keep_memory() -> None:
+    """Has freed memory serve the next tensors, where glibc is the allocator.
+
+    By default the tensors of every batch are handed back and asked for anew, and the kernel clears
+    their pages each time: a tenth to a quarter of a batch's CPU time (docs/log.md).
+    """
+    _map_from(VAST)
+
+
 def return_memory() -> None:
     """Has freed memory go back to the system at once, where glibc is the allocator.
 
     glibc keeps large freed pieces for itself and cannot fit the next block's weights into them: the
     walk's memory would grow by half a block with each block.
     """
+    _map_from(LARGE)
+
+
+def _map_from(size: int) -> None:
+    """Has pieces of so many bytes mapped by themselves, and so much free memory at the end returned."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            ctypes.CDLL(None).mallopt(option, size)
 
 
 def trim_memory() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from meltpoint.files import write_json
@@ -47,9 +48,13 @@ class HashCache:
             self._save()
         return entry[3]
 
-    def folder(self, path: Path) -> str:
-        """A hash of a folder's files (not of those in folders in it), by name and content."""
-        names = sorted(f.name for f in path.iterdir() if f.is_file() and f.name[0] != ".")
+    def folder(self, path: Path, patterns: Iterable[str]) -> str:
+        """A hash of a folder's files (not of those in folders in it), by name and content.
+
+        Files that no pattern fits, and those whose names begin with a dot, do not count.
+        """
+        files = {file for pattern in patterns for file in path.glob(pattern) if file.is_file()}
+        names = sorted(file.name for file in files if file.name[0] != ".")
         return hash_text("\n".join(f"{name} {self.file(path / name)}" for name in names))
 
     def _save(self) -> None:

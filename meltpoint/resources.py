@@ -10,7 +10,10 @@ class Resources(BaseModel):
 
     gpu: int = Field(0, ge=0, description="Number of GPUs without which the job cannot run.")
     memory: float = Field(
-        2.0, gt=0, description="Memory of a job, as a multiple of the model's bytes in the dtype."
+        2.0,
+        gt=0,
+        description="Memory of a job, as a multiple of the model's bytes in the dtype. A method that "
+        "works block by block and does not declare it asks for what a walk holds.",
     )
     disk: float = Field(
         1.0,

@@ -11,7 +11,7 @@ from meltpoint.analysis.paired import (
     margin_shown,
     windows_needed,
 )
-from meltpoint.analysis.samples import Sample, check_comparable
+from meltpoint.analysis.samples import Sample, check_comparable, units_of
 from meltpoint.analysis.significance import holm
 from meltpoint.errors import MeltpointError
 
@@ -46,7 +46,7 @@ def compare_row(cell: dict, dense: dict[str, Sample], margin: float) -> dict:
     """The numbers of one row against dense."""
     sample, base = cell["sample"], dense[cell["model"]]
     relative = relative_differences(sample, base)
-    check_size(relative, f"{sample.name} and {base.name}")
+    check_size(relative, f"{sample.name} and {base.name}", units_of([sample, base]))
     found = effect(relative)
     within, beyond = equivalence_p(found, margin)
     low, high = found.interval(1 - 2 * SIGNIFICANCE)

@@ -51,8 +51,9 @@ def changes(scores: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     )
     # A score of zero has no change in percent.
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.hypot(first_error / first, second_error / second)
-        percent, error = 100 * (second - first) / first, 100 * second / first * relative
+        # Of a score that fell to zero too, which has no relative error.
+        percent = 100 * (second - first) / first
+        error = 100 * np.hypot(second * first_error / first, second_error) / np.abs(first)
     return pairs.assign(
         score_from=first,
         score_to=second,

@@ -43,12 +43,15 @@ class Effect:
         return self.value - reach, self.value + reach
 
 
-def check_size(differences: np.ndarray, name: str) -> None:
-    """Raises MeltpointError for fewer windows than a paired test needs."""
+def check_size(differences: np.ndarray, name: str, units: str = "windows") -> None:
+    """Raises MeltpointError for fewer units, such as windows, than a paired test needs."""
     if differences.shape[1] < MINIMUM:
+        more = (
+            "use a smaller window, or a longer text" if units == "windows" else "use more of them"
+        )
         raise MeltpointError(
-            f"{name}: {differences.shape[1]} windows are too few for a paired test, which needs "
-            f"{MINIMUM}: use a smaller window, or a longer text"
+            f"{name}: {differences.shape[1]} {units} are too few for a paired test, which needs "
+            f"{MINIMUM}: {more}"
         )
 
 

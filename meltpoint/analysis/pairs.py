@@ -15,7 +15,7 @@ from meltpoint.analysis.paired import (
     test_of,
 )
 from meltpoint.analysis.rows import average_over
-from meltpoint.analysis.samples import Sample, calibration_of, differences
+from meltpoint.analysis.samples import Sample, calibration_of, differences, units_of
 from meltpoint.analysis.significance import holm
 from meltpoint.errors import MeltpointError
 
@@ -91,7 +91,7 @@ def compare_pair(first: dict, second: dict, comparisons: int) -> dict:
     """The numbers of one pair of rows; `p` is that of the pair alone."""
     a, b = first["sample"], second["sample"]
     of_pair = differences(a, b)
-    check_size(of_pair, f"{a.name} and {b.name}")
+    check_size(of_pair, f"{a.name} and {b.name}", units_of([a, b]))
     found = effect(of_pair)
     low, high = found.interval()
     calibrations = [calibration_of(sample) for sample in (a, b)]
@@ -138,25 +138,28 @@ def not_told_apart(best: Sample, others: list[Sample]) -> list[bool | None]:
 
 
 def windows_of(compared: pd.DataFrame) -> str:
-    """Number of windows of a comparison, in words: "176", "40 to 176"."""
+    """Number of windows, or other units, of a comparison, in words: "176", "40 to 176"."""
     low, high = np.min(compared["windows"]), np.max(compared["windows"])
     return str(low) if low == high else f"{low} to {high}"
 
 
-def error_sentences(compared: pd.DataFrame) -> list[str]:
-    """Sentences on what the errors hold: windows alone, or draws of the calibration too."""
+def error_sentences(compared: pd.DataFrame, units: str) -> list[str]:
+    """Sentences on what the errors hold: the units alone, or draws of the calibration too.
+
+    units: "windows" or "documents".
+    """
     single, several = compared[compared["draws"] == 1], compared[compared["draws"] > 1]
     sentences = []
     if len(several):
         counts = sorted(set(several["draws"]))
         draws = " or ".join(map(str, counts))
         sentences.append(
-            f"±: standard error over {windows_of(several)} windows and {draws} draws of the calibration"
+            f"±: standard error over {windows_of(several)} {units} and {draws} draws of the calibration"
         )
     if len(single):
         whose = "without seeds, ±" if len(several) else "±"
         sentences.append(
-            f"{whose}: standard error over {windows_of(single)} windows only; the draw of the "
+            f"{whose}: standard error over {windows_of(single)} {units} only; the draw of the "
             "calibration is not part of it"
         )
     return sentences

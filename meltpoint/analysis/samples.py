@@ -165,6 +165,14 @@ def of_draws(sample: Sample, seeds: Sequence[str]) -> np.ndarray:
     return sample.scores[[sample.draws.index(seed) for seed in seeds]]
 
 
+def units_of(samples: Iterable[object]) -> str:
+    """What the units of samples are, in words: windows of a text, documents, or both."""
+    cells = [sample.cell for sample in samples if isinstance(sample, Sample)]
+    kept = [evaluations.find(cell.kind).keeps for cell in cells]
+    words = {"documents" if _kept.SAMPLES in keeps else "windows" for keeps in kept}
+    return " or ".join(sorted(words, reverse=True)) or "windows"
+
+
 def check_comparable(first: Sample, second: Sample) -> None:
     """Raises MeltpointError, naming both cells and the key, where two protocols differ.
 
@@ -182,7 +190,7 @@ def check_comparable(first: Sample, second: Sample) -> None:
     if first.scores.shape[1] != second.scores.shape[1]:
         raise MeltpointError(
             f"{first.name} and {second.name} cannot be compared: one has {first.scores.shape[1]} "
-            f"windows and the other {second.scores.shape[1]}"
+            f"{units_of([first])} and the other {second.scores.shape[1]}"
         )
 
 

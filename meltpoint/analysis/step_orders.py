@@ -103,17 +103,21 @@ def sizes(first: Mapping[str, float], second: Mapping[str, float]) -> str:
     )
 
 
-def weaker_first(table: pd.DataFrame, significant: bool = False) -> dict[str, float]:
+def weaker_first(
+    table: pd.DataFrame, significant: bool = False, lower: bool = True
+) -> dict[str, float]:
     """Pairs in which the weaker step first is better, of how many, and the share's 95 % interval.
 
     Wilson's interval takes pairs as independent. With `significant` only pairs count whose orders
-    are told apart. Returns `better`, `pairs`, `share`, `low`, `high`.
+    are told apart. lower: whether a lower score is better. Of two equal scores neither order is the
+    better one. Returns `better`, `pairs`, `share`, `low`, `high`.
     """
     usable = table[(table["status"] == "ok") & (table["weaker"] != "")]
     if significant:
         usable = usable[usable["better_order"] != NEITHER]
-    lower = np.where(usable["difference"].astype(float) < 0, SECOND, FIRST)
-    better = int((lower == usable["weaker"]).sum())
+    # Above 0 where the order that begins with the weaker step is the better one.
+    gain = usable["difference"].astype(float) * (1 if lower else -1)
+    better = int((gain.where(usable["weaker"] == FIRST, -gain) > 0).sum())
     if usable.empty:
         return {"better": 0, "pairs": 0, "share": np.nan, "low": np.nan, "high": np.nan}
     interval = stats.binomtest(better, len(usable)).proportion_ci(method="wilson")

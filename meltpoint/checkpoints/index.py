@@ -9,6 +9,8 @@ from meltpoint.errors import MeltpointError
 
 SINGLE_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+# Files of a checkpoint: weights, and all that a tokenizer or a config may consist of; never code.
+WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 

@@ -8,6 +8,15 @@ from pathlib import Path
 from meltpoint.hashing import hash_text
 
 
+def resume_path(target: Path, spec: str) -> Path:
+    """Path of the folder beside `target` in which a job of this spec keeps what it has done."""
+    return target.with_name(f"{_prefix(target)}{hash_text(spec)[:16]}")
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.resume-"
+
+
 @contextlib.contextmanager
 def resume_folder(target: Path, spec: str) -> Iterator[Path]:
     """Path of a folder beside `target` that outlives a killed job and is deleted when one succeeds.
@@ -15,9 +24,8 @@ def resume_folder(target: Path, spec: str) -> Iterator[Path]:
     Another job spec has another folder: what was done by other settings or code is never resumed. The
     folder is made by whoever writes into it.
     """
-    prefix = f".{target.name}.resume-"
-    folder = target.with_name(prefix + hash_text(spec)[:16])
-    for other in target.parent.glob(f"{prefix}*"):
+    folder = resume_path(target, spec)
+    for other in target.parent.glob(f"{_prefix(target)}*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from meltpoint.data import text_files
+from meltpoint.data.records import texts_of
 from meltpoint.errors import MeltpointError
 from meltpoint.files import whole_file
 from meltpoint.progress import track
@@ -67,12 +68,13 @@ def _hub(corpus: dict) -> list[str]:
                 f"there is no column {field!r} ({', '.join(rows.column_names)}): set the corpus's "
                 "`field`"
             )
-        return list(rows[field])
+        texts = list(rows[field])
     except Exception as error:  # the library raises a dozen kinds for what is one: not to be had
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MeltpointError(
             f"the corpus {corpus['hub']} at {corpus['revision']} cannot be loaded: {reason}"
         ) from None
+    return texts_of(Path(corpus["hub"]), [texts], field)
 
 
 def stream(

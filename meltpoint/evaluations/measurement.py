@@ -19,7 +19,7 @@ from meltpoint import evaluations
 from meltpoint.checkpoints.description import COST, Description
 from meltpoint.compression.resume import resume_folder
 from meltpoint.compute import peak_memory
-from meltpoint.errors import MeltpointError, NotApplicable
+from meltpoint.errors import MeltpointError, NotApplicable, reason_of
 from meltpoint.evaluations import Evaluation, dense_files
 from meltpoint.evaluations._kept import read_kept, write_kept
 from meltpoint.evaluations.cells import Cell, Cost, Difference, Score
@@ -199,7 +199,7 @@ def compare(
     if not dense:
         return {name: _nothing(estimate) for name, estimate in estimates.items()}
     base = _scores_of(dense[0])
-    base_kept = {key: read_kept(path) for key, path in zip(kind.keeps, dense[1:], strict=True)}
+    base_kept = _kept_of_dense(kind, dense)
     if base:
         check_same_units(kept, base_kept)
         base |= _estimate(kind, base_kept, inputs, settings)
@@ -208,6 +208,19 @@ def compare(
         for name, estimate in estimates.items()
         if estimate.refused is None and name in base and base[name].refused is None
     }
+
+
+def _kept_of_dense(kind: Evaluation, dense: list[Path]) -> Kept:
+    """What is kept beside the dense model's cell; raises MeltpointError for a file that is broken."""
+    kept = {}
+    for key, path in zip(kind.keeps, dense[1:], strict=True):
+        try:
+            kept[key] = read_kept(path)
+        except (OSError, ValueError, EOFError) as error:
+            raise MeltpointError(
+                f"{path} cannot be read ({reason_of(error)}): delete it and {dense[0]} and run again"
+            ) from None
+    return kept
 
 
 def difference(estimate: Estimate, base: Estimate) -> Difference:

@@ -66,8 +66,9 @@ def draw_panel(ax: Axes, bars: pd.DataFrame, rows: list[str], digits: int) -> No
     )  # fmt: skip
     ax.set(xlabel="", ylabel="")
     places, values = bars["row"].map(rows.index).to_numpy(), bars["value"].to_numpy()
-    if np.isfinite(bars["half_width"]).all():
-        ax.errorbar(values, places, xerr=bars["half_width"], **INTERVAL)
+    known = np.isfinite(bars["half_width"]).to_numpy()
+    if known.any():
+        ax.errorbar(values[known], places[known], xerr=bars["half_width"][known], **INTERVAL)
     ax.axvline(0, color=INK, linewidth=0.6)
     other = bars["other"].notna().to_numpy()
     ax.plot(bars["other"][other], places[other], **OTHER, zorder=5)

@@ -97,7 +97,7 @@ def bars_of(cells: pd.DataFrame, scores: pd.DataFrame, factor: float, spec: Spec
     unit = pd.Series(factor, index=cells.index)
     if spec.show == "percent":
         dense = scores[scores["chain"] == "dense"].set_index("model")["value"]
-        unit = cells["model"].map(dense) / 100
+        unit = cells["model"].map(dense).abs() / 100
     bars = pd.DataFrame(
         {
             "panel": cells["model"],

@@ -31,7 +31,8 @@ class Spec(FigureSpec):
     """A row for each method, by family, with a panel for each compression.
 
     A method stands with its mildest level that removes as much. Its interval is that of its paired
-    difference to dense, 1.96 standard errors wide on each side. The dense value is a dashed line.
+    difference to dense, 1.96 standard errors wide on each side. The dense value is a dashed line. A row
+    without a dot is of a method that has no level that removes as much.
     """
 
     kind: Literal["families"] = Field(description="Kind of the figure.")
@@ -68,10 +69,11 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
     Raises MeltpointError where no method is near to any of the compressions, or the rows are too many.
     """
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.quantities import quantity
-    from meltpoint.figures.family_rows import ROW, handles
+    from meltpoint.figures.family_rows import DENSE, ROW, handles
     from meltpoint.figures.style import RC
 
     scores = scores_named(frame, spec.value)
@@ -92,16 +94,15 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
         for model, line in zip(models, grid, strict=True):
             own = cells[cells["model"] == model]
             value = dense.loc[dense["model"] == model, "value"] / label.factor
-            for place, (compression, ax) in enumerate(zip(spec.compressions, line, strict=True)):
+            for compression, ax in zip(spec.compressions, line, strict=True):
                 at_one = own[own["compression"] == compression]
-                draw_panel(ax, at_one, rows[model], value, named=not place)
+                draw_panel(ax, at_one, rows[model], value)
                 title = f"{compression:g} of the {OF[spec.equal]} removed"
                 ax.set_title(", ".join([*([model] * (len(models) > 1)), title]), fontsize=7.5)
         for ax in grid[-1]:
             ax.set_xlabel(str(label))
-        figure.legend(
-            handles=handles(reversed(looks.values())), loc="outside lower center", ncols=len(looks)
-        )
+        signs = [*handles(reversed(looks.values())), Line2D([], [], **DENSE, label="dense")]
+        figure.legend(handles=signs, loc="outside lower center", ncols=len(signs))
     return figure
 
 
@@ -167,21 +168,23 @@ def with_ranks(ranked: pd.DataFrame, equal: str, compression: float) -> pd.DataF
 
 
 def rows_of(cells: pd.DataFrame) -> list[str]:
-    """Rows from below: families in turn, the best method on top, by the first compression of each."""
+    """Rows from below: families in turn, the best method on top, by the first compression of each.
+
+    Above the methods of a family is a row with its name.
+    """
     from meltpoint.analysis.families import family_key
+    from meltpoint.figures.family_rows import with_heads
 
     once = cells.drop_duplicates("row")
     families = sorted(once["family"].unique(), key=family_key)
     ordered = [row for family in families for row in once.loc[once["family"] == family, "row"]]
-    return ordered[::-1]
+    return with_heads(ordered[::-1])
 
 
-def draw_panel(
-    ax: Axes, cells: pd.DataFrame, rows: list[str], dense: pd.Series, named: bool
-) -> None:
+def draw_panel(ax: Axes, cells: pd.DataFrame, rows: list[str], dense: pd.Series) -> None:
     """The methods of one compression."""
     from meltpoint.figures.axes import scale_x
-    from meltpoint.figures.family_rows import draw_dots, draw_families
+    from meltpoint.figures.family_rows import DENSE, draw_dots, draw_families
     from meltpoint.figures.style import FAINT
 
     finite = cells[np.isfinite(cells["value"])]
@@ -193,6 +196,6 @@ def draw_panel(
     for rank, dots in dots_of().items():
         draw_dots(ax, cells[cells["rank"] == rank], rows, dots)
     for value in dense:
-        ax.axvline(value, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-    draw_families(ax, rows, named)
+        ax.axvline(value, **DENSE, zorder=1)
+    draw_families(ax, rows)
     ax.set_ylabel("")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby
 
 import pandas as pd
 import seaborn as sns
@@ -14,6 +14,8 @@ from meltpoint.figures.tooltips import note
 
 # Inches of a row.
 ROW = 0.155
+# The line at the dense value.
+DENSE = {"color": FAINT, "linewidth": 0.8, "linestyle": (0, (4, 3))}
 SMALL = {"ha": "right", "va": "center", "fontsize": 6.5}
 
 
@@ -27,6 +29,12 @@ class Dots:
     size: float = 4
     edge: float = 0.4
     edge_color: str = "white"
+
+
+def with_heads(rows: Iterable[str]) -> list[str]:
+    """Rows from below with one more above each family, which has its name: "family: "."""
+    families = groupby(rows, key=lambda row: row.split(": ")[0])
+    return [row for family, group in families for row in (*group, f"{family}: ")]
 
 
 def draw_dots(ax: Axes, cells: pd.DataFrame, rows: list[str], dots: Dots) -> None:
@@ -54,19 +62,20 @@ def handles(groups: Iterable[Dots]) -> list[Line2D]:
     ]  # fmt: skip
 
 
-def draw_families(ax: Axes, rows: list[str], named: bool) -> None:
-    """Labels of the methods, a line between families, and their names beside the best method.
+def draw_families(ax: Axes, rows: list[str]) -> None:
+    """Labels of the methods, each family's name in bold above its methods, a line between families.
 
-    rows: "family: method", from below.
+    rows: those of `with_heads`, from below. The axes of one row of panels may share them.
     """
     families, methods = zip(*(row.split(": ", 1) for row in rows), strict=True)
-    ax.set(yticks=range(len(rows)), yticklabels=methods, ylim=(-0.7, len(rows) - 0.3))
+    heads = [method == "" for method in methods]
+    names = [method or family for family, method in zip(families, methods, strict=True)]
+    ax.set(yticks=range(len(rows)), yticklabels=names, ylim=(-0.7, len(rows) - 0.4))
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y")
-    for y, (below, above) in enumerate(pairwise(families)):
-        if below != above:
-            ax.axhline(y + 0.5, color=FAINT, linewidth=0.5)
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-    for family, y in {family: y for y, family in enumerate(families)}.items() if named else ():
-        transform = ax.get_yaxis_transform()
-        ax.text(0.98, y, family, transform=transform, color="#5F5F5F", bbox=box, **SMALL)
+    for y, (tick, head) in enumerate(zip(ax.yaxis.get_major_ticks(), heads, strict=True)):
+        if head:
+            tick.label1.set_fontweight("bold")
+            tick.gridline.set_visible(False)
+            if y + 1 < len(rows):
+                ax.axhline(y + 0.5, color=FAINT, linewidth=0.5)

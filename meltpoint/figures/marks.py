@@ -9,26 +9,34 @@ from meltpoint.figures.axes import tick
 from meltpoint.figures.style import FAINT
 from meltpoint.figures.tooltips import note
 
+DENSE_LINE = {"color": FAINT, "linestyle": (0, (4, 2)), "linewidth": 0.8, "zorder": 1}
 
-def draw_dense(ax: Axes, values: pd.Series, name: str = "dense") -> None:
+
+def draw_dense(ax: Axes, values: pd.Series, name: str = "dense", place: str = "") -> None:
     """Draws the dense value as a dashed line, named on the right of the axes, where no curve runs.
 
-    A value of 0 has no place on a logarithmic axis. name: of another value that is drawn so.
+    A value of 0 has no place on a logarithmic axis. name: of another value that is drawn so. place:
+    more words below the value, such as where it lies along x.
     """
     seen = np.isfinite(values) & ((values > 0) | (ax.get_yscale() != "log"))
     for value in values[seen]:
-        ax.axhline(value, color=FAINT, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
-        ax.annotate(
-            f"{name}\n{tick(float(f'{value:.3g}'))}",
-            (1, value),
-            xycoords=ax.get_yaxis_transform(),
-            xytext=(3, 0),
-            textcoords="offset points",
-            ha="left",
-            va="center",
-            fontsize=6.5,
-            color="#5F5F5F",
-        )
+        ax.axhline(value, **DENSE_LINE)
+        name_line(ax, value, name, place)
+
+
+def name_line(ax: Axes, value: float, name: str, place: str = "") -> None:
+    """Puts the name of a horizontal line, its value and `place` on the right of the axes."""
+    ax.annotate(
+        "\n".join(filter(None, (name, tick(float(f"{value:.3g}")), place))),
+        (1, value),
+        xycoords=ax.get_yaxis_transform(),
+        xytext=(3, 0),
+        textcoords="offset points",
+        ha="left",
+        va="center",
+        fontsize=6.5,
+        color="#5F5F5F",
+    )
 
 
 def draw_infinities(ax: Axes, cells: pd.DataFrame, color: str, depth: int) -> None:

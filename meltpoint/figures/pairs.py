@@ -69,6 +69,7 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
 
     from meltpoint.analysis.pairs import compare, split_usable
     from meltpoint.analysis.quantities import quantity
+    from meltpoint.analysis.samples import units_of
     from meltpoint.errors import at
     from meltpoint.figures.style import RC
 
@@ -77,7 +78,7 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
     models = list(compared["model"].unique())
     names = {model: best_first(cells[cells["model"] == model]) for model in models}
     most = max(map(len, names.values()))
-    label = quantity(cells)
+    label, units = quantity(cells), units_of(cells["sample"])
     with mpl.rc_context(RC | {"axes.grid": False}):
         size = len(models) * spec.width, CELL_HEIGHT * most + NAMES + 0.5
         figure = Figure(size, layout="constrained")
@@ -86,7 +87,7 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
             of_model = compared[compared["model"] == model]
             draw_panel(ax, of_model, names[model], spec, label.factor)
             ax.set_title(model if len(models) > 1 else "")
-        draw_legend(figure, f"{label}: row less column; paired test over windows, Holm, 5 %")
+        draw_legend(figure, f"{label}: row less column; paired test over {units}, Holm, 5 %")
     return figure
 
 

@@ -100,12 +100,13 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
         axes = figure.subplots(len(models), len(levels), squeeze=False, sharex=True)
         for model, row in zip(models, axes, strict=True):
             cells_of_model = cells[cells["model"] == model]
+            dense = cells_of_model[cells_of_model["chain"] == "dense"]
             for level, ax in zip(levels, row, strict=True):
                 shown = (cells_of_model["level"] == level) & (cells_of_model["chain"] != "dense")
-                spread_panel.draw(ax, cells_of_model[shown], places, look, spec)
-                spread_panel.draw_dense(ax, cells_of_model[cells_of_model["chain"] == "dense"])
+                spread_panel.draw(ax, cells_of_model[shown], dense, places, look, spec)
                 spread_panel.label_x(ax, [spec.labels.get(place, place) for place in places], spec)
                 ax.set_title(", ".join([*([model] * (len(models) > 1)), level_label(level)]))
+            spread_panel.name_dense(row, dense)
             deviation = f"\nmean ± sd over {spec.average_over}" if spec.average_over else ""
             row[0].set_ylabel(f"{label}{deviation}")
         if len(look) > 1:

@@ -1,6 +1,6 @@
 """A panel of a spread: dots for single values, means with errors, and signs for missing values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from meltpoint.analysis.levels import level_label
 from meltpoint.figures.axes import scale_y
+from meltpoint.figures.marks import DENSE_LINE, name_line
 from meltpoint.figures.spec import FigureSpec
 from meltpoint.figures.style import FAINT
 from meltpoint.figures.tooltips import note
@@ -22,26 +23,38 @@ CROWDED = 0.3
 SINGLE = {"size": 2.6, "alpha": 0.45, "linewidth": 0, "jitter": False, "zorder": 2}
 MEAN = {"markersize": 3.8, "markeredgewidth": 0, "linestyle": "none", "zorder": 4}
 ERROR = {"elinewidth": 1, "capsize": 2.4, "capthick": 1, "fmt": "none", "zorder": 3}
-ABSENT = {"rotation": 90, "ha": "center", "va": "center", "fontsize": 6, "color": FAINT}
-BEYOND = ABSENT | {"rotation": 0, "fontsize": 8}
+ABSENT = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 6, "color": FAINT}
+BEYOND = ABSENT | {"rotation": 0, "fontsize": 8, "va": "center"}
+# Shares of the height of a panel: where signs below stand, how high they are at most, and how far a
+# line is from them.
+LOWEST, SIGN, GAP = 0.02, 0.2, 0.02
 
 
-def draw(ax: Axes, cells: pd.DataFrame, places: list[str], look: Mapping, spec: FigureSpec) -> None:
+def draw(
+    ax: Axes,
+    cells: pd.DataFrame,
+    dense: pd.DataFrame,
+    places: list[str],
+    look: Mapping,
+    spec: FigureSpec,
+) -> None:
     """Draws the cells of a model and level: places along x, each hue beside the others.
 
-    look: colour and marker by hue. A place without a finite value has a sign, whose tooltip says why.
+    dense: the cells of the dense line. look: colour and marker by hue. A place without a finite value
+    has a sign, whose tooltip says why.
     """
     finite = cells[np.isfinite(cells["value"])]
     if len(finite):
         draw_means(ax, finite, places, look, averaged=spec.average_over is not None)
         # Only now: seaborn would average logarithms on a logarithmic axis.
         scale_y(ax, finite["value"])
+    below = clear_of(draw_dense(ax, dense))
     for number, (hue, (color, _)) in enumerate(look.items()):
         for index, place in enumerate(places):
             group = cells[(cells["hue"] == hue) & (cells["place"] == place)]
             x = index + DODGE / len(look) * (number - (len(look) - 1) / 2)
             if not np.isfinite(group["value"]).any():
-                draw_absent(ax, x, group)
+                draw_absent(ax, x, group, below)
                 continue
             group = group[np.isfinite(group["value"])]
             value, error = group["value"].mean(), error_of(group, spec)
@@ -83,24 +96,46 @@ def tooltip(cells: pd.DataFrame, value: float, error: float, spec: FigureSpec) -
     return f"{first['place']}{level}, {first['hue']}\n{mean}{reading(value, error)}"
 
 
-def draw_absent(ax: Axes, x: float, cells: pd.DataFrame) -> None:
-    """Draws N/A or "refused" below, ∞ or nan above, with a tooltip; nothing where there is no cell."""
+def draw_absent(ax: Axes, x: float, cells: pd.DataFrame, below: float) -> None:
+    """Draws N/A or "refused" below, ∞ or nan above, with a tooltip; nothing where there is no cell.
+
+    below: height at which the signs below start, as a share of the axis.
+    """
     for cell in cells.head(1).to_dict("records"):
         edge, measured = ax.get_xaxis_transform(), cell["status"] == "ok"
         sign = {np.inf: "∞"}.get(cell["value"], "nan") if measured else "N/A"
         sign = "refused" if cell["status"] == "refused" else sign
-        y = 0.95 if measured else 0.07
+        y = 0.95 if measured else below
         ax.text(x, y, sign, transform=edge, **(BEYOND if measured else ABSENT))
         reason = sign if measured else cell["reason"]
         note(ax, x, y, f"{cell['place']}, {cell['hue']}\n{reason}", transform=edge)
 
 
-def draw_dense(ax: Axes, dense: pd.DataFrame) -> None:
-    """Draws the dense value as a dashed line, unless it lies below the axis."""
+def seen(ax: Axes, values: pd.Series) -> list[float]:
+    """The values within the limits of the y axis."""
+    low, high = ax.get_ylim()
+    return [value for value in values if low < value < high]
+
+
+def draw_dense(ax: Axes, dense: pd.DataFrame) -> list[float]:
+    """Draws the dense value as a dashed line where the axis has it; its height in [0, 1]."""
+    place, values = ax.transScale + ax.transLimits, seen(ax, dense["value"])
+    for value in values:
+        ax.axhline(value, **DENSE_LINE)
+    return [place.transform((0.0, value))[1] for value in values]
+
+
+def name_dense(row: Sequence[Axes], dense: pd.DataFrame) -> None:
+    """Names the dense line once in a row of panels: beside the last one that shows it."""
     for value in dense["value"]:
-        low, _ = ax.get_ylim()
-        if value > low:
-            ax.axhline(value, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
+        for ax in [ax for ax in row if seen(ax, [value])][-1:]:
+            name_line(ax, value, "dense")
+
+
+def clear_of(lines: list[float]) -> float:
+    """Height at which signs below start: above a line that would cross them."""
+    crossing = [line for line in lines if line < LOWEST + SIGN]
+    return max(crossing) + GAP if crossing else LOWEST
 
 
 def label_x(ax: Axes, places: list[str], spec: FigureSpec) -> None:

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from meltpoint.figures.axes import NARROW, tick
-from meltpoint.figures.style import FAINT
+from meltpoint.figures.style import FAINT, INK
 from meltpoint.figures.tooltips import note
 
 COLORS = "viridis_r"
@@ -21,6 +21,15 @@ ABSENT = {"facecolor": "#F4F4F4", "edgecolor": "#CFCFCF", "hatch": "////", "line
 STEPS = 25
 FRONT = {"color": "#D55E00", "linewidth": 1.4, "marker": "o", "markersize": 3.2}
 FRONT |= {"markerfacecolor": "white", "markeredgewidth": 0.9}
+# The dot of a cell: its edge is seen where half of it lies outside of the axes.
+DOT = {"marker": ".", "color": "white", "markersize": 4.6, "markeredgecolor": INK}
+DOT |= {
+    "markeredgewidth": 0.25,
+    "linestyle": "none",
+    "clip_on": False,
+    "zorder": 3,
+    "label": "cells",
+}
 # The steps of a decade that are labelled, by the decades that a colour bar spans.
 LABELLED = {1: (1, 2, 3, 5, 7), 3.5: (1, 2, 5), np.inf: (1,)}
 
@@ -82,7 +91,7 @@ def draw_surface(ax: Axes, table: Surface, norm: LogNorm, ticks: list[str]) -> S
     filled = ax.contourf(table.sparsities, table.bits, known, levels, norm=norm, cmap=COLORS)
     x, y = np.meshgrid(table.sparsities, table.bits)
     dots = np.isfinite(table.ppl)
-    ax.plot(x[dots], y[dots], ".", color="white", markersize=1.6, alpha=0.8)
+    ax.plot(x[dots], y[dots], **DOT)
     note(ax, x.ravel(), y.ravel(), table.tooltips.ravel())
     ax.set(yscale="log")
     ax.set_yticks(table.bits, ticks)
@@ -109,7 +118,7 @@ def draw_front(ax: Axes, table: Surface) -> None:
     """Draws the front, and a line through its hull."""
     scheme, place = map(list, zip(*table.hull(), strict=True))
     line = {"color": FRONT["color"], "linewidth": FRONT["linewidth"], "label": "best trade-off"}
-    ax.plot(table.sparsities[place], table.bits[scheme], zorder=4, **line)
+    ax.plot(table.sparsities[place], table.bits[scheme], zorder=4, clip_on=False, **line)
     scheme, place = map(list, zip(*table.front(), strict=True))
     label = "cells of lowest perplexity for their size"
     rings = FRONT | {"linestyle": "none", "label": label, "clip_on": False}

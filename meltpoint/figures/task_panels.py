@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from meltpoint.figures.bar_panels import INTERVAL, WORDS
@@ -13,6 +14,8 @@ from meltpoint.figures.style import FAINT, INK, PALETTE, RC
 from meltpoint.figures.tooltips import note
 
 Z = 1.96
+DENSE = {"color": INK, "linewidth": 0.6, "linestyle": (0, (4, 3))}
+CHANCE = {"color": PALETTE[1], "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
 
 
 def draw_panels(
@@ -21,8 +24,8 @@ def draw_panels(
     """A panel for each model and score.
 
     cells: model, label (of the score), line (the name of the bar), chain, known (whether there is a
-    value), value, stderr and status. lines: all bars from the top. width: of a panel, row: of a bar,
-    frame: of what stands above and below the bars, in inches.
+    value), value, stderr, status and chance (NaN where there is none). lines: all bars from the top.
+    width: of a panel, row: of a bar, frame: of what stands above and below the bars, in inches.
     """
     parts = list(cells.groupby(["model", "score"], sort=False))
     several = len(cells["model"].unique()) > 1
@@ -37,7 +40,18 @@ def draw_panels(
             ax.set_title(f"{model}: {label}" if several else label)
         for ax in axes[len(parts) :]:
             ax.remove()
+        draw_legend(figure, cells["chance"])
     return figure
+
+
+def draw_legend(figure: Figure, chance: pd.Series) -> None:
+    """The legend of the lines, below the panels; chance has its value where all panels share it."""
+    values = chance.dropna().round(4).unique()
+    handles = [Line2D([], [], label="dense", **DENSE)]
+    if len(values):
+        label = f"chance: {values[0]:g}" if len(values) == 1 else "chance"
+        handles.append(Line2D([], [], label=label, **CHANCE))
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
 def draw_panel(ax: Axes, part: pd.DataFrame, lines: list[str]) -> None:
@@ -49,7 +63,9 @@ def draw_panel(ax: Axes, part: pd.DataFrame, lines: list[str]) -> None:
     ax.barh(places, values, height=0.66, color=colors, alpha=0.85, linewidth=0)
     ax.errorbar(values, places, xerr=np.nan_to_num(reach), **INTERVAL)
     for value in known.loc[known["chain"] == "dense", "value"]:
-        ax.axvline(value, color=INK, linewidth=0.6, linestyle=(0, (4, 3)))
+        ax.axvline(value, **DENSE)
+    for value in part["chance"].dropna().unique():
+        ax.axvline(value, **CHANCE)
     words = {"transform": ax.get_yaxis_transform(), **WORDS}
     for each in part[~part["known"]].itertuples():
         ax.text(0.5, lines.index(each.line), each.status.replace("_", " "), **words)

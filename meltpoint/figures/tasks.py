@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 
     from meltpoint.analysis.references import StudyView
 
-# Inches of a row of bars, and of the title and the axis of a panel.
-ROW, FRAME = 0.19, 0.75
+# Inches of a row of bars, and of the title, the axis and the legend of a panel.
+ROW, FRAME = 0.19, 0.85
 
 
 class Spec(FigureSpec):
     """A bar for each chain, dense first, with a panel for each task of an evaluation.
 
     A bar's interval is 1.96 standard errors wide on each side; a dashed line stands at dense. `value`
-    is an evaluation, of which all tasks, groups and their mean are shown, or one of its scores.
+    is an evaluation, of which all tasks, groups and their mean are shown, or one of its scores. A
+    dotted line stands at chance, the score of answers that are drawn by lot, where that is known.
     """
 
     kind: Literal["tasks"] = Field(description="Kind of the figure.")
+
+    @property
+    def needs_samples(self) -> bool:
+        """True: what is kept beside a cell says its scores at chance."""
+        return True
 
     @property
     def axes(self) -> str:
@@ -82,8 +88,14 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
     level = cells["level"].map(level_label).where(cells["level"] != "", "")
     dense = cells["chain"] == "dense"
     line = (method + " " + level).str.strip().mask(dense, "dense")
-    cells = cells.assign(line=line, method_label=method, known=known)
+    cells = cells.assign(line=line, method_label=method, known=known, chance=chances(cells))
     places = ["dense", *ordered(cells.loc[~dense, "method_label"], spec.order)]
     order = cells["method_label"].mask(dense, "dense").map(places.index)
     lines = list(dict.fromkeys(cells.loc[order.sort_values(kind="stable").index, "line"]))
     return draw_panels(cells, lines, spec.width, ROW, FRAME)
+
+
+def chances(cells: pd.DataFrame) -> list[float]:
+    """Score at chance of each row; NaN where none is known, or a model that knows nothing has 0."""
+    samples = cells.get("sample", [None] * len(cells))
+    return [getattr(sample, "floor", 0.0) or np.nan for sample in samples]

@@ -36,7 +36,9 @@ FRACTION = "fraction"
 class Spec(Compared, FigureSpec):
     """A perplexity over nominal bits or over another evaluation, both axes logarithmic.
 
-    A score that is a fraction, such as a task's, has a linear axis.
+    A score that is a fraction, such as a task's, has a linear axis. A point's error is the standard
+    error of its paired difference to dense. A line joins the levels of a method unless their `x` goes
+    up and down, as a time may.
 
     There is a panel for each model with a line for each method; of one method, one panel with a line
     for each model. The same methods of a published table are drawn dashed.
@@ -92,9 +94,10 @@ def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
 def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
     """A line through the levels of each method, a panel for each model; of one method a line for each.
 
-    Panels stand in rows of `meltpoint.figures.panels.ACROSS`. Points have their standard errors and,
-    where there is room, their level; dense is a dashed line, and a star where it has an `x`. Published
-    points are hollow, at the `x` of our cell of that level. Raises MeltpointError if no cell has one.
+    Panels stand in rows of `meltpoint.figures.panels.ACROSS`. Points have the errors of their paired
+    differences and, where there is room, their level. Dense is a dashed line, and a star where it has
+    an `x`; an `x` far from all others is written beside the line. Published points are hollow, at the
+    `x` of our cell of that level. Raises MeltpointError if no cell has one.
     """
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.quantities import quantity
@@ -111,6 +114,8 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
     look = looks(ordered(cells.loc[cells["chain"] != "dense", "line"], spec.order), spec.colors)
     models = list(cells["model"].unique())
     groups = [[model] for model in models] if by == "name" else [models]
+    if len(groups[0]) == 1:
+        cells = tradeoff_panel.without_far_dense(cells)
     handles = tradeoff_panel.handles(cells, published, look, spec.labels)
     with mpl.rc_context(RC):
         figure, axes = lay_out(len(groups), handles, spec, x_label, y_label)

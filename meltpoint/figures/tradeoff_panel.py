@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from meltpoint.figures.axes import scale_bits, scale_x, scale_y
-from meltpoint.figures.ladder import draw_ladder
+from meltpoint.figures.ladder import draw_ladder, in_order
 from meltpoint.figures.marks import draw_dense, draw_infinities
 from meltpoint.figures.published_curves import LOOK
 from meltpoint.figures.style import INK
@@ -16,7 +16,20 @@ from meltpoint.figures.tooltips import note
 
 # Room above and below on a linear axis, as a fraction of what the values span.
 MARGIN = 0.1
+# Most of a logarithmic axis that may lie empty between dense and all other cells.
+MOST_EMPTY = 0.4
 DENSE = {"marker": "*", "markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.4}
+
+
+def without_far_dense(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells with `far`: the `x` of dense cells that would empty the axis; theirs is gone."""
+    dense = (cells["chain"] == "dense") & (cells["x"] > 0)
+    x = np.log(cells.loc[(cells["chain"] != "dense") & (cells["x"] > 0), "x"])
+    low, high, at = x.min(), x.max(), np.log(cells.loc[dense, "x"])
+    span = max(high, at.max()) - min(low, at.min())
+    far = (at - at.clip(low, high)).abs() > MOST_EMPTY * span
+    far = cells.loc[far[far].index, "x"].reindex(cells.index)
+    return cells.assign(far=far, x=cells["x"].where(far.isna()))
 
 
 def draw(ax: Axes, cells: pd.DataFrame, published: pd.DataFrame, look: Mapping) -> None:
@@ -24,12 +37,14 @@ def draw(ax: Axes, cells: pd.DataFrame, published: pd.DataFrame, look: Mapping) 
     dense, compressed = cells[cells["chain"] == "dense"], cells[cells["chain"] != "dense"]
     alone = len(cells["model"].unique()) == 1
     if alone:
-        draw_dense(ax, dense["value"])
+        for _, cell in dense.iterrows():
+            place = "" if np.isnan(cell["far"]) else f"at {cell['far']:.3g}"
+            draw_dense(ax, pd.Series([cell["value"]]), place=place)
     depth = 0
     for name, line in compressed[compressed["x"] > 0].groupby("line", sort=False):
-        line = line.sort_values(["x", "value"])
+        line = line.sort_values(["x", "value"]).assign(stderr=line["difference_stderr"])
         finite = np.isfinite(line["value"])
-        draw_ladder(ax, line[finite], look[name], name)
+        draw_ladder(ax, line[finite], look[name], name, joined=in_order(line))
         draw_infinities(ax, line, look[name][0], depth)
         depth += not finite.all()
     for _, cell in dense[dense["x"] > 0].iterrows():

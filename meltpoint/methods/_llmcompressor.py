@@ -6,13 +6,13 @@ model in memory, with the inputs of one block for all windows, and computes on a
 sees one, whatever `compute.device` says.
 
 What it reports is not taken on trust. After smoothing the model must still compute what it did, which
-it does not where the library's list of what feeds what does not fit an architecture; something must
-have been scaled; and each linear must be stored in the bits that were asked for.
+it does not where the library's list of what feeds what does not fit an architecture; it must have
+found something to scale; and each linear must be stored in the bits that were asked for.
 """
 
 import contextlib
 import json
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -35,6 +35,8 @@ transformers = LazyModule("transformers")
 
 # Windows are run in batches of as many tokens.
 TOKENS = {"cpu": 4096, "cuda": 16384}
+# The library's own lists of what its modifiers found to scale, until it clears them.
+RESOLVED = ("_resolved_mappings", "resolved_mappings_")
 # Of one window, to see that smoothing leaves the model as it is.
 PROBE = 64
 
@@ -104,9 +106,10 @@ def smooth_and_round(
 ) -> None:
     """Smooths the model, rounds its decoder's linears by the scheme, and saves it compressed."""
     inside = linears(model)
-    before, sums = _outputs(model, context), _sums(model)
-    _oneshot(model, [smoother, _rounding(model, inside, scheme)], context)
-    _check_smoothed(model, smoother, before, sums, context)
+    before = _outputs(model, context)
+    with _places(smoother) as places:
+        _oneshot(model, [smoother, _rounding(model, inside, scheme)], context)
+    _check_smoothed(model, smoother, before, places, context)
     _save(model, target)
     check_stored(target, list(inside), scheme["weights"]["num_bits"])
 
@@ -159,21 +162,30 @@ def _outputs(model, context):
         return model(tokens).logits.float().cpu()
 
 
-def _sums(model) -> dict[str, float]:
-    """A sum of each parameter, which is another once it has been scaled."""
-    return {
-        n: p.detach().cpu().sum(dtype=torch.float64).item() for n, p in model.named_parameters()
-    }
+@contextlib.contextmanager
+def _places(smoother) -> Iterator[list]:
+    """A list that takes the layers which the smoother has found, as soon as it has ended.
+
+    Each may keep its scale of one: on weights that lie on the grid already, any other is worse.
+    """
+    places, end = [], type(smoother).on_finalize
+
+    def on_finalize(modifier: "Modifier", state: object, **options: object) -> bool:
+        (found,) = (getattr(modifier, name) for name in RESOLVED if hasattr(modifier, name))
+        places.extend(found)
+        return end(modifier, state, **options)
+
+    with patch.object(type(smoother), "on_finalize", on_finalize):
+        yield places
 
 
-def _check_smoothed(model, smoother, before, sums: dict[str, float], context) -> None:
-    """Raises NotApplicable unless weights were scaled, and the model computes what it did before."""
+def _check_smoothed(model, smoother, before, places: list, context) -> None:
+    """Raises NotApplicable unless the library found layers, and the model computes what it did."""
     from compressed_tensors.quantization import disable_quantization
 
     method = type(smoother).__name__.removesuffix("Modifier")
     name = type(model).__name__
-    after = _sums(model)
-    if all(after[key] == value for key, value in sums.items()):
+    if not places:
         raise NotApplicable(f"llm-compressor's {method} found nothing to scale in this {name}")
     # Linears hold their smoothed weights in full and round them as they run, unless told not to.
     model.apply(disable_quantization)

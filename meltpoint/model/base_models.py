@@ -10,11 +10,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from meltpoint.checkpoints import axes
 from meltpoint.checkpoints.description import FILE, Description, hash_weights, versions
 from meltpoint.checkpoints.formats import check_unquantised
-from meltpoint.checkpoints.index import INDEX, SINGLE_FILE, index
+from meltpoint.checkpoints.index import INDEX, SINGLE_FILE, WANTED, index
 from meltpoint.checkpoints.io import CHAT_TEMPLATES, Reader
 from meltpoint.checkpoints.linears import Linear
 from meltpoint.compute import Compute
-from meltpoint.errors import MeltpointError, at
+from meltpoint.errors import MeltpointError, at, reason_of
 from meltpoint.files import whole_folder, write_json
 from meltpoint.model import empty_model, shaped
 from meltpoint.model.configs import read_config, read_json, stored_dtype, with_plain_dtype
@@ -23,8 +23,6 @@ from meltpoint.model.stored_layout import follow, stored_keys
 from meltpoint.model.tied_weights import untied_config
 from meltpoint.model.verification import verify
 
-# Weights as safetensors, and all that a tokenizer or a config may consist of; never code.
-WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 # Fraction of the blocks' matrices from which on those are named that no method compresses.
 LEAST_SAID = 0.01
 
@@ -137,7 +135,7 @@ def snapshot(repository: str, revision: str, key: str) -> Path:
 
     name = f"{key}: {repository} at {revision}"
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=WANTED))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(WANTED)))
     except errors.GatedRepoError:
         raise MeltpointError(
             f"{name} is gated: accept its licence on its page, then log in with `hf auth login` or "
@@ -149,10 +147,11 @@ def snapshot(repository: str, revision: str, key: str) -> Path:
         raise MeltpointError(
             f"{name}: there is no such repository, or it is private and no token is set"
         ) from None
-    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+    # Without a network: the hub's errors, the system's, and those of the client of its version.
+    except Exception as error:
         raise MeltpointError(
-            f"{name} is not in the cache and cannot be fetched "
-            f"({str(error).strip().splitlines()[0]}): go online once, or use `path:`"
+            f"{name} is not in the cache and cannot be fetched ({reason_of(error)}): go online once, "
+            "or use `path:`"
         ) from None
 
 

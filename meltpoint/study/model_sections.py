@@ -3,13 +3,26 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from meltpoint.demo.training_settings import TrainingSettings
 from meltpoint.section import Section
 
 Revision = Annotated[
     str, StringConstraints(pattern=r"^([0-9a-f]{40}|refs/(pr/\d+|convert/parquet))$")
+]
+
+
+def _is_on_a_hub(name: str) -> str:
+    """The name itself; raises ValueError for one that no repository of the hub can have."""
+    ends = {end for part in name.split("/") for end in (part[0], part[-1])}
+    if "--" in name or ".." in name or name.endswith(".git") or ends & {"-", "."} or len(name) > 96:
+        raise ValueError("no repository can have this name: write `owner/name` as on its page")
+    return name
+
+
+Repository = Annotated[
+    str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)?$"), AfterValidator(_is_on_a_hub)
 ]
 
 
@@ -35,9 +48,7 @@ class SizedModel(Section):
 class HubModel(SizedModel):
     """A model of the Hugging Face hub, linked from the hub's cache."""
 
-    hub: str = Field(
-        pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Name of the repository: `owner/name`."
-    )
+    hub: Repository = Field(description="Name of the repository: `owner/name`.")
     revision: Revision = Field(
         description="Commit (40 digits), or `refs/pr/N` where only that one has safetensors."
     )

@@ -22,6 +22,7 @@ from meltpoint.evaluations.contract import PERPLEXITY, ScoreSpec
 from meltpoint.study import output_checks
 from meltpoint.study.config import StudyConfig
 from meltpoint.study.grids import check_grids
+from meltpoint.study.path_names import check_path_names
 from meltpoint.study.score_names import split_name
 from meltpoint.study.sections import DrawnCalibration, GivenCalibration, TokenCorpus
 from meltpoint.study.source_files import check_source_files
@@ -50,6 +51,7 @@ class Study:
         for name, section in config.chains.items():
             included = (chain for other in section.include for chain in self._of_group[other])
             self._of_group[name] = list(dict.fromkeys([*self._of_group[name], *included]))
+        check_path_names(self)
         check_source_files(self)
         check_stream(self)
         for name, settings in config.evaluations.items():

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from meltpoint.section import Name, ScoreName, Section
-from meltpoint.study.model_sections import Revision
+from meltpoint.study.model_sections import Repository, Revision
 
 
 class BuiltinCorpus(Section):
@@ -51,9 +51,7 @@ INSTRUCTIONS = Field(
 class HubCorpus(Section):
     """A data set of the Hugging Face hub."""
 
-    hub: str = Field(
-        pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Name of the data set: `owner/name`."
-    )
+    hub: Repository = Field(description="Name of the data set: `owner/name`.")
     revision: Revision = Field(description="Commit (40 digits), or `refs/convert/parquet`.")
     config: str | None = Field(None, description="Name of the data set's configuration.")
     data_files: str | None = Field(

@@ -51,7 +51,7 @@ COMPARISONS = {
 }
 SOURCES = "resources/published/README.md"
 TIED = (
-    "bold: the best, and what cannot be told apart from it (≈: paired test over windows at 5 %, Holm "
+    "bold: the best, and what cannot be told apart from it (≈: paired test over {} at 5 %, Holm "
     "over the column)"
 )
 # What the small numbers are, by the axis of a chain's last step.
@@ -120,7 +120,7 @@ def remarks(
         axes = dict.fromkeys(AXES.get(kind, DEFAULT_AXIS) for kind in kinds)
         sentences.append(f"small: {', or '.join(ACHIEVED[axis] for axis in axes)}")
     if any(printed.tied for _, entries in rows for printed in entries):
-        sentences.append(TIED)
+        sentences.append(TIED.format(samples.units_of(cells["sample"])))
     if spec.average_over:
         deviation = "; ±: standard deviation (dense: its standard error)" if spec.error else ""
         sentences.append(f"means over {spec.average_over}{deviation}")

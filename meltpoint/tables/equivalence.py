@@ -5,7 +5,7 @@ import pandas as pd
 from meltpoint.analysis import pairs
 from meltpoint.analysis.equivalence import NOT_SHOWN, against_dense
 from meltpoint.analysis.frame import scores_named
-from meltpoint.analysis.samples import Sample
+from meltpoint.analysis.samples import Sample, units_of
 from meltpoint.errors import MeltpointError, at
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.markup import Entry, Table
@@ -32,9 +32,10 @@ def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
     ]
     labels = [*(["model"] if several else []), "method"]
     heads = ["loss (%)", "90 % interval", "p", "p (Holm)", f"within {percent(spec.margin)}"]
-    heads += ["margin that can be shown", "windows needed"]
+    units = units_of(usable["sample"])
+    heads += ["margin that can be shown", f"{units} needed"]
     notes = Notes().by_letter
-    sentences = [*remarks(compared), *left_out_sentences(left_out), *spec.footnotes]
+    sentences = [*remarks(compared, units), *left_out_sentences(left_out), *spec.footnotes]
     return Table(spec.caption, labels, heads, rows, notes, sentences, compared)
 
 
@@ -60,12 +61,12 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.3g} %"
 
 
-def remarks(compared: pd.DataFrame) -> list[str]:
+def remarks(compared: pd.DataFrame, units: str) -> list[str]:
     """Sentences on how the numbers of the table came about."""
     return [
         "loss: the score less dense's, in per cent of dense",
-        *pairs.error_sentences(compared),
+        *pairs.error_sentences(compared, units),
         "p: two one-sided tests; Holm: corrected for the table's rows; yes and no at 5 %",
-        "margin that can be shown: of a truly lossless model with these windows, with a power of 80 %; "
-        "windows needed: to show the measured loss to be within the margin, with the same power",
+        f"margin that can be shown: of a truly lossless model with these {units}, with a power of "
+        f"80 %; {units} needed: to show the measured loss to be within the margin, with the same power",
     ]

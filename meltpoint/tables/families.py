@@ -8,6 +8,7 @@ from meltpoint.analysis.frame import scores_named
 from meltpoint.analysis.pairs import draws_together, printed_names
 from meltpoint.analysis.quantities import Quantity, quantity
 from meltpoint.analysis.rows import row_names
+from meltpoint.analysis.samples import units_of
 from meltpoint.errors import MeltpointError, at
 from meltpoint.tables.markup import Entry, Table
 from meltpoint.tables.pairs import left_out_sentences
@@ -34,7 +35,7 @@ def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
         for row in compared.to_dict("records")
     ]
     labels = [*(["model"] if several else []), "removed", "family"]
-    sentences = [*remarks(compared, spec), *absent(compared, spec)]
+    sentences = [*remarks(compared, cells), *absent(compared, spec)]
     sentences += [*left_out_sentences(not_applicable(cells)), *spec.footnotes]
     return Table(spec.caption, labels, heads_of(scale), rows, {}, sentences, compared)
 
@@ -85,9 +86,10 @@ def value_entry(row: dict, block: pd.DataFrame, rank: str, spec: TableSpec, fact
     return printed
 
 
-def remarks(compared: pd.DataFrame, spec: TableSpec) -> list[str]:
+def remarks(compared: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     """Sentences on how the numbers of the table came about."""
-    count = len(compared)
+    count, units = len(compared), units_of(cells["sample"])
+    draws = ", or the standard deviation over draws of the calibration"
     return [
         "weights or bits: the fraction of the decoder's parameters that is gone or zero, or of 16 bits "
         "by the nominal width; bytes: of what the decoder takes in 16 bit, with zeros as a mask of one "
@@ -95,9 +97,10 @@ def remarks(compared: pd.DataFrame, spec: TableSpec) -> list[str]:
         f"a method stands with its mildest level that removes at least {SHORT:g} less and at most "
         f"{OVER:g} more; median: of two in the middle the worse one",
         "bold: the best of a block, and what cannot be told apart from it (≈); ties: paired test over "
-        "windows at 5 %, Holm over all pairs of best methods and of median methods of the table's "
+        f"{units} at 5 %, Holm over all pairs of best methods and of median methods of the table's "
         f"{count} rows; all other pairs differ",
-        "±: standard error of the value over windows; paired differences are known better",
+        f"±: standard error of the value over {units}{draws if (cells['count'] > 1).any() else ''}; "
+        "paired differences are known better",
     ]
 
 

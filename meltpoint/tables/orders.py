@@ -7,6 +7,7 @@ from meltpoint.analysis.frame import scores_named
 from meltpoint.analysis.levels import level_label
 from meltpoint.analysis.pairs import windows_of
 from meltpoint.analysis.quantities import quantity
+from meltpoint.analysis.samples import units_of
 from meltpoint.chain import Step, parse_chain
 from meltpoint.errors import MeltpointError
 from meltpoint.tables.entries import Notes
@@ -78,20 +79,22 @@ def entries_of(row: dict, spec: TableSpec, factor: float, notes: Notes) -> list[
 def remarks(compared: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     """Sentences on how the numbers came about, and on the hypothesis about weaker steps."""
     usable = compared[compared["status"] == "ok"]
-    better = "lower" if (cells["better"] == "lower").all() else "higher"
+    lower = bool((cells["better"] == "lower").all())
+    better = "lower" if lower else "higher"
     sentences = [f"difference: the second order less the first; {better} is better"]
     if len(usable):
+        units = units_of(cells["sample"])
         windows = windows_of(usable.astype({"windows": int}))
         sentences.append(
-            f"±: paired standard error over {windows} windows; p: paired test over windows; "
+            f"±: paired standard error over {windows} {units}; p: paired test over {units}; "
             f"Holm: corrected for the table's {len(usable)} pairs; better order at 5 %"
         )
-    return [*sentences, *hypothesis(compared)]
+    return [*sentences, *hypothesis(compared, lower)]
 
 
-def hypothesis(compared: pd.DataFrame) -> list[str]:
+def hypothesis(compared: pd.DataFrame, lower: bool) -> list[str]:
     """Sentences on the share of pairs in which the weaker step first is better."""
-    every, told = (step_orders.weaker_first(compared, x) for x in (False, True))
+    every, told = (step_orders.weaker_first(compared, x, lower) for x in (False, True))
     if not every["pairs"]:
         return []
     text = (
@@ -100,7 +103,7 @@ def hypothesis(compared: pd.DataFrame) -> list[str]:
     )
     if told["pairs"]:
         text += f", and of the pairs that are told apart in {share(told)}"
-    equal = step_orders.weaker_first(compared[compared["sizes"] == ""])
+    equal = step_orders.weaker_first(compared[compared["sizes"] == ""], lower=lower)
     if 0 < equal["pairs"] < every["pairs"]:
         text += f"; of the pairs that end with one size in {share(equal)}"
     return [f"{text} (Wilson, pairs taken as independent; the hypothesis of {HYPOTHESIS})"]

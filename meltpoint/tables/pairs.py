@@ -7,6 +7,7 @@ from meltpoint.analysis.frame import scores_named
 from meltpoint.analysis.paired import HEAVY, SIGN_FLIP, TWO_WAY
 from meltpoint.analysis.quantities import quantity
 from meltpoint.analysis.rows import row_names
+from meltpoint.analysis.samples import units_of
 from meltpoint.errors import at
 from meltpoint.tables.entries import Notes
 from meltpoint.tables.labels import arrange
@@ -14,8 +15,9 @@ from meltpoint.tables.markup import Entry, Table
 from meltpoint.tables.specs import TableSpec
 
 HEADS = ["difference", "p", "p (Holm)", "verdict"]
-KURTOSIS = f"excess kurtosis of the windows' differences is above {HEAVY:g}"
-BY_SIGN_FLIPS = f"tested by sign flips, because the {KURTOSIS}"
+BY_SIGN_FLIPS = (
+    f"tested by sign flips, because the excess kurtosis of the {{}}' differences is above {HEAVY:g}"
+)
 
 
 def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
@@ -27,15 +29,15 @@ def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
     usable, left_out = pairs.split_usable(cells)
     compared = at(f"{spec.value} of {spec.source}", pairs.compare, usable)
     notes = Notes()
-    scale = quantity(usable)
+    scale, units = quantity(usable), units_of(usable["sample"])
     several = len(compared["model"].unique()) > 1
     rows = [
-        (labels_of(pair, several), entries_of(pair, spec, scale.factor, notes))
+        (labels_of(pair, several), entries_of(pair, spec, scale.factor, notes, units))
         for pair in compared.to_dict("records")
     ]
     labels = [*(["model"] if several else []), "method", "against"]
     heads = [f"difference ({scale.unit})" if scale.unit else HEADS[0], *HEADS[1:]]
-    sentences = [*remarks(compared, usable), *left_out_sentences(left_out), *spec.footnotes]
+    sentences = [*remarks(compared, usable, units), *left_out_sentences(left_out), *spec.footnotes]
     return Table(spec.caption, labels, heads, rows, notes.by_letter, sentences, compared)
 
 
@@ -52,11 +54,11 @@ def labels_of(pair: dict, several_models: bool) -> list[str]:
     return [*([pair["model"]] if several_models else []), pair["first"], pair["second"]]
 
 
-def entries_of(pair: dict, spec: TableSpec, factor: float, notes: Notes) -> list[Entry]:
-    """The printed numbers of a pair, and its verdict."""
+def entries_of(pair: dict, spec: TableSpec, factor: float, notes: Notes, units: str) -> list[Entry]:
+    """The printed numbers of a pair, and its verdict; units: "windows" or "documents"."""
     digits = spec.places(spec.value)
     difference, error = (pair[key] / factor for key in ("difference", "stderr"))
-    letters = [notes.letter(BY_SIGN_FLIPS)] if pair["test"] == SIGN_FLIP else []
+    letters = [notes.letter(BY_SIGN_FLIPS.format(units))] if pair["test"] == SIGN_FLIP else []
     calibrated = pair["calibrations"]
     differ = [notes.letter(f"calibrated on {calibrated}")] if calibrated else []
     return [
@@ -72,16 +74,16 @@ def p_text(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def remarks(compared: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+def remarks(compared: pd.DataFrame, cells: pd.DataFrame, units: str) -> list[str]:
     """Sentences on how the numbers of the table came about."""
     better = "lower" if (cells["better"] == "lower").all() else "higher"
-    test = "t test over windows"
+    test = f"t test over {units}"
     if (compared["test"] == TWO_WAY).any():
-        test = "t test with the error over windows and draws"
+        test = f"t test with the error over {units} and draws"
     return [
         tied_sentence(compared),
         f"difference: the method less the one that it is compared with; {better} is better",
-        *pairs.error_sentences(compared),
+        *pairs.error_sentences(compared, units),
         f"p: paired {test}; Holm: corrected for the table's {len(compared)} comparisons; verdict at "
         "5 %",
     ]

@@ -84,14 +84,18 @@ def fit_curves(
 def with_draw_errors(fits: pd.DataFrame) -> pd.DataFrame:
     """The fits with `s0_stderr_draws`: the standard deviation of s0 over curves that differ in a seed.
 
-    NaN where there is one seed, or where a seed's curve has no transition point.
+    A curve that leaves the seed out, as its default is spelled, is one of them. NaN where there is one
+    seed, or where a seed's curve has no transition point.
     """
     settings = fits["settings"].fillna("")
     left = settings.map(lambda text: without(text, SEED))
     same = [fits[key] for key in ("model", "method", "evaluation", "score")]
-    s0 = fits["s0"].where(left != settings)
-    spread = s0.groupby([*same, left], dropna=False).transform(
-        lambda v: v.std(ddof=1, skipna=False)
+    swept = (left != settings).groupby([*same, left], dropna=False).transform("any")
+    spread = (
+        fits["s0"]
+        .where(swept)
+        .groupby([*same, left], dropna=False)
+        .transform(lambda v: v.std(ddof=1, skipna=False))
     )
     return fits.assign(s0_stderr_draws=spread)
 

@@ -52,7 +52,8 @@ def predict_curve(
     )
     best = best_fit(kept, draws=draws, seed=seed)[0]
     predicted, measured = log_perplexity(best, points.s[held]), points.y[held]
-    low, high = prediction_interval(best, kept, points.s[held], draws, seed)
+    weights = points.weights[held]
+    low, high = prediction_interval(best, kept, points.s[held], weights, draws, seed)
     error, covered = predicted - measured, (low <= measured) & (measured <= high)
     shared = {**place, "form": best.form.name, "s0": best.s0, "points": len(kept.s)}
     shared |= {"curve_rmse": np.sqrt((error**2).mean()), "curve_coverage": covered.mean()}
@@ -65,12 +66,13 @@ def predict_curve(
 
 
 def prediction_interval(
-    best: Fit, points: Points, s: np.ndarray, draws: int, seed: int
+    best: Fit, points: Points, s: np.ndarray, weights: np.ndarray, draws: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % prediction intervals of log perplexity at sparsities s.
+    """Ends of the 95 % prediction intervals of log perplexity at sparsities s, of these weights.
 
     The chosen form is fitted to curves that are drawn at the fit with its residuals, and a residual is
-    added to what each predicts (Davison and Hinkley 1997, Bootstrap Methods, section 6.3.3).
+    added to what each predicts (Davison and Hinkley 1997, Bootstrap Methods, section 6.3.3). Residuals
+    are weighted ones: a level of small weight, whose perplexity is known badly, has a larger one.
     """
     scale = np.sqrt(points.weights)
     drawn = resample(best.fitted * scale, points.y * scale, best.form.count - 1, draws, seed)
@@ -78,7 +80,7 @@ def prediction_interval(
     curves = np.array([log_perplexity(each, s) for each in refits if each is not None])
     residuals = (drawn - (best.fitted * scale)[:, None]).ravel()
     noise = np.random.default_rng(seed).choice(residuals, curves.shape)
-    return tuple(np.percentile(curves + noise, [2.5, 97.5], axis=0))
+    return tuple(np.percentile(curves + noise / np.sqrt(weights), [2.5, 97.5], axis=0))
 
 
 def log_perplexity(fitted: Fit, s: np.ndarray) -> np.ndarray:

@@ -16,7 +16,9 @@ from meltpoint.workflow.job_costs import JobCost
 SHIPPED = Path(__file__).parents[2] / "resources/cost.json"
 MEASURED = Path("results/cost.json")
 # Work of finished jobs that differs by so much tells what a rule's start costs from what its work does.
-SPREAD = 10
+SPREAD = 5
+# Seconds of arithmetic that can be told from how a job's start varies; bounds of what is learned.
+LEAST_WORK, LEAST_FACTOR, LEAST_SECONDS = 0.7, 0.01, 0.01
 # Seconds in which Snakemake looks at a job every half second, between its later looks, and by which one
 # may be late.
 OFTEN, SELDOM, LATE = 15.0, 30.0, 1.5
@@ -28,7 +30,7 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     overhead: float = Field(
-        0.0, ge=0, description="CPU-seconds of a job besides start and arithmetic."
+        0.0, ge=0, description="CPU-seconds of a job besides start, bytes and arithmetic."
     )
     factor: float = Field(
         1.0, gt=0, description="Its arithmetic's CPU-seconds, as a multiple of the estimate."
@@ -47,10 +49,16 @@ class Constants(BaseModel):
     gpu_rate: float = Field(
         gt=0, description="Floating point operations of a GPU in a second, 16 bit."
     )
-    bytes_rate: float = Field(
-        gt=0, description="Bytes of weights that are read, converted or written in a second."
+    elements_rate: float = Field(
+        gt=0, description="Elements of a float32 product that a thread writes in a second."
     )
-    gpu_measured: bool = Field(False, description="Whether the GPU's rate was measured.")
+    gpu_elements_rate: float = Field(
+        gt=0, description="Elements of a 16 bit product that a GPU writes in a second."
+    )
+    bytes_rate: float = Field(
+        gt=0, description="Bytes of weights that are read, or hashed and written, in a second."
+    )
+    gpu_measured: bool = Field(False, description="Whether the GPU's rates were measured.")
     source: str = Field(description="Where the constants were measured.")
     rules: dict[str, Rule] = Field({}, description="Overhead and factor of rules by name.")
 
@@ -80,55 +88,67 @@ class CostModel:
         self.machine = machine
         pairs = defaultdict(list)
         for job, seconds in finished:
-            pairs[job.rule].append((job.operations / machine.rate, seconds))
-        self.rules = {
-            **machine.rules,
-            **{rule: learn(x, machine.start) for rule, x in pairs.items()},
-        }
+            beyond = seconds - machine.start - job.moved / machine.bytes_rate
+            pairs[job.rule].append((self._work(job, machine.rate, machine.elements_rate), beyond))
+        self.rules = {**machine.rules, **{rule: learn(x) for rule, x in pairs.items()}}
 
     def seconds(self, job: JobCost) -> Seconds:
         """Seconds of a job; on a GPU its start and its overhead stay those of the CPU."""
         rule = self.rules.get(job.rule, Rule())
         fixed = self.machine.start + rule.overhead + job.moved / self.machine.bytes_rate
-        work = rule.factor * job.operations
-        gpu = fixed + work / self.machine.gpu_rate if job.on_device else None
-        return Seconds(fixed + work / self.machine.rate, gpu)
+        machine = self.machine
+        cpu = fixed + rule.factor * self._work(job, machine.rate, machine.elements_rate)
+        if not job.on_device:
+            return Seconds(cpu, None)
+        work = self._work(job, machine.gpu_rate, machine.gpu_elements_rate)
+        return Seconds(cpu, fixed + rule.factor * work)
+
+    def _work(self, job: JobCost, rate: float, elements_rate: float) -> float:
+        """Seconds of a job's arithmetic."""
+        return job.work.operations / rate + job.work.elements / elements_rate
 
 
-def learn(pairs: list[tuple[float, float]], start: float) -> Rule:
+def learn(pairs: list[tuple[float, float]]) -> Rule:
     """Overhead and factor of a rule from pairs of (seconds of its arithmetic, CPU-seconds measured).
 
-    Jobs of one size cannot tell the two apart: what they take beyond the estimate is taken for
-    overhead, and what they take less for a factor. A fit over jobs of several sizes is one of
-    least squares of the relative errors.
+    The CPU-seconds are those without the job's start and the bytes that it moves. Where the jobs' work
+    differs enough, the means of small and large ones give both. Jobs of one size cannot tell the two
+    apart: what they take beyond their arithmetic is overhead if it is more than the arithmetic, as
+    where a library is imported, else a factor. Jobs of little arithmetic say nothing of a factor.
     """
-    works = [work for work, _ in pairs if work > 0]
-    if works and max(works) >= SPREAD * min(works):
-        rule = _fit([(work, seconds - start) for work, seconds in pairs])
+    works = [work for work, _ in pairs]
+    if max(works) > SPREAD * min(works):
+        border = (max(works) * min(works)) ** 0.5
+        large = [pair for pair in pairs if pair[0] > border]
+        small = [pair for pair in pairs if pair[0] <= border]
+        rule = _of_two(*_means(small), *_means(large))
         if rule is not None:
             return rule
-    work = statistics.median(work for work, _ in pairs)
-    beyond = statistics.median(seconds for _, seconds in pairs) - start - work
-    if beyond >= 0 or not work:
-        return Rule(overhead=max(beyond, 0.0))
-    return Rule(factor=max((work + beyond) / work, 0.01))
+        # The small jobs take less than the large ones make of them: the factor is that of the large.
+        pairs = large
+    work, seconds = _means(pairs)
+    if seconds - work > work or work < LEAST_WORK:
+        return Rule(overhead=max(seconds - work, 0.0))
+    return Rule(factor=max(seconds / work, LEAST_FACTOR))
 
 
-def _fit(pairs: list[tuple[float, float]]) -> Rule | None:
-    """Overhead a and factor b that minimise sum ((a + b work) / seconds - 1)^2; None for a negative."""
-    pairs = [(work, seconds) for work, seconds in pairs if seconds > 0.1]
-    if len(pairs) < 3:
-        return None
-    ones = sum(1 / s**2 for _, s in pairs)
-    cross = sum(w / s**2 for w, s in pairs)
-    squares = sum(w**2 / s**2 for w, s in pairs)
-    right = (sum(1 / s for _, s in pairs), sum(w / s for w, s in pairs))
-    determinant = ones * squares - cross**2
-    if determinant <= 1e-12 * ones * squares:
-        return None
-    overhead = (right[0] * squares - right[1] * cross) / determinant
-    factor = (ones * right[1] - cross * right[0]) / determinant
+def _of_two(work: float, seconds: float, more: float, longer: float) -> Rule | None:
+    """The rule by which two jobs take their seconds; None where a negative one would."""
+    factor = (longer - seconds) / (more - work)
+    overhead = seconds - factor * work
     return Rule(overhead=overhead, factor=factor) if overhead >= 0 and factor > 0 else None
+
+
+def _means(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    """Mean work, and the geometric mean of the seconds, whose errors are relative ones.
+
+    Jobs of less than half or more than twice the median are left out: a step that did not apply ended
+    at once, and a job that waited was measured for a part of its time.
+    """
+    middle = max(statistics.median(measured for _, measured in pairs), LEAST_SECONDS)
+    usual = [measured for _, measured in pairs if middle / 2 <= measured <= 2 * middle]
+    seconds = statistics.geometric_mean(usual) if usual else middle
+    return statistics.fmean(work for work, _ in pairs), seconds
 
 
 def measured(jobs: Iterable[JobCost], folder: Path) -> list[tuple[JobCost, float]]:
@@ -153,5 +173,8 @@ def cpu_seconds(file: Path) -> float | None:
     except (OSError, ValueError, KeyError, StopIteration):
         return None
     if wall > OFTEN:
-        seconds *= wall / (OFTEN + max(0.0, wall - OFTEN - LATE) // SELDOM * SELDOM)
+        looked = OFTEN + max(0.0, wall - OFTEN - LATE) // SELDOM * SELDOM
+        # More seconds of one thread than had passed by then: the look after it was in time.
+        looked += SELDOM if looked + LATE < seconds and looked + SELDOM <= wall else 0.0
+        seconds *= wall / looked
     return seconds or None

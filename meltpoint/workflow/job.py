@@ -17,6 +17,7 @@ from meltpoint.timing import phase, report
 from meltpoint.workflow.gpu_lease import gpu_of_job
 from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.transformers_import import import_transformers
+from meltpoint.workflow.tries import counted_tries
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -45,14 +46,18 @@ def job(
     logging.info("%s", spec.model_dump_json(indent=1))
     try:
         with contextlib.ExitStack() as stack:
+            if computes:
+                with phase("import"):
+                    compute.start()
             if computes and on_device:
                 with phase("wait for a GPU"):
                     stack.enter_context(gpu_of_job(compute, snakemake.resources.gpu))
             if computes:
                 with phase("import"):
-                    compute.start()
                     import_transformers()
-            stack.enter_context(clear_disk_errors(Path(snakemake.output[0])))
+            target = Path(snakemake.output[0])
+            stack.enter_context(clear_disk_errors(target))
+            stack.enter_context(counted_tries(target, spec.json()))
             yield spec, compute
         logging.info("seconds %s", json.dumps(report()))
     except MeltpointError as error:

@@ -1,8 +1,9 @@
 """What each job of a study costs, by the arithmetic that it does and the speed of the machine.
 
-A job's CPU-seconds are those of starting, and its floating point operations at the machine's rate. The
-operations are counted roughly: passes of tokens through weights, and the dense linear algebra on
-matrices of the model's width. How far a rule is from that is learned from its finished jobs.
+A job's CPU-seconds are those of starting, of the bytes that it moves, and of its work at the machine's
+rates (`meltpoint.workflow.arithmetic`): passes of tokens through weights, what is done with each
+weight, and the dense linear algebra on matrices of the model's width. How far a rule is from that is
+learned from its finished jobs.
 """
 
 from collections.abc import Iterator
@@ -11,11 +12,14 @@ from functools import cache
 from pathlib import Path
 
 from meltpoint import evaluations, methods
-from meltpoint.chain import DENSE, parse_step, spell_chain
+from meltpoint.chain import DENSE, Step, parse_step, spell_chain
 from meltpoint.checkpoints.description import FILE
+from meltpoint.methods.settings import MethodSettings
 from meltpoint.study.model_sections import TrainedModel
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import BuiltinCorpus, LocalCorpus
+from meltpoint.workflow import arithmetic
+from meltpoint.workflow.arithmetic import GRADIENT_PASSES, PASS, TRAINING, Work
 from meltpoint.workflow.dense_disk import tokens_of
 from meltpoint.workflow.model_sizes import ModelSize, ModelSizes
 
@@ -23,10 +27,8 @@ from meltpoint.workflow.model_sizes import ModelSize, ModelSizes
 ASSUMED_BYTES, BYTES_PER_TOKEN = 1_290_590, 4.0
 # Tokens that a kind reads that has no corpus of the study's, such as questions of tasks.
 ASSUMED_TOKENS = 250_000
-# Operations for each parameter and token: of a pass, of a training step.
-PASS, TRAINING = 2, 6
-# A calibrated walk runs each block twice. Gradients take a forward pass and three times its work.
-WALK_PASSES, GRADIENT_PASSES = 2, 4
+# Tokens of a task's document with its answers, such as four choices after forty words.
+DOCUMENT_TOKENS = 320
 # Sums of outer products of a linear's inputs cost about a pass. What then factors or decomposes a
 # matrix of width n takes about so many operations times n for each of its weights.
 OUTER_PRODUCTS, DECOMPOSITION = ("hessian",), 10
@@ -36,15 +38,15 @@ OUTER_PRODUCTS, DECOMPOSITION = ("hessian",), 10
 class JobCost:
     """A job that is ahead or finished: its rule, its family, what it computes, and where its files are.
 
-    `operations` are floating point operations, `moved` the bytes of weights that it reads and writes,
-    `output` says whether it is finished, `benchmark` is
-    its benchmark file's path below the study's folder of them. `on_device` says that it runs on the
-    study's device, where that is a GPU. `after` are the outputs that it waits for.
+    `work` is its arithmetic, `moved` the bytes of weights that it reads and writes, `output` says
+    whether it is finished, `benchmark` is its benchmark file's path below the study's folder of them.
+    `on_device` says that it runs on the study's device, where that is a GPU. `after` are the outputs
+    that it waits for.
     """
 
     rule: str
     family: str
-    operations: float
+    work: Work
     output: Path
     benchmark: str
     on_device: bool = True
@@ -71,15 +73,15 @@ class JobCosts:
     def _models(self) -> Iterator[JobCost]:
         for model, declared in self.study.config.models.items():
             size = self._size(model)
-            operations = PASS * size.parameters * 16
-            rule = "link_model"
+            work, rule = arithmetic.weights(size, arithmetic.READ), "link_model"
             if isinstance(declared, TrainedModel):
                 train, rule = declared.train, "train_model"
-                operations = TRAINING * size.parameters * train.steps * train.batch * train.length
+                tokens = train.steps * train.batch * train.length
+                work = self._training(size, tokens, train.length)
             output = self._checkpoint(model, DENSE)
             moved = size.parameters * self.sizes.width
             path = f"models/{model}"
-            yield JobCost(rule, "base models", operations, output, path, False, moved=moved)
+            yield JobCost(rule, "base models", work, output, path, False, moved=moved)
 
     def _tokens(self) -> Iterator[JobCost]:
         for model in self.study.config.models:
@@ -87,7 +89,7 @@ class JobCosts:
                 output = self.results / "tokens" / model / f"{corpus}.npy"
                 after = (self._checkpoint(model, DENSE),)
                 path = f"tokens/{model}/{corpus}"
-                yield JobCost("tokens", "tokens", 0, output, path, False, after)
+                yield JobCost("tokens", "tokens", Work(), output, path, False, after)
 
     def _corpora(self) -> list[str]:
         kinds = ((evaluations.kind_of(s), s) for s in self.study.config.evaluations.values())
@@ -120,29 +122,37 @@ class JobCosts:
 
     def _search(self, model: str, chain: str, name: str, method, output: Path) -> JobCost:
         size, settings = self._size(model), self.study.search_settings(parse_step(name))
-        passes = GRADIENT_PASSES if method.facts.needs_gradients else WALK_PASSES
+        windows = settings.get("windows", {})
         return JobCost(
             f"search_{method.name}",
             method.facts.kind,
-            PASS * size.decoder * passes * tokens_in(settings.get("windows", {})),
+            _calibration(size, windows, gradients=method.facts.needs_gradients)
+            + arithmetic.weights(size, arithmetic.READ),
             output,
             f"search/{model}/{chain}/{name}",
             after=(self._checkpoint(model, chain),),
             moved=size.parameters * self.sizes.width,
         )
 
-    def _of_step(self, size: ModelSize, method: methods.Method, step) -> float:
-        """Operations of a step: passes of its calibration, linear algebra on matrices, training."""
-        tokens = tokens_in(self.study.settings(step).get("windows", {}))
-        facts, passes = method.facts, WALK_PASSES
-        if facts.gradients or facts.needs_gradients:
-            passes += GRADIENT_PASSES
-        algebra = facts.kind in ("structured", "low-rank") or not method.is_blockwise
-        if set(facts.statistics) & set(OUTER_PRODUCTS):
-            passes, algebra = passes + 1, True
-        solved = DECOMPOSITION * size.decoder * (size.width or 0) if algebra else size.decoder
-        trained = TRAINING * size.parameters * self._trained_tokens(method, step)
-        return PASS * size.decoder * passes * tokens + solved + trained
+    def _of_step(self, size: ModelSize, method: methods.Method, step: Step) -> Work:
+        """Work of a step: passes of its calibration, on each weight, linear algebra, training."""
+        settings, windows = method.settings(step), self.study.settings(step).get("windows", {})
+        facts, sums = method.facts, set(method.statistics(settings)) & set(OUTER_PRODUCTS)
+        work = arithmetic.weights(size, arithmetic.COMPRESSED)
+        work += _calibration(
+            size,
+            windows,
+            outer_products=bool(sums),
+            gradients=facts.needs_gradients and not method.has_search,
+        )
+        if solves(method, settings) or not method.is_blockwise:
+            work += Work(DECOMPOSITION * size.decoder * (size.width or 0))
+        return work + self._training(size, self._trained_tokens(method, step))
+
+    def _training(self, size: ModelSize, tokens: float, length: float = 0.0) -> Work:
+        """Work of training steps on so many tokens: a pass, and twice as much for gradients."""
+        passes = arithmetic.blocks(size, tokens, length) + arithmetic.head(size, tokens)
+        return passes * (TRAINING / PASS)
 
     def _trained_tokens(self, method: methods.Method, step) -> float:
         settings = method.settings(step)
@@ -162,20 +172,27 @@ class JobCosts:
             after = [self._checkpoint(model, chain)]
             if chain != DENSE:
                 after.append(self.results / "cells" / model / DENSE / f"{name}.json")
-            operations = 0.0
+            work = Work()
             if kind.opens_engine or kind.own_kernels:
-                size, tokens = self._size(model), self.tokens(model, name)
-                operations = PASS * tokens * (size.decoder + size.vocabulary * (size.width or 0))
+                work = self._of_cell(self._size(model), name, self.tokens(model, name))
             yield JobCost(
                 f"evaluate_{kind.name}",
                 kind.name,
-                operations,
+                work,
                 output,
                 f"evaluate/{model}/{chain}/{name}",
                 kind.computes and (kind.opens_engine or kind.own_kernels),
                 tuple(after),
                 self._size(model).parameters * self.sizes.width,
             )
+
+    def _of_cell(self, size: ModelSize, evaluation: str, tokens: float) -> Work:
+        """Work of a measurement; one that reads the dense model's hidden states runs its head too."""
+        settings = self.study.config.evaluations[evaluation]
+        heads = 2 if evaluations.kind_of(settings).needs(settings).dense_files else 1
+        length = getattr(settings, "window", 0)
+        passes = arithmetic.blocks(size, tokens, length) + arithmetic.head(size, tokens) * heads
+        return passes + arithmetic.weights(size, arithmetic.READ)
 
     def tokens(self, model: str, evaluation: str) -> float:
         """Number of tokens that a measurement runs through the model, as far as it is known."""
@@ -184,6 +201,8 @@ class JobCosts:
             return windows * settings.window
         if hasattr(settings, "prompt") and hasattr(settings, "generated"):
             return getattr(settings, "runs", 1) * (settings.prompt + settings.generated)
+        if documents := getattr(settings, "limit", None):
+            return DOCUMENT_TOKENS * documents * len(getattr(settings, "tasks", [evaluation]))
         corpora = evaluations.kind_of(settings).corpora(settings)
         if not corpora:
             return ASSUMED_TOKENS
@@ -203,6 +222,27 @@ class JobCosts:
 
 # Of Python 3.11's documentation, near enough for every version.
 BUILTIN_BYTES = {"train": 1_900_000, "test": 210_000}
+
+
+def solves(method: methods.Method, settings: MethodSettings) -> bool:
+    """True for a step that factors or decomposes matrices of a linear's width.
+
+    A structured method with a search does not: its search has chosen what goes.
+    """
+    if set(method.statistics(settings)) & set(OUTER_PRODUCTS) or method.facts.kind == "low-rank":
+        return True
+    return method.facts.kind == "structured" and not method.has_search
+
+
+def _calibration(
+    size: ModelSize, windows: dict, *, outer_products: bool = False, gradients: bool = False
+) -> Work:
+    """Work of a walk: a pass for statistics, one for the next block's inputs, those of gradients."""
+    tokens = tokens_in(windows)
+    walk = arithmetic.blocks(size, tokens, windows.get("length", 0))
+    passes = 2 - 1 / (size.blocks or 1) + (GRADIENT_PASSES if gradients else 0)
+    sums = Work(PASS * size.decoder * tokens) if outer_products else Work()
+    return walk * passes + sums
 
 
 def tokens_in(windows: dict) -> int:

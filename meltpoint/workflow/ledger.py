@@ -12,6 +12,7 @@ from meltpoint.files import whole_file
 from meltpoint.study.resolved import Study
 from meltpoint.workflow.cost_model import cpu_seconds
 from meltpoint.workflow.job_costs import JobCost
+from meltpoint.workflow.tries import earlier_seconds
 
 FIXED = ("model", "chain", "family", "cpu_seconds_to_make", "cpu_seconds_to_measure")
 
@@ -83,7 +84,11 @@ class Ledger:
         return found
 
     def _seconds(self, benchmark: str) -> float | None:
-        return cpu_seconds(self.results / "benchmarks" / f"{benchmark}.tsv")
+        """CPU-seconds of a job, with those of earlier tries that were killed and kept a state."""
+        last = cpu_seconds(self.results / "benchmarks" / f"{benchmark}.tsv")
+        if last is None:
+            return None
+        return last + earlier_seconds(self.results / "logs" / f"{benchmark}.log")
 
     def _score(self, model: str, chain: str, name: str) -> object | None:
         """Value of a cell's main score; None where there is none."""

@@ -192,7 +192,7 @@ def _size_in_cache(repository: str, revision: str) -> ModelSize | None:
         return size_of_folder(
             Path(snapshot_download(repository, revision=revision, local_files_only=True))
         )
-    except (ModuleNotFoundError, OSError, MeltpointError):
+    except (ModuleNotFoundError, OSError, ValueError, MeltpointError):
         return None
 
 

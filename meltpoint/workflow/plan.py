@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from meltpoint import evaluations
 from meltpoint.chain import DENSE, Sparsity
 from meltpoint.data import published
-from meltpoint.errors import MeltpointError
+from meltpoint.errors import MeltpointError, at
 from meltpoint.files import from_here
 from meltpoint.hashing import HashCache
 from meltpoint.published import page as published_page
 from meltpoint.report import study as study_page
 from meltpoint.study import config as schema
 from meltpoint.study import old_evaluations, renamed_keys
+from meltpoint.study.check import check_keys
 from meltpoint.study.data_files import check_documents
 from meltpoint.study.resolved import Study
 from meltpoint.study.sections import DrawnCalibration
@@ -27,6 +28,7 @@ from meltpoint.workflow.job_specs.study import JobSpecs
 from meltpoint.workflow.model_sizes import ModelSizes, check_local_models
 from meltpoint.workflow.moved_models import follow
 from meltpoint.workflow.positions import check_positions
+from meltpoint.workflow.requested import end_at_unknown
 from meltpoint.workflow.rule_resources import RuleResources, check_gpus
 from meltpoint.workflow.search_analysis import SearchAnalysis
 from meltpoint.workflow.sources import source_paths
@@ -51,8 +53,8 @@ class Plan:
     in place. Added are `sources`, paths of local models, texts and data, and Snakemake's `captions`.
     files: the files that it was read from, at most one. The study's paths are relative to that file;
     where there is none, because a module's config was written out, to the working directory.
-    root: the folder of the Snakefile. read_documents: whether documents and vocabularies are read too,
-    for what jobs would refuse; the jobs of a run need not do it again.
+    root: the folder of the Snakefile. read_documents: whether the study's file, documents and
+    vocabularies are read too, for what jobs would refuse; the jobs of a run need not do it again.
     Raises MeltpointError where the study is wrong, or two files were given.
     """
 
@@ -65,6 +67,8 @@ class Plan:
                 f"one study at a time: {names} were given, and key by key they would be mixed"
             )
         self.source = Path(files[0] if files else "config")
+        if read_documents and files:
+            at(self.source.name, check_keys, self.source)
         self.config = schema.load(config, self.source.name)
         self.warnings = [
             *old_evaluations.warnings(config, self.source.name),
@@ -178,6 +182,7 @@ class Plan:
 
     def parent(self, wildcards: "Wildcards") -> str:
         """The checkpoint that a compression or a search starts from."""
+        end_at_unknown(self.study, wildcards.model, searches.chain_of(wildcards))
         return self.checkpoint_of(wildcards.model, searches.chain_before(wildcards))
 
     def base_model(self, model: str) -> str:
@@ -220,6 +225,7 @@ class Plan:
 
         `dense` is the dense model's cell with what is kept beside it; there is none for dense itself.
         """
+        end_at_unknown(self.study, wildcards.model, wildcards.chain)
         settings = self.config.evaluations[wildcards.evaluation]
         kind = evaluations.kind_of(settings)
         needs = kind.needs(settings)

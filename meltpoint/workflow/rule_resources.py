@@ -1,7 +1,7 @@
 """What each rule asks of the machine: memory, GPUs, minutes and disk of its jobs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from meltpoint import evaluations, methods
@@ -12,14 +12,17 @@ from meltpoint.resources import Resources
 from meltpoint.study.resolved import Study
 from meltpoint.workflow import searches
 from meltpoint.workflow.dense_disk import vectors_bytes
-from meltpoint.workflow.job_costs import tokens_in
-from meltpoint.workflow.model_sizes import ModelSizes
+from meltpoint.workflow.job_costs import solves, tokens_in
+from meltpoint.workflow.model_sizes import ModelSize, ModelSizes
+from meltpoint.workflow.walk_memory import walk_bytes
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Wildcards
 
 # What Python, torch and transformers hold before any weight is loaded, and pandas and matplotlib.
 BASELINE_MB, ANALYSIS_MB = 700, 2000
+# What compression libraries are imported with: a process of `awq` on a model of 9 MB holds 1062 MB.
+LIBRARY_MB = 1300
 # Logs, cells and what is kept beside them.
 SMALL_MB = 100
 # A training holds gradients, an optimiser's moments and activations beside the weights. Linking holds
@@ -100,7 +103,26 @@ class RuleResources:
         if method.is_blockwise and self.study.config.compute.resume is not False and size:
             tokens = tokens_in(self.study.settings(step).get("windows", {}))
             disk_mb = 2 * tokens * (size.width or 0) * self.sizes.width / 1e6
-        return self._job(model, method.resources, self._gpus(method.resources), disk_mb=disk_mb)
+        gpus = self._gpus(method.resources)
+        baseline = LIBRARY_MB if method.libraries else BASELINE_MB
+        job = self._job(model, method.resources, gpus, baseline, disk_mb)
+        walked = self._walk_bytes(size, step) if size else None
+        if walked is None:
+            return job
+        return replace(job, mem_mb=min(job.mem_mb, int(BASELINE_MB + walked / 1e6)))
+
+    def _walk_bytes(self, size: ModelSize, step: Step) -> float | None:
+        """Bytes that a walk holds; None for a step that holds the whole model, or declares its memory.
+
+        Gradients, and searches between rounds, are computed on more than a block.
+        """
+        method, settings = methods.find(step.method), methods.find(step.method).settings(step)
+        whole = not method.is_blockwise or method.rounds(settings) > 1
+        whole = whole or (method.needs_gradients and not method.has_search)
+        if whole or "memory" in method.resources.model_fields_set:
+            return None
+        windows = self.study.settings(step).get("windows", {})
+        return walk_bytes(size, self.sizes.width, windows, outer_products=solves(method, settings))
 
     def of_evaluation(self, model: str, chain: str, evaluation: str) -> JobResources:
         """Resources of a measurement's job; the dense model's writes hidden states as well."""

@@ -26,6 +26,11 @@ def chain_before(wildcards: "Wildcards") -> str:
     return wildcards.prefix.removesuffix("+") or DENSE
 
 
+def chain_of(wildcards: "Wildcards") -> str:
+    """Chain that a compression makes, or that a search is made on."""
+    return getattr(wildcards, "chain", None) or wildcards.prefix + wildcards.step
+
+
 def calibration_of(study: Study, wildcards: "Wildcards") -> str | None:
     """Name of the calibration that a compression or a search looks at; None if at none."""
     step = step_of(study, wildcards)

@@ -33,8 +33,16 @@ ROOT = Path(__file__).parents[2]
 
 @cache
 def warn(triggers: frozenset) -> None:
-    """Prints, once a run, a sentence on triggers that make results stale without need."""
-    others = sorted({str(trigger) for trigger in triggers} - set(TRIGGERS))
+    """Prints, once a run, a sentence on triggers that differ from what results depend on."""
+    known = {str(trigger) for trigger in triggers}
+    others = sorted(known - set(TRIGGERS))
+    if missing := [trigger for trigger in TRIGGERS if trigger not in known]:
+        print(
+            f"Warning: this run does not look at the trigger {' and '.join(missing)}, so results of "
+            "other settings, code or files may stand as if they were of this study: leave out "
+            f"--rerun-triggers, or add `rerun-triggers: [{', '.join(TRIGGERS)}]` to its profile",
+            file=sys.stderr,
+        )
     if others:
         print(
             f"Warning: this run also remakes results for the trigger {' and '.join(others)}, although "

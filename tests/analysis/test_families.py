@@ -157,9 +157,15 @@ def test_the_figure_has_a_row_for_each_method(tmp_path, equal):
     names = [label.get_text() for label in half.get_yticklabels()]
     expected = {"removed": {"rtn", "int8", "gptq", "magnitude", "wanda", "ria", "sparsegpt", "flap"},
                 "bytes": {"rtn", "int8", "gptq", "sparsegpt", "flap"}}  # fmt: skip
-    assert set(names) == expected[equal]
+    heads = [
+        label.get_text() for label in half.get_yticklabels() if label.get_fontweight() == "bold"
+    ]
+    assert set(names) - set(heads) == expected[equal]
+    patterns = ["2:4"] if equal == "removed" else []
+    assert heads[::-1] == ["quantization", "unstructured", *patterns, "structured"]
     # From below: quantization is on top, its best method first.
-    assert names[-1] in ("rtn", "int8")
+    assert names[-1] == "quantization"
+    assert names[-2] in ("rtn", "int8")
     points = [sum(len(c.get_offsets()) for c in ax.collections if len(c.get_offsets()) and
               hasattr(c, "get_sizes") and len(c.get_sizes())) for ax in (half, beyond)]  # fmt: skip
     assert points[1] == 1

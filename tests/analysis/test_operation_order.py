@@ -47,6 +47,14 @@ def test_changes_have_both_errors(scores):
     assert change["change_pct_stderr"] == pytest.approx(100 * 1.2 * 0.3 * np.hypot(1 / 10, 1 / 12))
 
 
+def test_a_change_to_zero_has_an_error(scores):
+    scores.loc[scores["sequence"] == "P", "score"] = 0.0
+    pairs = pd.DataFrame({"from_sequence": ["dense"], "to_sequence": ["P"], "metric": ["docs"]})
+    change = changes(scores, pairs).iloc[0]
+    assert change["change_pct"] == -100
+    assert change["change_pct_stderr"] == pytest.approx(100 * 0.3 / 10)
+
+
 def test_only_sequences_that_are_there_are_paired(scores):
     effect = order_effect(scores, ["P", "Q", "F"]).set_index(["first", "second"])
     assert list(effect.index) == [("P>Q", "Q>P"), ("P>Q>F", "P>F>Q")]

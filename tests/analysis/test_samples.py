@@ -1,14 +1,19 @@
 """What is kept beside cells: read, checked, and refused where two cells cannot be compared."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from meltpoint.analysis.paired import check_size
 from meltpoint.analysis.samples import (
+    Sample,
     calibration_of,
     check_comparable,
     differences,
     samples_of,
     stack,
+    units_of,
     with_samples,
 )
 from meltpoint.errors import MeltpointError
@@ -115,3 +120,15 @@ def test_calibrations_in_words(tmp_path):
     expected = "64 windows of 256 tokens of docs, stream, seed 3"
     assert calibration_of(sample(path)) == expected
     assert calibration_of(sample(kept_cells.write(tmp_path, "magnitude@0.5", WANDA))) == ""
+
+
+def test_units_are_named_after_what_is_kept():
+    one = {
+        kind: Sample(np.zeros((1, 5)), SimpleNamespace(kind=kind))
+        for kind in ("tasks", "perplexity")
+    }
+    assert units_of([one["perplexity"], None]) == "windows"
+    assert units_of([one["tasks"]]) == "documents"
+    assert units_of(one.values()) == "windows or documents"
+    with pytest.raises(MeltpointError, match=r"4 documents are too few .* use more of them"):
+        check_size(np.zeros((1, 4)), "a and b", units_of([one["tasks"]]))

@@ -15,9 +15,12 @@ from meltpoint.errors import MeltpointError
 from meltpoint.evaluations import _decoding, generation
 from meltpoint.evaluations._generation import mauve, open_ended
 from meltpoint.evaluations._generation.documents import read_documents
+from meltpoint.evaluations._generation.samples import estimates
 from meltpoint.evaluations._generation.writing import Writer
 from meltpoint.evaluations._kept import read_kept
+from meltpoint.evaluations.contract import Estimate
 from meltpoint.evaluations.engines import open_engine
+from meltpoint.evaluations.measurement import difference
 from meltpoint.model.base_models import link
 from tests.support import decoding_golden as golden
 from tests.support.first_layers import first_layers
@@ -293,3 +296,24 @@ def test_the_docs_name_each_strategy_with_its_settings():
         (spelled,) = re.findall(rf"`({name}(?:,[^`]*)?)`", generation.__doc__)[-1:]
         keys = {pair.partition("=")[0] for pair in spelled.split(",")[1:]}
         assert keys == set(module.Settings.model_fields)
+
+
+def test_a_text_without_a_token_leaves_the_others_paired_with_their_own_prompts():
+    settings = settings_of(generation="prompts", prompts="prompts.jsonl", strategies=["greedy"])
+    rng = np.random.default_rng(0)
+    hard = rng.normal(-3, 1, 200)
+    sample = {"strategy": "greedy", "seed": 0, "text": "a b c d e f", "degenerate": []}
+
+    def score(values: list) -> Estimate:
+        samples = [{**sample, "prompt": n, "coherence": v} for n, v in enumerate(values)]
+        return estimates(samples, settings, ["coherence"])["greedy.coherence"]
+
+    base = score(list(hard))
+    changed = [None if n % 20 == 0 else value for n, value in enumerate(hard - 0.5)]
+    found = score(changed)
+    known = [value for value in changed if value is not None]
+    assert found.value == pytest.approx(np.mean(known))
+    assert found.units.mean() == pytest.approx(found.value)
+    assert found.stderr == pytest.approx(np.std(known, ddof=1) / np.sqrt(190), rel=0.01)
+    # Of the same prompts: far smaller than the error of either mean, 0.07.
+    assert difference(found, base).stderr < 0.02

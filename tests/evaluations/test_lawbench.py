@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from meltpoint import evaluations
@@ -99,6 +100,23 @@ def test_the_means_units_have_its_error():
     assert mean.units.mean() == pytest.approx(mean.value)
     assert mean.value == pytest.approx(sum(score.value for score in scores) / 2)
     assert error_of_mean(mean.units) == pytest.approx(mean.stderr, rel=0.25)
+
+
+def test_scores_of_the_same_answers_are_not_independent():
+    score, other = mean_of_units([0, 1, 1, 0, 1]), mean_of_units([1, 0, 0])
+    twice = mean_of({"group": score, "task": score}, {"group": range(5), "task": range(5)})
+    assert twice.stderr == pytest.approx(score.stderr)
+    apart = {"task": score, "other": other}, {"task": range(5), "other": range(5, 8)}
+    assert mean_of(*apart).stderr == mean_of(apart[0]).stderr
+    # (u - v) / n of each answer, summed over both scores and halved.
+    both = np.concatenate([score.units, other.units])
+    shared = mean_of(
+        {"group": mean_of_units(both), "task": score}, {"group": range(8), "task": range(5)}
+    )
+    parts = (both - both.mean()) / 16
+    parts[:5] += (score.units - score.value) / 10
+    assert shared.stderr == pytest.approx(parts.std(ddof=1) * np.sqrt(8))
+    assert shared.units.mean() == pytest.approx(shared.value)
 
 
 def test_every_task_has_its_floor_and_ceiling():

@@ -1,17 +1,19 @@
 """What all kinds have in common: comparison with dense, what does not apply, engines, cells."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from meltpoint import evaluations
 from meltpoint.checkpoints.description import Description
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations import size
-from meltpoint.evaluations.cells import Cell
+from meltpoint.evaluations.cells import Cell, Score
 from meltpoint.evaluations.contract import Estimate, Measurement
-from meltpoint.evaluations.measurement import LazyEngine, difference
+from meltpoint.evaluations.measurement import LazyEngine, compare, difference
 from tests.support.measuring import job_spec, measure
 from tests.support.tiny_models import random_tokens, save_model
 
@@ -61,6 +63,23 @@ def test_what_is_kept_of_other_windows_cannot_be_paired(model, tokens, tmp_path)
         MeltpointError, match=r"\[25, 7\] of this model and \[12, 15\] of the dense"
     ):
         measure(perplexity(window=8), model, tmp_path / "c.json", tmp_path / "dense.json", **tokens)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"{"])
+def test_a_broken_file_of_the_dense_model_is_named(tmp_path, content):
+    score = Score(value=2.0, stderr=0.1, unit="per token", better="lower")
+    dense = Cell(
+        model="m", chain="dense", evaluation="e", kind="perplexity", main="perplexity",
+        scores={"perplexity": score}, requested={}, achieved={}, protocol={}, provenance={},
+    )  # fmt: skip
+    dense.write(tmp_path / "e.json")
+    kind = evaluations.find("perplexity")
+    files = [tmp_path / "e.json", *map(Path, kind.files_beside(str(tmp_path / "e.json")))]
+    files[1].write_bytes(content)
+    with pytest.raises(
+        MeltpointError, match=r"e.nll.npy cannot be read .* delete it and .*e.json and"
+    ):
+        compare(kind, None, None, {}, {}, files)
 
 
 def test_exact_numbers_have_exact_differences(model, tmp_path):

@@ -26,6 +26,12 @@ def test_a_contour_has_the_margins_and_a_dot_for_each_cell():
     assert ax.get_ylabel() == "GPTQ: nominal bits per weight"
 
 
+def test_nothing_of_a_contour_is_cut_at_the_edge_of_its_axes():
+    (ax, _) = draw(combined(), "contour").axes
+    assert len(ax.lines) == 3, "the cells, the front and its line"
+    assert not [line.get_label() for line in ax.lines if line.get_clip_on()]
+
+
 def test_without_margins_there_are_only_the_chains_of_two_steps():
     figure = draw(combined(margins=False), "contour")
     assert dots(figure.axes[0]) == {(s, b) for s in (0.3, 0.5, 0.7) for b in (8.0, 4.0, 3.0)}
@@ -110,10 +116,28 @@ def test_a_spread_says_what_does_not_apply_and_nothing_of_what_was_not_asked(tmp
     frame.loc[(frame["chain"] == "rtn@3bit") & (frame["evaluation"] == "ppl"), "value"] = np.inf
     figure = draw(frame, "spread", x="method")
     words = {t: [w.get_text() for w in ax.texts] for t, ax in panels(figure).items()}
-    assert words == {"8-bit": [], "4-bit": [], "3-bit": ["∞"], "2-bit": ["N/A"]}
+    assert words == {
+        **{"8-bit": [], "4-bit": ["dense\n5.5"], "3-bit": ["∞"]},
+        "2-bit": ["N/A"],
+    }
     assert panels(figure)["2-bit"].texts[0].get_position()[0] == 0
     figures.save(figure, [tmp_path / "a.svg"])
     assert "no 2-bit kernel" in (tmp_path / "a.svg").read_text()
+
+
+@pytest.mark.parametrize("dense", [4.3, 5.5, 7.0])
+def test_a_sign_below_does_not_lie_on_the_dense_line(dense):
+    frame = absent(quantized(), "gptq@4bit")
+    frame.loc[(frame["chain"] == "dense") & (frame["evaluation"] == "ppl"), "value"] = dense
+    figure = draw(frame, "spread", x="method", levels=["4bit"])
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    (sign,) = [text for text in ax.texts if text.get_text() == "N/A"]
+    box = sign.get_window_extent()
+    for line in (line for line in ax.lines if line.get_linestyle() == "--"):
+        _, y = ax.transData.transform((0, line.get_ydata()[0]))
+        assert not box.y0 < y < box.y1
+    assert ax.bbox.contains(box.x0, box.y0)
 
 
 def test_a_spread_is_of_whatever_the_evaluation_measures():

@@ -121,6 +121,20 @@ def test_bars_may_be_percent_of_dense():
     assert ax.get_xlabel() == "perplexity: difference to dense (%)"
 
 
+def test_a_bar_without_an_error_leaves_the_others_their_intervals():
+    frame = differences()
+    frame.loc[frame["chain"] == "rtn@2bit", "difference_stderr"] = np.nan
+    (ax,) = draw(frame, "bars").axes
+    assert len(ax.collections[0].get_segments()) == 7
+
+
+def test_percents_of_a_score_below_zero_have_the_sign_of_the_difference():
+    frame = differences()
+    frame["value"] *= -1
+    (ax,) = draw(frame, "bars", show="percent", digits=1).axes
+    assert "+3.6" in [text.get_text() for text in ax.texts], "nf4: 0.2 of 5.5"
+
+
 def test_bars_without_differences_are_refused():
     with pytest.raises(MeltpointError, match="No cell of ppl has a difference to dense"):
         draw(quantized(), "bars")

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -39,6 +40,33 @@ def test_a_tradeoff_lies_over_another_evaluation():
     assert texts(figure) == ["GPTQ", "rtn", "nf4", "dense"]
     (star,) = [line for line in ax.lines if line.get_marker() == "*"]
     assert [float(star.get_xdata()[0]), float(star.get_ydata()[0])] == [16, 5.5]
+
+
+def test_a_dense_model_far_from_all_others_is_named_beside_the_axis():
+    frame = quantized()
+    frame.loc[(frame["chain"] == "dense") & (frame["evaluation"] == "bits"), "value"] = 64
+    figure = draw(frame, "tradeoff", x="bits")
+    (ax,) = figure.axes
+    assert not [line for line in ax.lines if line.get_marker() == "*"]
+    assert "dense" not in texts(figure)
+    assert "dense\n5.5\nat 64" in [text.get_text() for text in ax.texts]
+    assert ax.get_xlim()[1] < 10
+
+
+def test_points_have_the_errors_of_their_paired_differences():
+    frame = quantized(methods=("gptq",)).assign(difference_stderr=0.25)
+    (ax,) = draw(frame, "tradeoff", x="bits").axes
+    first = ax.containers[0].lines[2][0].get_segments()
+    assert [np.ptp(segment[:, 1]) for segment in first] == pytest.approx([0.5] * len(LADDER))
+
+
+def test_a_line_joins_levels_only_where_they_are_in_order():
+    frame = quantized(methods=("gptq", "rtn"))
+    late = (frame["chain"] == "rtn@3bit") & (frame["evaluation"] == "bits")
+    frame.loc[late, "value"] = 9.0
+    (ax,) = draw(frame, "tradeoff", x="bits").axes
+    joined = {c.get_label(): c.lines[0].get_linestyle() for c in ax.containers}
+    assert joined == {"gptq": "-", "rtn": "None", "nf4": "-"}
 
 
 def test_sizes_are_in_human_units():

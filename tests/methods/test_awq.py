@@ -363,6 +363,13 @@ def test_linears_left_as_they_were_are_found_out(made):
     _llmcompressor.check_stored(made("llama", "awq@4bit"), names, 4)
 
 
+def test_weights_on_the_grid_keep_a_scale_of_one(made):
+    """As after awq@4bit and a short fine-tuning: any other scale would move them off the grid."""
+    again = made("llama", "awq@4bit", parent="rtn@4bit")
+    assert Description.read(again).status == "ok"
+    assert not others_changed(made("llama", "rtn@4bit"), again)
+
+
 @pytest.fixture(scope="module")
 def trained(place):
     """A trained model's folder, windows of its own kind of text, and a file to calibrate on."""

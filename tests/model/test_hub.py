@@ -13,10 +13,13 @@ import threading
 from pathlib import Path
 from typing import ClassVar
 
+import httpx
+import huggingface_hub
 import pytest
 
 from meltpoint.data.corpora import documents
 from meltpoint.errors import MeltpointError
+from meltpoint.model import base_models
 from tests.support.project import ROOT
 from tests.support.tiny_models import save_model
 
@@ -150,6 +153,21 @@ def test_what_cannot_be_had_is_one_sentence(fetched, target):
     assert not (folder / target).exists()
 
 
+@pytest.mark.parametrize("error", [httpx.ReadTimeout(""), httpx.ProxyError("no proxy"), OSError()])
+def test_a_network_that_fails_is_one_sentence(monkeypatch, error):
+    """The client's errors are no errors of the system, and some have no text."""
+
+    def stand_in(*arguments, **keywords):
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", stand_in)
+    with pytest.raises(
+        MeltpointError, match=r"^models.m: some/whole at .* not in the cache"
+    ) as caught:
+        base_models.snapshot("some/whole", SHA, "models.m")
+    assert f"({type(error).__name__}" in str(caught.value)
+
+
 HUB_CORPUS = {
     "hub": "Salesforce/wikitext",
     "revision": SHA,
@@ -184,4 +202,13 @@ def test_a_corpus_that_cannot_be_had_is_one_sentence(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", stand_in)
     with pytest.raises(MeltpointError, match=r"Salesforce/wikitext at 0123.* cannot be loaded"):
+        documents(HUB_CORPUS, None)
+
+
+def test_a_column_with_gaps_is_one_sentence(monkeypatch):
+    import datasets
+
+    rows = datasets.Dataset.from_dict({"text": ["one", None]})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *arguments, **keywords: rows)
+    with pytest.raises(MeltpointError, match=r"^Salesforce/wikitext: .* entry 2 of 2"):
         documents(HUB_CORPUS, None)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from meltpoint.errors import MeltpointError
-from meltpoint.study.check import read_yaml
+from meltpoint.study.check import check_keys, read_yaml
 from tests.support.project import ROOT
 
 
@@ -28,6 +28,26 @@ def test_a_broken_file_names_its_line(tmp_path, content, message):
         read_yaml(tmp_path / "a.yaml")
     assert str(caught.value).startswith(f"{tmp_path / 'a.yaml'}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("tables:\n  a: {}\nfigures: {}\ntables:\n  b: {}\n", "tables: .* in lines 1 and 4"),
+        ("tables:\n  a: {}\n  b: {}\n  a: {}\n", "tables.a: .* in lines 2 and 4"),
+        ("a: [{x: 1}, {y: 1, y: 2}]\n", "a.y: .* in lines 1 and 1"),
+        ('{"study": "x",\n "study": "y"}', "study: .* in lines 1 and 2"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(tmp_path, content, message):
+    (tmp_path / "a.yaml").write_text(content)
+    with pytest.raises(MeltpointError, match=f"^{message}"):
+        check_keys(tmp_path / "a.yaml")
+
+
+def test_a_merged_key_may_be_there_again(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: &a {x: 1}\nb: {<<: *a, x: 2}\nc: [*a, *a]\n")
+    check_keys(tmp_path / "a.yaml")
 
 
 def test_the_default_study_is_one(tmp_path):

@@ -109,3 +109,11 @@ def test_the_share_has_wilsons_interval():
     assert (found["better"], found["pairs"], found["share"]) == (3, 4, 0.75)
     assert found["low"] == pytest.approx(0.3006, abs=1e-3)
     assert found["high"] == pytest.approx(0.9544, abs=1e-3)
+
+
+@pytest.mark.parametrize(("lower", "better"), [(True, 1), (False, 2)])
+def test_the_weaker_step_first_is_better_by_the_scores_own_direction(lower, better):
+    rows = [(-0.1, "second"), (0.2, "second"), (-0.3, "first"), (0.0, "first")]
+    table = pd.DataFrame(rows, columns=["difference", "weaker"])
+    found = weaker_first(table.assign(status="ok", better_order="first"), lower=lower)
+    assert (found["better"], found["pairs"]) == (better, 4)

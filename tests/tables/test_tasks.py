@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 from meltpoint import figures
 from meltpoint.analysis.significance import holm
 from meltpoint.errors import MeltpointError
+from meltpoint.figures.style import PALETTE
 from meltpoint.tables import build as tables
 from meltpoint.tables.keys import Table
 from tests.support import kept_answers, kept_cells
@@ -111,6 +112,18 @@ def test_a_figure_has_a_panel_for_each_task_with_intervals(frame):
     reach = [np.ptp(segment[:, 0]) for segment in ax.collections[0].get_segments()]
     scores = frame[frame["score"] == "boolq"]
     assert reach == pytest.approx(list(2 * 1.96 * scores["stderr"]))
+
+
+def test_a_figure_says_what_chance_gives(frame):
+    drawn = {"source": "x", "kind": "tasks", "value": "answers"}
+    figure = figures.draw(frame, None, figures.parse(drawn))
+    for ax in figure.axes:
+        chance = [line for line in ax.lines if line.get_color() == PALETTE[1]]
+        assert {line.get_xdata()[0] for line in chance} == {0.5}
+    said = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert said == ["dense", "chance: 0.5"]
+    unknown = figures.draw(frame.drop(columns="sample"), None, figures.parse(drawn))
+    assert [text.get_text() for text in unknown.legends[0].get_texts()] == ["dense"]
 
 
 def test_a_figure_without_a_value_is_refused(frame):

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from meltpoint.errors import MeltpointError
-from meltpoint.transitions.fit import fit_curves
+from meltpoint.transitions.fit import fit_curves, with_draw_errors
 from meltpoint.transitions.forms import DenseLimit
 from meltpoint.transitions.intervals import fit
 from meltpoint.transitions.points import Points, points_of
-from meltpoint.transitions.prediction import predict_held_out
+from meltpoint.transitions.prediction import predict_held_out, prediction_interval
 from meltpoint.transitions.window_errors import window_errors
 from tests.support import kept_cells
 from tests.support.coverage import check_coverage
@@ -86,6 +86,14 @@ def test_seeds_are_the_error_over_draws(tmp_path):
     assert fits["s0_stderr_draws"].tolist() == pytest.approx([fits["s0"].std()] * 3)
 
 
+def test_a_seed_that_is_left_out_as_the_default_is_a_draw():
+    same = {"model": "m", "method": "wanda+lora", "evaluation": "e", "score": "perplexity"}
+    seeds = ["", "seed=1", "seed=2"]
+    fits = pd.DataFrame([{**same, "settings": s, "s0": x} for s, x in zip(seeds, (0.6, 0.65, 0.7))])  # noqa: B905
+    assert with_draw_errors(fits)["s0_stderr_draws"].tolist() == pytest.approx([0.05] * 3)
+    assert with_draw_errors(fits[:1])["s0_stderr_draws"].isna().all()
+
+
 def test_levels_of_other_protocols_make_no_curve(tmp_path):
     paths = curve(tmp_path, levels=LEVELS[:-1])
     last = kept_cells.write(tmp_path, "magnitude@0.8", CURVE[-1], dtype="float16")
@@ -103,6 +111,14 @@ def test_a_held_out_level_is_predicted(frame):
     assert abs(row["error"]) < 0.03
     assert row["covered"] == (row["low"] <= row["measured"] <= row["high"])
     assert row["curve_coverage"] == row["covered"]
+
+
+def test_a_level_that_is_known_badly_has_a_wider_prediction():
+    rough = points(CURVE, LOSSES["dense"])
+    low, high = prediction_interval(
+        fitted(rough), rough, np.array([0.45, 0.45]), np.array([1.0, 0.01]), draws=40, seed=0
+    )
+    assert high[1] - low[1] > 3 * (high[0] - low[0])
 
 
 def test_a_level_far_beyond_the_others_is_seen_not_to_be_predicted(frame):

@@ -8,6 +8,7 @@ import pytest
 
 from meltpoint.study.config import load
 from meltpoint.study.resolved import Study
+from meltpoint.workflow.arithmetic import Work
 from meltpoint.workflow.bill import UNKNOWN, StudyBill, bill_of, longest_chain
 from meltpoint.workflow.cost_model import (
     Constants,
@@ -23,15 +24,17 @@ from meltpoint.workflow.model_sizes import ModelSizes
 from tests.support.project import ROOT
 
 HUB = {"hub": "owner/name", "revision": "0" * 40}
-MACHINE = Constants(start=2.0, rate=1e9, gpu_rate=1e12, bytes_rate=1e9, source="made up")
+RATES = {"elements_rate": 1e9, "gpu_elements_rate": 1e12, "bytes_rate": 1e9}
+MACHINE = Constants(start=2.0, rate=1e9, gpu_rate=1e12, **RATES, source="made up")
 
 
 def text(study, cores=2):
     return StudyBill(study, ModelSizes(study), "results/tiny").text("tiny.yaml", cores)
 
 
-def job(name, *after, operations=0.0, rule="rule", on_device=True):
-    return JobCost(rule, "family", operations, Path(name), name, on_device, tuple(map(Path, after)))
+def job(name, *after, operations=0.0, elements=0.0, moved=0.0, rule="rule", on_device=True):
+    work, output = Work(operations, elements), Path(name)
+    return JobCost(rule, "family", work, output, name, on_device, tuple(map(Path, after)), moved)
 
 
 def test_the_longest_chain_is_of_jobs_that_wait_for_each_other():
@@ -44,26 +47,37 @@ def test_the_longest_chain_is_of_jobs_that_wait_for_each_other():
 def test_a_job_takes_its_start_its_work_and_what_it_moves():
     model = CostModel(MACHINE)
     assert model.seconds(job("a", operations=3e9)).cpu == pytest.approx(5)
-    assert model.seconds(job("a", operations=3e12)).gpu == pytest.approx(5)
+    assert model.seconds(job("a", operations=3e9, elements=2e9, moved=4e9)).cpu == pytest.approx(11)
+    assert model.seconds(job("a", operations=3e12, elements=2e12)).gpu == pytest.approx(7)
     assert model.seconds(job("a", operations=3e9, on_device=False)).gpu is None
 
 
 @pytest.mark.parametrize(
     ("pairs", "rule"),
     [
-        ([(1.0, 7.0), (1.0, 8.0), (1.0, 9.0)], Rule(overhead=5)),
-        ([(10.0, 7.0)], Rule(factor=0.5)),
-        ([(0.0, 1.5)], Rule()),
+        ([(1.0, 6.0)], Rule(overhead=5)),
+        ([(10.0, 5.0)], Rule(factor=0.5)),
+        ([(10.0, 16.0)], Rule(factor=1.6)),
+        # Too little arithmetic for a factor, and none.
+        ([(0.1, 0.05)], Rule()),
+        ([(0.0, -0.5)], Rule()),
+        # One that ended at once, and one that waited.
+        ([(10.0, 15.0), (10.0, 15.0), (10.0, 0.1), (10.0, 99.0), (10.0, 15.0)], Rule(factor=1.5)),
     ],
 )
 def test_finished_jobs_of_one_size_give_an_overhead_or_a_factor(pairs, rule):
-    assert learn(pairs, start=2.0) == rule
+    learned = learn(pairs)
+    assert learned.overhead == pytest.approx(rule.overhead, abs=0.02)
+    assert learned.factor == pytest.approx(rule.factor)
 
 
 def test_finished_jobs_of_several_sizes_give_both():
-    learned = learn([(work, 2.0 + 3.0 + 0.5 * work) for work in (1.0, 5.0, 50.0)], start=2.0)
+    learned = learn([(work, 3.0 + 0.5 * work) for work in (1.0, 50.0)])
     assert learned.overhead == pytest.approx(3)
     assert learned.factor == pytest.approx(0.5)
+    # A negative overhead is none: the factor is then that of the large jobs.
+    learned = learn([(1.0, 1.0), (50.0, 75.0)])
+    assert (learned.overhead, learned.factor) == (0, pytest.approx(1.5))
 
 
 def test_the_bill_counts_what_is_not_there(tmp_path):
@@ -125,7 +139,13 @@ def test_the_finished_jobs_of_a_study_refine_it(resolved):
 
 @pytest.mark.parametrize(
     ("wall", "seen", "seconds"),
-    [(12, 11, 11), (40.1, 14.99, 40.07), (45.7, 15.11, 46.03), (47.34, 43.47, 45.73)],
+    [
+        (12, 11, 11),
+        (40.1, 14.99, 40.07),
+        (45.7, 15.11, 46.03),
+        (47.34, 43.47, 45.73),
+        (46.3, 43.75, 45.01),
+    ],
 )
 def test_seconds_after_the_last_look_at_a_job_count(tmp_path, wall, seen, seconds):
     """Snakemake looks at a job until 15 s and then every 30 s, so 25 of 40 s would be missing."""
@@ -175,7 +195,8 @@ def test_training_costs_by_its_tokens(resolved):
     declared = resolved(chains={"tuned": group})
     sizes = ModelSizes(declared)
     jobs = JobCosts(declared, sizes, "results/tiny").all()
-    first, second = (job.operations for job in jobs if job.rule == "compress_lora")
-    per_token = 6 * sizes.of("tiny").parameters
+    first, second = (job.work.operations for job in jobs if job.rule == "compress_lora")
+    size = sizes.of("tiny")
+    per_token = 6 * (size.decoder + size.vocabulary * size.width)
     assert first - second == pytest.approx(per_token * (10 * 4 * 16 - 2 * 8 * 16))
     assert first > per_token * 10 * 4 * 16

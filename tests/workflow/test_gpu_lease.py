@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from meltpoint.compute import THREAD_VARIABLES, Compute
+from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
 from meltpoint.workflow import gpu_lease
 from meltpoint.workflow.gpu_lease import gpu_of_job, leased
@@ -117,7 +117,21 @@ def test_cards_are_leased_of_those_that_the_user_allows(tmp_path, two_cards, mon
         assert os.environ[gpu_lease.VISIBLE] == "GPU-7"
 
 
-def test_a_numbered_device_is_leased_and_keeps_its_number(tmp_path, two_cards):
+@pytest.mark.parametrize("scheduler", [None, *gpu_lease.SCHEDULERS[:1]])
+def test_a_numbered_device_is_the_current_one_of_all_libraries(
+    tmp_path, two_cards, monkeypatch, scheduler
+):
+    """By "cuda" they mean that, and torch's counters of memory count it."""
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    if scheduler:
+        monkeypatch.setenv(scheduler, "17")
+    with gpu_of_job(Compute(device="cuda:1"), 1, tmp_path):
+        assert chosen == [1]
+
+
+def test_a_numbered_device_is_leased_and_keeps_its_number(tmp_path, two_cards, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     with gpu_of_job(Compute(device="cuda:1"), 1, tmp_path), leased(1, ["0", "1"], tmp_path) as free:
         assert free == ["0"]
         assert gpu_lease.VISIBLE not in os.environ
@@ -171,14 +185,3 @@ def test_a_study_on_a_gpu_stops_where_there_is_none(fresh):
     assert (fresh.results / "tokens/tiny/prose.npy").exists()
     assert (fresh.results / "cells/tiny/dense/bits.json").exists()
     assert not (fresh.results / "cells/tiny/dense/prose-32.json").exists()
-
-
-def test_a_numbered_device_is_the_current_one(monkeypatch):
-    """What libraries mean by "cuda", and what torch's counters of memory count."""
-    chosen = []
-    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    for variable in THREAD_VARIABLES:
-        monkeypatch.setenv(variable, "1")
-    for device in ("cuda", "cuda:1", "cpu"):
-        Compute(device=device).start()
-    assert chosen == [torch.device("cuda:1")]

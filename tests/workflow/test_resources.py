@@ -13,8 +13,9 @@ from meltpoint.errors import MeltpointError
 from meltpoint.resources import Resources
 from meltpoint.workflow.bill import StudyBill
 from meltpoint.workflow.dense_disk import dense_bytes
-from meltpoint.workflow.model_sizes import ModelSizes
+from meltpoint.workflow.model_sizes import ModelSize, ModelSizes
 from meltpoint.workflow.rule_resources import RuleResources, check_gpus
+from meltpoint.workflow.walk_memory import walk_bytes
 from tests.support.project import ROOT
 
 HUB = {"hub": "owner/name", "revision": "0" * 40}
@@ -72,13 +73,39 @@ def test_a_job_that_is_tried_again_gets_its_time_again(resolved, declared):
 
 
 def test_a_hub_s_model_that_is_not_here_is_estimated_by_what_is_known_of_it(resolved):
-    """LLaMA-2-7B in float32 is 27 GB; a step asks for twice that, and the cell of its size for less."""
+    """LLaMA-2-7B in float32 is 27 GB; a library asks for three times that, and 1.3 GB for itself."""
     known = {"hub": "meta-llama/Llama-2-7b-hf", "revision": "0" * 40}
     declared = resolved(models={"tiny": known})
-    assert of_step(declared).mem_mb == pytest.approx(700 + 2 * 4 * 6738.4, rel=0.001)
+    assert of_step(declared, "gptq@4bit").mem_mb == pytest.approx(1300 + 12 * 6738.4, rel=0.001)
     hinted = resolved(models={"tiny": {**HUB, "parameters": 7.2e9}})
     assert of_step(hinted).mem_mb == pytest.approx(700 + 2 * 4 * 7200, rel=0.001)
     assert ModelSizes(hinted).hint() is None
+
+
+def test_a_walk_asks_for_a_block_and_hidden_states_not_for_the_model(resolved, declared):
+    """LLaMA-2-70B has 80 blocks of 0.86 billion weights, and 276 GB in all in float32."""
+    study = resolved(models={"tiny": {"hub": "meta-llama/Llama-2-70b-hf", "revision": "0" * 40}})
+    whole, block = 275_906, 24 * 856
+    asked = {step: of_step(study, step).mem_mb for step in ("magnitude@0.5", "sparsegpt@0.5")}
+    assert block < asked["magnitude@0.5"] < asked["sparsegpt@0.5"] < whole / 3
+    # Gradients, and a library, see the whole model; so does a method that says what it needs.
+    assert of_step(study, "gptq@4bit").mem_mb > 3 * whole
+    declared(memory=2.0)
+    assert of_step(study).mem_mb > 2 * whole
+
+
+@pytest.mark.parametrize("outer_products", [False, True])
+def test_what_a_walk_holds_does_not_grow_with_depth(outer_products):
+    def held(blocks, **windows):
+        config = {"hidden_size": 64, "intermediate_size": 128, "vocab_size": 100}
+        size = ModelSize(12_800 + blocks * 41_000, {**config, "num_hidden_layers": blocks})
+        return walk_bytes(size, 4, windows, outer_products=outer_products)
+
+    assert held(24) == held(48)
+    windows = {"samples": 8, "length": 32}
+    assert held(24, **windows) >= held(24) + 8 * 32 * 64 * 4
+    unknown = ModelSize(1000, {"hidden_size": 64})
+    assert walk_bytes(unknown, 4, {}, outer_products=outer_products) is None
 
 
 def test_the_sentence_on_models_of_unknown_size_names_the_hint(resolved):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from meltpoint.workflow import run_progress
+from meltpoint.workflow.arithmetic import Work
 from meltpoint.workflow.job_costs import JobCost
 from meltpoint.workflow.run_progress import Progress, RunProgress, planned
 from tests.support import hanging
@@ -19,7 +20,7 @@ CHAIN = "wanda@0.5,calibration=given"
 @pytest.fixture
 def watched(tmp_path):
     """Four jobs of 10 estimated seconds each; what one makes is there from an earlier run."""
-    jobs = {JobCost("rule", "family", 0, tmp_path / name, name): 10.0 for name in "abcd"}
+    jobs = {JobCost("rule", "family", Work(), tmp_path / name, name): 10.0 for name in "abcd"}
     (tmp_path / "a").touch()
     os.utime(tmp_path / "a", (0, 0))
     (tmp_path / "logs").mkdir()
@@ -69,7 +70,9 @@ def test_reports_come_while_the_run_goes_on(watched, tmp_path, monkeypatch):
 
 
 def test_only_the_jobs_of_the_run_count(tmp_path):
-    jobs = [JobCost("rule", "family", 0, Path("x") / name, name) for name in ("a/b", "c", "d/e")]
+    jobs = [
+        JobCost("rule", "family", Work(), Path("x") / name, name) for name in ("a/b", "c", "d/e")
+    ]
     assert [job.benchmark for job in planned(jobs, {"x/a", "x/c"})] == ["a/b", "c"]
 
 

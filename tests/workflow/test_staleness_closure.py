@@ -351,3 +351,17 @@ def test_formats_count_where_weights_may_be_packed(closures):
         if method and name.startswith("compress "):
             packed = set(formats.modules()) <= set(modules.split())
             assert packed == (not method.is_blockwise), name
+
+
+@pytest.mark.parametrize(
+    ("triggers", "sentence"),
+    [
+        (("mtime",), "does not look at the trigger params and input"),
+        ((*staleness.TRIGGERS, "code"), "also remakes results for the trigger code"),
+    ],
+)
+def test_other_triggers_than_those_of_the_profiles_are_told(capsys, triggers, sentence):
+    staleness.warn.__wrapped__(frozenset(triggers))
+    assert sentence in capsys.readouterr().err
+    staleness.warn.__wrapped__(frozenset(staleness.TRIGGERS))
+    assert not capsys.readouterr().err

@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from meltpoint.checkpoints.index import WANTED
+from meltpoint.hashing import HashCache
 from tests.support import tiny_study
 from tests.support.project import SHOWN, named
 
@@ -66,6 +68,17 @@ def change_one(file) -> None:
     array = np.load(file)
     array.flat[0] = (array.flat[0] + 1) % tiny_study.VOCABULARY
     np.save(file, array)
+
+
+def test_only_files_that_are_linked_count_in_a_local_model(tmp_path):
+    """A readme that `git pull` has changed, or what a training has left, makes nothing stale."""
+    (tmp_path / "config.json").write_text("{}")
+    before = HashCache(tmp_path / ".cache").folder(tmp_path, WANTED)
+    for name in ("README.md", "pytorch_model.bin", "training_args.bin"):
+        (tmp_path / name).write_text("x")
+    assert HashCache(tmp_path / ".cache").folder(tmp_path, WANTED) == before
+    (tmp_path / "tokenizer.model").write_text("x")
+    assert HashCache(tmp_path / ".cache").folder(tmp_path, WANTED) != before
 
 
 def test_new_weights_in_a_local_model_rerun_all_of_that_model(project, everything):

@@ -124,6 +124,10 @@ BAD = [
      "models.tiny.version: String should match"),
     ("models.tiny", "{package: x, version: '1', sha256: abc, file: x.gguf}",
      "models.tiny.sha256: String should match"),
+    ("models.tiny", "{hub: owner/name.git, revision: " + "0" * 40 + "}",
+     "models.tiny.hub: no repository can have this name: write `owner/name` as on its page"),
+    ("corpora.prose", "{hub: a/b--c, split: test, revision: " + "0" * 40 + "}",
+     "corpora.prose.hub: no repository can have this name"),
     ("models.tiny", "{hub: owner/name, revision: main}", "models.tiny.revision: String should match"),
     ("calibrations.default.samples", "many", "calibrations.default.samples: Input should be a valid"),
     (f"{SWEEP}.methods", "wanda", f"{SWEEP}.methods: Input should be a valid list (given: 'wanda')"),
@@ -145,6 +149,16 @@ def test_a_seed_of_windows_that_are_not_drawn_is_refused(untouched):
     change(study, CHAINS, ["wanda@0.5,calibration=notes,seed=1"])
     said = f"{CHAINS}: seed cannot be set: the calibration 'notes' has sampling: first"
     assert refusal(untouched.folder, study).startswith(said)
+
+
+def test_a_key_that_is_there_twice_is_refused_with_the_study(untouched, tmp_path):
+    """Snakemake hands on the last of them alone."""
+    file = tmp_path / "a.yaml"
+    file.write_text(f"{tiny_study.STUDY}tables: {{}}\n")
+    with pytest.raises(
+        MeltpointError, match=r"^a\.yaml: tables: this key is there twice, in lines"
+    ):
+        Plan(yaml.safe_load(file.read_text()), [file], untouched.folder, read_documents=True)
 
 
 def test_a_file_that_is_no_gguf_is_refused(untouched):

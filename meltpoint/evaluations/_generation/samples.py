@@ -7,7 +7,7 @@ from typing import Any
 
 from meltpoint.evaluations import _degenerate
 from meltpoint.evaluations._generation import open_ended
-from meltpoint.evaluations._means import mean_of_units
+from meltpoint.evaluations._means import mean_of_known
 from meltpoint.evaluations.contract import Estimate
 from meltpoint.lazy_import import numpy as np
 
@@ -52,8 +52,10 @@ def _score(name: str, samples: Sequence[Sample]) -> Estimate:
     verdicts = (
         [float(s[name]) for s in each if s[name] is not None] for each in by_prompt.values()
     )
-    means = [float(np.mean(each)) for each in verdicts if each]
-    return mean_of_units(means) if means else Estimate(refused="no text has a token")
+    means = [float(np.mean(each)) if each else None for each in verdicts]
+    if means.count(None) == len(means):
+        return Estimate(refused="no text has a token")
+    return mean_of_known(means)
 
 
 def _spread(name: str, samples: Sequence[Sample]) -> Estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,8 +51,15 @@ def estimates(
         name: mean_of({subject: accuracy[subject] for subject in subjects})
         for name, subjects in parts.items()
     }
+    ends = itertools.accumulate(map(len, by_subject.values()))
+    places = {
+        s: range(end - len(by_subject[s]), end) for s, end in zip(by_subject, ends, strict=True)
+    }
+    answers = {
+        name: list(itertools.chain(*map(places.__getitem__, parts[name]))) for name in groups
+    }
     made_of = {
-        "mean": (mean_of(groups), list(by_subject)),
+        "mean": (mean_of(groups, answers), list(by_subject)),
         **{name: (groups[name], subjects) for name, subjects in parts.items()},
         **{subject: (accuracy[subject], [subject]) for subject in by_subject},
     }

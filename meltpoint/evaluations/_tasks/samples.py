@@ -62,16 +62,27 @@ def estimates(
     refused where too many of its documents have log-likelihoods that are not finite.
     """
     found: dict[str, Estimate] = {}
+    places = _answers_of(samples, names)
     for name in names:
-        part = [each for each in samples if name in (each["task"], *each.get("groups", ()))]
+        part = [samples[place] for place in places[name]]
         scores = {m: weighted_mean(part, m) for m in (ACC_NORM, ACC, OTHER) if m in part[0]}
         if reason := refusal(part, refuse_above):
             scores = dict.fromkeys(scores, Estimate(refused=reason))
         found[name] = next(iter(scores.values()))
         found |= {f"{name}.{metric}": scores[metric] for metric in scores if metric != OTHER}
-    found["mean"] = mean_of({name: found[name] for name in names})
+    found["mean"] = mean_of({name: found[name] for name in names}, places)
     broken = ["degenerate" in each for each in samples]
     return found | {f"degenerate.{NON_FINITE}": mean_of_units(broken)}
+
+
+def _answers_of(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, list[int]]:
+    """Places of the samples that each score is made of."""
+    return {
+        name: [
+            n for n, each in enumerate(samples) if name in (each["task"], *each.get("groups", ()))
+        ]
+        for name in names
+    }
 
 
 def weighted_mean(samples: Sequence[Sample], metric: str) -> Estimate:

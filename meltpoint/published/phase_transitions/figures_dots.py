@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from meltpoint.data.published.frames import read
 from meltpoint.figures.axes import scale_x
-from meltpoint.figures.family_rows import ROW, Dots, draw_dots, draw_families, handles
+from meltpoint.figures.family_rows import ROW, Dots, draw_dots, draw_families, handles, with_heads
 from meltpoint.figures.style import FAINT, INK, RC
 from meltpoint.published.phase_transitions import frames
 
@@ -85,7 +85,7 @@ def regimes() -> Figure:
             scale_x(ax, cells.loc[shown, "value"].dropna())
             ax.set_xlabel("perplexity")
             ax.set_title(title, fontsize=7.5)
-            draw_families(ax, rows, named=ax is half)
+            draw_families(ax, rows)
         # Room for what is published as nan.
         beyond.set_xlim(right=4 * beyond.get_xlim()[1])
         beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
@@ -115,10 +115,13 @@ def removed() -> pd.DataFrame:
 
 
 def order(cells: pd.DataFrame) -> list[str]:
-    """Rows from below: families in turn, the best method on top, at the least that is removed."""
+    """Rows from below: families in turn, the best method on top, at the least that is removed.
+
+    Above the methods of a family is a row with its name.
+    """
     first = cells.sort_values(["removed", "value"]).drop_duplicates("row")
     family = first["family"].map(FAMILIES.index)
     by_family = first.assign(family=family).sort_values(
         ["family", "removed", "value"], kind="stable"
     )
-    return list(by_family["row"])[::-1]
+    return with_heads(list(by_family["row"])[::-1])

@@ -1,5 +1,6 @@
 """The job specs of base checkpoints, of each of their kinds."""
 
+from meltpoint.checkpoints.index import WANTED
 from meltpoint.hashing import HashCache
 from meltpoint.study.model_sections import GgufModel, HubModel, LocalModel, PackageModel
 from meltpoint.study.resolved import Study
@@ -21,7 +22,7 @@ def spec(study: Study, name: str, hashes: HashCache, torch_env: str) -> JobSpec:
     """
     model, dtype = study.config.models[name], study.config.compute.dtype
     if isinstance(model, LocalModel):
-        files = hashes.folder(study.path(model.path))
+        files = hashes.folder(study.path(model.path), WANTED)
         return LinkSpec(files=files, code=code_hash("scripts.link_model"))
     if isinstance(model, HubModel):
         code = code_hash("scripts.fetch_model")
