@@ -15,6 +15,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGE, VAST = 4 << 20, 1 << 30
 # Seconds from which on work is long enough that its state is kept, for the case that it is killed.
 LONG = 600.0
+# CUDA's libraries say in errors of no class of their own that a GPU has no memory left for them.
+NO_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -78,6 +80,18 @@ def overflow(numbers: str, place: str, dtype: str) -> str:
         )
     wider = "float32" if dtype == "bfloat16" else "float32 or bfloat16"
     return f"{numbers} are not finite in {dtype}: {place} overflows: set compute.dtype to {wider}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for an error that says that the memory of a GPU is too small.
+
+    PyTorch's allocator has a class for it; CUDA and its libraries raise a RuntimeError, as cuBLAS does
+    that finds no room for its workspace.
+    """
+    torch_here = sys.modules.get("torch")
+    if torch_here and isinstance(error, torch_here.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
 
 
 def keep_memory() -> None:

@@ -27,9 +27,13 @@ def usable_bytes(compute: Compute) -> int:
 
 
 def available_bytes(device: "torch_types.device") -> int:
-    """The memory that a process can still have on a device: a CPU's, within its cgroup's limit."""
+    """The memory that a process can still have on a device: a CPU's, within its cgroup's limit.
+
+    On a GPU what torch keeps of tensors that are gone counts: the next ones are put there.
+    """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     return min([psutil.virtual_memory().available, *_left_in_cgroups()])
 
 

@@ -77,11 +77,13 @@ def effect(differences: np.ndarray) -> Effect:
     of_draws = np.maximum(units * by_draw.var(axis=0, ddof=1), of_rest)
     of_units = np.maximum(draws * by_unit.var(axis=0, ddof=1), of_rest)
     total = of_draws + of_units - of_rest
-    freedom = total**2 / (
+    squares = (
         of_draws**2 / (draws - 1)
         + of_units**2 / (units - 1)
         + of_rest**2 / ((draws - 1) * (units - 1))
     )
+    # Equal differences have no error, and any degrees of freedom will do.
+    freedom = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1), units - 1)
     size = draws * units
     parts = np.sqrt(of_units / size), np.sqrt((of_draws - of_rest) / size)
     return Effect(value, np.sqrt(total / size), *parts, freedom)

@@ -166,7 +166,7 @@ def of_draws(sample: Sample, seeds: Sequence[str]) -> np.ndarray:
 
 
 def units_of(samples: Iterable[object]) -> str:
-    """What the units of samples are, in words: windows of a text, documents, or both."""
+    """Word for the units of samples: "windows" of a text, "documents", or both."""
     cells = [sample.cell for sample in samples if isinstance(sample, Sample)]
     kept = [evaluations.find(cell.kind).keeps for cell in cells]
     words = {"documents" if _kept.SAMPLES in keeps else "windows" for keeps in kept}

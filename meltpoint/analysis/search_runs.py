@@ -59,6 +59,7 @@ def runs_of(
 ) -> pd.DataFrame:
     """A row for each model and chain, with the columns of the published CSV file.
 
+    Rows are in the order of the factors' levels, numbers by their size: tables and figures keep it.
     varied: what each chain varies, by the published column. Added are `params_count`, `chain`, and
     `stderr`: that of the target's paired difference to dense where it was measured, because runs share
     their text. What was not measured is NaN.
@@ -74,7 +75,7 @@ def runs_of(
     places = {column: rows.set_index(["model", "chain"]) for column, rows in scores.items()}
     rows = []
     for model in frame["model"].unique():
-        for chain, levels in varied.items():
+        for chain, levels in sorted(varied.items(), key=lambda run: tuple(run[1].values())):
             if (model, chain) not in places["ppl"].index:
                 continue
             row = {"model": model, **levels, "ppl": np.nan, "acc_mean": np.nan}

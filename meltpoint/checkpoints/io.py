@@ -22,7 +22,7 @@ from meltpoint.checkpoints.description import COST, FILE, WEIGHTS
 from meltpoint.checkpoints.formats import format_of
 from meltpoint.checkpoints.index import INDEX, PICKLES, index, prefixes_of, spellings
 from meltpoint.checkpoints.linears import Quantized
-from meltpoint.compute import overflow
+from meltpoint.compute import is_out_of_memory, overflow
 from meltpoint.errors import MeltpointError
 from meltpoint.files import write_json
 from meltpoint.timing import timed
@@ -171,6 +171,8 @@ class Reader:
         try:
             return getattr(self.format, what)(stored)
         except (RuntimeError, KeyError, IndexError, ValueError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = str(error).strip().splitlines()[0]
             raise MeltpointError(
                 f"{self.folder}: {name} cannot be decoded by its quantization_config "

@@ -25,7 +25,7 @@ from meltpoint.checkpoints.description import Description, versions
 from meltpoint.checkpoints.io import Writer
 from meltpoint.checkpoints.shapes import Shapes
 from meltpoint.compression.walk_job import Job, Outcome
-from meltpoint.compute import Compute, worth_keeping
+from meltpoint.compute import Compute, is_out_of_memory, worth_keeping
 from meltpoint.errors import MeltpointError
 from meltpoint.files import sync, whole_file
 from meltpoint.model import shaped
@@ -119,8 +119,10 @@ class WalkStates:
             state = State(**kept["state"])
             paths = [writer.path(shard, self.folder) for shard in range(1, len(state.sizes) + 1)]
             whole = [path.stat().st_size for path in paths] == state.sizes
-        # Whatever is wrong with the file, the walk can begin again.
+        # Whatever is wrong with the file, the walk can begin again; a full GPU is not.
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             return self._ignore(f"cannot be read ({type(error).__name__})")
         if kept["origin"] != self.origin or not whole:
             return self._ignore("is not of this checkpoint, these windows, versions and device")

@@ -28,20 +28,21 @@ def documents(corpus: dict, path: Path | None) -> list[str]:
     if corpus.get("instructions"):
         from meltpoint.data.instructions import read_pairs
 
-        return [prompt + response for prompt, response in read_pairs(corpus, path)]
-    return read_column(corpus, path, corpus["field"])
+        found = [prompt + response for prompt, response in read_pairs(corpus, path)]
+    else:
+        found = read_column(corpus, path, corpus["field"])
+    if not any(text.strip() for text in found):
+        raise MeltpointError(f"{corpus.get('hub') or path}: the corpus is empty")
+    return found
 
 
 def read_column(corpus: Mapping, path: Path | None, field: str) -> list[str]:
     """The texts under one key or column of a corpus of the hub, or of a local file.
 
-    Raises MeltpointError for a file that cannot be read or holds no text.
+    They may be empty. Raises MeltpointError for a file that cannot be read, or has no such column.
     """
     corpus = {**corpus, "field": field}
-    found = _hub(corpus) if "hub" in corpus else _local(corpus, path)
-    if not any(text.strip() for text in found):
-        raise MeltpointError(f"{corpus.get('hub') or path}: the corpus is empty")
-    return found
+    return _hub(corpus) if "hub" in corpus else _local(corpus, path)
 
 
 def _local(corpus: dict, path: Path) -> list[str]:

@@ -31,6 +31,8 @@ def read_pairs(corpus: Mapping, path: Path | None) -> list[tuple[str, str]]:
         for key in ("prompt", "query", "response")
     }
     count = len(columns["prompt"])
+    if not any(map(str.strip, columns["prompt"])):
+        raise MeltpointError(f"{path or corpus['hub']}: the corpus is empty: it has no prompts")
     queries, responses = (columns[key] or [""] * count for key in ("query", "response"))
     template = TEMPLATES[names["template"]]
     prompts = map(_render, columns["prompt"], queries, [template] * count)

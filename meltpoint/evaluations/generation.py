@@ -137,6 +137,15 @@ class Settings(DataSettings, RefusingSettings):
             raise ValueError("a strategy is there twice")
         return strategies
 
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_are_draws(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if min(seeds) < 0:
+            raise ValueError(f"{min(seeds)} is no seed: seeds are numbers from 0 on")
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is there twice: its texts are the same, and would count twice")
+        return seeds
+
     @model_validator(mode="after")
     def _code_may_be_run(self) -> Self:
         if self.generation == "mbpp" and not self.execute_code:

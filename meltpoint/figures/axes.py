@@ -48,8 +48,11 @@ def leftmost(axes: list[Axes]) -> list[Axes]:
 def scale_y(ax: Axes, values: pd.Series) -> None:
     """Makes the y axis logarithmic with plain numbers, and leaves room above for signs at the edge.
 
-    Values of 0, such as the dense model's divergence from itself, are not seen.
+    Values of 0, such as the dense model's divergence from itself, are not seen. The axis stays plain
+    where a value is below 0, such as a coherence, or none is above.
     """
+    if not has_logarithms(values):
+        return
     values = values[values > 0]
     ax.set_yscale("log")
     ax.set_ylim(limits(values, 2))
@@ -57,10 +60,18 @@ def scale_y(ax: Axes, values: pd.Series) -> None:
 
 
 def scale_x(ax: Axes, values: pd.Series) -> None:
-    """Makes the x axis logarithmic with plain numbers."""
+    """Makes the x axis logarithmic with plain numbers; it stays plain where `scale_y` leaves y so."""
+    if not has_logarithms(values):
+        return
+    values = values[values > 0]
     ax.set_xscale("log")
     ax.set_xlim(limits(values, 1))
     plain_ticks(ax.xaxis, values)
+
+
+def has_logarithms(values: pd.Series) -> bool:
+    """True where a logarithmic axis can show values: some are above 0, and none is below."""
+    return bool((values > 0).any() and not (values < 0).any())
 
 
 def scale_bits(ax: Axes, values: pd.Series) -> None:

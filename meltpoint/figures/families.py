@@ -31,8 +31,9 @@ class Spec(FigureSpec):
     """A row for each method, by family, with a panel for each compression.
 
     A method stands with its mildest level that removes as much. Its interval is that of its paired
-    difference to dense, 1.96 standard errors wide on each side. The dense value is a dashed line. A row
-    without a dot is of a method that has no level that removes as much.
+    difference to dense, 1.96 standard errors wide on each side; of several draws of the calibration,
+    1.96 standard deviations over them. The dense value is a dashed line. A row without a dot is of a
+    method that has no level that removes as much.
     """
 
     kind: Literal["families"] = Field(description="Kind of the figure.")

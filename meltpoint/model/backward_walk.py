@@ -34,7 +34,7 @@ from meltpoint.model.gradient_statistics import (
     GradientStatistics,
 )
 from meltpoint.model.outer_gradients import OuterGradients
-from meltpoint.model.token_losses import head_of
+from meltpoint.model.token_losses import head_batches, head_of
 from meltpoint.progress import track
 from meltpoint.text import human_bytes
 
@@ -204,7 +204,7 @@ def _last_gradient(
     losses = []
     with head_of(walk) as token_losses, contextlib.ExitStack() as stack:
         head = None if outer is None else stack.enter_context(outer.around_head(walk))
-        for batch in walk.batches():
+        for batch in head_batches(walk, walk.batches()):
             hidden = walk.hidden[batch].detach().requires_grad_()
             scales = losses_of.scales[batch]
             listening = contextlib.nullcontext() if head is None else head.backward_pass(scales)

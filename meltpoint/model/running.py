@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from meltpoint.compute import is_out_of_memory
 from meltpoint.errors import MeltpointError, NotApplicable, reason_of
 
 
@@ -23,23 +25,31 @@ def running(model: nn.Module, folder: Path) -> Iterator[None]:
     """Turns an exception out of a model's own code into a MeltpointError; the traceback is logged."""
     try:
         yield
-    except (MeltpointError, NotApplicable, StopRunning, MemoryError, torch.OutOfMemoryError):
+    except (MeltpointError, NotApplicable, StopRunning, MemoryError):
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         name = type(model).__name__
         logging.exception("%s: %s cannot be run", folder, name)
         raise MeltpointError(f"{folder}: {name} cannot be run: {reason_of(error)}") from None
 
 
 def guard(model: PreTrainedModel, folder: Path) -> None:
-    """Lets a model's `forward` end in a MeltpointError where its own code raises anything."""
-    forward = model.forward
+    """Lets a model's `forward` end in a MeltpointError where its own code raises anything.
 
-    @functools.wraps(forward)
+    The model does not hold itself by it: its weights go when the last who uses it lets go of it, and
+    not when Python next looks for cycles, which a GPU's memory does not make it do.
+    """
+    forward = weakref.WeakMethod(model.forward)
+
+    @functools.wraps(type(model).forward)
     def guarded(*args, **kwargs):
-        with running(model, folder):
-            return forward(*args, **kwargs)
+        method = forward()
+        with running(method.__self__, folder):
+            return method(*args, **kwargs)
 
+    guarded.__signature__ = inspect.signature(model.forward)
     model.forward = guarded
 
 

@@ -1,7 +1,7 @@
 """The model's loss on hidden states that have passed the blocks."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import torch
@@ -11,6 +11,11 @@ from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
 from meltpoint.model.running import Recorder, recorders, running
 
+# Logits of the windows that pass an accelerator's head together. With a vocabulary of 128,000 a walk's
+# batch of 16,384 tokens has 8.4 GB of them in float32, and their loss and its gradient take that
+# four times over.
+MOST_LOGITS = {"cuda": 2**28}
+
 
 @contextlib.contextmanager
 def head_of(walk: Walk) -> Iterator[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
@@ -18,6 +23,7 @@ def head_of(walk: Walk) -> Iterator[Callable[[torch.Tensor, torch.Tensor], torch
 
     The function takes tokens [windows, tokens] and the last block's outputs for them [windows, tokens,
     width], and returns the cross-entropy of the next tokens [windows, tokens - 1], at least in float32.
+    With gradients on it must be given no more windows than those of `head_batches`.
     """
     names = walk.other_names()
     empty_model.fill(walk.model, walk.reader.read(names))
@@ -28,7 +34,32 @@ def head_of(walk: Walk) -> Iterator[Callable[[torch.Tensor, torch.Tensor], torch
     empty_model.tie(walk.model, walk.tied)
 
 
+def head_batches(walk: Walk, batches: Iterable[slice]) -> Iterator[slice]:
+    """Slices of batches of windows whose logits fit on the device together."""
+    most = MOST_LOGITS.get(walk.compute.torch_device.type)
+    if most is None:
+        yield from batches
+        return
+    vocabulary = walk.model.config.get_text_config().vocab_size
+    size = max(1, most // (vocabulary * walk.windows.shape[1]))
+    for batch in batches:
+        starts = range(batch.start, batch.stop, size)
+        yield from (slice(i, min(i + size, batch.stop)) for i in starts)
+
+
 def _token_losses(
+    walk: Walk, last_block: Recorder, tokens: torch.Tensor, hidden: torch.Tensor
+) -> torch.Tensor:
+    if torch.is_grad_enabled():
+        return _losses_together(walk, last_block, tokens, hidden)
+    parts = [
+        _losses_together(walk, last_block, tokens[batch], hidden[batch])
+        for batch in head_batches(walk, [slice(0, len(tokens))])
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _losses_together(
     walk: Walk, last_block: Recorder, tokens: torch.Tensor, hidden: torch.Tensor
 ) -> torch.Tensor:
     tokens = tokens.to(hidden.device)

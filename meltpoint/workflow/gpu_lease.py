@@ -40,17 +40,28 @@ def gpu_of_job(compute: Compute, asked: int, folder: Path = FOLDER) -> Iterator[
     if on_gpu and scheduled:
         given = os.environ.get(VISIBLE, "not named")
         logging.info("Computing on the GPU %s of %s %s", given, scheduled, os.environ[scheduled])
+    cards, number = visible_cards(count), compute.device.partition(":")[2]
     if not on_gpu or scheduled:
+        _make_current(number)
         yield
         return
-    cards, number = visible_cards(count), compute.device.partition(":")[2]
     # A numbered device keeps its number: the others stay visible.
     choice = [cards[int(number)]] if number and int(number) < len(cards) else cards
     with leased(max(asked, 1) if not number else 1, choice, folder) as names:
         if not number:
             os.environ[VISIBLE] = ",".join(names)
         logging.info("Computing on the GPU %s", ", ".join(names))
+        _make_current(number)
         yield
+
+
+def _make_current(number: str) -> None:
+    """Has libraries compute on a numbered device too, and torch's counters count its memory.
+
+    By "cuda" they mean the current device, which else is the first: another job's, perhaps.
+    """
+    if number:
+        torch.cuda.set_device(int(number))
 
 
 def check_device(device: str, asked: int, count: int) -> None:

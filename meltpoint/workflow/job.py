@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meltpoint.compute import Compute
+from meltpoint.compute import Compute, is_out_of_memory
 from meltpoint.errors import MeltpointError
 from meltpoint.files import clear_disk_errors
 from meltpoint.timing import phase, report
@@ -70,7 +70,7 @@ def job(
         )
     except Exception as error:
         logging.exception("failed")
-        if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
+        if isinstance(error, MemoryError) or is_out_of_memory(error):
             _end(
                 f"out of memory on {compute.device}: set compute.batch to a smaller number (it is "
                 f"{compute.batch}), or compute.device to another device"

@@ -21,6 +21,9 @@ ANSWERS = Path(".snakemake/meltpoint_models.json")
 WIDTHS = ("word_embed_proj_dim", "hidden_size", "n_embd", "d_model")
 BLOCKS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 NEURONS = ("intermediate_size", "ffn_dim", "n_inner")
+HEADS = ("num_attention_heads", "n_head")
+# Keys of a config whose values are objects, where they are there.
+OBJECTS = ("text_config", "rope_scaling", "rope_parameters", "quantization_config")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class ModelSize:
         return self._first(NEURONS) or (self.width and 4 * self.width)
 
     @property
+    def heads(self) -> int | None:
+        """Number of a block's attention heads; None where the config is not known."""
+        return self._first(HEADS)
+
+    @property
     def embeddings(self) -> int:
         """Parameters of the embedding and of a head of its own; 0 where the config is not known."""
         tables = 1 if self.config.get("tie_word_embeddings", False) else 2
@@ -54,7 +62,7 @@ class ModelSize:
     @property
     def vocabulary(self) -> int:
         """Number of tokens; 0 where the config is not known."""
-        return self.config.get("vocab_size") or 0
+        return self._first(("vocab_size",)) or 0
 
     @property
     def decoder(self) -> int:
@@ -62,7 +70,16 @@ class ModelSize:
         return self.parameters - self.embeddings
 
     def _first(self, names: tuple[str, ...]) -> int | None:
-        return next((self.config[name] for name in names if self.config.get(name)), None)
+        """First number of these names; the mean where the config has one for each block."""
+        return next(filter(None, (_mean(self.config.get(name)) for name in names)), None)
+
+
+def _mean(value: object) -> int | None:
+    """A number, or the mean of a list of them; None of anything else."""
+    numbers = value if isinstance(value, list) and value else [value]
+    if not all(isinstance(number, int | float) for number in numbers):
+        return None
+    return round(sum(numbers) / len(numbers))
 
 
 class ModelSizes:
@@ -137,24 +154,44 @@ def size_of_folder(folder: Path) -> ModelSize:
 
 
 def check_local_models(study: Study) -> None:
-    """Reads the headers of local models' weights.
+    """Reads the configs of local models, and the headers of their weights.
 
     Raises MeltpointError, naming the key, for files that cannot be read or that are quantized.
     """
     for name, model in study.config.models.items():
         if isinstance(model, LocalModel):
             path = study.path(model.path)
+            at(f"models.{name}.path", check_config, path)
             at(f"models.{name}.path", count_parameters, path)
             at(f"models.{name}.path", check_unquantised, path)
+
+
+def check_config(folder: Path) -> None:
+    """Raises MeltpointError for a checkpoint whose config is missing, or is no config of a model."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise MeltpointError(f"{folder} has no config.json: it is no Hugging Face folder")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MeltpointError(f"{path} is no valid JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise MeltpointError(f"{path} is no JSON object")
+    if not isinstance(config.get("model_type"), str | None):
+        raise MeltpointError(f"{path}: model_type is no text")
+    for key in OBJECTS:
+        for part in (config, config.get("text_config") or {}):
+            if not isinstance(part.get(key), dict | None):
+                raise MeltpointError(f"{path}: {key} is no JSON object")
 
 
 def config_of(folder: Path) -> dict:
     """Config of the language model in a checkpoint; empty where it cannot be read."""
     try:
-        config = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return {**config, **(config.get("text_config") or {})}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return {**config, **config.get("text_config", {})}
 
 
 @cache

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from meltpoint.compute import Compute
+from meltpoint.compute import Compute, is_out_of_memory
 from meltpoint.errors import MeltpointError
 from meltpoint.lazy_import import torch
 from meltpoint.text import human_bytes
@@ -25,13 +25,15 @@ def within_memory(work: Callable[[Compute], None], compute: Compute, streams: bo
     for settings in smaller(compute, streams):
         try:
             return work(settings)
-        except torch.OutOfMemoryError as error:
-            tried.append(_in_words(settings))
-            logging.info("Out of memory with %s: %s", tried[-1], str(error).splitlines()[0])
         except MeltpointError:
             # Work that cannot be streamed says so; that is not what is wrong here.
             if not tried or settings.stream is not True:
                 raise
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            tried.append(_in_words(settings))
+            logging.info("Out of memory with %s: %s", tried[-1], str(error).splitlines()[0])
         # Outside of the handler, whose error holds what the work had in memory.
         _release()
     raise MeltpointError(

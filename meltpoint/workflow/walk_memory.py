@@ -31,7 +31,7 @@ def walk_bytes(
     if not width or not neurons or not blocks or not size.config.get("vocab_size"):
         return None
     tokens, length = windows.get("samples", 0) * windows.get("length", 0), windows.get("length", 0)
-    heads = size.config.get("num_attention_heads") or size.config.get("n_head") or 0
+    heads = size.heads or 0
     held = OF_BLOCK * size.decoder / blocks + OUTSIDE * itemsize * size.embeddings
     held += HIDDEN * itemsize * tokens * width
     if outer_products:

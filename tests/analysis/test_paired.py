@@ -191,3 +191,9 @@ def test_mcnemar_is_a_binomial_test_of_the_documents_that_changed():
 def test_answers_to_other_documents_are_refused():
     with pytest.raises(MeltpointError, match="answers to 3 and to 2 documents cannot be paired"):
         paired.flips([True] * 3, [True] * 2)
+
+
+def test_checkpoints_that_are_equal_in_all_draws_are_lossless():
+    found = paired.effect(np.zeros((3, 10)))
+    assert [float(p) for p in paired.equivalence_p(found, 0.01)] == [0.0, 1.0]
+    assert found.interval() == (0, 0)

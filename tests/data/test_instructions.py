@@ -54,6 +54,20 @@ def test_a_column_that_is_not_there_is_named(key, corpus):
         read_pairs(*corpus(**{key: "nowhere"}))
 
 
+def test_a_set_whose_records_have_no_query_is_read(corpus):
+    """Many sets have the column of queries, and nothing in it."""
+    declared, path = corpus()
+    path.write_text(json.dumps([{**record, "input": ""} for record in RECORDS]))
+    assert read_pairs(declared, path) == [("Add\n", "3"), ("Greet\n", "hello")]
+
+
+def test_a_set_without_prompts_is_empty(corpus):
+    declared, path = corpus()
+    path.write_text(json.dumps([{**record, "instruction": " "} for record in RECORDS]))
+    with pytest.raises(MeltpointError, match="empty: it has no prompts"):
+        read_pairs(declared, path)
+
+
 @pytest.mark.parametrize("answered", [True, False])
 def test_the_tokens_before_a_response_are_counted(answered, corpus, model, tmp_path):
     declared = corpus() if answered else corpus(response=None)

@@ -176,6 +176,27 @@ def test_memory_is_what_the_control_groups_leave(tmp_path, monkeypatch):
     assert memory.available_bytes(torch.device("cpu")) == 3200000000
 
 
+def test_memory_of_a_gpu_is_what_is_free_and_what_torch_keeps(monkeypatch):
+    """The card's numbers are made up: 9 bytes free, and 5 of the 12 that torch holds are not in use."""
+    for name, value in {
+        "mem_get_info": (9, 24),
+        "memory_reserved": 12,
+        "memory_allocated": 7,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
+    assert memory.available_bytes(torch.device("cuda")) == 9 + 5
+
+
+def test_a_closed_engine_s_weights_are_gone_at_once(llama):
+    gc.disable()
+    try:
+        with open_engine(llama, Compute(device="cpu", stream=False)) as engine:
+            weights = weakref.ref(next(engine.model.parameters()))
+        assert weights() is None
+    finally:
+        gc.enable()
+
+
 def test_a_gguf_file_cannot_be_streamed(tmp_path):
     (tmp_path / GGUF).write_bytes(b"GGUF")
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")

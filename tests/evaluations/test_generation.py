@@ -223,6 +223,8 @@ def test_mauve_is_a_score_of_prompts_with_references(model, tmp_path):
         ({"strategies": ["gready"]}, "there is no strategy 'gready'"),
         ({"strategies": ["beam,beams=0"]}, "beams: must be "),
         ({"strategies": ["greedy", "greedy"]}, "a strategy is there twice"),
+        ({"seeds": [0, -1]}, "-1 is no seed"),
+        ({"seeds": [0, 0]}, "a seed is there twice"),
     ],
 )
 def test_wrong_settings_are_refused_in_a_sentence(keys, sentence):

@@ -59,6 +59,7 @@ def test_a_prompt_is_five_answered_questions_and_one(tmp_path):
     [
         ([[*ROW, "A"]] * 4, "has 4 questions: 5 are needed as shots"),
         ([[*ROW, "E"]] * 5, "row 0 is not a question, four choices and a letter"),
+        ([[*ROW, "AB"]] * 5, "row 0 is not a question, four choices and a letter"),
         ([ROW] * 5, "row 0 is not a question"),
         ([], "holds no documents"),
     ],

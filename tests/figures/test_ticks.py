@@ -102,3 +102,13 @@ def test_limits_leave_room_on_both_sides():
     low, high = limits(pd.Series([10.0, 1000.0]), 2)
     assert low < 10
     assert high / 1000 == pytest.approx((10 / low) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"), [([-3.0, -2.0], "linear"), ([0.0, 0.0], "linear"), ([0.0, 5.0], "log")]
+)
+def test_an_axis_is_logarithmic_where_it_can_show_the_values(values, scale):
+    ax = Figure().subplots()
+    for scaled in (scale_x, scale_y):
+        scaled(ax, pd.Series(values))
+    assert (ax.get_xscale(), ax.get_yscale()) == (scale, scale)

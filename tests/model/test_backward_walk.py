@@ -11,7 +11,7 @@ from torch import nn
 from meltpoint.checkpoints.io import Reader
 from meltpoint.compute import Compute
 from meltpoint.errors import MeltpointError
-from meltpoint.model import backward_walk, empty_model
+from meltpoint.model import backward_walk, empty_model, token_losses
 from meltpoint.model.backward_walk import walk_backwards
 from meltpoint.model.gradient_statistics import GRADIENT_ACCUMULATORS, GradientAccumulator
 from meltpoint.model.load import load
@@ -53,6 +53,22 @@ def walk(base, windows, names=tuple(GRADIENT_ACCUMULATORS), dtype="float32", bat
             blocks[block.index, name] = statistics
     assert order == sorted(order, reverse=True)
     return blocks, block.losses
+
+
+def test_a_large_vocabulary_passes_the_head_in_parts(tmp_path, monkeypatch):
+    """On an accelerator; here the CPU is taken for one."""
+    base, windows, seen = save_model(tmp_path, "llama"), random_tokens(5, 16), []
+    expected = walk(base, windows, batch=4)
+    function = token_losses._losses_together
+    monkeypatch.setattr(token_losses, "MOST_LOGITS", {"cpu": 3 * 96 * 16})
+    monkeypatch.setattr(
+        token_losses, "_losses_together", lambda *a: seen.append(len(a[2])) or function(*a)
+    )
+    found = walk(base, windows, batch=4)
+    assert seen == [3, 1, 1]
+    assert torch.allclose(found[1], expected[1])
+    for key, statistics in expected[0].items():
+        assert torch.allclose(found[0][key].gradient, statistics.gradient, atol=1e-6)
 
 
 def whole(base, windows, dtype, vectors=False, token_weights=None):

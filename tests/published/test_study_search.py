@@ -135,6 +135,14 @@ def test_perplexity_decides_without_tasks():
     assert set(runs_of(paired, VARIED, names)["stderr"]) == {0.02}
 
 
+def test_levels_are_in_the_order_of_their_size():
+    """In a job's spec chains are sorted as text, where 128 comes before 16."""
+    varied = dict(reversed(VARIED.items()))
+    runs = runs_of(frame(tasks=False), varied, Names("text-128", "layers"))
+    assert list(runs["taylor_seq_len"].unique()) == [16, 32]
+    assert list(runs["taylor_num_samples"].unique()) == [128, 256, 512]
+
+
 @pytest.mark.parametrize(
     ("spearman", "low", "text"),
     [(0.5, 0.1, "+0.5000 (+0.10 to +0.60)"), (0.5, np.nan, "+0.5000"), (np.nan, np.nan, "-")],

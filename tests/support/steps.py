@@ -56,7 +56,8 @@ def run(parent: Path, target: Path, spelling: str, windows: Path | None, **compu
     if missing := [name for name in method.libraries if not requirements.installed(name)]:
         pytest.skip(f"{step.method} needs {', '.join(missing)}")
     settings = method.settings(step)
-    values, compute = settings.model_dump(mode="json"), Compute(device="cpu", **compute)
+    values = settings.model_dump(mode="json")
+    compute = Compute(**{"device": "cpu", **compute})
     found, given = None, {"windows": {"file": "x"}}
     searches = [("earlier", method.earlier_search(step)), ("search", method.search_step(step))]
     for name, each in searches if method.has_search else []:

@@ -117,7 +117,21 @@ def test_cards_are_leased_of_those_that_the_user_allows(tmp_path, two_cards, mon
         assert os.environ[gpu_lease.VISIBLE] == "GPU-7"
 
 
-def test_a_numbered_device_is_leased_and_keeps_its_number(tmp_path, two_cards):
+@pytest.mark.parametrize("scheduler", [None, *gpu_lease.SCHEDULERS[:1]])
+def test_a_numbered_device_is_the_current_one_of_all_libraries(
+    tmp_path, two_cards, monkeypatch, scheduler
+):
+    """By "cuda" they mean that, and torch's counters of memory count it."""
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    if scheduler:
+        monkeypatch.setenv(scheduler, "17")
+    with gpu_of_job(Compute(device="cuda:1"), 1, tmp_path):
+        assert chosen == [1]
+
+
+def test_a_numbered_device_is_leased_and_keeps_its_number(tmp_path, two_cards, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     with gpu_of_job(Compute(device="cuda:1"), 1, tmp_path), leased(1, ["0", "1"], tmp_path) as free:
         assert free == ["0"]
         assert gpu_lease.VISIBLE not in os.environ

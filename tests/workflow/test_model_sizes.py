@@ -1,13 +1,21 @@
 """Sizes of models that are not fetched: the table that ships, the hint, what the hub says."""
 
 import json
+import re
 
 import pytest
 import yaml
 
+from meltpoint.errors import MeltpointError
 from meltpoint.study.model_sections import HubModel
 from meltpoint.workflow import model_sizes
-from meltpoint.workflow.model_sizes import ModelSize, known_models, size_on_hub
+from meltpoint.workflow.model_sizes import (
+    ModelSize,
+    check_config,
+    config_of,
+    known_models,
+    size_on_hub,
+)
 from tests.support.project import ROOT
 
 REVISION = "0" * 40
@@ -87,3 +95,39 @@ def test_a_hint_is_a_number_of_parameters():
     assert HubModel(hub="owner/name", revision=REVISION, parameters=7.2e9).parameters == 7.2e9
     with pytest.raises(ValueError, match="greater than 0"):
         HubModel(hub="owner/name", revision=REVISION, parameters=0)
+
+
+def test_numbers_of_each_block_count_by_their_mean():
+    """Gemma 3n has an MLP's width for each block, OpenELM a number of heads."""
+    size = ModelSize(
+        99, {"hidden_size": 8, "intermediate_size": [16, 32], "num_attention_heads": [1, 3]}
+    )
+    assert (size.width, size.neurons, size.heads, size.blocks) == (8, 24, 2, None)
+    assert ModelSize(99, {"hidden_size": "8", "vocab_size": None}).decoder == 99
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "has no config.json: it is no Hugging Face folder"),
+        ("{", "config.json is no valid JSON: Expecting"),
+        ("[]", "config.json is no JSON object"),
+        ('{"text_config": []}', "config.json: text_config is no JSON object"),
+        ('{"text_config": {"rope_scaling": "x"}}', "config.json: rope_scaling is no JSON object"),
+        ('{"quantization_config": 0}', "config.json: quantization_config is no JSON object"),
+        ('{"model_type": []}', "config.json: model_type is no text"),
+    ],
+)
+def test_a_config_that_is_none_is_refused_before_anything_runs(tmp_path, content, sentence):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(MeltpointError, match=re.escape(sentence)):
+        check_config(tmp_path)
+    assert isinstance(config_of(tmp_path), dict)
+
+
+def test_a_config_with_nothing_under_its_keys_is_one(tmp_path):
+    content = {"hidden_size": 8, "text_config": None, "rope_scaling": None}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    check_config(tmp_path)
+    assert config_of(tmp_path)["hidden_size"] == 8

@@ -1,19 +1,27 @@
 """Memory of a GPU that is too small, without one: the work raises torch's error itself."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from meltpoint.compute import Compute
+from meltpoint.compute import Compute, is_out_of_memory
 from meltpoint.errors import MeltpointError
 from meltpoint.workflow.out_of_memory import within_memory
 
 torch = pytest.importorskip("torch")
+from meltpoint.checkpoints.io import Reader  # noqa: E402
+from meltpoint.compression import walk_state  # noqa: E402
+from meltpoint.compression.walk_state import WalkStates  # noqa: E402
+from meltpoint.model.running import running  # noqa: E402
+
 AUTO = {"cpu": 2048, "cuda": 16384}
 
 
 class Work:
     """Work on windows of 512 tokens that fits from some size on, or streamed alone, or never."""
+
+    error: Exception = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     def __init__(self, fits: int = 0, streamed: bool = False, streams: bool = True):
         self.fits, self.streamed, self.streams, self.tries = fits, streamed, streams, []
@@ -24,7 +32,7 @@ class Work:
         self.tries.append((settings.batch_size(512, AUTO), settings.stream))
         enough = self.streamed if settings.stream is True else self.tries[-1][0] <= self.fits
         if not enough:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            raise self.error
 
 
 def tries(work, streams=True, **compute):
@@ -39,6 +47,31 @@ def test_work_that_fits_is_done_once():
 def test_the_batch_is_halved_until_it_fits():
     assert [size for size, _ in tries(Work(fits=5))] == [32, 16, 8, 4]
     assert [size for size, _ in tries(Work(fits=1), batch=6)] == [6, 3, 1]
+
+
+def test_a_library_of_cuda_without_memory_is_known_by_its_words(tmp_path):
+    work = Work(fits=16)
+    work.error = RuntimeError(
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+    )
+    assert [size for size, _ in tries(work)] == [32, 16]
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access"))
+    with pytest.raises(RuntimeError), running(torch.nn.Identity(), tmp_path):
+        raise work.error
+
+
+def test_a_packed_weight_that_finds_no_memory_is_not_broken(tmp_path, monkeypatch):
+    """Nor is the state of a walk, which would be deleted."""
+    reader = object.__new__(Reader)
+    reader.folder, reader.format = tmp_path, SimpleNamespace(decode=Work())
+    with pytest.raises(torch.OutOfMemoryError):
+        reader._with_format("weight", "decode", Compute(device="cuda"))
+    states = WalkStates(tmp_path, Compute(device="cuda"), {})
+    monkeypatch.setattr(walk_state, "read_classes", lambda _: Work()(Compute(device="cuda")))
+    with pytest.raises(torch.OutOfMemoryError):
+        states.read(None)
+    assert tmp_path.exists()
 
 
 def test_a_model_that_does_not_fit_with_one_window_is_streamed():

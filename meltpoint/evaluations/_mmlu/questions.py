@@ -48,7 +48,7 @@ def read_rows(path: Path) -> list[list[str]]:
     except (OSError, ValueError, csv.Error) as error:
         raise MeltpointError(f"{path} cannot be read as CSV ({error})") from None
     for place, row in enumerate(rows):
-        if len(row) != COLUMNS or row[-1] not in LETTERS or not row[-1]:
+        if len(row) != COLUMNS or row[-1] not in tuple(LETTERS):
             raise MeltpointError(
                 f"{path}: row {place} is not a question, four choices and a letter of {LETTERS}"
             )
