@@ -32,11 +32,10 @@ class HashCache:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.known = json.loads(path.read_text())
-        except (OSError, ValueError):
-            self.known = {}
+        self.path, self.known = path, {}
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            entries = json.loads(path.read_text()).items()
+            self.known = {key: entry for key, entry in entries if _is_entry(entry)}
 
     def file(self, path: Path) -> str:
         """Hash of a file's content, computed anew if its size, time of change or inode differ."""
@@ -60,3 +59,9 @@ class HashCache:
     def _save(self) -> None:
         with contextlib.suppress(OSError):
             write_json(self.path, self.known)
+
+
+def _is_entry(entry: object) -> bool:
+    """True for size, time, inode and hash of a file."""
+    kinds = (int, int, int, str)
+    return isinstance(entry, list) and tuple(map(type, entry)) == kinds

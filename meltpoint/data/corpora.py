@@ -136,6 +136,8 @@ def read_tokens(path: Path, dimensions: int) -> np.ndarray:
             f"{path}: {dimensions}-dimensional integers are needed, not {tokens.dtype} "
             f"{list(tokens.shape)}"
         )
+    if tokens.max() > (most := np.iinfo(np.int32).max):
+        raise MeltpointError(f"{path}: token {tokens.max()} is larger than any vocabulary ({most})")
     return tokens.astype(np.int32)
 
 

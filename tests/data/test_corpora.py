@@ -132,3 +132,6 @@ def test_tokens_are_integers_of_the_right_shape(tmp_path):
     np.save(tmp_path / "c.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(MeltpointError, match=r"no readable \.npy"):
         read_tokens(tmp_path / "c.npy", 1)
+    np.save(tmp_path / "d.npy", np.array([2**32 + 1]))
+    with pytest.raises(MeltpointError, match="token 4294967297 is larger than any vocabulary"):
+        read_tokens(tmp_path / "d.npy", 1)

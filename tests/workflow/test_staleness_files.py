@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from meltpoint.checkpoints.index import WANTED
-from meltpoint.hashing import HashCache
+from meltpoint.hashing import HashCache, hash_file
 from tests.support import tiny_study
 from tests.support.project import SHOWN, named
 
@@ -79,6 +79,14 @@ def test_only_files_that_are_linked_count_in_a_local_model(tmp_path):
     assert HashCache(tmp_path / ".cache").folder(tmp_path, WANTED) == before
     (tmp_path / "tokenizer.model").write_text("x")
     assert HashCache(tmp_path / ".cache").folder(tmp_path, WANTED) != before
+
+
+@pytest.mark.parametrize("cache", ["[]", "null", '{"config.json": 3}', '{"a": [1, 2, 3]}', "{"])
+def test_a_broken_file_of_known_hashes_is_made_anew(cache, tmp_path):
+    (tmp_path / "hashes.json").write_text(cache)
+    (tmp_path / "config.json").write_text("{}")
+    known = HashCache(tmp_path / "hashes.json").file(tmp_path / "config.json")
+    assert known == hash_file(tmp_path / "config.json")
 
 
 def test_new_weights_in_a_local_model_rerun_all_of_that_model(project, everything):
