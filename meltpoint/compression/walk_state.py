@@ -171,7 +171,8 @@ def origin_of(parent: Path, windows: torch.Tensor | None, compute: Compute) -> d
     return {
         "parent": str(Description.read(parent).hash),
         "windows": sha256(tokens).hexdigest(),
-        "device": compute.torch_device.type,
+        # With its number, as the tensors of a state are on that card.
+        "device": str(compute.torch_device),
         **versions(),
     }
 

@@ -19,7 +19,7 @@ from tests.support.contract_steps import METHODS, ROUNDING, first
 from tests.support.steps import SHAPE_KINDS, run, spell
 from tests.support.tiny_models import random_tokens, save_model
 
-LEVELS = {"unstructured": "0.5", "quantization": "4bit", **dict.fromkeys(SHAPE_KINDS, "0.3")}
+LEVELS = {"unstructured": "0.5", "quantization": "4bit", **dict.fromkeys(SHAPE_KINDS, "0.4")}
 BLOCKWISE = [name for name, method in METHODS.items() if method.is_blockwise]
 # The one with the fewest settings that prunes by what it sees, one that changes the residual width,
 # and one that rounds.
