@@ -194,7 +194,7 @@ def test_every_table_is_drawn_up(file, name, drawn):
     rows = [line for line in lines if line.startswith("| ")]
     assert {line.count(" | ") for line in rows} == {rows[0].count(" | ")}
     of_chains = study.chains(table.source) != [DENSE]
-    assert len(rows) > (2 if of_chains else 1)
+    assert len(rows) > (3 if of_chains else 1)
     places = range(len([chain for chain in study.chains(table.source) if chain != DENSE]))
     models = range(len(study.config.models))
     # `made_up` leaves chains at some places of some models without a number.
