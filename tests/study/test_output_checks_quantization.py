@@ -262,7 +262,7 @@ def test_the_model_that_was_published_need_not_be_named_where_it_is_plain():
             "1 beside each other and 6 below, .* 4.1",
         ),
         ({"source": "c", "kind": "tradeoff", "width": 4.7}, "3 beside each other and 2 below"),
-        ({"width": 15}, "less than or equal to 14"),
+        ({"width": 15}, "at most 14; it is 15"),
     ],
 )
 def test_a_figure_too_large_to_look_at_is_refused(figure, message):
