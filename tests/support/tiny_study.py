@@ -100,13 +100,18 @@ def write_model(folder: Path, seed: int = 0, **config: object) -> LlamaForCausal
     return model
 
 
-def train_tokenizer(lines: list[str], vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
-    """A byte-pair tokenizer of these lines."""
+def train_tokenizer(
+    lines: list[str], vocabulary: int = VOCABULARY, every_byte: bool = False
+) -> PreTrainedTokenizerFast:
+    """A byte-pair tokenizer of these lines; without `every_byte` what they lack has no token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=["<s>"], show_progress=False
+        vocab_size=vocabulary,
+        special_tokens=["<s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet() if every_byte else [],
+        show_progress=False,
     )
     tokenizer.train_from_iterator(lines, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")

@@ -24,11 +24,13 @@ BLOCKS = {"mpt-structured": 32, "mpt-low-rank": 2, "operation-order": 5}
 
 # AWQ has groups of 128 columns.
 SIZES = {"operation-order": {"hidden_size": 128, "intermediate_size": 256}}
-# The notes are prompts and their own responses.
+# Short prompts, and notes as their responses.
 INSTRUCTIONS = {
-    "path": "notes.jsonl",
-    "instructions": {"prompt": "text", "query": None, "response": "text"},
+    "path": "instructions.jsonl",
+    "instructions": {"prompt": "prompt", "query": None, "response": "note"},
 }
+# Every byte has a token: the prompts of LawBench are Chinese.
+VOCABULARY = 320
 # A fine-tuning of two steps.
 TRAINING = {"batch": "4", "length": "32", "steps": "2", "validation": "0.2"}
 
@@ -103,10 +105,14 @@ def shortened(study: dict, models: int = 1) -> dict:
 @pytest.mark.parametrize("name", BLOCKS)
 def test_a_study_of_the_hub_runs_on_a_stand_in(name, tmp_path):
     lines = tiny_study.sentences(200)
-    sizes = SIZES.get(name, {})
+    sizes = {"vocab_size": VOCABULARY, **SIZES.get(name, {})}
     tiny_study.write_model(tmp_path / "model", num_hidden_layers=BLOCKS[name], **sizes)
-    tiny_study.train_tokenizer(lines).save_pretrained(tmp_path / "model")
+    tokenizer = tiny_study.train_tokenizer(lines, VOCABULARY, every_byte=True)
+    tokenizer.save_pretrained(tmp_path / "model")
     tiny_study.write_notes(tmp_path / "notes.jsonl", lines)
+    records = [{"prompt": line[:8], "note": line} for line in lines]
+    rows = "".join(json.dumps(record) + "\n" for record in records)
+    (tmp_path / "instructions.jsonl").write_text(rows)
     study = shortened(yaml.safe_load((ROOT / f"studies/{name}.yaml").read_text()))
     run_study(tmp_path, json.dumps(study))
     results = tmp_path / "results" / name
