@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 BASELINE_MB, ANALYSIS_MB = 700, 2000
 # What compression libraries are imported with: a process of `awq` on a model of 9 MB holds 1062 MB.
 LIBRARY_MB = 1300
+# Logits that an engine holds at once, float32: of a batch on the CPU, with what is computed from them. A
+# perplexity of SmolLM2-135M took 2.1 GB, a gigabyte of it beside Python's and the weights.
+LOGITS_BYTES = 3 * 4 * 2048
 # Logs, cells and what is kept beside them.
 SMALL_MB = 100
 # A training holds gradients, an optimiser's moments and activations beside the weights. Linking holds
@@ -130,9 +133,11 @@ class RuleResources:
         kind = evaluations.kind_of(settings)
         declared = kind.resources.model_copy(update={"disk": 0.0})
         hidden = vectors_bytes(self.study, self.sizes, model, evaluation) if chain == "dense" else 0
-        return self._job(
-            model, declared, self._gpus(kind.resources, kind), disk_mb=(hidden or 0) / 1e6
-        )
+        size, baseline = self.sizes.of(model), BASELINE_MB
+        if kind.opens_engine and size:
+            baseline += LOGITS_BYTES * size.vocabulary / 1e6
+        gpus = self._gpus(kind.resources, kind)
+        return self._job(model, declared, gpus, baseline, disk_mb=(hidden or 0) / 1e6)
 
     def of_model(
         self, model: str, declared: Resources, baseline: int = BASELINE_MB

@@ -11,12 +11,14 @@ import pytest
 from meltpoint import methods
 from meltpoint.errors import MeltpointError
 from meltpoint.resources import Resources
+from meltpoint.workflow import rule_resources
 from meltpoint.workflow.bill import StudyBill
 from meltpoint.workflow.dense_disk import dense_bytes
 from meltpoint.workflow.model_sizes import ModelSize, ModelSizes
 from meltpoint.workflow.rule_resources import RuleResources, check_gpus
 from meltpoint.workflow.walk_memory import walk_bytes
 from tests.support.project import ROOT
+from tests.support.tiny_study import VOCABULARY
 
 HUB = {"hub": "owner/name", "revision": "0" * 40}
 
@@ -63,6 +65,14 @@ def test_a_study_on_a_gpu_asks_for_one_and_a_method_for_as_many_as_it_needs(reso
     ):
         check_gpus(on_cpu)
     check_gpus(on_gpu)
+
+
+def test_a_measurement_asks_for_the_logits_of_a_batch(resolved, monkeypatch):
+    rules = RuleResources(resolved(), ModelSizes(resolved()))
+    with_logits = rules.of_evaluation("tiny", "dense", "prose-32").mem_mb
+    monkeypatch.setattr(rule_resources, "LOGITS_BYTES", 0)
+    without = rules.of_evaluation("tiny", "dense", "prose-32").mem_mb
+    assert with_logits - without == pytest.approx(3 * 4 * 2048 * VOCABULARY / 1e6, abs=1)
 
 
 def test_a_job_that_is_tried_again_gets_its_time_again(resolved, declared):
