@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 BASELINE_MB, ANALYSIS_MB = 700, 2000
 # What compression libraries are imported with: a process of `awq` on a model of 9 MB holds 1062 MB.
 LIBRARY_MB = 1300
-# Logits that an engine holds at once, float32: of a batch on the CPU, with what is computed from them. A
-# perplexity of SmolLM2-135M took 2.1 GB, a gigabyte of it beside Python's and the weights.
+# Logits that an engine holds at once, float32: of a batch on the CPU, with what is computed from them.
+# A perplexity of SmolLM2-135M took 2.1 GB, a gigabyte of it beside Python's and the weights.
 LOGITS_BYTES = 3 * 4 * 2048
 # Logs, cells and what is kept beside them.
 SMALL_MB = 100
