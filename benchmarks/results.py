@@ -3,8 +3,8 @@
     python -m benchmarks.results studies/smollm2-small.yaml results docs/results
 
 Writes {study}.csv with every score of every cell, {study}.rules.csv with the time and memory of each
-job, and {study}.order.csv: how far the order of the methods of the table `unstructured` is that of
-LLaMA-2-7B in the published one. That is Spearman's rank correlation at each level, with its 95 %
+job, and, for a study with a table `unstructured`, {study}.order.csv: how far the order of its methods
+is that of LLaMA-2-7B in the published one. That is Spearman's rank correlation at each level, with its 95 %
 interval over draws of windows, the same of all methods. Cells that are not there are left out.
 """
 
@@ -88,7 +88,9 @@ def main(file: Path, results: Path, target: Path) -> None:
     name = study.config.study
     folder = results / name
     target.mkdir(parents=True, exist_ok=True)
-    made = {"": scores(folder), ".rules": rules(folder), ".order": order(folder, study)}
+    made = {"": scores(folder), ".rules": rules(folder)}
+    if TABLE in study.config.tables:
+        made[".order"] = order(folder, study)
     for ending, frame in made.items():
         frame.to_csv(target / f"{name}{ending}.csv", index=False, float_format="%.6g")
 
