@@ -4,8 +4,8 @@
 
 Writes {study}.csv with every score of every cell, {study}.rules.csv with the time and memory of each
 job, and, for a study with a table `unstructured`, {study}.order.csv: how far the order of its methods
-is that of LLaMA-2-7B in the published one. That is Spearman's rank correlation at each level, with its 95 %
-interval over draws of windows, the same of all methods. Cells that are not there are left out.
+is that of LLaMA-2-7B in the published one. That is Spearman's rank correlation at each level, with
+its 95 % interval over draws of windows, the same of all methods. Cells that are not there are left out.
 """
 
 import sys
