@@ -79,7 +79,7 @@ def start_seconds() -> float:
 
 
 def rate(device: str, count: float, work: Callable[[], object]) -> float:
-    """How often `count` is done in a second, where `work` does it once: of a thread or of a GPU."""
+    """Rate of a thread or a GPU, in units per second, where one call of `work` does `count` units."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     for _ in range(3):
         work()

@@ -1,4 +1,4 @@
-"""What happens to freed memory: computing keeps it for the next tensors, a walk hands it back."""
+"""Freed memory: computing keeps it for the next tensors, a walk hands it back."""
 
 import platform
 import subprocess

@@ -211,7 +211,7 @@ def compare(
 
 
 def _kept_of_dense(kind: Evaluation, dense: list[Path]) -> Kept:
-    """What is kept beside the dense model's cell; raises MeltpointError for a file that is broken."""
+    """Arrays kept beside the dense model's cell, by key; raises MeltpointError for a broken file."""
     kept = {}
     for key, path in zip(kind.keeps, dense[1:], strict=True):
         try:

@@ -1,4 +1,4 @@
-"""What an export asks of its two folders, known before torch is imported."""
+"""Checks of an export's two folders, made before torch is imported."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What computes, on a card that is not there: no tensor stays behind, and the numbers are the CPU's."""
+"""Computations on a pretended card: no tensor stays behind, and the numbers are the CPU's."""
 
 import json
 import subprocess
@@ -88,7 +88,7 @@ print(json.dumps(found))
 
 
 def on_both(folder, *steps):
-    """What each part came to, by its name and device; a process of its own knows the card."""
+    """Results of each part by its name and device, from a process of its own that knows the card."""
     base = save_model(folder / "llama", "llama", num_hidden_layers=3)
     windows = save_windows(folder, 6, 48)
     process = subprocess.run(

@@ -1,4 +1,4 @@
-"""Whether the errors of a transition point over windows are as large as they say."""
+"""Coverage of a transition point's intervals over windows, by simulated curves."""
 
 import numpy as np
 import pytest

@@ -23,7 +23,7 @@ DEVICE = f"{NAME}:0"
 
 
 class Module(_DummyBackendModule):
-    """What torch asks of a device's module."""
+    """Module of a device, with the functions that torch calls on it."""
 
     def get_rng_state(self, device: object = None) -> torch.Tensor:
         """No generator: an empty state."""
