@@ -14,11 +14,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from tests.support import hanging
 
 # Where the job steps of Snakemake's plugin look, whatever SLURM_CONF says.
 SYSTEM = Path("/etc/slurm")
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "sinfo")
+
+# Seconds for which a node that fails is away.
+DOWN = 25.0
 
 CONF = """ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -46,6 +51,7 @@ JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/jobs.txt
 AccountingStorageType=accounting_storage/none
 MinJobAge=3600
+BatchStartTimeout=2
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min_interval=0
 SlurmdParameters=config_overrides
 GresTypes=gpu
@@ -71,7 +77,7 @@ def running(folder: Path, cards: int = 2) -> Iterator[Path]:
     """Runs a SLURM with a number of fake cards; gives its log of finished jobs."""
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
-    host, port = socket.gethostname().split(".")[0], _free_port()
+    host, port = _host(), _free_port()
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     names = {"host": host, "folder": folder, "port": port, "next_port": port + 1}
     memory = pages * size // 2**20 - 512
@@ -97,14 +103,47 @@ def running(folder: Path, cards: int = 2) -> Iterator[Path]:
             link.unlink(missing_ok=True)
 
 
+def fail_node(folder: Path) -> None:
+    """Kills the node's daemon and all of its jobs at once, as a power cut does; it comes up again.
+
+    A job counts as lost where the node has no step of it some time after its start.
+    """
+    pid = int((folder / "slurmd.pid").read_text())
+    for process in [psutil.Process(pid), *steps()]:
+        kill_with_children(process)
+    time.sleep(DOWN)
+    _start_node(folder, _host())
+
+
+def steps() -> list[psutil.Process]:
+    """The daemons of the job steps that run on the node."""
+    return [x for x in psutil.process_iter(["name"]) if x.info["name"] == "slurmstepd"]
+
+
+def kill_with_children(process: psutil.Process) -> None:
+    """Kills a process, and then all that have come from it: it cannot tell anybody of their end."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for member in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0]
+
+
+def _start_node(folder: Path, host: str) -> None:
+    conf = str(folder / "slurm.conf")
+    subprocess.run(["/usr/sbin/slurmd", "-f", conf, "-N", host], check=True)
+
+
 def _start(folder: Path, host: str) -> None:
     if subprocess.run(["munge", "-n"], capture_output=True).returncode != 0:
         Path("/run/munge").mkdir(exist_ok=True)
         shutil.chown("/run/munge", "munge", "munge")
         subprocess.run(["su", "-s", "/bin/sh", "munge", "-c", "/usr/sbin/munged"], check=True)
-    conf = str(folder / "slurm.conf")
-    subprocess.run(["/usr/sbin/slurmctld", "-f", conf], check=True)
-    subprocess.run(["/usr/sbin/slurmd", "-f", conf, "-N", host], check=True)
+    subprocess.run(["/usr/sbin/slurmctld", "-f", str(folder / "slurm.conf")], check=True)
+    _start_node(folder, host)
     deadline = time.monotonic() + hanging.SECONDS
     while "idle" not in subprocess.run(["sinfo", "-h"], capture_output=True, text=True).stdout:
         assert time.monotonic() < deadline, "the node did not come up"

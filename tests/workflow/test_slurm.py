@@ -2,10 +2,11 @@
 
 import itertools
 import re
+import subprocess
 
 import pytest
 
-from tests.support import slurm
+from tests.support import hanging, slurm
 from tests.support.fingerprint import fingerprint
 
 pytestmark = [pytest.mark.slow, pytest.mark.workflow]
@@ -41,6 +42,19 @@ def submit(project, *arguments, partition="cards"):
     )
 
 
+def as_submitted(project, *arguments) -> list[str]:
+    """Command of a run on SLURM that looks at its jobs often."""
+    return project.command(
+        *arguments,
+        *("--workflow-profile", "profiles/slurm"),
+        *("--default-resources", "slurm_partition=cards"),
+        *("--config", "compute={device: cpu}"),
+        *("--set-resources", *ON_CARDS),
+        *("--slurm-init-seconds-before-status-checks", "2"),
+        *PLAIN,
+    )
+
+
 def submissions(log) -> dict[str, tuple[str, str]]:
     """Start and end of each submission, by its number."""
     rows = [dict(re.findall(r"(\w+)=(\S+)", line)) for line in log.read_text().splitlines()]
@@ -69,6 +83,31 @@ def test_the_same_cells_and_bytes_and_never_two_jobs_on_a_card(jobs, fresh, unto
         (start, end), (next_start, next_end) = times[one], times[other]
         if start < next_end and next_start < end:
             assert used[one] != used[other]
+
+
+def test_the_jobs_of_a_node_that_fails_run_again(jobs, fresh, untouched, tmp_path):
+    """A power cut while a chain is computed: the node's daemon and its jobs die, and it comes back."""
+    cells = CELLS[:2]
+    process = subprocess.Popen(
+        as_submitted(fresh, *cells),
+        cwd=fresh.folder,
+        env=fresh.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        hanging.wait_for(lambda: slurm.steps() and cards(fresh.results), process)
+        slurm.fail_node(jobs.parent)
+        output, _ = process.communicate(timeout=hanging.SECONDS)
+    finally:
+        process.kill()
+    assert process.returncode == 0, output
+    assert "NODE_FAIL" in jobs.read_text()
+    local = untouched.copy(tmp_path / "local")
+    local.run(*cells)
+    assert fingerprint(fresh.results) == fingerprint(local.results)
 
 
 def test_a_partition_that_does_not_exist_stops_the_run(jobs, fresh):
