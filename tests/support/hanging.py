@@ -14,4 +14,4 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen) -> None
     while not condition():
         assert process.poll() is None, "the process ended before the condition held"
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.005)

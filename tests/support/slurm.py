@@ -120,6 +120,24 @@ def steps() -> list[psutil.Process]:
     return [x for x in psutil.process_iter(["name"]) if x.info["name"] == "slurmstepd"]
 
 
+def cancel_all() -> None:
+    """Cancels all jobs, and waits until none is left on the node."""
+    subprocess.run(["scancel", "--partition", "cards"], check=True)
+    deadline = time.monotonic() + hanging.SECONDS
+    while steps():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def processes() -> list[psutil.Process]:
+    """The processes of all jobs that run on the node, without the daemons of their steps."""
+    found = []
+    for step in steps():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += step.children(recursive=True)
+    return found
+
+
 def kill_with_children(process: psutil.Process) -> None:
     """Kills a process, and then all that have come from it: it cannot tell anybody of their end."""
     with contextlib.suppress(psutil.NoSuchProcess):

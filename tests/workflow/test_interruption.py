@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import psutil
 import pytest
@@ -40,14 +39,6 @@ def kill_all(process: subprocess.Popen) -> None:
     assert not alive
 
 
-def wait_for(condition, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + hanging.SECONDS
-    while not condition():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_killed_run_resumes_to_the_same_bytes(begun, tmp_path, everything):
     """SIGKILL while a checkpoint is being written, then --unlock and the same command."""
     undisturbed = begun.copy(tmp_path / "undisturbed")
@@ -63,7 +54,7 @@ def test_killed_run_resumes_to_the_same_bytes(begun, tmp_path, everything):
         start_new_session=True,
     )
     # The first shard may be long in coming: the embeddings are written last.
-    wait_for(partial.is_dir, process)
+    hanging.wait_for(partial.is_dir, process)
     kill_all(process)
     assert partial.is_dir()
     assert not (checkpoint / "meltpoint.json").exists()

@@ -1,9 +1,13 @@
 """The tiny study on a real SLURM of one node with two fake cards; its jobs compute on the CPU."""
 
+import contextlib
 import itertools
+import random
 import re
 import subprocess
+import time
 
+import psutil
 import pytest
 
 from tests.support import hanging, slurm
@@ -18,6 +22,7 @@ ON_CARDS = [
     f"{rule}:gpu=1"
     for rule in ("compress_magnitude", "compress_wanda", "evaluate_perplexity", "evaluate_size")
 ]
+KILLS = 20
 # A cluster without an accounting database.
 PLAIN = ["--slurm-no-account", "--slurm-status-command", "squeue"]
 
@@ -85,28 +90,64 @@ def test_the_same_cells_and_bytes_and_never_two_jobs_on_a_card(jobs, fresh, unto
             assert used[one] != used[other]
 
 
+@contextlib.contextmanager
+def started(project, *arguments):
+    """A run on SLURM that goes on while the test does something; `run.log` has what it prints."""
+    with (project.folder / "run.log").open("a") as log:
+        process = subprocess.Popen(
+            as_submitted(project, *arguments),
+            cwd=project.folder,
+            env=project.environment(),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
 def test_the_jobs_of_a_node_that_fails_run_again(jobs, fresh, untouched, tmp_path):
     """A power cut while a chain is computed: the node's daemon and its jobs die, and it comes back."""
     cells = CELLS[:2]
-    process = subprocess.Popen(
-        as_submitted(fresh, *cells),
-        cwd=fresh.folder,
-        env=fresh.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        hanging.wait_for(lambda: slurm.steps() and cards(fresh.results), process)
+    with started(fresh, *cells) as run:
+        hanging.wait_for(lambda: slurm.steps() and cards(fresh.results), run)
         slurm.fail_node(jobs.parent)
-        output, _ = process.communicate(timeout=hanging.SECONDS)
-    finally:
-        process.kill()
-    assert process.returncode == 0, output
+        run.wait(hanging.SECONDS)
+    assert run.returncode == 0, (fresh.folder / "run.log").read_text()
     assert "NODE_FAIL" in jobs.read_text()
     local = untouched.copy(tmp_path / "local")
     local.run(*cells)
+    assert fingerprint(fresh.results) == fingerprint(local.results)
+
+
+def test_a_run_of_which_any_process_is_killed_ends_with_the_same_bytes(
+    jobs, fresh, untouched, tmp_path
+):
+    """20 SIGKILLs, of the run itself or of a process of its jobs, at random times; started again."""
+    chance, left = random.Random(0), KILLS
+    while True:
+        with started(fresh, *CELLS) as run:
+            while left and run.poll() is None:
+                time.sleep(chance.uniform(2, 6))
+                victims = slurm.processes()
+                if not victims or chance.random() < 1 / 6:
+                    victims = [psutil.Process(run.pid)]
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    chance.choice(victims).kill()
+                    left -= 1
+            run.wait(hanging.SECONDS)
+        if run.returncode == 0:
+            break
+        assert left < KILLS, (fresh.folder / "run.log").read_text()
+        # Jobs of a run that was killed go on; docs/cluster.md says to cancel them.
+        slurm.cancel_all()
+        fresh.snakemake("--unlock")
+    assert left == 0, "the study ended before all kills"
+    local = untouched.copy(tmp_path / "local")
+    local.run(*CELLS)
     assert fingerprint(fresh.results) == fingerprint(local.results)
 
 
