@@ -71,6 +71,14 @@ def worth_keeping(resume: bool | Literal["auto"], seconds: float) -> bool:
     return resume is True or (resume == "auto" and seconds > LONG)
 
 
+def all_finite(values: "torch.Tensor") -> bool:
+    """True if no value is NaN or infinite.
+
+    The least and the largest say so in one pass, where isfinite makes several tensors of the size.
+    """
+    return values.numel() == 0 or all(bool(end.isfinite()) for end in values.aminmax())
+
+
 def overflow(numbers: str, place: str, dtype: str) -> str:
     """The sentence for numbers that are not finite, because `place` overflows in a dtype."""
     if dtype == "float32":

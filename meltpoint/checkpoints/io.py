@@ -22,7 +22,7 @@ from meltpoint.checkpoints.description import COST, FILE, WEIGHTS
 from meltpoint.checkpoints.formats import format_of
 from meltpoint.checkpoints.index import INDEX, PICKLES, index, prefixes_of, spellings
 from meltpoint.checkpoints.linears import Quantized
-from meltpoint.compute import is_out_of_memory, overflow
+from meltpoint.compute import all_finite, is_out_of_memory, overflow
 from meltpoint.errors import MeltpointError
 from meltpoint.files import write_json
 from meltpoint.timing import timed
@@ -108,7 +108,7 @@ class Reader:
         tensor = tensor.to(self.dtype)
         if self._adapter is not None and self._adapter.changes(name):
             tensor = self._adapter.added_to(name, tensor)
-        if not tensor.isfinite().all():
+        if not all_finite(tensor):
             file = self.folder / self.files[next(iter(parts.values()))]
             dtype = str(self.dtype).removeprefix("torch.")
             raise MeltpointError(f"{file}: {name} holds NaN or infinite weights in {dtype}")
@@ -215,7 +215,7 @@ class Writer:
         self.shards += 1
         tensors = {key: tensor.contiguous().cpu() for key, tensor in tensors.items()}
         for key, tensor in tensors.items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
+            if tensor.is_floating_point() and not all_finite(tensor):
                 dtype = str(tensor.dtype).removeprefix("torch.")
                 raise MeltpointError(overflow(f"weights of {key}", "this step", dtype))
             self.files[key] = self.shards

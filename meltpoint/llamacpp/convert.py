@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from meltpoint.checkpoints.io import Reader
+from meltpoint.compute import all_finite
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.llamacpp.architecture import (
     ROPE_FREQUENCIES,
@@ -58,7 +59,7 @@ class Source:
         if tensor.dim() == 1:
             return tensor.numpy()
         half = tensor.half()
-        if not half.isfinite().all():
+        if not all_finite(half):
             raise NotApplicable(f"{name} has weights beyond the range of float16")
         return half.numpy()
 

@@ -37,9 +37,9 @@ class BatchSum(GradientAccumulator):
         self.value.add_(gradient)
         self._note()
 
-    def update_product(self, left: torch.Tensor, right: torch.Tensor) -> None:
+    def update_product(self, left: torch.Tensor, right: torch.Tensor, scale: float) -> None:
         """Adds the product without making it first."""
-        self.value.addmm_(left.T, right)
+        self.value.addmm_(left.T, right, alpha=scale)
         self._note()
 
     def _note(self) -> None:

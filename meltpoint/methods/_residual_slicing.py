@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from meltpoint.compute import overflow
+from meltpoint.compute import all_finite, overflow
 from meltpoint.errors import MeltpointError
 from meltpoint.methods import _residual_rotation as rotation
 from meltpoint.methods._principal_components import (
@@ -41,7 +41,7 @@ class Stream:
 
         Raises MeltpointError where the stream is not finite.
         """
-        if not total.isfinite().all():
+        if not all_finite(total):
             place = f"block {block.index}" if self.sites else "the embeddings"
             dtype = str(block.hidden.dtype).removeprefix("torch.")
             raise MeltpointError(overflow("the residual stream", place, dtype))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from meltpoint.checkpoints.io import Reader
-from meltpoint.compute import overflow, return_memory, trim_memory
+from meltpoint.compute import all_finite, overflow, return_memory, trim_memory
 from meltpoint.errors import MeltpointError
 from meltpoint.methods.contract import Context
 from meltpoint.model import empty_model
@@ -60,7 +60,7 @@ def _advance(walk: Walk, index: int) -> float:
         outputs = walk.forward(index, batch)
         total += (1 - cosine(walk.hidden[batch], outputs)).sum(dtype=torch.float64)
         walk.hidden[batch] = outputs
-    if not walk.hidden.isfinite().all():
+    if not all_finite(walk.hidden):
         raise MeltpointError(
             overflow(f"the outputs of block {index}", f"block {index}", walk.compute.dtype)
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import nn
 
+from meltpoint.compute import all_finite
 from meltpoint.model.as_linears import ExpertLinear, split_by_window
 
 
@@ -173,7 +174,7 @@ class Statistics:
 
     def finite(self) -> bool:
         """True if no value is NaN or infinite."""
-        return all(bool(a.value.isfinite().all()) for a in self._accumulators.values())
+        return all(all_finite(a.value) for a in self._accumulators.values())
 
 
 class Collector:

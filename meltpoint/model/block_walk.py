@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import functional_call
 
 from meltpoint.checkpoints.io import Reader
-from meltpoint.compute import Compute, overflow
+from meltpoint.compute import Compute, all_finite, overflow
 from meltpoint.errors import MeltpointError
 from meltpoint.model import empty_model, shaped, stored_layout
 from meltpoint.model.activation_statistics import Collector, Statistics, group_by_identity
@@ -238,7 +238,7 @@ class Walk:
         for batch in self.batches():
             with collector.forward_pass(batch.stop - batch.start):
                 outputs = self.forward(index, batch, inputs=inputs)
-            if not outputs.isfinite().all() and not inputs[batch].isfinite().all():
+            if not all_finite(outputs) and not all_finite(inputs[batch]):
                 place = earlier
             if advance:
                 advanced = self._room(outputs) if advanced is None else advanced

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import nn
 
+from meltpoint.compute import all_finite
 from meltpoint.model.as_linears import split_by_window
 from meltpoint.model.block_parts import norms
 
@@ -31,9 +32,9 @@ class GradientAccumulator:
         """Adds the gradient of one window's loss, of the weight's shape, and leaves it as it is."""
         raise NotImplementedError
 
-    def update_product(self, left: torch.Tensor, right: torch.Tensor) -> None:
-        """Adds the gradient that is ``left^T right``, of [tokens, rows] and [tokens, columns]."""
-        self.update(left.T @ right)
+    def update_product(self, left: torch.Tensor, right: torch.Tensor, scale: float) -> None:
+        """Adds the gradient ``scale left^T right``, of [tokens, rows] and [tokens, columns]."""
+        self.update((left * scale).T @ right)
 
 
 class Gradient(GradientAccumulator):
@@ -43,9 +44,9 @@ class Gradient(GradientAccumulator):
         """Adds the gradient of one window's loss."""
         self.value.add_(gradient, alpha=1 / self.windows)
 
-    def update_product(self, left: torch.Tensor, right: torch.Tensor) -> None:
+    def update_product(self, left: torch.Tensor, right: torch.Tensor, scale: float) -> None:
         """Adds the product without making it first, which spares passes over the weight's size."""
-        self.value.addmm_(left.T, right, alpha=1 / self.windows)
+        self.value.addmm_(left.T, right, alpha=scale / self.windows)
 
 
 class GradientSquare(GradientAccumulator):
@@ -76,7 +77,7 @@ class GradientStatistics:
 
     def finite(self) -> bool:
         """True if no value is NaN or infinite."""
-        return all(bool(value.isfinite().all()) for value in self.values.values())
+        return all(all_finite(value) for value in self.values.values())
 
 
 class GradientCollector:
@@ -142,30 +143,34 @@ class GradientCollector:
         inputs: dict[int, torch.Tensor],
         gradients: dict[int, torch.Tensor],
         scales: Sequence[float],
-        update: Callable[[str, torch.Tensor, torch.Tensor], None],
+        update: Callable[[str, torch.Tensor, torch.Tensor, float], None],
     ) -> None:
         for number, window in inputs.items():
             dtype = torch.promote_types(window.dtype, torch.float32)
-            update(name, gradients[number].to(dtype) * scales[number], window.to(dtype))
+            update(name, gradients[number].to(dtype), window.to(dtype), scales[number])
 
-    def _update_linear(self, name: str, left: torch.Tensor, right: torch.Tensor) -> None:
+    def _update_linear(
+        self, name: str, left: torch.Tensor, right: torch.Tensor, scale: float
+    ) -> None:
         """Takes one window's gradient [tokens, rows] of the outputs, and inputs [tokens, columns]."""
         for accumulator in self._accumulators.get(f"{name}.bias", {}).values():
-            accumulator.update(left.sum(0))
+            accumulator.update(left.sum(0) * scale)
         accumulators = list(self._accumulators[name].values())
         if len(accumulators) == 1:
-            accumulators[0].update_product(left, right)
+            accumulators[0].update_product(left, right, scale)
             return
-        product = left.T @ right
+        product = (left * scale).T @ right
         for accumulator in accumulators:
             accumulator.update(product)
 
-    def _update_norm(self, name: str, left: torch.Tensor, right: torch.Tensor) -> None:
+    def _update_norm(
+        self, name: str, left: torch.Tensor, right: torch.Tensor, scale: float
+    ) -> None:
         """Takes one window's gradient of the outputs, and inputs, both [tokens or heads, width]."""
         leaves = dict(self._norms[name].named_parameters())
         with torch.enable_grad():
             outputs = self._norms[name](right)
-        gradients = torch.autograd.grad(outputs, list(leaves.values()), left)
+        gradients = torch.autograd.grad(outputs, list(leaves.values()), left * scale)
         for leaf, gradient in zip(leaves, gradients, strict=True):
             for accumulator in self._accumulators[f"{name}.{leaf}"].values():
                 accumulator.update(gradient)
