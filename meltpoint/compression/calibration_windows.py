@@ -15,7 +15,7 @@ from meltpoint.data.calibration import (
 from meltpoint.data.corpora import check_vocabulary, read_tokens
 from meltpoint.data.tokenization import end_token
 from meltpoint.errors import at
-from meltpoint.model.empty_model import build
+from meltpoint.model.configs import read_config
 
 
 def read_windows(
@@ -30,7 +30,7 @@ def read_windows(
     """
     key = f"calibrations.{settings['calibration']}"
     windows, lengths = at(key, _windows, settings["windows"], tokens, parent)
-    vocabulary = build(parent, compute.torch_dtype).config.get_text_config().vocab_size
+    vocabulary = read_config(parent, compute.torch_dtype).get_text_config().vocab_size
     at(key, check_vocabulary, windows, vocabulary, str(tokens[0]))
     if positions := positions_of(parent):
         at(key, positions.check, windows.shape[1])

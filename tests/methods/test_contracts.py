@@ -80,6 +80,21 @@ def skip_what_cannot_be_done(method, target):
 
 
 @pytest.fixture(scope="module")
+def pruned_by(folder, base_of, windows):
+    """The model that a method is tried on after a step that has made zeros, made once."""
+    made = {}
+
+    def make(method, level):
+        base = base_of(method, "llama")
+        place = folder / f"pruned-{level}-{base.name}"
+        if place not in made:
+            made[place] = run(base, place, f"{MAGNITUDE}@{level}", windows)
+        return made[place]
+
+    return make
+
+
+@pytest.fixture(scope="module")
 def case(base_of, compressed):
     """A step on a base model."""
 
@@ -150,10 +165,9 @@ def passes(method, level, pruned):
         if passes(*c, pruned) and (pruned == "0.4" or c[1] in ONCE[c[0]])
     ],
 )
-def test_it_keeps_what_its_kind_must(method, level, pruned, base_of, windows, tmp_path):
+def test_it_keeps_what_its_kind_must(method, level, pruned, pruned_by, windows, tmp_path):
     """After a step that has made zeros: all levels after a fraction, typical ones after a pattern."""
-    base = base_of(method, "llama")
-    parent = run(base, tmp_path / "parent", f"{MAGNITUDE}@{pruned}", windows)
+    parent = pruned_by(method, pruned)
     child = run(parent, tmp_path / "child", spell(method, level), windows)
     skip_what_cannot_be_done(method, child)
     step = Case(METHODS[method], level, parent, child)
@@ -186,7 +200,8 @@ def test_it_loads_again(method, level, family, base_of, compressed):
 @pytest.mark.parametrize(("method", "level"), [c for c in CASES if c[1] in (*TYPICAL, "q4_k_m")])
 def test_same_job_spec_same_bytes(method, level, base_of, compressed, windows, tmp_path):
     hashes = []
-    again = run(base_of(method, "llama"), tmp_path / "again", spell(method, level), windows)
+    base, again = base_of(method, "llama"), tmp_path / "again"
+    run(base, again, spell(method, level), windows, search_anew=True)
     for target in (compressed("llama", method, level), again):
         files = sorted(f for f in target.rglob("*") if f.is_file() and f.name != COST)
         hashes.append([(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files])
@@ -243,8 +258,8 @@ def test_a_width_that_no_group_fills_is_not_applicable(method, base_of, windows,
 @pytest.mark.parametrize(
     "method", sorted({c[0] for c in PRUNING if Sparsity in METHODS[c[0]].levels})
 )
-def test_a_sparser_model_is_not_applicable(method, base_of, windows, tmp_path):
-    parent = run(base_of(method, "llama"), tmp_path / "parent", f"{MAGNITUDE}@0.6", windows)
+def test_a_sparser_model_is_not_applicable(method, pruned_by, windows, tmp_path):
+    parent = pruned_by(method, "0.6")
     child = run(parent, tmp_path / "child", f"{method}@0.3", windows)
     zeros = Description.read(parent).achieved.zeros
     assert zeros == pytest.approx(0.6, abs=0.02)

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from meltpoint.analysis import parameter_search, significance
 from meltpoint.analysis.significance import LARGER, NONE
@@ -211,6 +212,15 @@ def test_holm_by_hand():
         significance.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02]
     )
     np.testing.assert_allclose(significance.holm([0.6, 0.9]), [1, 1])
+    assert significance.holm([]).size == 0
+
+
+def test_holm_is_that_of_statsmodels():
+    rng = np.random.default_rng(0)
+    for size in range(1, 20):
+        # Tenths, so that some are equal.
+        p = rng.integers(0, 11, size) / 100
+        np.testing.assert_allclose(significance.holm(p), multipletests(p, method="holm")[1])
 
 
 def test_standard_error_is_that_of_seven_independent_tests(frame):

@@ -17,7 +17,7 @@ from meltpoint import methods
 from meltpoint.chain import Bits, Pattern, parse_level
 from meltpoint.checkpoints.description import Description
 from meltpoint.model import empty_model
-from tests.support.steps import linear_names, weights, zeros_of
+from tests.support.steps import linear_names, skeleton, weights, zeros_of
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def parts(case: Case) -> list[torch.Tensor]:
 
 def parameters(case: Case) -> None:
     """Parameters are counted; what was asked for holds where they are an axis."""
-    path, _ = empty_model.decoder_blocks(empty_model.build(case.target, torch.float32))
+    path, _ = empty_model.decoder_blocks(skeleton(case.target))
     left = sum(t.numel() for name, t in case.after.items() if name.startswith(f"{path}."))
     dense = case.description.dense_parameters
     assert dense == case.origin.dense_parameters
@@ -212,7 +212,7 @@ def shapes_and_pruned_zeros(case: Case) -> None:
 
 def agreement(case: Case) -> None:
     """Config, description and files agree, and zeros of weights that stay are kept."""
-    model = empty_model.build(case.target, torch.float32)
+    model = skeleton(case.target)
     stored = {name: tuple(tensor.shape) for name, tensor in case.after.items()}
     assert stored == {name: tuple(p.shape) for name, p in model.named_parameters()}
     _, blocks = empty_model.decoder_blocks(model)
