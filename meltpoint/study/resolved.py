@@ -127,6 +127,11 @@ class Study:
         return sorted(found)
 
     @cached_property
+    def known_checkpoints(self) -> frozenset[tuple[str, str]]:
+        """The same, to look one up."""
+        return frozenset(self.checkpoints)
+
+    @cached_property
     def named_checkpoints(self) -> list[tuple[str, str]]:
         """Checkpoints (model, chain) that evaluations read besides the one that they measure."""
         declared = self.config.evaluations.values()

@@ -23,7 +23,7 @@ def check_requested(study: Study, model: str, chain: str) -> None:
 
     Under another spelling each of its results would be made a second time.
     """
-    if chain == DENSE or (model, chain) in study.checkpoints:
+    if chain == DENSE or (model, chain) in study.known_checkpoints:
         return
     _, spelling = study.checkpoint_named(f"{model}/{chain}")
     if spelling != chain:
