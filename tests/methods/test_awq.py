@@ -1,4 +1,4 @@
-"""AWQ: what it scales, what it stores, how that is read again, and what it cannot do."""
+"""AWQ: what it scales, what it stores, and what it cannot do."""
 
 import hashlib
 import json
@@ -17,7 +17,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from meltpoint import methods
 from meltpoint.chain import parse_step
 from meltpoint.checkpoints.description import Description
-from meltpoint.checkpoints.formats import compressed
 from meltpoint.checkpoints.index import index
 from meltpoint.checkpoints.linears import Quantized
 from meltpoint.compression.step import compress
@@ -32,10 +31,6 @@ from tests.support.tiny_models import random_tokens, save_model, save_windows
 
 pytest.importorskip("llmcompressor", reason="llm-compressor is not installed")
 
-from compressed_tensors.compressors import BaseCompressor
-from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
-from compressed_tensors.quantization.utils import calculate_qparams
-
 DATA = Path(__file__).parents[3] / "shared/data"
 WIDE = {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64}
 # v_proj is scaled only where there are as many heads of values as of queries.
@@ -48,9 +43,6 @@ SHAPES = {
     "opt": {"hidden_size": 256, "ffn_dim": 512},
     "bloom": {"hidden_size": 256},
 }
-DTYPES = [torch.float32, torch.bfloat16, torch.float16]
-GRIDS = [(b, s, g) for b in range(2, 9) for s in (True, False) for g in (-1, 20)]
-INT = {"type": "int", "strategy": "channel", "group_size": None, "actorder": None}
 
 
 def run(parent, target, spelling, windows, **compute):
@@ -119,69 +111,6 @@ def made(place, windows):
         return target
 
     return make
-
-
-def stored(form, weights, dtype):
-    """A random weight [37, 100] as the library stores it, its config, and what it reads back."""
-    weight = torch.randn(37, 100, generator=torch.Generator().manual_seed(0)).to(dtype)
-    weight[3], weight[:, 40:60] = 0, 0
-    args = QuantizationArgs(**weights)
-    low, high = weight.unflatten(1, (-1, args.group_size or 100)).aminmax(dim=2)
-    scale, zero = calculate_qparams(low, high, args)
-    scheme = QuantizationScheme(targets=["Linear"], weights=args)
-    library = BaseCompressor.get_value_from_registry(form)
-    given = {"weight": weight, "weight_scale": scale, "weight_zero_point": zero}
-    parts = library.compress(given, scheme)
-    return parts, config(weights, form=form), library.decompress(parts, scheme)["weight"]
-
-
-def config(weights=None, activations=None, form="pack-quantized", **changes):
-    """A quantization_config as the library writes it."""
-    group = {"weights": {"num_bits": 4, "symmetric": True, **INT, **(weights or {})}}
-    group |= {"input_activations": activations, "output_activations": None, "format": form}
-    return {"config_groups": {"group_0": group}, "format": form, **changes}
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("bits", "symmetric", "group_size"), GRIDS)
-def test_weights_are_what_the_library_reads_back(bits, symmetric, group_size, dtype):
-    """Neither 37 rows nor 100 columns fill whole words; groups of 20 do not either."""
-    weights = {"num_bits": bits, "type": "int", "symmetric": symmetric, "strategy": "channel"}
-    if group_size != -1:
-        weights |= {"strategy": "group", "group_size": group_size}
-    parts, given, expected = stored("pack-quantized", weights, dtype)
-    weight = compressed.decode(parts, given)
-    assert weight.dtype == torch.float32
-    assert torch.equal(weight, expected.float())
-    assert (weight[3] == 0).all()
-    assert (weight[:, 40:60] == 0).all()
-    scale_bits = torch.finfo(dtype).bits
-    assert compressed.grid(parts, given) == Quantized(bits, group_size, symmetric, scale_bits)
-
-
-def test_only_what_is_stored_quantised_has_parts():
-    keys = ["a.weight_packed", "a.weight_scale", "a.weight_shape", "b.weight", "a.bias"]
-    assert set(compressed.parts("a", keys)) == {"weight_packed", "weight_scale", "weight_shape"}
-    assert compressed.parts("b", keys) == {}
-
-
-@pytest.mark.parametrize(
-    ("given", "reason"),
-    [
-        (config(form="float-quantized"), "the format 'float-quantized' cannot be read"),
-        (config({"type": "float"}, form="int-quantized"), "int-quantized with float weights"),
-        (config({"strategy": "block"}), "scales per block"),
-        (config({"actorder": "group"}), "columns in order of their activations"),
-        (config(kv_cache_scheme={"num_bits": 8}), "a quantised key-value cache"),
-        (config(transform_config={"config_groups": {}}), "transforms cannot be read"),
-        (config(sparsity_config={"format": "sparse-24-bitmask"}), "sparsity cannot be read"),
-        (config(config_groups={"a": {}, "b": {}}), "2 config_groups in one checkpoint"),
-    ],
-)
-def test_what_cannot_be_read_is_named(given, reason):
-    with pytest.raises(MeltpointError, match=reason) as error:
-        compressed.decode({}, given)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

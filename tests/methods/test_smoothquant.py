@@ -24,9 +24,7 @@ from compressed_tensors.quantization.lifecycle.forward import fake_quantize
 from compressed_tensors.quantization.utils import compute_dynamic_scales_and_zp
 
 from tests.methods.test_awq import (
-    DTYPES,
     NORMS,
-    config,
     hashes,
     linear_weights,
     logits,
@@ -36,10 +34,10 @@ from tests.methods.test_awq import (
     perplexity,
     place,
     run,
-    stored,
     trained,
     windows,
 )
+from tests.support.compressed_tensors import DTYPES, config, stored
 
 __all__ = ["made", "place", "trained", "windows"]
 TOKENS = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True}
