@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from meltpoint.checkpoints.io import Reader, Writer
-from meltpoint.compute import Compute
+from meltpoint.compute import Compute, all_finite
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.contract import Inputs
 from meltpoint.evaluations.windows import overflow_warnings
@@ -32,6 +32,18 @@ def overflowing(folder, factors: dict[str, float]):
         tensors[name] = tensors[name] * factor
     save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
     return base
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_one_value_that_is_not_finite_is_seen(dtype):
+    values = torch.full((30, 40), torch.finfo(dtype).max, dtype=dtype)
+    assert all_finite(values)
+    assert all_finite(values[:0])
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        changed = values.clone()
+        changed[17, 23] = bad
+        assert not all_finite(changed)
+        assert not all_finite(changed[:, 20:30].T)
 
 
 def collect_all(base) -> None:
