@@ -5,13 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from meltpoint import evaluations
 from meltpoint.analysis.frame import scores_named
 from meltpoint.analysis.paired import flips, mcnemar_p
 from meltpoint.analysis.samples import Sample, check_comparable
 from meltpoint.analysis.significance import holm
+from meltpoint.analysis.task_names import is_task
 from meltpoint.errors import MeltpointError
-from meltpoint.evaluations.contract import EvaluationSettings
 
 # How far a unit may be from 0 or 1: its score is a mean, which is taken off and added again.
 ROUNDING = 1e-9
@@ -20,16 +19,6 @@ COLUMNS = [
     *("difference", "difference_stderr", "documents", "lost", "gained", "flips", "p", "p_holm"),
     *("status", "reason", "not_tested"),
 ]
-
-
-def is_task(score: str) -> bool:
-    """True for a score of a task, a group or their mean: the parts of one follow a dot."""
-    return "." not in score
-
-
-def tasks_of(settings: EvaluationSettings) -> list[str]:
-    """Names of an evaluation's scores that are those of tasks, the main one first."""
-    return [name for name in evaluations.kind_of(settings).scores(settings) if is_task(name)]
 
 
 def task_scores(frame: pd.DataFrame, name: str) -> pd.DataFrame:

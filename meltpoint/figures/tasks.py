@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from meltpoint.analysis import references
+from meltpoint.analysis.task_names import tasks_of
 from meltpoint.errors import MeltpointError
 from meltpoint.figures.panels import TALLEST, grid
 from meltpoint.figures.spec import FigureSpec
@@ -61,8 +62,6 @@ def check(key: str, spec: Spec, study: StudyView) -> None:
 
 def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
     """A panel for each model and task."""
-    from meltpoint.analysis.answers import tasks_of
-
     evaluation, _ = study.score(spec.value)
     whole = spec.value == evaluation
     tasks = len(tasks_of(study.config.evaluations[evaluation])) if whole else 1
