@@ -128,7 +128,7 @@ class Study:
 
     @cached_property
     def known_checkpoints(self) -> frozenset[tuple[str, str]]:
-        """The same, to look one up."""
+        """All checkpoints, as a set in which one is looked up."""
         return frozenset(self.checkpoints)
 
     @cached_property

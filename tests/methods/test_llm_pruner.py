@@ -12,6 +12,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.methods import llm_pruner
 from meltpoint.methods._llm_pruner_scores import unit_scores
 from meltpoint.methods._units import Units
+from tests.support import steps
 from tests.support import structured_golden as golden
 from tests.support.unit_chains import WINDOWS, Chains
 
@@ -159,6 +160,7 @@ def test_later_steps_score_what_is_left(importance, scope, chains, monkeypatch):
     step = f"llm_pruner@0.6,importance={importance},scope={scope}"
     once = heads_and_neurons(chains, step)
     seen.clear()
+    monkeypatch.setattr(steps, "SEARCHES", {})
     chains.made("llama", f"{step},steps=3")
     assert len(seen) == 3
     assert sum(seen[0]) > sum(seen[1]) > sum(seen[2])
