@@ -42,8 +42,9 @@ reference: setup
 
 setup: $(STAMP)
 
+# Without llama.cpp's part for images, which nothing here uses.
 gguf: setup
-	$(VENV)/bin/pip install --quiet -r requirements-gguf.txt
+	CMAKE_ARGS="-DLLAVA_BUILD=OFF $$CMAKE_ARGS" $(VENV)/bin/pip install --quiet -r requirements-gguf.txt
 
 # PyTorch first and by itself: a package that asks for it later must not choose another build.
 $(STAMP): requirements.txt
