@@ -14,6 +14,8 @@ onstart:
 
 onsuccess:
     plan.bill.end()
+    if Path(plan.page).exists():
+        print(f"To read: {plan.page}", file=sys.stderr)
 
 
 onerror:
