@@ -6,7 +6,6 @@ from snakemake.utils import min_version
 
 from meltpoint.errors import MeltpointError
 from meltpoint.workflow.plan import Plan
-from meltpoint.workflow.target_jobs import mend_target_jobs
 
 min_version("9.14")
 HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
@@ -20,7 +19,6 @@ try:
     plan = Plan(config, workflow.configfiles, HERE, workflow.is_main_process)
 except MeltpointError as error:
     sys.exit(f"Error: {error}")
-mend_target_jobs(sys.argv)
 if workflow.is_main_process:
     print(plan.summary(workflow.resource_settings.cores), file=sys.stderr)
 

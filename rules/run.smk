@@ -1,11 +1,15 @@
 """
-Progress of a run, and what its jobs have cost.
+A run: the jobs that it is told to do, its progress, and what its jobs have cost.
 
 OUTPUTS:
 
     progress.json     written while the run goes on, and at its end
     tables/cost.csv   written at its end
 """
+
+from meltpoint.workflow.target_jobs import mend_target_jobs
+
+mend_target_jobs(sys.argv)
 
 
 onstart:

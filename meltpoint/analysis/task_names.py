@@ -1,4 +1,7 @@
-"""Which scores of an evaluation are those of tasks; read where a study is planned."""
+"""Names of the scores that are those of tasks, without the statistics of their answers.
+
+Planning reads them, and is not to import those.
+"""
 
 from meltpoint import evaluations
 from meltpoint.evaluations.contract import EvaluationSettings
