@@ -21,7 +21,7 @@ run: setup
 	$(VENV)/bin/snakemake --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
 
 dry: setup
-	$(VENV)/bin/snakemake -n --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
+	$(VENV)/bin/snakemake -n --quiet rules reason --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
 
 test: setup
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE)

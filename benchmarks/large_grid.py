@@ -66,14 +66,16 @@ def main() -> None:
     bill, weights = bill_of(jobs, model), sizes.bytes("llama2-70b")
     print(f"weights {weights / 1e9:.0f} GB, {len(study.checkpoints)} checkpoints")
     for family, line in bill.lines.items():
-        print(f"{family:14} {line.jobs:4} jobs  GPU {line.gpu:6.1f} h  CPU {line.rest:5.2f} h")
-    compute, rest, least = defaultdict(float), defaultdict(float), bill.total.gpu / gpus
+        hours = f"GPU {line.gpu / 3600:6.1f} h  CPU {line.rest / 3600:5.2f} h"
+        print(f"{family:14} {line.jobs:4} jobs  {hours}")
+    compute, other = defaultdict(float), defaultdict(float)
+    least = bill.total.gpu / 3600 / gpus
     for job in jobs:
         compute[job.family] += job.work.operations / model.machine.gpu_rate / 3600
-        rest[job.family] += job.work.elements / model.machine.gpu_elements_rate / 3600
+        other[job.family] += job.work.elements / model.machine.gpu_elements_rate / 3600
     shares = ", ".join(f"{family} {hours:.1f}" for family, hours in compute.items() if hours > 0.05)
-    print(f"of that matrix products: {shares} h; other arithmetic {sum(rest.values()):.1f} h")
-    print(f"{gpus} GPUs: {least:.1f} h at least; the longest chain {bill.longest_gpu:.1f} h")
+    print(f"of that matrix products: {shares} h; other arithmetic {sum(other.values()):.1f} h")
+    print(f"{gpus} GPUs: {least:.1f} h at least; the longest chain {bill.longest_gpu / 3600:.1f} h")
     moved = sum(job.moved for job in jobs)
     hidden = dense_bytes(study, sizes)[0]
     disk = weights * (1 + len(study.checkpoints)) + hidden

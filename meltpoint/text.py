@@ -49,6 +49,15 @@ def human_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
+def human_time(seconds: float) -> str:
+    """A time in the unit in which it is 1.5 or more: 36 s, 1.6 h, 9,541 h; <1 s below a second."""
+    if 0 < seconds < 1:
+        return "<1 s"
+    unit, size = next((u for u in (("h", 3600), ("min", 60)) if seconds >= 1.5 * u[1]), ("s", 1))
+    count = seconds / size
+    return f"{count:,.0f} {unit}" if count >= 10 or unit == "s" else f"{count:.2g} {unit}"
+
+
 def reading(value: float, stderr: float = math.nan) -> str:
     """A number to two digits of its standard error, where it has one, to four of its own if not."""
     if not math.isfinite(value) or not math.isfinite(stderr) or stderr <= 0:

@@ -10,8 +10,9 @@ from meltpoint.study.config import StudyConfig
 from meltpoint.tables.keys import Table
 
 STAR = (
-    "A star stands at s0, where gradual loss turns into collapse; the bar below the curves is its "
-    "95 % interval, and the thick part of it the one over windows or documents alone."
+    "A curve with a transition has a star at s0, where gradual loss turns into collapse; the bar below "
+    "the curves is its 95 % interval, the thick part of it the one over windows or documents alone. A "
+    "curve without a star has no transition."
 )
 
 

@@ -54,6 +54,7 @@ TIED = (
     "bold: the best, and what cannot be told apart from it (≈: paired test over {} at 5 %, Holm "
     "over the column)"
 )
+BEST, SECOND = "bold: the best", "underlined: the second"
 # What the small numbers are, by the axis of a chain's last step.
 ACHIEVED = {
     "zeros": "the achieved sparsity of the decoder's linear layers",
@@ -119,14 +120,23 @@ def remarks(
         kinds = cells.loc[cells["chain"] != "dense", "kind"]
         axes = dict.fromkeys(AXES.get(kind, DEFAULT_AXIS) for kind in kinds)
         sentences.append(f"small: {', or '.join(ACHIEVED[axis] for axis in axes)}")
-    if any(printed.tied for _, entries in rows for printed in entries):
-        sentences.append(TIED.format(samples.units_of(cells["sample"])))
+    sentences += marks(rows, cells)
     if spec.average_over:
         deviation = "; ±: standard deviation (dense: its standard error)" if spec.error else ""
         sentences.append(f"means over {spec.average_over}{deviation}")
     if spec.compares:
         sentences.append(f"published: {spec.published} (its model, text and window: {SOURCES})")
     return [*sentences, *spec.footnotes]
+
+
+def marks(rows: list[tuple[list[str], list[Entry]]], cells: pd.DataFrame) -> list[str]:
+    """The sentence that says what bold and underlined numbers are, where there are any."""
+    printed = [entry for _, entries in rows for entry in entries]
+    tied = any(entry.tied for entry in printed)
+    best = TIED.format(samples.units_of(cells["sample"])) if tied else BEST
+    named = {"best": best, "second": SECOND}
+    said = [words for mark, words in named.items() if any(entry.mark == mark for entry in printed)]
+    return ["; ".join(said)] if said else []
 
 
 def csv_cells(cells: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The bill of a study before it runs: jobs, hours, the longest chain, memory and disk, by family."""
+"""The bill of a study before it runs: jobs, time, the longest chain, memory and disk, by family."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meltpoint.study.resolved import Study
-from meltpoint.text import human_bytes
+from meltpoint.text import human_bytes, human_time
 from meltpoint.workflow.cost_model import CostModel, constants, measured
 from meltpoint.workflow.dense_disk import dense_bytes
 from meltpoint.workflow.job_costs import JobCost, JobCosts
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from snakemake.workflow import Workflow
 
 UNKNOWN = (
-    "Its jobs count below by what it takes to start them: hours, memory and disk are far too low"
+    "Its jobs count below by what it takes to start them: times, memory and disk are far too low"
 )
 
 
 @dataclass(frozen=True)
 class Line:
-    """A family's jobs that are ahead, and their hours on the CPU and on a GPU.
+    """A family's jobs that are ahead, and their seconds on the CPU and on a GPU.
 
-    `cpu` is what they take where no GPU is used. `gpu` are the hours of those that can use one,
-    `rest` the CPU-hours of the others.
+    `cpu` is what they take where no GPU is used. `gpu` are the seconds of those that can use one,
+    `rest` the CPU-seconds of the others.
     """
 
     jobs: int
@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Bill:
-    """What is ahead, by family, and the longest chain of jobs that wait for each other, in hours."""
+    """What is ahead, by family, and the longest chain of jobs that wait for each other, in seconds."""
 
     lines: Mapping[str, Line]
     longest_cpu: float
@@ -71,15 +71,15 @@ def bill_of(jobs: Iterable[JobCost], model: CostModel) -> Bill:
     lines = {
         family: Line(
             len(members),
-            sum(each.cpu for _, each in members) / 3600,
-            sum(each.gpu for _, each in members if each.gpu is not None) / 3600,
-            sum(each.cpu for _, each in members if each.gpu is None) / 3600,
+            sum(each.cpu for _, each in members),
+            sum(each.gpu for _, each in members if each.gpu is not None),
+            sum(each.cpu for _, each in members if each.gpu is None),
         )
         for family, members in families.items()
     }
     on_cpu = {output: each.cpu for output, each in seconds.items()}
     on_gpu = {o: each.cpu if each.gpu is None else each.gpu for o, each in seconds.items()}
-    longest = [longest_chain(ahead, each) / 3600 for each in (on_cpu, on_gpu)]
+    longest = [longest_chain(ahead, each) for each in (on_cpu, on_gpu)]
     return Bill(lines, *longest, finished=len(jobs) - len(ahead))
 
 
@@ -161,18 +161,18 @@ class StudyBill:
         return f"Study {config.study} ({source}): {counts}"
 
     def _columns(self) -> list[tuple[str, Callable[[Line], str]]]:
-        """Heads and values of the bill's columns of hours, by the study's device."""
+        """Heads and values of the bill's columns of time, by the study's device."""
         device = self.study.config.compute.device
-        on_cpu = ("CPU hours", lambda line: _hours(line.cpu))
+        on_cpu = ("CPU time", lambda line: human_time(line.cpu))
         on_gpu = [
-            ("GPU hours", lambda line: _hours(line.gpu)),
-            ("CPU hours beside them", lambda line: _hours(line.rest)),
+            ("GPU time", lambda line: human_time(line.gpu)),
+            ("CPU time beside it", lambda line: human_time(line.rest)),
         ]
         if device == "cpu":
             return [on_cpu]
         if device.startswith("cuda"):
             return on_gpu
-        return [("CPU hours without a GPU", on_cpu[1]), ("or GPU hours", on_gpu[0][1])]
+        return [("CPU time without a GPU", on_cpu[1]), ("GPU time with one", on_gpu[0][1])]
 
     def _table(self, bill: Bill) -> list[str]:
         columns = self._columns()
@@ -199,14 +199,14 @@ class StudyBill:
             most = total / jobs_at_once + longest * (1 - 1 / jobs_at_once)
             at_once = f"{jobs_at_once} job{'s' if jobs_at_once > 1 else ''} at once"
             lines.append(
-                f"On the CPU the longest chain of jobs takes {_hours(longest)} h; all take "
-                f"{_hours(least)} to {_hours(1.5 * most)} h with {at_once}"
+                f"On the CPU the longest chain of jobs takes {human_time(longest)}; all take "
+                f"{human_time(least)} to {human_time(1.5 * most)} with {at_once}"
             )
         if device != "cpu":
             how = "measured" if model.machine.gpu_measured else "assumed, not measured"
             lines.append(
                 f"On GPUs of {model.machine.gpu_rate / 1e12:.3g} TFLOP/s ({how}) the longest chain "
-                f"takes {_hours(bill.longest_gpu)} h"
+                f"takes {human_time(bill.longest_gpu)}"
             )
         return lines
 
@@ -245,10 +245,3 @@ class StudyBill:
                 "not known yet"
             )
         return lines
-
-
-def _hours(hours: float) -> str:
-    """Hours to two digits."""
-    if hours >= 100:
-        return f"{hours:,.0f}"
-    return f"{hours:.2g}" if hours >= 0.01 or not hours else "<0.01"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meltpoint.files import write_json
+from meltpoint.text import human_time
 from meltpoint.workflow.job_costs import JobCost
 
 # The first look, and the pause after a look as a multiple of what it took: 1 % of one core at most.
@@ -49,7 +50,7 @@ class Progress:
 
     def line(self) -> str:
         """The line for a terminal."""
-        rest = "" if self.seconds_left is None else f", about {_duration(self.seconds_left)} left"
+        rest = "" if self.seconds_left is None else f", about {human_time(self.seconds_left)} left"
         running = f", {len(self.running)} running" if self.running else ""
         return f"{self.finished} of {self.jobs} jobs that compute are finished{running}{rest}"
 
@@ -124,14 +125,6 @@ class RunProgress:
             write_json(self.file, progress.document())
         if new:
             print(f"[{progress.line()}]", file=sys.stderr, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    """A time to two digits in its unit."""
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.2g} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def planned(jobs: Iterable[JobCost], outputs: set[str]) -> list[JobCost]:

@@ -65,6 +65,8 @@ def test_best_and_second_exclude_dense_and_what_is_not_finite():
     assert "<u>7.00</u>" in printed
     assert "-inf" in printed
     assert "nan" in printed
+    assert "bold: the best; underlined: the second" in printed
+    assert "underlined" not in tables.to_markdown(tables.build(frame(cells[0]), spec()))
 
 
 def test_equal_print_equal_mark():

@@ -206,6 +206,7 @@ def test_what_ties_with_the_best_is_bold_too(tmp_path):
     assert r"\textbf{71.49} $\approx$" in tables.to_latex(tables.build(cells, values))
     unmarked = tables.build(cells, Table(source="x", value="ppl", mark_best=False))
     assert set(marks(unmarked).values()) == {("", False)}
+    assert not unmarked.remarks
 
 
 def test_cells_of_another_engine_do_not_tie(tmp_path):

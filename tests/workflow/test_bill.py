@@ -8,6 +8,7 @@ import pytest
 
 from meltpoint.study.config import load
 from meltpoint.study.resolved import Study
+from meltpoint.text import human_time
 from meltpoint.workflow.arithmetic import Work
 from meltpoint.workflow.bill import UNKNOWN, StudyBill, bill_of, longest_chain
 from meltpoint.workflow.cost_model import (
@@ -86,10 +87,10 @@ def test_the_bill_counts_what_is_not_there(tmp_path):
     jobs = [job("a", operations=3.598e12), job(str(there)), job("b", "a", on_device=False)]
     bill = bill_of(jobs, CostModel(MACHINE))
     assert (bill.total.jobs, bill.finished) == (2, 1)
-    assert bill.total.cpu == pytest.approx(1 + 2 / 3600)
-    assert bill.total.rest == pytest.approx(2 / 3600)
-    assert bill.total.gpu == pytest.approx((2 + 3.598) / 3600)
-    assert bill.longest_cpu == pytest.approx(1 + 2 / 3600)
+    assert bill.total.cpu == pytest.approx(3602)
+    assert bill.total.rest == pytest.approx(2)
+    assert bill.total.gpu == pytest.approx(2 + 3.598)
+    assert bill.longest_cpu == pytest.approx(3602)
 
 
 def test_every_job_of_the_study_is_counted_once(resolved):
@@ -106,7 +107,7 @@ def test_every_job_of_the_study_is_counted_once(resolved):
 def test_the_bill_of_a_study_of_which_nothing_is_made(resolved):
     lines = text(resolved()).splitlines()
     assert lines[0].startswith("Study tiny (tiny.yaml): 2 models, 11 checkpoints, 14 cells")
-    table = {line.split("  ")[0]: line.split()[-2:] for line in lines[1:]}
+    table = {line.split("  ")[0]: re.split(r"  +", line)[-2:] for line in lines[1:]}
     assert table["unstructured"][0] == "11"
     assert table["perplexity"][0] == "9"
     assert any(re.match(r"On the CPU the longest chain .* with 2 jobs at once", x) for x in lines)
@@ -115,11 +116,27 @@ def test_the_bill_of_a_study_of_which_nothing_is_made(resolved):
     assert "GPU" not in "\n".join(lines)
 
 
-def test_a_study_on_gpus_has_hours_of_gpus(resolved):
-    assert "GPU hours  CPU hours beside them" in text(resolved(compute={"device": "cuda"}))
+def test_a_study_on_gpus_has_time_of_gpus(resolved):
+    assert "GPU time  CPU time beside it" in text(resolved(compute={"device": "cuda"}))
     both = text(resolved(compute={"device": "auto"}))
-    assert "CPU hours without a GPU  or GPU hours" in both
+    assert "CPU time without a GPU  GPU time with one" in both
     assert "assumed, not measured" in both
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.2, "<1 s"),
+        (89, "89 s"),
+        (90, "1.5 min"),
+        (5399, "90 min"),
+        (5800, "1.6 h"),
+        (34_347_600, "9,541 h"),
+    ],
+)
+def test_a_time_is_said_in_its_unit(seconds, words):
+    assert human_time(seconds) == words
 
 
 def test_the_finished_jobs_of_a_study_refine_it(resolved):
@@ -178,11 +195,12 @@ def test_the_published_studies_have_a_bill_without_a_network(name, monkeypatch, 
     bill = StudyBill(declared, sizes, f"results/{name}").text(file.name, 8)
     hours = next(line for line in bill.splitlines() if line.startswith("all ")).split()
     assert int(hours[1]) > len(declared.all_cells)
+    assert hours[3] == "h"
     assert float(hours[2].replace(",", "")) > 100
     assert "not known before" not in bill
 
 
-def test_hours_of_a_model_of_unknown_size_are_said_to_be_too_low(resolved):
+def test_times_of_a_model_of_unknown_size_are_said_to_be_too_low(resolved):
     lines = text(resolved(models={"tiny": HUB})).splitlines()
     assert lines[1].startswith("Warning: the size of tiny is not known")
     assert lines[2] == UNKNOWN
