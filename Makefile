@@ -15,13 +15,17 @@ VENV := .venv
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed
 
-.PHONY: run dry test test-slow check setup gguf reference
+.PHONY: run dry checked test test-slow check setup gguf reference
 
-run: setup
+# Snakemake does not say which line of a study is no YAML.
+run: setup checked
 	$(VENV)/bin/snakemake --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
 
-dry: setup
+dry: setup checked
 	$(VENV)/bin/snakemake -n --quiet rules reason --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
+
+checked: setup
+	$(if $(STUDY),$(VENV)/bin/python -m meltpoint.study.check $(STUDY))
 
 test: setup
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE)

@@ -192,7 +192,7 @@ def _bits(bits: int) -> Bits:
 def _sparsity(fraction: float, value: object) -> Sparsity:
     if 0 < fraction < 1:
         return Sparsity(fraction)
-    percent = f"write {fraction / 100:g} for {fraction:g} %" if 1 < fraction < 100 else ""
+    percent = f"write {fraction / 100:g} for {fraction:g} %" if 5 <= fraction < 100 else ""
     if isinstance(value, int) and not isinstance(value, bool) and value > 60:
         n, m = divmod(value, 60)
         raise MeltpointError(

@@ -19,7 +19,7 @@ def row_names(cells: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     `row` and `row_settings` are the method and its settings, or the label that `labels` gives to
     the name, and no settings.
     """
-    settings = cells["settings"].fillna("")
+    settings = cells["settings"].astype(object).fillna("")
     name = pd.Series(map(row_name, cells["method"], settings), index=cells.index, dtype=object)
     labelled = name.isin(list(labels))
     return cells.assign(
@@ -38,7 +38,7 @@ def average_over(cells: pd.DataFrame, key: str) -> pd.DataFrame:
     reason. Refused values are left out of the mean, and a note says how many. A column `sample`, if
     there is one, holds one sample of all draws then.
     """
-    settings = cells["settings"].fillna("")
+    settings = cells["settings"].astype(object).fillna("")
     left = settings.map(lambda text: without(text, key))
     draws = settings.map(lambda text: draw_of(text, key))
     cells = cells.assign(settings=left, swept=left != settings, draw=draws)

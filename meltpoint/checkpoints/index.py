@@ -11,6 +11,8 @@ SINGLE_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # Files of a checkpoint: weights, and all that a tokenizer or a config may consist of; never code.
 WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+# What is said of another folder.
+NO_CONFIG = "has no config.json: a checkpoint is a folder with config.json and *.safetensors in it"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 

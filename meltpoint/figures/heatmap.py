@@ -107,7 +107,7 @@ def select_cells(scores: pd.DataFrame, spec: Spec, factor: float) -> pd.DataFram
     cells["value"] = (cells["value"] / factor).where(cells["status"] == "ok")
     if not np.isfinite(cells["value"]).any():
         raise MeltpointError(f"No cell of {spec.value} has a value to draw a heat map of.")
-    settings, along = cells["settings"].fillna("").astype(str), {}
+    settings, along = cells["settings"].astype(object).fillna("").astype(str), {}
     for key in spec.settings:
         along[key] = settings.str.extract(rf"(?:^|[,+]){key}=([^,+]*)")[0]
         if not along[key].notna().any():

@@ -132,7 +132,7 @@ def select_cells(frame: pd.DataFrame, spec: Spec, factor: float) -> pd.DataFrame
     levels = {str(level).replace(":", "of") for level in spec.levels}
     if levels:
         cells = cells[cells["level"].isin(levels) | (cells["chain"] == "dense")]
-    settings = cells["settings"].fillna("")
+    settings = cells["settings"].astype(object).fillna("")
     for key in filter(None, (spec.average_over, None if spec.x == "method" else spec.x)):
         if not settings.str.contains(rf"(?:^|[,+]){key}=").any():
             raise MeltpointError(f"No cell of {spec.value} has the setting {key!r} to draw over.")
@@ -148,7 +148,7 @@ def name_without(cells: pd.DataFrame, *keys: str | None) -> pd.DataFrame:
     """The cells with `name`, their method and settings without these settings."""
     from meltpoint.analysis.rows import row_names
 
-    settings = cells["settings"].fillna("")
+    settings = cells["settings"].astype(object).fillna("")
     for key in keys:
         settings = settings.map(lambda text, key=key: without(text, key))
     return row_names(cells.assign(settings=settings), {})

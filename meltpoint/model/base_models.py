@@ -10,7 +10,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from meltpoint.checkpoints import axes
 from meltpoint.checkpoints.description import FILE, Description, hash_weights, versions
 from meltpoint.checkpoints.formats import check_unquantised
-from meltpoint.checkpoints.index import INDEX, SINGLE_FILE, WANTED, index
+from meltpoint.checkpoints.index import INDEX, NO_CONFIG, SINGLE_FILE, WANTED, index
 from meltpoint.checkpoints.io import CHAT_TEMPLATES, Reader
 from meltpoint.checkpoints.linears import Linear
 from meltpoint.compute import Compute
@@ -33,7 +33,7 @@ def link(source: Path, target: Path, key: str) -> None:
     Raises MeltpointError where it is no complete checkpoint of safetensors.
     """
     if not (source / "config.json").is_file():
-        raise MeltpointError(f"{key}: {source} has no config.json: it is no Hugging Face folder")
+        raise MeltpointError(f"{key}: {source} {NO_CONFIG}")
     at(key, check_unquantised, source)
     at(key, check_regular, source)
     config, files = at(key, changed_config, source), at(key, wanted, source)

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from meltpoint import evaluations, figures
+from meltpoint import evaluations
 from meltpoint.errors import MeltpointError, at
 from meltpoint.study.model_sections import (
     GgufModel,
@@ -27,6 +27,7 @@ from meltpoint.study.model_sections import (
 from meltpoint.study.old_evaluations import with_new_spellings
 from meltpoint.study.outputs import Figure
 from meltpoint.study.parameter_search import ParameterSearch
+from meltpoint.study.refusals import sentence
 from meltpoint.study.renamed_keys import with_new_keys
 from meltpoint.study.score_names import check_measured, scores_of, split_name
 from meltpoint.study.sections import (
@@ -43,8 +44,7 @@ from meltpoint.study.sections import (
     TokenCorpus,
 )
 from meltpoint.tables.keys import Table
-from meltpoint.text import did_you_mean, nearest, one_of
-from meltpoint.validation import problem
+from meltpoint.text import did_you_mean
 
 
 def _by_key(*keys: str):
@@ -230,58 +230,13 @@ def load(raw: dict, source: str) -> StudyConfig:
     Old spellings are read too. Raises MeltpointError with one sentence that names the first key that
     is wrong.
     """
+    study = {}
     try:
-        return StudyConfig.model_validate(with_new_keys(with_new_spellings(raw)))
+        study = with_new_keys(with_new_spellings(raw))
+        return StudyConfig.model_validate(study)
     except ValidationError as error:
-        raise MeltpointError(f"{source}: {_sentence(error.errors()[0])}") from None
+        raise MeltpointError(
+            f"{source}: {sentence(error.errors()[0], study, StudyConfig)}"
+        ) from None
     except MeltpointError as error:
         raise MeltpointError(f"{source}: {error}") from None
-
-
-# Errors of validators, and of sections that are told apart by a key.
-SAYS_NOTHING_GIVEN = {"value_error", "kind"}
-UNIONS = {"models", "corpora", "calibrations", "evaluations", "figures"}
-
-
-def _sentence(error: dict) -> str:
-    key = _key(error["loc"])
-    if error["type"] == "extra_forbidden":
-        wrong = error["loc"][-1]
-        elsewhere = _of_another_kind(error["loc"]) or nearest(wrong, _keys() - {wrong})
-        return f"{key}: there is no such key{elsewhere}"
-    if error["type"] == "union_tag_invalid":
-        kind, kinds = error["ctx"]["tag"], figures.registry()
-        return f"{key}.kind: no kind of figure is called {kind!r}{did_you_mean(kind, kinds)}"
-    given = error.get("input")
-    said = error["type"] in SAYS_NOTHING_GIVEN and isinstance(given, str | int | float)
-    message = f"{problem(error)} (given: {given!r})" if said else problem(error)
-    return f"{key}: {message}" if key else message
-
-
-def _keys() -> set[str]:
-    """The keys of all sections of a study."""
-    sections = StudyConfig.model_json_schema()
-    return {
-        key
-        for section in (sections, *sections["$defs"].values())
-        for key in section.get("properties", ())
-    }
-
-
-def _of_another_kind(location: tuple) -> str:
-    """Says of a key of a figure that only other kinds of figure have it; "" of any other key."""
-    if location[0] != "figures" or len(location) != 4:
-        return ""
-    _, _, kind, key = location
-    kinds = [name for name, other in figures.registry().items() if key in other.spec.model_fields]
-    return f" for {kind}; {one_of(kinds)} has it" if kinds else ""
-
-
-def _key(location: tuple) -> str:
-    """The key as it stands in the study: pydantic adds which member of a union it tried."""
-    parts = [str(part) for part in location if part != "[key]"]
-    if parts and parts[0] in UNIONS:
-        del parts[2:3]
-    if parts[:2] == ["compute", "batch"]:
-        del parts[2:]
-    return ".".join(parts)

@@ -87,7 +87,7 @@ def with_draw_errors(fits: pd.DataFrame) -> pd.DataFrame:
     A curve that leaves the seed out, as its default is spelled, is one of them. NaN where there is one
     seed, or where a seed's curve has no transition point.
     """
-    settings = fits["settings"].fillna("")
+    settings = fits["settings"].astype(object).fillna("")
     left = settings.map(lambda text: without(text, SEED))
     same = [fits[key] for key in ("model", "method", "evaluation", "score")]
     swept = (left != settings).groupby([*same, left], dropna=False).transform("any")

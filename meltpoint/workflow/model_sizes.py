@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from meltpoint.checkpoints.formats import check_unquantised
-from meltpoint.checkpoints.index import count_parameters
+from meltpoint.checkpoints.index import NO_CONFIG, count_parameters
 from meltpoint.errors import MeltpointError, at
 from meltpoint.files import write_json
 from meltpoint.study.model_sections import HubModel, LocalModel, SizedModel, TrainedModel
@@ -170,7 +170,7 @@ def check_config(folder: Path) -> None:
     """Raises MeltpointError for a checkpoint whose config is missing, or is no config of a model."""
     path = folder / "config.json"
     if not path.is_file():
-        raise MeltpointError(f"{folder} has no config.json: it is no Hugging Face folder")
+        raise MeltpointError(f"{folder} {NO_CONFIG}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

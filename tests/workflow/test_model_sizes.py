@@ -109,7 +109,7 @@ def test_numbers_of_each_block_count_by_their_mean():
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "has no config.json: it is no Hugging Face folder"),
+        (None, "has no config.json: a checkpoint is a folder with"),
         ("{", "config.json is no valid JSON: Expecting"),
         ("[]", "config.json is no JSON object"),
         ('{"text_config": []}', "config.json: text_config is no JSON object"),

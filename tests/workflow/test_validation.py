@@ -114,6 +114,8 @@ BAD = [
     ("models.tiny.path", "prose.txt", "models.tiny.path: prose.txt is a file, a folder is needed"),
     # Keys and types.
     ("colour", "red", "colour: there is no such key"),
+    ("evaluations.prose-32.window_count", "8",
+     "evaluations.prose-32.window_count: there is no such key: did you mean 'windows'?"),
     ("calibrations.default.sample", "8", "calibrations.default.sample: there is no such key"),
     ("models.tiny", "{file: x}",
      "models.tiny: needs one of the keys train or hub or path or gguf or package"),
