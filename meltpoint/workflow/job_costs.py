@@ -197,8 +197,6 @@ class JobCosts:
     def tokens(self, model: str, evaluation: str) -> float:
         """Number of tokens that a measurement runs through the model, as far as it is known."""
         settings = self.study.config.evaluations[evaluation]
-        if windows := getattr(settings, "windows", None):
-            return windows * settings.window
         if hasattr(settings, "prompt") and hasattr(settings, "generated"):
             return getattr(settings, "runs", 1) * (settings.prompt + settings.generated)
         if documents := getattr(settings, "limit", None):
@@ -206,9 +204,10 @@ class JobCosts:
         corpora = evaluations.kind_of(settings).corpora(settings)
         if not corpora:
             return ASSUMED_TOKENS
-        return (
-            tokens_of(self.study, model, settings) or self._bytes_of(corpora[0]) / BYTES_PER_TOKEN
-        )
+        text = tokens_of(self.study, model, settings)
+        text = text or self._bytes_of(corpora[0]) / BYTES_PER_TOKEN
+        windows = getattr(settings, "windows", None)
+        return min(windows * settings.window, text) if windows else text
 
     def _bytes_of(self, corpus: str) -> int:
         """Size of a corpus's text; that of WikiText-2's where it is not on this machine."""
@@ -221,7 +220,7 @@ class JobCosts:
 
 
 # Of Python 3.11's documentation, near enough for every version.
-BUILTIN_BYTES = {"train": 1_900_000, "test": 210_000}
+BUILTIN_BYTES = {"train": 1_900_000, "test": 170_000}
 
 
 def solves(method: methods.Method, settings: MethodSettings) -> bool:

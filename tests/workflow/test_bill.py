@@ -218,3 +218,18 @@ def test_training_costs_by_its_tokens(resolved):
     per_token = 6 * (size.decoder + size.vocabulary * size.width)
     assert first - second == pytest.approx(per_token * (10 * 4 * 16 - 2 * 8 * 16))
     assert first > per_token * 10 * 4 * 16
+
+
+def test_no_more_windows_count_than_the_text_has(resolved):
+    measured = {"perplexity": "prose", "window": 32}
+    evaluations = {
+        name: {**measured, **windows}
+        for name, windows in {"all": {}, "few": {"windows": 2}, "many": {"windows": 10**6}}.items()
+    }
+    group = {"models": ["tiny"], "chains": ["wanda@0.5"], "evaluations": [*evaluations]}
+    declared = resolved(
+        evaluations=evaluations, chains={"x": group}, sweeps={}, tables={}, figures={}
+    )
+    costs = JobCosts(declared, ModelSizes(declared), "results/tiny")
+    assert costs.tokens("tiny", "few") == 2 * 32
+    assert costs.tokens("tiny", "many") == costs.tokens("tiny", "all") < 10**6
