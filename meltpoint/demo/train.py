@@ -69,7 +69,9 @@ def held_out(
 
 def _nll(model: LlamaForCausalLM, windows: torch.Tensor) -> torch.Tensor:
     logits = model(windows[:, :-1], use_cache=False).logits
-    return functional.cross_entropy(logits.mT, windows[:, 1:], reduction="none")
+    following = windows[:, 1:]
+    losses = functional.cross_entropy(logits.flatten(0, 1), following.flatten(), reduction="none")
+    return losses.view_as(following)
 
 
 @contextmanager

@@ -150,6 +150,13 @@ class Method:
         function = self._function("rounds")
         return 1 if function is None else function(settings)
 
+    def search_windows(
+        self, settings: MethodSettings, blocks: int, windows: int
+    ) -> tuple[int, int]:
+        """Numbers of windows that its search sends through one block, and through the head."""
+        function = self._function("search_windows")
+        return (0, 0) if function is None else function(settings, blocks, windows)
+
     def _function(self, name: str) -> Callable | None:
         value = getattr(self.module, name, None)
         return value if callable(value) else None

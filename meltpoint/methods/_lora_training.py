@@ -69,7 +69,9 @@ def mean_loss(
 
     labels: int64 [windows, tokens].
     """
-    logits, targets = outputs["logits"][:, :-1].float(), labels[:, 1:].to(outputs["logits"].device)
+    logits = outputs["logits"].float()
+    # The last token counts for nothing: without its logits, PyTorch would copy all others.
+    targets = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED).to(logits.device)
     losses = nn.functional.cross_entropy(
         logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORED
     )

@@ -35,6 +35,9 @@ from meltpoint.methods.settings import CalibratedSettings, OfficialSettings, Sha
 
 sensitivity = LazyModule("meltpoint.methods._asvd_sensitivity")
 
+# Linears of a block of most architectures.
+USUAL_LINEARS = 7
+
 kind = "low-rank"
 levels = (Sparsity,)
 env = "torch"
@@ -91,6 +94,12 @@ def calibrated(level: Level, settings: Settings) -> bool:
 def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]:
     """Scales of all linears' inputs, and the perplexity with each linear alone truncated."""
     return sensitivity.search(source, settings, context)
+
+
+def search_windows(settings: Settings, blocks: int, windows: int) -> tuple[int, int]:
+    """Windows of all candidates, through their own blocks and those behind them, and the head."""
+    tried = min(settings.sensitivity_windows, windows) * USUAL_LINEARS * len(settings.ratios)
+    return tried * blocks * (blocks + 1) // 2, tried * blocks
 
 
 def compress_block(

@@ -255,6 +255,15 @@ class OptionalFunctions(Protocol):
         `search_settings` have their defaults here.
         """
 
+    def search_windows(
+        self, settings: MethodSettings, blocks: int, windows: int
+    ) -> tuple[int, int]:
+        """Numbers of windows that its search sends through one block, and through the head.
+
+        For the bill, of a model with so many blocks and a calibration of so many windows, where that is
+        more than a walk.
+        """
+
     def earlier_search(self, settings: MethodSettings) -> dict[str, Any] | None:
         """Changes of the settings that give another search of the method; None for no other.
 

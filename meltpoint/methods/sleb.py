@@ -49,6 +49,14 @@ def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]
     return greedy.search(source, context)
 
 
+def search_windows(settings: Settings, blocks: int, windows: int) -> tuple[int, int]:
+    """Windows of the candidates of all removals, through the blocks behind them, and the head.
+
+    With n blocks left there are n - 2 candidates, and (n - 1)(n - 2)/2 passes through a block.
+    """
+    return windows * math.comb(blocks, 3), windows * math.comb(blocks - 1, 2)
+
+
 def compress_block(
     block: Block, statistics: dict[str, Statistics], level: Sparsity, settings: Settings
 ) -> None:

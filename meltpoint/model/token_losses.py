@@ -16,6 +16,9 @@ from meltpoint.model.running import Recorder, recorders, running
 # four times over.
 MOST_LOGITS = {"cuda": 2**28}
 
+# Target of a token that nothing follows.
+NO_TOKEN = -100
+
 
 @contextlib.contextmanager
 def head_of(walk: Walk) -> Iterator[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
@@ -65,7 +68,13 @@ def _losses_together(
     tokens = tokens.to(hidden.device)
     handle = last_block.register_forward_hook(lambda *_: last_block.returned(hidden))
     with running(walk.model, walk.reader.folder):
-        logits = walk.model(input_ids=tokens, use_cache=False).logits[:, :-1]
+        logits = walk.model(input_ids=tokens, use_cache=False).logits
     handle.remove()
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return nn.functional.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
+    # A row for each token, the last one's too: PyTorch would copy a part of the logits, and where the
+    # vocabulary is not their last axis it adds up its probabilities one by one, with an error of 1e-4.
+    following = nn.functional.pad(tokens[:, 1:], (0, 1), value=NO_TOKEN)
+    losses = nn.functional.cross_entropy(
+        logits.flatten(0, 1), following.flatten(), ignore_index=NO_TOKEN, reduction="none"
+    )
+    return losses.view_as(tokens)[:, :-1]

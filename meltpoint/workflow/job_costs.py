@@ -29,6 +29,8 @@ ASSUMED_BYTES, BYTES_PER_TOKEN = 1_290_590, 4.0
 ASSUMED_TOKENS = 250_000
 # Tokens of a task's document with its answers, such as four choices after forty words.
 DOCUMENT_TOKENS = 320
+# Length of the windows of a file, before it is read; blocks of a model whose config is not there yet.
+USUAL_LENGTH, USUAL_BLOCKS = 2048, 32
 # Sums of outer products of a linear's inputs cost about a pass. What then factors or decomposes a
 # matrix of width n takes about so many operations times n for each of its weights.
 OUTER_PRODUCTS, DECOMPOSITION = ("hessian",), 10
@@ -123,16 +125,27 @@ class JobCosts:
     def _search(self, model: str, chain: str, name: str, method, output: Path) -> JobCost:
         size, settings = self._size(model), self.study.search_settings(parse_step(name))
         windows = settings.get("windows", {})
+        work = _calibration(size, windows, gradients=method.facts.needs_gradients)
+        work += arithmetic.weights(size, arithmetic.READ)
         return JobCost(
             f"search_{method.name}",
             method.facts.kind,
-            _calibration(size, windows, gradients=method.facts.needs_gradients)
-            + arithmetic.weights(size, arithmetic.READ),
+            work + self._candidates(size, method, parse_step(name), windows),
             output,
             f"search/{model}/{chain}/{name}",
             after=(self._checkpoint(model, chain),),
             moved=size.parameters * self.sizes.width,
         )
+
+    def _candidates(
+        self, size: ModelSize, method: methods.Method, step: Step, windows: dict
+    ) -> Work:
+        """Work of what a search tries: the windows that go through blocks and head for it."""
+        length, blocks = windows.get("length", USUAL_LENGTH), size.blocks or USUAL_BLOCKS
+        drawn = tokens_in(windows) // length
+        in_block, in_head = method.search_windows(method.settings(step), blocks, drawn)
+        passes = arithmetic.blocks(size, in_block * length, length) * (1 / blocks)
+        return passes + arithmetic.head(size, in_head * length)
 
     def _of_step(self, size: ModelSize, method: methods.Method, step: Step) -> Work:
         """Work of a step: passes of its calibration, on each weight, linear algebra, training."""
@@ -247,5 +260,5 @@ def _calibration(
 def tokens_in(windows: dict) -> int:
     """Number of tokens of a calibration; of the usual 128 windows of 2048 for a file of windows."""
     if "file" in windows:
-        return 128 * 2048
+        return 128 * USUAL_LENGTH
     return windows.get("samples", 0) * windows.get("length", 0)
