@@ -1,13 +1,13 @@
 """How a model's sparsity is shared out among its decoder blocks.
 
-`owl` (Yin et al., "Outlier Weighed Layerwise Sparsity (OWL)", ICML 2024): on a pass through the dense
-model, ``D_b`` is the fraction of a block's weights whose metric ``|W_ij| sqrt(a_j)`` is more than
-`outlier_ratio` times the mean over the block. Sparsity falls linearly with ``D_b``, over a range of
-``2 lambda_`` whose mean is the sparsity that was asked for.
+`owl` (Yin et al., "Outlier Weighed Layerwise Sparsity (OWL)", ICML 2024): on a pass through the
+dense model, ``D_b`` is the fraction of a block's weights whose metric ``|W_ij| sqrt(a_j)`` is more
+than `outlier_ratio` times the mean over the block. Sparsity falls linearly with ``D_b``, over a
+range of ``2 lambda_`` whose mean is the requested sparsity.
 
-The official code leaves that mean where a sparsity comes out at zero or below (it takes 0.01), fails
-where one reaches 1, and divides zero by zero where all ``D_b`` are equal. Here the rest of the blocks
-take up what a bound cuts off, and equal blocks get equal sparsities.
+The official code misses that mean where a sparsity comes out at zero or below (it takes 0.01),
+fails where one reaches 1, and divides zero by zero where all ``D_b`` are equal. Here the rest of
+the blocks take up what a bound cuts off, and equal blocks get equal sparsities.
 """
 
 from typing import TYPE_CHECKING

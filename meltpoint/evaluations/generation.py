@@ -1,21 +1,21 @@
 """generation: texts by several decoding strategies, with scores of the answers and of the texts.
 
-Each strategy of `strategies` is spelled as a step, `fsd_d,alpha=0.6,k=5,n=3`. Greedy and beam search,
-temperature, top-k, top-p, min-p, typical and eta sampling are those of transformers; contrastive
-search, diverse beam search, contrastive decoding, FSD, FSD-d, DoLa and Mirostat follow their papers. A
-stochastic strategy writes a text with each of `seeds`; `spread` is the standard deviation of its main
-score over them.
+Each strategy of `strategies` is written like a step of a chain: `fsd_d,alpha=0.6,k=5,n=3`. Greedy
+and beam search, temperature, top-k, top-p, min-p, typical and eta sampling are those of
+transformers; contrastive search, diverse beam search, contrastive decoding, FSD, FSD-d, DoLa and
+Mirostat follow their papers. A stochastic strategy writes a text with each of `seeds`; `spread` is
+the standard deviation of its main score over the seeds.
 
 - `mbpp`: `pass_at_1`, the share of 500 problems whose tests the program passes; three shots
 - `gsm8k`: `exact_match`, the share of questions with the right number; eight shots
-- `prompts`: continuations of the prompts of a JSON lines file. `coherence` is the mean over texts of
-  the mean log probability of a continuation's tokens under the dense model. `mauve: true` compares
-  the texts with references (a line's `reference` or `gold_ref`, which begins with the prompt), by the
-  dense model's features, so that its numbers do not compare with published ones
+- `prompts`: continuations of the prompts of a JSON lines file. `coherence` is the mean over texts
+  of the mean log probability of a continuation's tokens under the dense model. `mauve: true`
+  compares the texts with references (a line's `reference` or `gold_ref`, which begins with the
+  prompt). It uses the dense model's features, so its numbers cannot be compared with published ones
 - all: `rep_4` and `diversity` of the words (Su et al., arXiv 2202.06417), `tokens_per_second`
 
-MBPP runs code that a model wrote, which the study must allow by `execute_code: true`. Each program is
-run in a process with limits of time, memory and files and without network.
+MBPP runs code that a model wrote. The study must allow this with `execute_code: true`. Each program
+runs in a process without network, and with limits of time, memory and files.
 
 The strategies and their settings, with the defaults:
 
@@ -25,7 +25,7 @@ The strategies and their settings, with the defaults:
   model/chain, with the same vocabulary
 - `dola,candidate_layers=2-4-6,mature_layer=32,relative_top=0.1,repetition_penalty=1.2`: the mature
   layer is the last by default, candidates are every second layer of the first half
-- `sample,temperature=1,top_k=0,top_p=1,min_p=0,typical=1,eta=0`, which cut nothing
+- `sample,temperature=1,top_k=0,top_p=1,min_p=0,typical=1,eta=0`: these defaults cut nothing
 - `mirostat,tau=3,rate=1`
 """
 

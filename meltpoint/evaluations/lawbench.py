@@ -1,12 +1,13 @@
 """LawBench: 20 tasks on Chinese law, zero-shot by greedy generation, with the official scores.
 
 The prompt is the instruction, a new line and the question; the answer is all that the model writes
-(Fei et al., arXiv 2309.16289). Scores are fractions as the official functions give them, `mean` is
-their plain mean. `{id}.abstention` is the fraction of answers that hold nothing to score, for the tasks
-whose official function counts them.
+(Fei et al., arXiv 2309.16289). Scores are the fractions that the official functions give, and
+`mean` is their plain mean. `{id}.abstention` is the fraction of answers that hold nothing to score,
+for the tasks whose official function counts such answers.
 
-A score says little near its floor, which a constant answer or a copied prompt reaches: "18个月" gets
-0.82 on 3-4, as GPT-4 does. The cell's protocol holds each task's floor and ceiling on all questions.
+The floor of a score is reached by a constant answer or a copied prompt, and a score near it says
+little: the answer "18个月" gets 0.82 on 3-4, as GPT-4 does. The cell's protocol holds each task's
+floor and ceiling on all questions.
 
 Documents are `lawbench/zero_shot/{id}.json` in the folder `data`. The official code's time limit on 2-1
 is left out, as its score depends on the machine.

@@ -1,12 +1,13 @@
 """MMLU by generation: five shots, the answer's letter extracted from what the model writes.
 
 OpenCompass' protocol (mmlu_gen_4d595a): the five questions of the subject's dev file with their
-answers, then the question; greedy, 256 new tokens. `first_option` reads the letter as OpenCompass does
-today, `first_capital` as it did before 2024. A group is the plain mean over its subjects, `mean` that
-over what the study names.
+answers, then the question; greedy, 256 new tokens. `first_option` reads the letter as OpenCompass
+does today, `first_capital` as it did before 2024. A group's score is the plain mean over its
+subjects, and `mean` is the plain mean over what the study names.
 
-A base model answers and goes on with a question that it makes up, and the extractor reads its letters
-too. `cut: true` reads the answer's first line alone; the published way is the default.
+After its answer a base model goes on with a question that it makes up, and the extractor reads the
+letters of that question too. `cut: true` reads only the answer's first line; the published way is
+the default.
 
 Documents are `mmlu/dev/{subject}_dev.csv` and `mmlu/test/{subject}_test.csv` in the folder `data`.
 """

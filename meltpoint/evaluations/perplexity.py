@@ -1,17 +1,19 @@
 """Perplexity: how well a model predicts a text, over windows as the pruning literature has them.
 
-The corpus's tokens are cut into windows that do not overlap, the rest dropped; in each window every
-token but the first is predicted. `perplexity` is exp of the mean over windows of the window's mean
-negative log likelihood. `bits_per_byte` is the sum of the same likelihoods in bits over the bytes of
-text that the predicted tokens stand for, so that models with different tokenizers compare.
+The corpus's tokens are cut into windows that do not overlap, and the rest is dropped. In each
+window every token but the first is predicted. `perplexity` is exp of the mean over windows of the
+window's mean negative log likelihood. `bits_per_byte` is the sum of the same likelihoods in bits
+over the bytes of text that the predicted tokens stand for, so that models with different tokenizers
+can be compared.
 
 The other scores compare each prediction with the dense model's, over the whole vocabulary. `kl` is
-the mean over tokens of the Kullback-Leibler divergence of the model's next-token distribution from the
-dense one's, in nats; `kl_p99` and `kl_p999` are quantiles of it over all tokens, and `kl_reverse` is
-the mean in the other direction. `top1_agreement` is the share of tokens where both find the same token
-the most probable. `probability_rms` is the root of the mean squared change of the true token's
-probability. They are made of the dense model's final hidden states, in `{evaluation}.hidden.npy` beside
-its cell. You may delete that file: a chain that is measured later makes it again.
+the mean over tokens of the Kullback-Leibler divergence of the model's next-token distribution from
+the dense one's, in nats; `kl_p99` and `kl_p999` are quantiles of it over all tokens, and
+`kl_reverse` is the mean in the other direction. `top1_agreement` is the share of tokens where both
+find the same token the most probable. `probability_rms` is the root of the mean squared change of
+the true token's probability. All of these scores are computed from the dense model's final hidden
+states, which are kept in `{evaluation}.hidden.npy` next to its cell. You may delete that file: a
+chain that is measured later makes it again.
 """
 
 from __future__ import annotations

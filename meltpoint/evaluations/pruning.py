@@ -1,11 +1,13 @@
 """Pruning: what a method writes on its own cut, layer by layer, and the gradients behind it.
 
 H-GSP leaves files in the folder `analysis` of its checkpoint. This evaluation keeps them beside the
-cell, where they stay when the checkpoint is deleted, and makes scores of them: the parameters that are
-left, the layers that lose more than half of their MLP, and how far mean gradients and their norms
-differ between layers, as the largest over the smallest and as their difference.
+cell, where they stay when the checkpoint is deleted, and computes scores from them: the parameters
+that are left, the layers that lose more than half of their MLP, and how far mean gradients and
+their norms differ between layers. The last two are given as the largest over the smallest, and as
+their difference.
 
-A checkpoint whose last step leaves no such files, the dense one too, does not apply.
+The evaluation is not applicable to a checkpoint whose last step leaves no such files, nor to the
+dense one.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Size: what a checkpoint weighs, counted in its files without torch.
 
-`parameters` and `nonzeros` count weights. `bits_per_weight` is what a weight costs on average when each
-tensor is stored in the cheaper of two ways: as it is (a quantised one as its codes, scales and zero
-points), or without its pruned weights and with a mask of one bit a weight.
-`decoder_bits_per_weight` is the same of the decoder's linears alone, as papers quote it. `bytes` are
-those of the weight files on disk, less what weights that are quantised in value alone would spare as
-codes. All are exact counts, so they have no error.
+`parameters` and `nonzeros` count weights. `bits_per_weight` is what a weight costs on average when
+each tensor is stored in the cheaper of two ways: as it is (a quantised one as its codes, scales and
+zero points), or without its pruned weights and with a mask of one bit a weight.
+`decoder_bits_per_weight` is the same for the decoder's linears alone, as papers quote it. `bytes`
+is the size of the weight files on disk. If quantised weights are stored as plain numbers, it is
+reduced by what their codes would save. All are exact counts, so they have no error.
 """
 
 from __future__ import annotations

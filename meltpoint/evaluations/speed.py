@@ -1,10 +1,10 @@
 """Speed: how fast a checkpoint runs, in the program that it is meant for.
 
-A GGUF file is timed in llama.cpp; what a quantization library has packed in transformers with that
-library's kernels, as `from_pretrained` chooses them; all else in transformers. The cell's protocol says
-which (`engine`, `kernels`), with the threads, the device that it ran on and what the peak memory is of:
-speeds of two engines are not to be compared as if they were of one. One sequence at a time, as a single
-user has it.
+A GGUF file is timed in llama.cpp, and everything else in transformers. A checkpoint that a
+quantization library has packed runs with that library's kernels, as `from_pretrained` chooses them.
+The cell's protocol names the `engine`, the `kernels`, the threads, the device, and what the peak
+memory counts. Do not compare speeds of two engines as if they were of one. One sequence runs at a
+time, as for a single user.
 """
 
 from __future__ import annotations

@@ -1,18 +1,21 @@
 """Tasks of lm-eval: accuracy by the likelihood of choices, with lm-eval's prompts and standard errors.
 
 Any task of lm-eval can be named, and any group that is weighted by its tasks' sizes (`mmlu`). Its
-documents come from the hub, or from the folder `data`, as the files of resources/tasks say. A task's
-score is acc_norm where lm-eval has it, else acc; `mean` is the plain mean over what the study names.
+documents come from the hub, or from the folder `data`, as the files of resources/tasks say. A
+task's score is acc_norm where lm-eval has it, else acc; `mean` is the plain mean over the names in
+the study.
 
-Two tasks are made from a corpus of the study, and need no data set: which of four passages goes on with
-a text? In `corpus_continuation` three are from other places of the corpus. In `corpus_order` three have
-two neighbouring words exchanged. The text is what the model's tokenizer makes of the corpus's tokens.
+Two tasks are made from a corpus of the study, and need no data set. They ask which of four passages
+continues a text. In `corpus_continuation` the three wrong passages are from other places of the
+corpus. In `corpus_order` they have two neighbouring words exchanged. The text is decoded from the
+corpus's tokens by the model's tokenizer.
 
 A context that is too long for the model loses its beginning, as in lm-eval; the protocol counts how
-often. lm-eval stops at a continuation that is longer than the model's context; here it is scored in
-parts, each after the tokens before it, and counted too. NaN log-likelihoods make lm-eval choose the
-first answer: a score is refused where more than `refuse_above` of its documents have some. A killed job
-goes on after the last task that was done.
+often. lm-eval stops at a continuation that is longer than the model's context. Here such a
+continuation is scored in parts, each after the tokens before it, and is counted too. NaN
+log-likelihoods make lm-eval choose the first answer. So a score is refused if more than
+`refuse_above` of its documents have NaN log-likelihoods. A killed job goes on after the last
+finished task.
 """
 
 from __future__ import annotations

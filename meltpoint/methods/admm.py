@@ -3,15 +3,15 @@
 ``G = sum x x^T`` over the calibration tokens, normalised to the diagonal 1 and damped by
 ``percdamp`` times its mean diagonal; ``W^_ij = W_ij sqrt(G_jj)``. From ``W = W^``, ``U = 0``, each
 of the iterations takes ``Z = (W + U) o M``, ``U = U + W - Z`` and
-``W = (G + rho I)^-1 (G W^ + rho (Z - U))``; the first ``prune_iterations`` choose the mask M anew by
-``|W + U|``; the last Z is the result. For a sparsity s the floor(numel s) smallest of a layer are
-removed, or with ``group=row`` the floor(C s) smallest of each row. With ``schedule=gradual``, as in
-the paper, refresh t of T removes ``s - s (1 - t/T)^3``; the official code, and so the default,
-removes s from the first on. For N:M the N largest of every M consecutive
-weights of a row are never removed, of the others a gradually growing number, the smallest of the
-layer, in the end all. Rows and N:M are gradual always, as they are in the official code.
+``W = (G + rho I)^-1 (G W^ + rho (Z - U))``; the first ``prune_iterations`` choose the mask M anew
+by ``|W + U|``; the last Z is the result. For a sparsity s the floor(numel s) smallest of a layer
+are removed, or with ``group=row`` the floor(C s) smallest of each row. With ``schedule=gradual``,
+as in the paper, refresh t of T removes ``s - s (1 - t/T)^3``; the official code, and so the
+default, removes s from the first refresh on. For N:M the N largest of every M consecutive weights
+of a row are never removed. Of the others a gradually growing number is removed, the smallest of the
+layer first, in the end all. Rows and N:M are always gradual, as in the official code.
 
-The official code prunes 2:4 whatever N:M it is asked for: published numbers of 4:8 are those of
+The official code prunes 2:4 whatever N:M is requested, so published numbers of 4:8 are those of
 2:4. Zeros that a model already has stay.
 
 Boža, "Fast and Effective Weight Update for Pruned Large Language Models", TMLR 2024.

@@ -1,16 +1,17 @@
 """ASVD: inputs are scaled before the truncation, and linears that can spare it lose more.
 
 ``a_j = (sum_k mean_t |x_tj|)^alpha + 1e-6`` of input channel j, over the windows k of the
-calibration (`scaling=abs_max`: the largest magnitude in the place of the sum). With ``W diag(a) = U S
-V^T`` and the r largest singular values the linear becomes ``U_r sqrt(S_r)`` after ``sqrt(S_r) V_r^T
-diag(1/a)``. For a ratio of its m n numbers ``r = int(m n ratio) // (m + n)``, rounded up to a multiple
-of `rank_align`.
+calibration (`scaling=abs_max`: the largest magnitude instead of the sum). With
+``W diag(a) = U S V^T`` and the r largest singular values the linear becomes ``U_r sqrt(S_r)`` after
+``sqrt(S_r) V_r^T diag(1/a)``. For a ratio of its m n numbers ``r = int(m n ratio) // (m + n)``,
+rounded up to a multiple of `rank_align`.
 
-The ratios come of a search: each linear alone is truncated to 0.4, 0.5, ... 0.9 of its numbers, and
-the perplexity is measured on the first `sensitivity_windows` calibration windows. All pairs (linear,
-ratio) are sorted by perplexity. From the least harmful on so many are allowed that a level's fraction
-of the linears' numbers is gone. Each linear takes the smallest ratio that is allowed; the others stay
-as they are. The search does not depend on the level. By default no level above 0.6 can be reached.
+The ratios come from a search: each linear alone is truncated to 0.4, 0.5, ... 0.9 of its numbers,
+and the perplexity is measured on the first `sensitivity_windows` calibration windows. All pairs
+(linear, ratio) are sorted by perplexity. From the least harmful on, as many pairs are allowed as it
+takes to remove a level's fraction of the linears' numbers. Each linear takes the smallest ratio
+that is allowed; the others stay as they are. The search does not depend on the level. By default no
+level above 0.6 can be reached.
 
 The official code's decomposition is randomised: `official=true` sets `decomposition=randomised` (its
 seed is 233 for each linear). That code also counts the head among the linears. Here levels count the

@@ -7,10 +7,11 @@ then the weights are rounded to nearest in groups of `group_size` columns. For e
 
     ``s = (mean |x|)^r / (mean |w|)^(1-r)``,  ``s / sqrt(max s  min s)``
 
-with the one of `n_grid` ratios r in [0, 1] at which the output of the module around them is nearest, in
-mean square over the calibration, to what it is unrounded; not scaling at all is among them. The mean of
-|w| runs over the rows of all these linears, each weight as a share of the largest of its group. Without
-`duo_scaling` it is left out, as in the paper; with `both` half the ratios are tried either way.
+with r the one of `n_grid` ratios in [0, 1] that brings the output of the module around them nearest
+to its unrounded output, in mean square over the calibration. Not scaling at all is among the
+candidates. The mean of |w| runs over the rows of all these linears, each weight as a share of the
+largest of its group. Without `duo_scaling` this mean is left out, as in the paper; with `both` half
+of the ratios are tried in each way.
 
 llm-compressor, the successor of AutoAWQ, does the work with its defaults; the asymmetric grid is that
 of the official code. Unlike that code it does not clip weights afterwards. Besides the decoder's

@@ -1,18 +1,19 @@
 """BESA: the sparsity of each row or layer of a block is learned from what the block then computes.
 
-In each row weights go in the order of Wanda's metric ``|W_ij| sqrt(a_j)``. How many of them go is a
-mean ``alpha = sum_d p_d c_d`` of candidates c = 1, 1 - `step`, ..., 0, with ``p = softmax(beta)``
-(with `sigmoid`: ``softmax(sigmoid(beta))``), one beta per row or per layer. Forward the first
-floor(alpha C) weights of a row are removed; backward the weight of rank r is kept with probability
-``1 - sum_d p_d [r < floor(c_d C)]``. beta minimises, by Prodigy and a window at a time,
-``(1/H) sum_th ((Y_ref - Y)_th / ||Y_ref,h||)^2 + penalty ((alpha_block - s) / s)^2`` over the block's
-outputs Y, of tokens t and H channels h (equations 5 to 7). The block as a whole gets the sparsity s,
-its layers and rows their own.
+In each row weights are removed in the order of Wanda's metric ``|W_ij| sqrt(a_j)``. The fraction
+that is removed is a mean ``alpha = sum_d p_d c_d`` of candidates c = 1, 1 - `step`, ..., 0, with
+``p = softmax(beta)`` (with `sigmoid`: ``softmax(sigmoid(beta))``), one beta per row or per layer.
+Forward the first floor(alpha C) weights of a row are removed; backward the weight of rank r is kept
+with probability ``1 - sum_d p_d [r < floor(c_d C)]``. beta minimises, by Prodigy and a window at a
+time, ``(1/H) sum_th ((Y_ref - Y)_th / ||Y_ref,h||)^2 + penalty ((alpha_block - s) / s)^2`` over the
+block's outputs Y, of tokens t and H channels h (equations 5 to 7). The block as a whole gets the
+sparsity s, its layers and rows their own.
 
 The penalty alone only comes near to s. With `exact` all alphas of the block are then shifted by the
-one amount, clipped to [0, 1], that removes floor(N s) of its N weights; without, they stay as learned,
-as in the official code. With `sigmoid` an alpha cannot leave [0.376, 0.624]: a target outside is not
-applicable here, and a "0.7" that was published with it stands for a sparsity of about 0.62.
+one amount, clipped to [0, 1], that removes floor(N s) of its N weights; without `exact` they stay
+as learned, as in the official code. With `sigmoid` an alpha cannot leave [0.376, 0.624]: a target
+outside is not applicable here, and a "0.7" that was published with it stands for a sparsity of
+about 0.62.
 
 Xu, Shao, Chen, Tang, Zhang, Gao, Qiao and Luo, "BESA: Pruning Large Language Models with Blockwise
 Parameter-Efficient Sparsity Allocation", ICLR 2024.

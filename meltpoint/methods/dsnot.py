@@ -4,20 +4,21 @@ The first mask removes the floor(C s) smallest of each row of C weights, for N:M
 largest of every M, by the metric of `init`: Wanda's, magnitude, or SparseGPT's ``W_ij^2 / U_jj^2``.
 The removed weights of a row contribute ``e_i = sum_j W_ij m_j`` to its output, with ``m_j`` the sum
 of input channel j over the tokens of a calibration window, averaged over windows. While ``|e_i|``
-exceeds `threshold`, and at most `cycles` times, a removed weight whose ``W_ij m_j`` has the sign of
-e_i is grown, the largest ``|W_ij m_j| / v_j^power`` first (``v_j``: the channel's variance within a
-window), and a kept one of the other sign removed, the least Wanda metric first (the official list
-goes on with those of the same sign, the largest metric first, where these end); for N:M it is the
-kept weight of the least metric in the grown one's group. With `skip=mlp` the MLP keeps its first
+exceeds `threshold`, and at most `cycles` times, one weight is grown and another removed. The weight
+to grow is a removed one whose ``W_ij m_j`` has the sign of e_i, the largest
+``|W_ij m_j| / v_j^power`` first (``v_j``: the channel's variance within a window). The weight to
+remove is a kept one of the other sign, the least Wanda metric first. (Where these end, the official
+list goes on with those of the same sign, the largest metric first.) For N:M the weight to remove is
+the kept one of the least metric in the grown one's group. With `skip=mlp` the MLP keeps its first
 mask. Kept weights stay dense under every `init`. The official 50 cycles are for rows of 4096
-weights and more: in rows of a few hundred they exchange what matters (take 4, or so).
+weights and more: in rows of a few hundred they exchange weights that matter (take about 4).
 
-The published code's pointers run on where a list has ended and in rows that are done, and what they
-meet breaks N:M and the sparsity of narrow layers (0.515 for 0.5 at C = 128; from C = 4096 on it
-hardly matters). Here a row is done when a list of its has ended; `overrun` gives the published
-masks. The published code also never fills the Hessian of `init=sparsegpt`, so that each row loses
-its first floor(C s) weights: the published s.DSnoT numbers, such as 6.8997 for LLaMA-2-7B at 0.5,
-need it filled, as it is here.
+The published code's pointers run on where a list has ended and in rows that are done. This breaks
+N:M and the sparsity of narrow layers (0.515 for 0.5 at C = 128; from C = 4096 on it hardly
+matters). Here a row is done when one of its lists has ended; `overrun` gives the published masks.
+The published code also never fills the Hessian of `init=sparsegpt`, so that each row loses its
+first floor(C s) weights: the published s.DSnoT numbers, such as 6.8997 for LLaMA-2-7B at 0.5, need
+it filled, as it is here.
 
 Zhang et al., "Dynamic Sparse No Training: Training-Free Fine-tuning for Sparse LLMs", ICLR 2024.
 """

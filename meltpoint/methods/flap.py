@@ -5,18 +5,18 @@ calibration: WIFV ``Var(x_j) sum_i W_ij^2``, IFV ``Var(x_j)`` or WIFN ``mean_i |
 a_j the squared norm of a window's x_j, averaged over windows. A head's score is the mean over its
 columns. Statistics are those of the model before the step, so they are a search for all levels.
 
-With the structure AL-AM the metric of each layer is standardised, and all heads and neurons compete:
-the lowest go until the level is reached, a fraction of the parameters of all heads and neurons. With
-AL-MM heads and neurons compete among their kind. `remove_heads` heads go, and neurons for the rest.
-UL-UM cuts floor(s H) heads and floor(s f) neurons of each layer by the metric as it is. UL-MM cuts
-`remove_heads` / L heads of each of the L layers, and neurons for the rest. The outputs then
-get the bias ``W (mu * cut)``, with the inputs' mean mu. A layer that loses all of its heads or neurons
-is absent, but for this bias.
+With the structure AL-AM the metric of each layer is standardised, and all heads and neurons
+compete: the lowest go until the level is reached, a fraction of the parameters of all heads and
+neurons. With AL-MM heads compete with heads, and neurons with neurons. `remove_heads` heads go, and
+neurons for the rest. UL-UM cuts floor(s H) heads and floor(s f) neurons of each layer by the metric
+as it is. UL-MM cuts `remove_heads` / L heads of each of the L layers, and neurons for the rest. The
+outputs then get the bias ``W (mu * cut)``, with the inputs' mean mu. A layer that loses all of its
+heads or neurons is absent, except for this bias.
 
 Where query heads share key and value heads, each such group is cut as one. With `official=true` the
 numbers are those of the authors' code: `aliased_mean`, `square_attention`, `truncate_costs`,
-`strict_threshold` and `half_mean` are then true. That code knows no groups: `expand_kv=true` is what
-it computes on a model that has them.
+`strict_threshold` and `half_mean` are then true. That code knows no groups; `expand_kv=true` gives
+what it computes on a model with groups.
 
 An, Zhao, Yu, Tang and Wang, "Fluctuation-based Adaptive Structured Pruning for Large Language Models",
 AAAI 2024.

@@ -1,27 +1,28 @@
 """GGUF: llama.cpp's files in one of its named schemes, run by llama.cpp itself.
 
-A scheme is a mixture of types: what matters more gets more bits (in q4_k_m half of the value and down
-projections have 6, the head has 6). A type stores blocks of 32 or 256 columns: codes, a 16-bit scale of
-the block, and in q2_k to q6_k and the iq types scales of 16 or 32 columns in a few bits each. q4_0,
-q8_0, q3_k and q6_k are symmetric, ``w^ = d q``; q2_k, q4_k and q5_k have a minimum besides,
-``w^ = d q - m``; the iq types take codes or groups of them from a book. Scales and codes come of
-llama.cpp's search for a small weighted squared error. It starts from the checkpoint rounded to float16,
-which is the scheme f16; norms and biases are float32 throughout.
+A scheme is a mixture of types: what matters more gets more bits (in q4_k_m half of the value and
+down projections have 6, the head has 6). A type stores blocks of 32 or 256 columns: codes, a 16-bit
+scale of the block, and in q2_k to q6_k and the iq types scales of 16 or 32 columns in a few bits
+each. q4_0, q8_0, q3_k and q6_k are symmetric, ``w^ = d q``; q2_k, q4_k and q5_k also have a
+minimum, ``w^ = d q - m``; the iq types take codes or groups of them from a book. Scales and codes
+come from llama.cpp's search for a small weighted squared error. It starts from the checkpoint
+rounded to float16, which is the scheme f16; norms and biases are float32 throughout.
 
 The importance matrix weighs the columns in that error by the mean square of their inputs over the
-calibration, ``h_j = mean_t x_tj^2``, as llama.cpp's own tool gathers it. iq2_m and iq1_m cannot do
-without and always get one, the others by `imatrix=on`; f16 and q8_0 have no use for it.
+calibration, ``h_j = mean_t x_tj^2``, as llama.cpp's own tool gathers it. iq2_m and iq1_m need this
+matrix and always get one, the others with `imatrix=on`; f16 and q8_0 do not use it.
 
-Zero is a level of the symmetric types alone: q4_k and q5_k fill most pruned weights, iq types all. A
-width that a scheme's blocks do not fill is not applicable, unless `fallback=true` lets llama.cpp store
-such linears in other types, as in published files (Qwen2.5-0.5B and 72B, Gemma-3-1B): q8_0 for q6_k,
-q5_1 for q5_k, q5_0 for q4_k, q4_0 for q3_k and q2_k, iq4_nl for iq types, and 16 bit for a width that
-is no multiple of 32. A scheme's name says little then; the checkpoint says what each linear is stored
-as. Nor is a model applicable that llama.cpp would run otherwise than transformers does.
+Zero is a level of the symmetric types alone: q4_k and q5_k make most pruned weights nonzero, iq
+types all of them. A width that a scheme's blocks do not fill is not applicable, unless
+`fallback=true` lets llama.cpp store such linears in other types, as in published files
+(Qwen2.5-0.5B and 72B, Gemma-3-1B): q8_0 for q6_k, q5_1 for q5_k, q5_0 for q4_k, q4_0 for q3_k and
+q2_k, iq4_nl for iq types, and 16 bit for a width that is no multiple of 32. A scheme's name says
+little then; the checkpoint says how each linear is stored. A model that llama.cpp would run
+differently from transformers is not applicable either.
 
-The tokenizer comes into the file where llama.cpp splits trial sentences as it does; otherwise the file
-has no vocabulary: it runs on token numbers and takes no text. It ends a chain: no other method reads
-it.
+The tokenizer is written into the file if llama.cpp splits trial sentences in the same way.
+Otherwise the file has no vocabulary: it runs on token numbers and takes no text. A GGUF file ends a
+chain, because no other method reads it.
 
 llama.cpp, https://github.com/ggml-org/llama.cpp, by Gerganov and contributors; k-quants, iq types and
 importance matrix by Kawrakow (its pull requests 1684, 4773, 4861). No paper describes them.

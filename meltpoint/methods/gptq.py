@@ -9,24 +9,26 @@ columns, from its weights as they are when its first column comes up: with `symm
 ``z = round(-min / s)``, max and min over the group and 0. Columns that no token excites become 0.
 
 GPTQModel, the successor of AutoGPTQ, does the work with its defaults. They are not the paper's:
-symmetric grids in groups of 128, `damp` 0.05 (the paper's code has 0.01), and groups and their columns
-sorted by ``diag H`` (`act_group_aware`: Gafni, Karnieli and Hanani, "Dual Precision Quantization", CVPR
-workshops 2025). The columns go back to their places afterwards; `desc_act` leaves them in the order of
-``diag H``. By itself the library leaves out calibration windows of 10 tokens or less, cuts long ones
-and takes the longest first. Here it gets the windows as they are, one at a time. Where ``H`` fails it,
-the library would round to nearest; here that is not applicable, with the reason.
+symmetric grids in groups of 128, `damp` 0.05 (the paper's code has 0.01), and groups and their
+columns sorted by ``diag H`` (`act_group_aware`: Gafni, Karnieli and Hanani, "Dual Precision
+Quantization", CVPR workshops 2025). The columns go back to their places afterwards; `desc_act`
+leaves them in the order of ``diag H``. By itself the library leaves out calibration windows of 10
+tokens or less, cuts long ones and takes the longest first. Here it gets the windows as they are,
+one at a time. Where ``H`` cannot be used, the library would round to nearest; here the step is not
+applicable, with the reason.
 
-The checkpoint is in the layout that GPTQModel, vLLM and transformers load: scales in float16, and so
-are the biases of its linears. Its `checkpoint_format` is gptq; with asymmetric grids gptq_v2, since
-the first version has no room for a zero point of 0. Kernels of the format want widths in multiples of
-32, and inputs in whole groups: other widths are not applicable. Nor are models whose blocks are called
-differently (Gemma 2 with windows longer than its sliding ones): the library calls all as the first.
+The checkpoint is in the layout that GPTQModel, vLLM and transformers load: scales in float16, and
+so are the biases of its linears. Its `checkpoint_format` is gptq; with asymmetric grids gptq_v2,
+since the first version has no room for a zero point of 0. Kernels of the format want widths in
+multiples of 32, and inputs in whole groups: other widths are not applicable. Models whose blocks
+are called differently (Gemma 2 with windows longer than its sliding ones) are not applicable
+either, because the library calls all blocks like the first.
 
-In a chain zero is on the grid, but the errors of columns before it move a pruned weight off it: one
-to three in a hundred pruned weights came back in small trained models. So here a weight that is zero
-becomes zero in its turn, whatever has been added to it, and the columns after it make up for that like
-for any other error; it does not count in its group's range. `keep_zeros=false` is the library's way; a
-model without zeros is the same in both.
+In a chain, zero is on the grid, but the errors of earlier columns move a pruned weight off zero:
+one to three in a hundred pruned weights came back in small trained models. So here a weight that
+was zero is set to zero when its column comes up, whatever has been added to it. The columns after
+it make up for that like for any other error. Such a weight does not count in its group's range.
+`keep_zeros=false` is the library's way. For a model without zeros both are the same.
 
 Frantar, Ashkboos, Hoefler and Alistarh, "GPTQ: Accurate Post-Training Quantization for Generative
 Pre-trained Transformers", ICLR 2023; GPTQModel 7.6.

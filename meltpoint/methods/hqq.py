@@ -1,15 +1,15 @@
 """HQQ: weights are rounded on grids whose zero points are fitted to the rounding error, without data.
 
-The weight, flattened row by row, is cut into groups of `group_size`; with `axis=0` a group takes every
-(rows columns / group_size)-th entry. In each ``q = clamp(round(w / s + z), 0, 2^b - 1)`` and
-``w^ = s (q - z)`` with ``s = (max - min) / (2^b - 1)``; z is first ``-min / s`` (at 4 bits rounded),
-then improved in up to 20 half-quadratic steps on ``|w - w^|^p``, p = 0.7: of the error ``e = w - w^``
-the part ``sign(e) max(|e| - |e|^(p-1) / 10, 0)`` is outliers, and z the group's mean of
-``q - (w - outliers) / s``. They end when the weight's mean |e| no longer falls. Other than in the
-article the factor of 10 does not grow.
+The weight, flattened row by row, is cut into groups of `group_size`; with `axis=0` a group takes
+every (rows columns / group_size)-th entry. In each ``q = clamp(round(w / s + z), 0, 2^b - 1)`` and
+``w^ = s (q - z)`` with ``s = (max - min) / (2^b - 1)``; z is first ``-min / s`` (at 4 bits
+rounded), then improved in up to 20 half-quadratic steps on ``|w - w^|^p``, p = 0.7: of the error
+``e = w - w^`` the part ``sign(e) max(|e| - |e|^(p-1) / 10, 0)`` is outliers, and z the group's mean
+of ``q - (w - outliers) / s``. The steps end when the weight's mean |e| no longer falls. Unlike in
+the article, the factor of 10 does not grow.
 
-z is no integer, so zero is on no grid but by chance: zeros of a pruned model are lost, at 4 bits or
-fewer nearly all, and the checkpoint says how many.
+z is not an integer, so zero is on a grid only by chance. Zeros of a pruned model are lost, nearly
+all at 4 bits or fewer, and the checkpoint says how many.
 
 Made by hqq's `HQQLinear` with its defaults, linear by linear, on the weights in the study's dtype; the
 head and other linears outside the decoder's blocks are left alone. Scales and zero points are stored,
@@ -17,9 +17,9 @@ and weights dequantised, in hqq's own default of float16 (`compute_dtype`). The 
 on GPUs and in float32 on CPUs, so that codes differ.
 
 The folder is laid out as by hqq's `save_to_safetensors`: under each linear's name the state dict of
-its `HQQLinear`, and `quantization_config` in config.json. Do not load it by transformers 5.17, which
-has no HQQ at present and, with a warning, leaves these linears random. In hqq one is read from the
-tensors t under its name by
+its `HQQLinear`, and `quantization_config` in config.json. Do not load it with transformers 5.17,
+which has no HQQ at present and, with a warning, leaves these linears random. In hqq a linear is
+read from the tensors t under its name by
 ``layer = HQQLinear(None, None, compute_dtype=torch.float16, device="cpu"); layer.load_state_dict(t)``.
 hqq's `save_quantized` and `from_quantized` work on a pickle, `qmodel.pt`, which is not written.
 

@@ -6,13 +6,14 @@ averaged over windows. That of a channel of a linear is the sum over its weights
 ``|sum w g|``, with l1 and l2 the sum of ``|w|^p``. Channels that depend on each other are scored
 together: rows of q, k and v with columns of o, rows of gate and up with columns of down.
 
-Of C channels C - floor(C (1 - s)) are too many. Of the neurons so many go, the least important first.
-Of the heads, of width h, go as many as fit into these channels. So a level that would cut less than a
-head leaves attention as it is. A layer keeps at least one head and one neuron.
+Of C channels, C - floor(C (1 - s)) are too many. That many neurons go, the least important first.
+As many heads, of width h, go as fit into these channels. So a level that would cut less than a head
+leaves attention as it is. A layer keeps at least one head and one neuron.
 
-With `steps` the level is reached in as many equal steps, each with new gradients. With `scope=global`
-the units of all layers compete, and a head counts as much as a neuron: those that are not above the one
-threshold go. Scores are a search for all levels, but for those of later steps.
+With `steps` the level is reached in that many equal steps, each with new gradients. With
+`scope=global` the units of all layers compete, and a head counts as much as a neuron: units that
+are not above a common threshold go. One search gives the scores for all levels, except those of
+later steps.
 
 Where query heads share key and value heads, a group is cut as one, or with `expand_kv=true` each head
 by itself. `official=true` sets `fold_across_heads`: the authors' code adds the scores of query head a

@@ -10,12 +10,12 @@ by record, cut at that length, and the loss is that of the response alone. `seed
 of the windows anew for each epoch. `validation` names a text whose loss chooses the best of the
 saved states.
 
-What earlier steps established holds. Pruned weights stay zero. The update of a linear that has
-some is multiplied by the mask of the others in training too, so the merged weights are those that
-were trained (`keep_zeros=false` leaves the masks out). Models of other shapes are trained in
-their shapes, each factor of a low-rank step by itself. A quantised base is decoded and stays
-dense numbers, which the cell says. With `merge=false` the adapter is kept beside the quantised
-base, in `adapter/`, and counts in all scores.
+The results of earlier steps are kept. Pruned weights stay zero. If a linear has pruned weights, its
+update is multiplied by the mask of the others in training too, so the merged weights are those that
+were trained (`keep_zeros=false` leaves the masks out). Models of other shapes are trained in their
+shapes, each factor of a low-rank step by itself. A quantised base is decoded and stays dense
+numbers, and the cell says so. With `merge=false` the adapter is kept beside the quantised base, in
+`adapter/`, and counts in all scores.
 
 The presets are LLM-Pruner's script, SliceGPT's README and the defaults of LLaMA-Factory's web
 page. The study of the order of operations used the last program; its own values are not

@@ -1,8 +1,8 @@
 """Magnitude pruning: the smallest weights of each linear layer are removed.
 
-Metric ``S = |W|``. For a sparsity s one threshold per layer, the entry of index floor(numel s) of
-the sorted metric: weights at or below it are removed, so one more than floor(numel s), and ties
-with it. For N:M the N largest of every M consecutive weights of a row are kept.
+Metric ``S = |W|``. For a sparsity s each layer has one threshold, the entry of index floor(numel s)
+of the sorted metric. Weights at or below it are removed: one more than floor(numel s), and any
+ties. For N:M the N largest of every M consecutive weights of a row are kept.
 
 Han, Pool, Tran and Dally, "Learning both Weights and Connections for Efficient Neural Networks",
 NeurIPS 2015; layer-wise as in the code of Sun et al. (Wanda, ICLR 2024).

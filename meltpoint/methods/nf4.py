@@ -1,19 +1,20 @@
 """NF4: weights are rounded to 16 quantiles of a normal distribution, scaled to each block's maximum.
 
-The weight, flattened row by row, is cut into blocks of 64. Each is divided by its largest magnitude,
-kept in float32, and each entry rounded to the nearest of 16 values in [-1, 1], one of which is zero:
-eight positive and seven negative ones, equally likely for normally distributed weights. With
-`double_quant` the scales are quantised too: less their mean, in blocks of 256, to a table of 8 bits:
-0.37 bits a weight less. Zeros stay zero.
+The weight, flattened row by row, is cut into blocks of 64. Each is divided by its largest
+magnitude, kept in float32, and each entry rounded to the nearest of 16 values in [-1, 1], one of
+which is zero: eight positive and seven negative ones, equally likely for normally distributed
+weights. With `double_quant` the scales, less their mean, are quantised too, in blocks of 256, to a
+table of 8 bits. This saves 0.37 bits a weight. Zeros stay zero.
 
 Made by bitsandbytes through transformers, on the weights in the study's dtype, with its defaults. It
 offers no other block size through transformers. The head and other linears outside the decoder's
 blocks are left alone.
 
-Evaluated is the dequantised weight in the study's dtype. So does bitsandbytes, but on CPUs: where they
-have AVX512-BF16 it multiplies in bfloat16, whatever the model's dtype, and stops at widths that are no
-multiples of 64 (inputs) and 32 (outputs); where they have AVX512, bitsandbytes 0.50.2 dequantises
-weights wrongly whose columns are a multiple of 16 and not of 64, rows that no blocks fill.
+The evaluation uses the dequantised weight in the study's dtype. So does bitsandbytes, except on
+CPUs. With AVX512-BF16 it multiplies in bfloat16, whatever the model's dtype, and stops at widths
+that are no multiples of 64 (inputs) and 32 (outputs). With AVX512, bitsandbytes 0.50.2 wrongly
+dequantises weights whose columns are a multiple of 16 and not of 64, as blocks do not fill their
+rows.
 
 Dettmers, Pagnoni, Holtzman and Zettlemoyer, "QLoRA: Efficient Finetuning of Quantized LLMs", NeurIPS
 2023.

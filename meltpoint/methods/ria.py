@@ -1,16 +1,17 @@
 """RIA: weights are removed by their share of their row and column times the norm of their input.
 
 Metric ``S_ij = (|W_ij| / sum_i |W_ij| + |W_ij| / sum_j |W_ij|) sqrt(a_j)^alpha`` with ``a_j`` as in
-Wanda; a row or column of zeros has the share 0. For a sparsity s one threshold per layer, the entry
-of index floor(numel s) of the sorted metric, inclusive; with ``group=row`` the floor(C s) smallest
-of each row of C weights. For N:M the N largest of every M consecutive weights of a row are kept.
+Wanda; a row or column of zeros has the share 0. For a sparsity s each layer has one threshold, the
+entry of index floor(numel s) of the sorted metric, inclusive; with ``group=row`` the floor(C s)
+smallest of each row of C weights. For N:M the N largest of every M consecutive weights of a row are
+kept.
 
-For N:M, ``reallocate=true`` first deals the input channels, sorted by ``importance``, out over the
-groups (heuristic channel reallocation), and ``lsa=true`` improves the order, that one or else the
-layer's own, one slot of the groups at a time: each slot's channels go to the groups where they
-retain the most of the metric (linear sum assignment; in the official code only after the
-reallocation). The masks go back to the layer's own order of channels, and there they are NOT N:M:
-the accuracy of the permuted layer is measured, without its kernel. Both do nothing at a sparsity.
+For N:M, ``reallocate=true`` first deals out the input channels, sorted by ``importance``, over the
+groups (heuristic channel reallocation). ``lsa=true`` improves this order, or else the layer's own,
+one slot of the groups at a time: each slot's channels go to the groups where they retain the most
+of the metric (linear sum assignment; in the official code only after the reallocation). The masks
+go back to the layer's own order of channels, and there they are NOT N:M: the accuracy of the
+permuted layer is measured, without its kernel. Both do nothing at a sparsity.
 
 ``reconstruct=true`` updates the kept weights by SparseGPT's column updates, with ten times the
 damping where the Hessian is not positive definite. Zeros that a model already has stay.

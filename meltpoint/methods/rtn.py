@@ -6,11 +6,12 @@ In each row every `group_size` columns (the last group may be shorter) have a gr
 zeros stay zero. With `symmetric` ``max = max |w| = -min`` and ``z = 2^(b-1)``: 2^(b-1) levels lie
 below zero and one less above, where the largest weight loses half a step.
 
-Both grids are those of GPTQ's code, but that it cuts a symmetric group without negative weights at
-half its maximum, and that scales are float16 here, as kernels store them: codes are chosen for
-the scale as stored, and the checkpoint holds what a kernel would compute with, in the study's dtype.
-Published baselines have a scale per row (`group_size=-1`: Frantar et al.) or per 128 columns (Lin et
-al., "AWQ", MLSys 2024). That the last group may be short is GPTQ's way too; many kernels refuse it.
+Both grids are those of GPTQ's code, with two differences. GPTQ's code cuts a symmetric group
+without negative weights at half its maximum. Scales are float16 here, as kernels store them: codes
+are chosen for the scale as stored, and the checkpoint holds what a kernel would compute with, in
+the study's dtype. Published baselines have a scale per row (`group_size=-1`: Frantar et al.) or per
+128 columns (Lin et al., "AWQ", MLSys 2024). The last group may also be short in GPTQ; many kernels
+refuse this.
 
 Dettmers and Zettlemoyer, "The case for 4-bit precision: k-bit Inference Scaling Laws", ICML 2023;
 the baseline of Frantar, Ashkboos, Hoefler and Alistarh, "GPTQ: Accurate Post-Training Quantization for

@@ -6,11 +6,12 @@ removes the int(L s) blocks of the lowest influence of the L blocks of the model
 equal ones.
 
 With `angular` n = int(L s) consecutive blocks go. They start at the block where
-``arccos(cos(h, h_n)) / pi`` is the smallest, with h the hidden state of a window's last token before
-these blocks and h_n the one behind them (Gromov et al., "The Unreasonable Ineffectiveness of the Deeper
-Layers", 2024). With `order_study` the influence of the last block is that of block and final norm
-together, as in the script of the study of the order of operations, which reads transformers'
-`hidden_states`. One pass of the calibration gives all influences and angles, for all levels.
+``arccos(cos(h, h_n)) / pi`` is the smallest, with h the hidden state of a window's last token
+before these blocks and h_n the one after them (Gromov et al., "The Unreasonable Ineffectiveness of
+the Deeper Layers", 2024). With `order_study` the influence of the last block is that of block and
+final norm together, as in the script of the study of the order of operations, which reads
+transformers' `hidden_states`. One pass of the calibration gives all influences and angles, for all
+levels.
 
 Men, Xu, Zhang, Wang, Lin, Lu, Han and Chen, "ShortGPT: Layers in Large Language Models are More
 Redundant Than You Expect", 2024; there is no official code.

@@ -8,8 +8,9 @@ blocks.
 
 The search costs about half of the official code's block passes, up to 0.7 of them with five blocks:
 the candidates of a removal share the hidden states before them, which the next removal takes over.
-The blocks are read one at a time. Held are the hidden states of the candidates and at the blocks'
-borders, at most 4 GiB of them: more windows go through the blocks in groups.
+The blocks are read one at a time. The search holds the hidden states of the candidates and at the
+blocks' borders, at most 4 GiB of them. If they need more, the windows go through the blocks in
+groups.
 
 Song, Oh, Kim, Kim, Kim and Kim, "SLEB: Streamlining LLMs through Redundancy Verification and
 Elimination of Transformer Blocks", ICML 2024.

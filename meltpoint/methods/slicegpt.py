@@ -1,10 +1,11 @@
 """SliceGPT: the residual stream is rotated onto its principal components, and the smallest are cut.
 
 An RMSNorm commutes with rotations of its input. So each site of the residual stream (in front of
-attention, and of the MLP) gets an orthogonal basis Q, and matrices ``Q_site^T Q_next`` in the stream
-lead from one site to the next. Q are the eigenvectors of ``C = sum_t x_t x_t^T`` over the calibration's
-tokens x of the site, which the sliced blocks in front have made, plus 0.01 times the mean of C's
-diagonal on it. The k of largest eigenvalues stay. The weights are then
+attention, and of the MLP) gets an orthogonal basis Q, and matrices ``Q_site^T Q_next`` in the
+stream lead from one site to the next. Q are the eigenvectors of ``C = sum_t x_t x_t^T`` with 0.01
+times the mean of its diagonal added to the diagonal. x are the calibration's tokens at the site, as
+the sliced blocks before it compute them. The k eigenvectors of the largest eigenvalues stay. The
+weights are then
 
     ``W_read <- W_read diag(g) Q[:, :k]``,  ``W_write <- Q[:, :k]^T W_write``
 
@@ -13,11 +14,12 @@ to a multiple of `round_interval`: s is the fraction of the width, not of the pa
 gains matrices of 2 k^2 numbers, so a small s can make the model larger. The output of the last block
 keeps its width, and so do the final norm and the head, which is untied from the embeddings.
 
-Norms keep the model's epsilon, and their mean square is over the width d also when k coordinates are
-left (`norm_divisor`). So a sliced stream is normalised as the dense model would. A LayerNorm also
-subtracts the mean. The embeddings and the matrices that write to the stream do so instead. Gemma 2 and
-3 have norms behind attention and MLP, with a factor for each channel, which no rotation passes. There a
-matrix [d, k] behind each such norm rotates, and the matrices that write keep their rows.
+Norms keep the model's epsilon, and their mean square is over the width d also when k coordinates
+are left (`norm_divisor`). So a sliced stream is normalised as the dense model would. A LayerNorm
+also subtracts the mean. The embeddings and the matrices that write to the stream do so instead.
+Gemma 2 and 3 have norms after attention and MLP, with a factor for each channel, which no rotation
+passes. There a matrix [d, k] after each such norm rotates, and the matrices that write keep their
+rows.
 
 The official code sets the epsilon of all norms to 1e-5 (`norm_epsilon`), and subtracts the embeddings'
 mean over the width also where the norms are RMSNorms, which changes the model (`center_embeddings`).

@@ -9,9 +9,10 @@ N:M the N largest of every M consecutive weights of a row are kept, chosen when 
 reached. Each column's error ``(w_j - q_j) / U_jj`` is then taken up by the columns to its right
 (algorithm 1). Zeros that a model already has stay.
 
-With `true_sequential` a block's linears are pruned in the order in which they run (q, k, v; o; gate,
-up; down), each on inputs that those before it, pruned, have made: a forward pass more for each.
-With `allocation=owl` the sparsity differs from block to block (see [allocation](#allocation)).
+With `true_sequential` a block's linears are pruned in the order in which they run (q, k, v; o;
+gate, up; down), each on the inputs that the pruned linears before it produce. This takes one more
+forward pass for each. With `allocation=owl` the sparsity differs from block to block (see
+[allocation](#allocation)).
 
 Frantar and Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
 ICML 2023.

@@ -5,9 +5,9 @@
 matrix of m x n numbers is ``r = int(m n (1 - L) / (m + n))``, so that about L of its numbers are gone.
 The bias stays with the second factor. Embeddings, norms and the head stay as they are.
 
-It is the floor for `svd_llm` and `asvd`, which look at activations. The factors are dense: zeros and
-quantization grids of earlier steps are gone from the linears. On factors of an earlier step it works on
-their product. With `of=parameters` all blocks keep the same fraction of their parameters.
+It is the baseline for `svd_llm` and `asvd`, which look at activations. The factors are dense: zeros
+and quantization grids of earlier steps are gone from the linears. On factors of an earlier step it
+works on their product. With `of=parameters` all blocks keep the same fraction of their parameters.
 
 Eckart and Young, "The approximation of one matrix by another of lower rank", Psychometrika 1936.
 """

@@ -3,15 +3,15 @@
 ``C = sum x x^T`` over all calibration tokens has the lower Cholesky factor ``S`` (in float64; a
 singular C is shifted by ``1e-6`` less its least eigenvalue). Then ``W S = U D V^T`` (in float32):
 dropping a singular value costs its square in the error of the linear's outputs. With the r largest
-the linear becomes ``U_r sqrt(D_r)`` after ``sqrt(D_r) V_r^T S^-1``. The rank is that of `svd`, and so
-are biases, zeros of earlier steps, earlier factors and `of=parameters`. The inputs of all blocks are
-those of the model before the step.
+the linear becomes ``U_r sqrt(D_r)`` after ``sqrt(D_r) V_r^T S^-1``. The rank is that of `svd`.
+Biases, zeros of earlier steps, earlier factors and `of=parameters` are treated as there. The inputs
+of all blocks are those of the model before the step.
 
 With `update` the second factor is then solved for again, in closed form: it minimises
 ``|U (D_r V_r^T S^-1) x - W x|`` over inputs x that the truncated model gives on the first
 `update_windows` windows (sections 3.2 and 3.3 of the paper's first version).
 
-The official code builds its classes for as many kv heads as query heads. Here k and v get rectangular
+The official code's classes assume as many kv heads as query heads. Here k and v get rectangular
 factors, and `expand_kv` gives each query head a kv head of its own first.
 
 Wang, Zheng, Wan and Zhang, "SVD-LLM: Truncation-aware Singular Value Decomposition for Large Language

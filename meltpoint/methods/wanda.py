@@ -5,10 +5,10 @@ of a calibration window, averaged over windows (equation 1). For a sparsity s th
 smallest of each row of C weights are removed, so the achieved sparsity is floor(C s) / C. For N:M
 the N largest of every M consecutive weights of a row are kept. No weight is updated.
 
-With `variant` (appendix) each row loses the smallest weights that together hold a share alpha of the
-row's metric; alpha, one for the matrix, is searched for by bisection until the sparsity is within
-0.001. N:M knows no variant. With `allocation=owl` the sparsity differs from block to block (see
-[allocation](#allocation)).
+With `variant` (appendix) each row loses the smallest weights that together hold a share alpha of
+the row's metric; alpha, one for the matrix, is searched for by bisection until the sparsity is
+within 0.001. N:M has no variant. With `allocation=owl` the sparsity differs from block to block
+(see [allocation](#allocation)).
 
 Sun, Liu, Bair and Kolter, "A Simple and Effective Pruning Approach for Large Language Models",
 ICLR 2024.

@@ -25,15 +25,17 @@ HEADER = (
     "meltpoint/study/config.py instead. -->"
 )
 EVALUATIONS = """\
-An evaluation is a named measurement of each checkpoint. It gives one or more scores, all of which are
-in its cell. Sweeps, tables and figures name `evaluation`, which means its main score (the first, or
-what `main` says), or `evaluation.score`: `wikitext2-2048.bits_per_byte`. How each number comes about is
-in [the protocol](protocol.md); [adding an evaluation](adding-an-evaluation.md) takes one file."""
+An evaluation is a named measurement of each checkpoint. It gives one or more scores, which are all
+in one cell. Sweeps, tables and figures name a score as `evaluation.score`, such as
+`wikitext2-2048.bits_per_byte`. `evaluation` alone means its main score: the first one, unless
+`main` names another. [The protocol](protocol.md) says how each number is computed. [Adding an
+evaluation](adding-an-evaluation.md) takes one file."""
 METHODS = """\
 Each method is one file in `meltpoint/methods/`, and this page is written from those files. The last
-column of the table says what computes a method. A package alone does the whole work, and Meltpoint
-decodes and checks what it stored. A file of Meltpoint follows the paper and the official code. [The
-protocol](protocol.md#what-was-verified-where) says which numbers were compared with official ones."""
+column of the table says what computes a method. If it names only packages, they do the whole work,
+and Meltpoint decodes and checks what they stored. If it names a file of Meltpoint, that file
+follows the paper and the official code. [The protocol](protocol.md#what-was-verified-where) says
+which numbers were compared with official ones."""
 
 
 def pages() -> dict[Path, str]:
