@@ -61,20 +61,20 @@ def order(results: Path, study: Study) -> pd.DataFrame:
     table = study.config.tables[TABLE]
     theirs = perplexities(PUBLISHED).set_index(["method", "level"])["value"].dropna()
     (evaluation,), (model,) = table.evaluations, study.groups[table.source].models
-    losses: dict[str, dict[float, np.ndarray]] = {}
+    losses: dict[str, list[tuple[float, np.ndarray]]] = {}
     for chain, step in steps_of(study, table.source).items():
         name = table.labels.get(row_name(step["method"], step["settings"]))
         file = results / f"cells/{model}/{chain}/{evaluation}.nll.npy"
         if (name, step["level"]) in theirs.index and file.exists():
-            of_level = losses.setdefault(step["level"], {})
-            of_level[theirs[name, step["level"]]] = np.load(file).mean(axis=1, dtype=np.float64)
+            mean = np.load(file).mean(axis=1, dtype=np.float64)
+            losses.setdefault(step["level"], []).append((theirs[name, step["level"]], mean))
     rows = [{"level": level, **_correlation(found)} for level, found in losses.items()]
     return pd.DataFrame(rows)
 
 
-def _correlation(found: dict[float, np.ndarray]) -> dict[str, float]:
-    """Spearman's correlation; `found` holds the mean loss of each window by the published value."""
-    expected, losses = list(found), np.stack(list(found.values()))
+def _correlation(found: list[tuple[float, np.ndarray]]) -> dict[str, float]:
+    """Spearman's correlation of each method's published value and mean loss of each window."""
+    expected, losses = [value for value, _ in found], np.stack([mean for _, mean in found])
     draws = np.random.default_rng(0).integers(0, losses.shape[1], (DRAWS, losses.shape[1]))
     drawn = [spearmanr(losses[:, draw].mean(axis=1), expected).statistic for draw in draws]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
