@@ -12,7 +12,7 @@ from meltpoint.analysis.significance import holm
 from meltpoint.analysis.task_names import is_task
 from meltpoint.errors import MeltpointError
 
-# How far a unit may be from 0 or 1: its score is a mean, which is taken off and added again.
+# Tolerance for units of 0 or 1. They are computed by subtracting and adding a mean, which rounds.
 ROUNDING = 1e-9
 COLUMNS = [
     *("model", "task", "printed", "chain", "evaluation", "score", "value", "stderr"),

@@ -7,5 +7,5 @@ SEED = "seed"
 
 
 def draw_of(settings: str, key: str = SEED) -> str:
-    """Value of a setting in a chain's settings, as they are spelled; those of several steps joined."""
+    """Value of a setting in the text of a chain's settings; values of several steps are joined."""
     return "+".join(re.findall(rf"(?:^|[,+]){re.escape(key)}=([^,+]*)", settings))

@@ -16,11 +16,12 @@ from meltpoint.analysis.levels import family_of, nominal_bits
 from meltpoint.analysis.pairs import BETTER, NEITHER, WORSE, compare_all
 from meltpoint.analysis.samples import Sample
 
-# Families from the one that is usually the best. Those of patterns stand in the place of their kind.
+# Families, usually the best first. Each N:M pattern is a family of its own, sorted as "pattern".
 FAMILIES = ("quantization", "unstructured", "pattern", "structured", "low-rank")
 EQUAL = ("removed", "bytes")
 RANKS = ("best", "median")
-# How far below and above a compression a method may be: rounding of shapes, and 4 bits at 0.7.
+# How far below and above the compression a method may be. The first allows for rounded shapes, the
+# second for 4 bits at a compression of 0.7.
 SHORT, OVER = 0.02, 0.06
 OPPOSITE = {BETTER: WORSE, WORSE: BETTER, NEITHER: NEITHER}
 COLUMNS = [
@@ -61,7 +62,7 @@ def family_key(family: str) -> tuple[int, str]:
 
 
 def at_compression(cells: pd.DataFrame, equal: str, compression: float) -> pd.DataFrame:
-    """Of each method the mildest cell that reaches the compression, of those near to it, best first.
+    """The mildest cell of each method that reaches the compression and is close to it, best first.
 
     cells: those of `with_families`. Values that are not finite come last; what is not applicable or
     refused is left out.

@@ -35,7 +35,7 @@ NUMBERS = (
 )
 NUMBERS_AS_FLOATS = dict.fromkeys(NUMBERS, float)
 DENSE = {"method": "dense", "level": "", "settings": "", "kind": ""}
-# What a perplexity is, as columns: a published number is one where its table says nothing else.
+# Columns of a perplexity. A published number is a perplexity unless its table says otherwise.
 PERPLEXITY_COLUMNS = {
     **{"score": "perplexity", "main": True, "better": "lower"},
     **{"label": "perplexity", "label_unit": "", "unit": ""},

@@ -77,7 +77,7 @@ def paired_error(start: Mapping[str, Any], end: Mapping[str, Any]) -> float:
 
 
 def compared(sequence: str, change: str) -> tuple[str, str] | None:
-    """Sequence that another is compared with, and itself; None for one that is not compared.
+    """Pair of a sequence's reference and the sequence; None for a sequence that is not compared.
 
     change: the operation that comes last; "" compares all with the dense model.
     """

@@ -1,7 +1,7 @@
-"""Tests of a mean difference, paired window by window, with or without draws of the calibration.
+"""Tests of a mean difference that is paired window by window, over one or more calibration draws.
 
-All functions take differences as [draws, units, ...]: the axes behind are tested apart, each as one
-pair. How the numbers come about is in docs/protocol.md.
+Differences have the shape [draws, units, ...]. Each entry of the axes after the first two is a pair of
+checkpoints of its own, tested by itself. docs/protocol.md derives the numbers.
 """
 
 from collections.abc import Sequence
@@ -14,21 +14,23 @@ from meltpoint.analysis.significance import sign_flip_p
 from meltpoint.errors import MeltpointError
 
 MINIMUM = 5
-# Differences with a larger excess kurtosis are tested by sign flips. That of a normal distribution
-# is 0, that of a Laplace distribution 3.
+# Differences with a larger excess kurtosis are tested by sign flips. A normal distribution has 0, a
+# Laplace distribution 3.
 HEAVY = 3.0
 SIGNIFICANCE = 0.05
 POWER = 0.8
-# Patterns of signs: at least so many, and enough that Holm's correction leaves a p of 1 in 200.
+# Number of sign patterns: at least the first, and for each comparison the second. The smallest
+# possible p is then 1/200 after Holm's correction.
 PATTERNS, PATTERNS_OF_A_PAIR = 9999, 400
 T_TEST, SIGN_FLIP, TWO_WAY = "paired t", "sign flips", "two-way"
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A mean difference, its standard error, the parts of that and its degrees of freedom.
+    """A mean difference with its standard error and degrees of freedom; all fields have shape [...].
 
-    `draws` is the part that the draw of the calibration has, NaN where there is one draw.
+    `windows` and `draws` are the parts of the standard error that come from the units and from the
+    draw of the calibration. `draws` is NaN for a single draw.
     """
 
     value: np.ndarray
@@ -38,13 +40,13 @@ class Effect:
     freedom: np.ndarray
 
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the confidence interval of the difference."""
+        """Lower and upper end of the confidence interval of the difference, by Student's t."""
         reach = stats.t.ppf((1 + level) / 2, self.freedom) * self.stderr
         return self.value - reach, self.value + reach
 
 
 def check_size(differences: np.ndarray, name: str, units: str = "windows") -> None:
-    """Raises MeltpointError for fewer units, such as windows, than a paired test needs."""
+    """Raises MeltpointError for fewer units (windows, say) than a paired test needs: `MINIMUM`."""
     if differences.shape[1] < MINIMUM:
         more = (
             "use a smaller window, or a longer text" if units == "windows" else "use more of them"
@@ -56,10 +58,10 @@ def check_size(differences: np.ndarray, name: str, units: str = "windows") -> No
 
 
 def effect(differences: np.ndarray) -> Effect:
-    """The mean over draws and units, and its error.
+    """The mean of differences [draws, units, ...] over draws and units, with its standard error.
 
-    Of one draw the error is that of a mean over units. Of several, draws and units are two crossed
-    random effects, ``d = mu + draw_j + unit_w + rest_jw``: the error has the variance
+    For one draw this is the standard error of a mean over units. For several, draws and units are two
+    crossed random effects, ``d = mu + draw_j + unit_w + rest_jw``: the error has the variance
     ``(MS_draws + MS_units - MS_rest) / (J W)``, and its degrees of freedom are Satterthwaite's
     (Searle, Casella and McCulloch 1992, Variance Components, sections 4.3 and 4.6).
     """
@@ -73,7 +75,7 @@ def effect(differences: np.ndarray) -> Effect:
     by_draw = differences.mean(axis=1)
     rest = differences - by_unit - by_draw[:, None] + value
     of_rest = (rest**2).sum(axis=(0, 1)) / ((draws - 1) * (units - 1))
-    # A mean square below that of the rest says that its component is 0.
+    # A mean square below that of the rest would give a negative variance component; it is set to 0.
     of_draws = np.maximum(units * by_draw.var(axis=0, ddof=1), of_rest)
     of_units = np.maximum(draws * by_unit.var(axis=0, ddof=1), of_rest)
     total = of_draws + of_units - of_rest
@@ -82,7 +84,7 @@ def effect(differences: np.ndarray) -> Effect:
         + of_units**2 / (units - 1)
         + of_rest**2 / ((draws - 1) * (units - 1))
     )
-    # Equal differences have no error, and any degrees of freedom will do.
+    # Differences that are all equal have no error, so their degrees of freedom do not matter.
     freedom = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1), units - 1)
     size = draws * units
     parts = np.sqrt(of_units / size), np.sqrt((of_draws - of_rest) / size)
@@ -90,28 +92,29 @@ def effect(differences: np.ndarray) -> Effect:
 
 
 def heavy_tailed(differences: np.ndarray) -> np.ndarray:
-    """True where sign flips are the test: for one draw whose excess kurtosis is above `HEAVY`."""
+    """Mask [...] of the pairs to test by sign flips: one draw, and excess kurtosis above `HEAVY`."""
     if len(differences) > 1:
         return np.zeros(differences.shape[2:], bool)
     return stats.kurtosis(differences[0], axis=0, bias=False) > HEAVY
 
 
 def test_of(differences: np.ndarray) -> str:
-    """Name of the test that the differences of one pair are put to."""
+    """Name of the test that `p_values` uses for the differences [draws, units] of one pair."""
     if len(differences) > 1:
         return TWO_WAY
     return SIGN_FLIP if heavy_tailed(differences) else T_TEST
 
 
 def p_values(differences: np.ndarray, comparisons: int = 1, seed: int = 0) -> np.ndarray:
-    """Two-sided p of no difference.
+    """Two-sided p values [...] of the hypothesis that the mean difference is 0.
 
-    comparisons: how many p values are corrected together, by which patterns of signs are counted.
+    comparisons: number of p values that are corrected together. The number of sign patterns grows with
+    it. seed: of the random sign patterns.
     """
     found = effect(differences)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.abs(found.value / found.stderr)
-    # Equal checkpoints differ nowhere, and have no error either.
+    # Equal checkpoints have a difference and an error of 0, and 0/0 would make p NaN.
     p = np.where(found.value == 0, 1.0, 2 * stats.t.sf(statistic, found.freedom))
     heavy = heavy_tailed(differences)
     if heavy.any():
@@ -124,10 +127,10 @@ def p_values(differences: np.ndarray, comparisons: int = 1, seed: int = 0) -> np
 
 
 def equivalence_p(found: Effect, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """p of a difference of `margin` or more (two one-sided tests), and of one of `margin` or less.
+    """Two p values: for a true difference of at least `margin`, and for one of at most `margin`.
 
-    The first is small where the difference is shown to be within the margin (Schuirmann 1987), the
-    second where it is shown to be beyond.
+    A small first value shows that the difference is within the margin, by two one-sided tests
+    (Schuirmann 1987). A small second value shows that it is beyond the margin.
     """
     distance = np.abs(found.value)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -138,7 +141,7 @@ def equivalence_p(found: Effect, margin: float) -> tuple[np.ndarray, np.ndarray]
 def equivalence_power(
     value: float, stderr: float, freedom: float, margin: float, level: float = SIGNIFICANCE
 ) -> float:
-    """Probability that a true difference of `value` is shown to be within the margin."""
+    """Power of the equivalence test: how often a true difference of `value` is shown to be within."""
     if not stderr:
         return float(abs(value) < margin)
     limit = stats.t.ppf(1 - level, freedom)
@@ -147,15 +150,16 @@ def equivalence_power(
 
 
 def margin_shown(found: Effect) -> float:
-    """The margin that a true difference of 0 is shown to be within, with a power of `POWER`."""
+    """The smallest margin for which a true difference of 0 passes the test with power `POWER`."""
     quantiles = stats.t.ppf([1 - SIGNIFICANCE, (1 + POWER) / 2], found.freedom)
     return float(found.stderr * quantiles.sum())
 
 
 def windows_needed(differences: np.ndarray, margin: float, most: int = 10**8) -> int | None:
-    """Number of windows that show the measured difference to be within the margin, with `POWER`.
+    """Number of windows with which the test shows the measured difference to be within the margin.
 
-    None where no number does: the difference, or the error over draws, is too large.
+    It is the least number with power `POWER`, if the difference is the measured one. None if `most`
+    windows are too few, because the difference or the error over draws is too large.
     """
     found = effect(differences)
     if abs(found.value) >= margin:
@@ -180,7 +184,7 @@ def windows_needed(differences: np.ndarray, margin: float, most: int = 10**8) ->
 
 @dataclass(frozen=True)
 class Flips:
-    """Documents whose answer changed: from right to wrong, from wrong to right, and of how many."""
+    """Numbers of documents whose answer became wrong (`lost`) or right (`gained`), and of all."""
 
     lost: int
     gained: int
@@ -193,9 +197,10 @@ class Flips:
 
 
 def flips(first: Sequence[bool], second: Sequence[bool]) -> Flips:
-    """Documents that the first answers right and the second wrong, and the other way round.
+    """Counts the documents on which two checkpoints differ; `lost` are right in the first alone.
 
-    Raises MeltpointError where the two have not answered the same documents.
+    first, second: whether each document is answered right. Raises MeltpointError if the two are not of
+    equal length.
     """
     a, b = np.asarray(first, bool), np.asarray(second, bool)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
@@ -207,7 +212,11 @@ def flips(first: Sequence[bool], second: Sequence[bool]) -> Flips:
 
 
 def mcnemar_p(first: Sequence[bool], second: Sequence[bool]) -> float:
-    """p of equal accuracy by McNemar's exact test on the documents that one alone answers right."""
+    """p value of equal accuracy by McNemar's exact test.
+
+    first, second: whether each document is answered right. Only documents on which they differ count.
+    Raises MeltpointError if the two are not of equal length.
+    """
     from statsmodels.stats.contingency_tables import mcnemar
 
     changed = flips(first, second)

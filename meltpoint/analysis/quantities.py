@@ -1,4 +1,4 @@
-"""What values are of and measured in, as readers want it: perplexity, size (GB), tokens/s."""
+"""Names and units of values, as tables and axes print them: perplexity, size (GB), tokens/s."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def perplexities(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
 
 
 def quantity(cells: pd.DataFrame) -> Quantity:
-    """That of the rows of one score, in the largest unit that its median reaches."""
+    """The quantity of the rows of one score, in the largest unit that their median reaches."""
     if cells.empty:
         return Quantity("", "")
     first = cells.iloc[0]

@@ -1,4 +1,4 @@
-"""What the rows of a table and the lines of a figure stand for."""
+"""Names of the rows of a table and the lines of a figure, and means over a setting."""
 
 from collections.abc import Mapping
 
@@ -14,10 +14,10 @@ SHOWN = {"method": "row", "settings": "row_settings"}
 
 
 def row_names(cells: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """With `name`, the method and its settings as a sweep spells them, and how it is shown.
+    """A copy of the cells with the columns `name`, `row` and `row_settings`.
 
-    `row` and `row_settings` are the method and its settings, or the label that `labels` gives to
-    the name, and no settings.
+    `name` is the method with its settings, as a sweep spells them. `row` and `row_settings` are
+    printed: the method and its settings, or the label that `labels` gives to the name, and no settings.
     """
     settings = cells["settings"].astype(object).fillna("")
     name = pd.Series(map(row_name, cells["method"], settings), index=cells.index, dtype=object)
@@ -31,12 +31,12 @@ def row_names(cells: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
 
 
 def average_over(cells: pd.DataFrame, key: str) -> pd.DataFrame:
-    """One row for all values of a setting: the mean, as error the standard deviation over them.
+    """One row for all values of a setting, with their mean and, as its error, standard deviation.
 
-    `count` is how many there are; of a single one no deviation is known (NaN). What has not the
-    setting stays as it is, its error too. Where some are not applicable the row is, with their
-    reason. Refused values are left out of the mean, and a note says how many. A column `sample`, if
-    there is one, holds one sample of all draws then.
+    `count` is the number of values; a single value has an error of NaN. Rows without the setting keep
+    their value and error. If one value is not applicable, the row is not applicable, with its reason.
+    Refused values are left out of the mean, and a note gives their number. A column `sample`, if there
+    is one, then holds one sample of all draws.
     """
     settings = cells["settings"].astype(object).fillna("")
     left = settings.map(lambda text: without(text, key))

@@ -13,8 +13,8 @@ from meltpoint.evaluations import _kept
 from meltpoint.evaluations.cells import Cell
 from meltpoint.evaluations.contract import Estimate, EvaluationSettings, Inputs
 
-# How far a score that is computed again may be from the one in its cell, relative: the arrays are
-# float32, and a cell may come from a machine that sums in another order.
+# Relative tolerance between a score that is computed again and the one in its cell. The arrays are
+# float32, and another machine may have summed in another order.
 TOLERANCE = 1e-5
 
 
@@ -94,7 +94,7 @@ def read_kept(file: Path, cell: Path) -> np.ndarray | list[dict]:
 def inputs_of(
     path: Path, cell: Cell, kind: evaluations.Evaluation, settings: EvaluationSettings
 ) -> Inputs:
-    """Files that an estimate reads besides the kept arrays: those of the cell's corpora."""
+    """`Inputs` with the files that an estimate reads besides the kept arrays: the cell's corpora."""
     folder = path.parents[3] / "tokens" / cell.model
     files = {"checkpoint": str(path.parent), **kind.needs(settings).token_files(str(folder))}
     return Inputs.of(files, None, f"evaluations.{cell.evaluation}")
@@ -116,7 +116,7 @@ def agrees(estimate: Estimate, cell: Cell, name: str, file: Path, path: Path) ->
 
 
 def mismatch(file: Path, cell: Path) -> str:
-    """Sentence of an array that is not the one that its cell was made of."""
+    """Error message for an array that does not belong to its cell."""
     return (
         f"{file} is not what {cell} was made of (another shape, or other values): delete both and "
         "run again"
@@ -142,9 +142,9 @@ def stack(samples: Mapping[str, Sample]) -> Sample | None:
 
 
 def differences(first: Sample, second: Sample) -> np.ndarray:
-    """The first less the second, unit by unit, float64 [draws, units].
+    """Differences first minus second, unit by unit, float64 [draws, units].
 
-    Draws are paired by their seed; a chain of one draw is taken from each draw of the other. Raises
+    Draws are paired by their seed; a sample of one draw is paired with each draw of the other. Raises
     MeltpointError, naming both cells, where they cannot be compared.
     """
     check_comparable(first, second)

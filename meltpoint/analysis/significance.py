@@ -69,8 +69,8 @@ def sign_flip_p(
 def holm(p: Sequence[float]) -> np.ndarray:
     """P values corrected for their number (Holm 1979).
 
-    As statsmodels' `multipletests`, which collects garbage at each call: a tenth of a second where
-    much is held, for each column of a table.
+    The result is that of statsmodels' `multipletests`, which runs the garbage collector at each call.
+    In a large process that takes a tenth of a second for each column of a table.
     """
     p = np.asarray(p, dtype=float)
     order, factors = np.argsort(p), np.arange(len(p), 0, -1)

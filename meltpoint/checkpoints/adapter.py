@@ -1,8 +1,8 @@
 """An adapter that is kept beside a quantised base, in the folder `adapter` of its checkpoint.
 
-The folder is peft's: `adapter_config.json` and `adapter_model.safetensors`, with A [rank, columns] and
-B [rows, rank] of each linear. A linear whose update leaves zeros as they are is named in the file's
-metadata: peft knows no masks.
+The folder has peft's format: `adapter_config.json` and `adapter_model.safetensors`, with matrices A
+[rank, columns] and B [rows, rank] for each linear. peft knows no masks, so the file's metadata names
+the linears whose pruned weights stay zero.
 """
 
 import json
@@ -35,7 +35,7 @@ class Adapter:
         with safe_open(file, "pt") as opened:
             self.masked = set(json.loads(opened.metadata().get(MASKED, "[]")))
         config = json.loads((folder / FOLDER / CONFIG).read_text())
-        # Linears of a smaller rank have a smaller alpha: the quotient is that of all.
+        # Linears of a smaller rank have a smaller alpha, so the quotient is the same for all.
         self.scale = config["lora_alpha"] / config["r"]
 
     def changes(self, name: str) -> bool:
@@ -43,7 +43,7 @@ class Adapter:
         return name.endswith(".weight") and self._key(name, "A") in self.tensors
 
     def added_to(self, name: str, weight: "Tensor") -> "Tensor":
-        """The weight [rows, columns] with its update, in its own dtype."""
+        """The weight [rows, columns] plus the adapter's update, in the weight's dtype."""
         first, second = (self.tensors[self._key(name, x)].to(weight.device).float() for x in "AB")
         update = self.scale * (second @ first)
         if name.removesuffix(".weight") in self.masked:
@@ -56,7 +56,7 @@ class Adapter:
 
 
 def adapter_of(folder: Path) -> Adapter | None:
-    """The adapter beside a checkpoint's weights; None where there is none."""
+    """The adapter in a checkpoint's folder; None if it has none."""
     return Adapter(folder) if (folder / FOLDER / WEIGHTS).exists() else None
 
 
@@ -68,7 +68,7 @@ def write_adapter(
 ) -> None:
     """Writes an adapter below a checkpoint's folder: its tensors by peft's names, and peft's config.
 
-    `masked` names the linears whose zeros stay.
+    `masked` names the linears whose zeros the update must not change.
     """
     from safetensors.torch import save_file
 
@@ -94,5 +94,5 @@ def matrices_of(folder: Path) -> dict[str, Linear]:
 
 
 def adapted(matrices: Iterable[str]) -> set[str]:
-    """Names of the linears that these matrices are of."""
+    """Names of the linears to which these matrices of an adapter belong."""
     return {name.rpartition(".lora_")[0] for name in matrices}

@@ -1,4 +1,4 @@
-"""What a checkpoint has reached on each axis, counted."""
+"""Counts how far a checkpoint is compressed on each axis."""
 
 from meltpoint.checkpoints.description import Achieved
 from meltpoint.checkpoints.linears import Linear
@@ -7,9 +7,9 @@ from meltpoint.checkpoints.linears import Linear
 def reached(matrices: dict[str, Linear], parameters: int, dense: int, itemsize: int) -> dict:
     """Fields `achieved`, `zeros_lost` and `rounded` of a description.
 
-    `matrices` are facts about all of the blocks', `parameters` are the decoder's, `dense` those of
-    the dense decoder, `itemsize` the bytes of a weight that is on no grid. Zeros that came of
-    rounding are not counted as zeros that were achieved: `rounded` is their fraction.
+    `matrices` are facts about all matrices of the blocks. `parameters` counts the decoder's parameters,
+    `dense` those of the dense decoder. `itemsize` is the number of bytes of an unquantised weight.
+    Zeros that came of rounding do not count as achieved zeros; `rounded` is their fraction.
     """
     count = sum(linear.count for linear in matrices.values()) or 1
     zeros = sum(linear.zeros - linear.zeros_rounded for linear in matrices.values())

@@ -1,4 +1,4 @@
-"""`meltpoint.json`: what a checkpoint says of itself. Nothing else reads or writes that file."""
+"""`meltpoint.json`: the description of a checkpoint. Only this module reads and writes that file."""
 
 import json
 from importlib.metadata import version
@@ -17,18 +17,18 @@ from meltpoint.files import write_json
 from meltpoint.hashing import hash_file, hash_text
 
 FILE = "meltpoint.json"
-# What making the checkpoint took, where a cell is to say it: the one file that differs from run to run.
+# Cost of making the checkpoint, for the cells that report it. Only this file differs between runs.
 COST = "cost.json"
 WEIGHTS = (".safetensors", ".gguf")
 
 
 class Achieved(BaseModel):
-    """What a checkpoint has reached on each axis.
+    """Compression of a checkpoint on each axis.
 
     `zeros` is the fraction of zeros among the entries of the matrices of the decoder's blocks,
     without zeros that came of rounding. `parameters` is the fraction of the dense decoder's
-    parameters that is gone. `bits` is the mean width of a stored weight of these matrices, scales
-    counted and zeros not spared.
+    parameters that was removed. `bits` is the mean number of bits of a stored weight of these matrices.
+    It includes the scales, and a zero takes as many bits as any other weight.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,19 +41,18 @@ class Achieved(BaseModel):
 class Description(BaseModel):
     """Contents of `meltpoint.json`.
 
-    `steps` are those of the chain with their resolved settings, `parents` the hashes of the
-    checkpoints that they started from, `hash` that of this one's weight files. `requested` is what
-    the steps have asked for, by axis. `dense_parameters` is the number of the dense decoder's
-    parameters. `linears` are the decoder's by their names in the model: a linear whose factors are
-    there was replaced by them, one that is not there is gone. `other_matrices` are those of the
-    blocks that no method compresses (a router's): they count in `achieved`. `stored_as` are the
-    keys of what a linear's weight is made of, where that is not its own name's. `zeros_lost` counts
-    the earlier zeros that the last step filled, `rounded` is the fraction of zeros that came of
-    rounding. `adapter` are the matrices of an adapter that is kept beside the weights. `warnings` are
-    sentences about the steps that each cell of the checkpoint repeats.
-    `unused` are tensors of a base checkpoint that the language model does not use, `reached` what
-    training the demo has reached. `base_quantization` says on which grids the base model's weights
-    were, where it was decoded from a quantized file; every checkpoint made of it repeats that.
+    `steps` are the chain's steps with their resolved settings, `parents` the hashes of the checkpoints
+    that they started from, `hash` the hash of this checkpoint's weight files. `requested` are the
+    levels that the steps asked for, by axis. `dense_parameters` counts the dense decoder's parameters.
+    `linears` are facts about the decoder's linears by name. A linear that was factorised is listed by
+    its factors, a removed one is not listed. `other_matrices` are the blocks' matrices that no method
+    compresses, such as a router's; they count in `achieved`. `stored_as` are the keys of linears whose
+    weights are stored under other names. `zeros_lost` counts the earlier zeros that the last step
+    filled, `rounded` is the fraction of zeros that came of rounding. `adapter` are the matrices of an
+    adapter in the checkpoint's folder. `warnings` are sentences about the steps that every cell of the
+    checkpoint repeats. `unused` are tensors of a base checkpoint that the language model does not use,
+    `reached` are results of training the demo. `base_quantization` describes the grids of a base model
+    that was decoded from a quantized file; all checkpoints made from that model repeat it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -102,7 +101,7 @@ class Description(BaseModel):
 
     @classmethod
     def of(cls, folder: Path) -> "Description | None":
-        """The description of a checkpoint; None for a folder that has none, say a hub's."""
+        """The description of a checkpoint; None for a folder without one, such as a hub's."""
         return cls.read(folder) if (folder / FILE).exists() else None
 
     def write(self, folder: Path) -> None:
@@ -118,7 +117,7 @@ class Description(BaseModel):
 
     @property
     def linears_as_read(self) -> dict[str, Linear]:
-        """The linears as they are with their adapter, if there is one: on no grid then."""
+        """Facts about the linears as they are read. A linear with an adapter is on no grid."""
         off_grid, changed = {"stored": None, "zeros_rounded": 0}, adapted(self.adapter)
         return {
             name: linear.model_copy(update=off_grid) if name in changed else linear
@@ -126,7 +125,7 @@ class Description(BaseModel):
         }
 
     def require_regular(self, reader: str) -> None:
-        """Raises NotApplicable for shapes that a config cannot say; `reader` needs a config alone."""
+        """Raises NotApplicable if the config cannot express the shapes, which `reader` relies on."""
         if self.shapes and self.shapes.irregular:
             raise NotApplicable(
                 f"{reader} reads ordinary Hugging Face folders only, and no config can say that "

@@ -1,4 +1,4 @@
-"""What a checkpoint is and which tensors it has, read without torch."""
+"""The tensors of a checkpoint: their files, names and headers, read without torch."""
 
 import json
 import math
@@ -11,7 +11,7 @@ SINGLE_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # Files of a checkpoint: weights, and all that a tokenizer or a config may consist of; never code.
 WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
-# What is said of another folder.
+# End of the error for a folder that is no checkpoint.
 NO_CONFIG = "has no config.json: a checkpoint is a folder with config.json and *.safetensors in it"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
@@ -19,9 +19,9 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 def index(folder: Path) -> dict[str, str]:
     """File of each tensor of a checkpoint, by the tensor's name, as transformers reads them.
 
-    `model.safetensors` goes before an index over shards. The shards' own headers say what they hold;
-    of a tensor that two of them hold, the last counts. Raises MeltpointError where there are no
-    safetensors, or a file that the index names is missing or truncated.
+    `model.safetensors` takes precedence over an index of shards. The names come from the shards' own
+    headers. If two shards hold the same tensor, the last one counts. Raises MeltpointError if there are
+    no safetensors, or if a file that the index names is missing or truncated.
     """
     if (folder / SINGLE_FILE).exists():
         return dict.fromkeys(header(folder / SINGLE_FILE), SINGLE_FILE)
@@ -45,7 +45,7 @@ def index(folder: Path) -> dict[str, str]:
 
 
 def _weight_map(path: Path) -> dict[str, str]:
-    """The shard of each tensor, as an index has it."""
+    """The shard of each tensor, by the tensor's name, from an index file."""
     try:
         shards = json.loads(path.read_text())["weight_map"]
         if not all(isinstance(file, str) for file in shards.values()):
@@ -79,9 +79,9 @@ def header(path: Path) -> dict[str, dict]:
 
 
 def spellings(name: str, prefixes: Iterable[str]) -> Iterator[str]:
-    """The ways in which a name may be stored: some checkpoints leave out or add a prefix.
+    """Keys under which a parameter may be stored, as some checkpoints leave out or add a prefix.
 
-    In a model of text and images the language model is a part of the body.
+    In a model of text and images the language model has a prefix of its own.
     """
     body, _, rest = name.partition(".")
     yield from (name, name.split(".", 1)[-1], f"{body}.language_model.{rest}")
@@ -89,17 +89,17 @@ def spellings(name: str, prefixes: Iterable[str]) -> Iterator[str]:
 
 
 def prefixes_of(keys: Iterable[str]) -> list[str]:
-    """The first parts of a checkpoint's keys, each with its dot."""
+    """The parts before the first dot of a checkpoint's keys, each with the dot."""
     return sorted({key.split(".", 1)[0] + "." for key in keys})
 
 
 def tensors_of(folder: Path) -> dict[str, tuple[str, dict]]:
-    """Of each tensor of a checkpoint the file that holds it, and what the file's header says of it."""
+    """File and header entry (dtype, shape, offsets) of each tensor, by the tensor's name."""
     files = index(folder)
     headers = {file: header(folder / file) for file in set(files.values())}
     return {key: (file, headers[file][key]) for key, file in files.items()}
 
 
 def count_parameters(folder: Path) -> int:
-    """The stored weights of a checkpoint."""
+    """Number of the weights that a checkpoint stores."""
     return sum(math.prod(tensor["shape"]) for _, tensor in tensors_of(folder).values())

@@ -1,8 +1,8 @@
 """Checkpoints: Hugging Face folders of safetensors that describe themselves.
 
-Beside config, tokenizer and weights a checkpoint holds `meltpoint.json`: its chain, settings,
-parent, versions and seed. The same job spec gives the same bytes. A step that does not apply leaves a
-folder with that file alone, which says why.
+Besides config, tokenizer and weights a checkpoint holds `meltpoint.json`: its chain, settings,
+parent, versions and seed. Equal job specs give equal bytes. A step that does not apply leaves a folder
+with this file only, which holds the reason.
 """
 
 import contextlib
@@ -27,9 +27,9 @@ from meltpoint.errors import MeltpointError
 from meltpoint.files import write_json
 from meltpoint.timing import timed
 
-# What says how the weights were stored belongs to them.
+# Files that describe one checkpoint's own weights; the next checkpoint writes its own.
 NOT_CARRIED_ON = {INDEX, FILE, COST, ".snakemake_timestamp", "quantize_config.json"}
-# The one folder in a checkpoint that belongs to its tokenizer.
+# The only folder in a checkpoint that is part of its tokenizer.
 CHAT_TEMPLATES = "additional_chat_templates"
 
 
@@ -37,27 +37,27 @@ class Layout(Protocol):
     """Rules by which tensors become a model's parameters (`meltpoint.model.stored_layout`)."""
 
     def keys(self, name: str) -> list[str]:
-        """The keys of what a parameter is made of; none where it is not known."""
+        """Keys of the stored tensors that make up a parameter; [] if they are not known."""
 
     def converts(self, name: str) -> bool:
-        """True for a parameter that is other than the tensor of its one key."""
+        """True unless a parameter is the unchanged tensor of a single key."""
 
     def library_name(self, name: str) -> str:
-        """Name of the library's parameter that a parameter is, or is a part of."""
+        """Name of the library's parameter that equals or contains the parameter `name`."""
 
     def whole(self, name: str, stored: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """A parameter of the library, made of the tensors of its keys."""
+        """The library's parameter, computed from the tensors of its keys."""
 
     def part(self, name: str, whole: torch.Tensor) -> torch.Tensor:
-        """A parameter out of the library's that holds it."""
+        """The parameter `name`, taken out of `whole`, the library's parameter that holds it."""
 
 
 class Reader:
-    """The tensors of a checkpoint by their parameters' names, read when they are asked for.
+    """Reads the tensors of a checkpoint by the names of the model's parameters.
 
     Weights that a quantization library has packed (`meltpoint.checkpoints.formats`) are decoded,
     and the update of an adapter beside them is added (`meltpoint.checkpoints.adapter`). No file
-    is kept open: an open one keeps its pages in memory.
+    stays open, because an open file keeps its pages in memory.
     """
 
     def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
@@ -70,25 +70,25 @@ class Reader:
         self._layout: Layout | None = None
 
     def follow(self, layout: Layout, tied: dict[str, list[str]]) -> None:
-        """Says how the model's parameters are stored, and a tied one under which other names."""
+        """Sets the layout by which parameters are stored, and the other names of tied ones."""
         self._layout, self._tied = layout, tied
 
     @timed("load")
     def read(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """The named tensors, on the device, floats in the reader's dtype.
+        """The named parameters on the reader's device, by name; floats are in the reader's dtype.
 
-        Raises MeltpointError for one that is missing, cannot be read, or is not finite.
+        Raises MeltpointError for a tensor that is missing, cannot be read, or is not finite.
         """
         wanted = {name: self.parts(name) or self._keys_by_name(name) for name in names}
-        # By file, so that few are opened; one at a time, so that nothing is held twice.
+        # Sorted by file, to open few files; one at a time, so that no tensor is in memory twice.
         order = sorted(wanted, key=lambda name: self._place(wanted[name]))
-        # Of what several parameters are parts of, that which was read last.
+        # The last tensor of which several parameters are parts, so that it is read once for all.
         shared: dict[str, torch.Tensor] = {}
         tensors = {name: self._read_one(name, wanted[name], shared) for name in order}
         return {name: tensors[name] for name in wanted}
 
     def _keys_by_name(self, name: str) -> dict[str, str]:
-        """The keys of a plain parameter by themselves; under "" where it is the tensor of one key."""
+        """Keys of an unpacked parameter's tensors by themselves; a single one that equals it by ""."""
         keys = self._layout.keys(name) if self._layout and self._layout.converts(name) else []
         if keys:
             return {key: key for key in keys}
@@ -129,7 +129,7 @@ class Reader:
         return self.files[keys[0]], keys
 
     def parts(self, name: str) -> dict[str, str]:
-        """The keys under which a packed weight is stored, by their short names; none for others."""
+        """Keys of the tensors of a packed weight, by the tensors' short names; {} for other weights."""
         linear, _, leaf = name.rpartition(".")
         if self.format is None or leaf != "weight":
             return {}
@@ -137,7 +137,7 @@ class Reader:
         return next(filter(None, found), {})
 
     def packed(self, name: str) -> tuple[torch.Tensor, Quantized] | None:
-        """A packed weight, in the reader's dtype, and what it is stored as; None for others."""
+        """A packed weight, decoded to the reader's dtype, and its grid; None for other weights."""
         parts = self.parts(name)
         if not parts:
             return None
@@ -146,9 +146,9 @@ class Reader:
         return weight.to(self.dtype), self._with_format(name, "grid", stored)
 
     def stored(self, parts: dict[str, str]) -> dict[str, torch.Tensor]:
-        """Tensors as they are stored, on the device, by other names than their keys.
+        """Tensors in the dtype in which they are stored, on the device, by their short names.
 
-        Raises MeltpointError for a file that cannot be read.
+        `parts` are their keys by short name. Raises MeltpointError for a file that cannot be read.
         """
         found: dict[str, torch.Tensor] = {}
         for file in sorted({self.files[key] for key in parts.values()}):
@@ -180,14 +180,14 @@ class Reader:
             ) from None
 
     def key(self, name: str) -> str:
-        """The key under which a parameter is stored, or one that is tied to it."""
+        """The key under which a parameter, or one that is tied to it, is stored."""
         for known in (name, *self._tied.get(name, ())):
             if found := self.stored_keys(known):
                 return found[0]
         raise MeltpointError(f"{self.folder}: the checkpoint has no {name}, which its config needs")
 
     def stored_keys(self, name: str) -> list[str]:
-        """The keys of what a parameter itself is made of, mostly one; none where it is not stored."""
+        """Keys of a parameter's own tensors, usually one; [] if only a tied one is stored."""
         if self._layout and (keys := self._layout.keys(name)):
             return keys
         return [key for key in self._spelled(name) if key in self.files][:1]
@@ -197,10 +197,10 @@ class Reader:
 
 
 class Writer:
-    """Writes a checkpoint shard by shard, so that only one is held.
+    """Writes a checkpoint shard by shard, so that only one shard is in memory.
 
-    `shapes` are those of the tensors that were written, by name. The shards are in the folder
-    `place` until the checkpoint is finished: the checkpoint's own, or one that outlives a killed job.
+    `shapes` are the shapes of the tensors written so far, by name. Until the checkpoint is finished the
+    shards are in `place`: the checkpoint's folder, or one that outlives a killed job.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -211,7 +211,7 @@ class Writer:
 
     @timed("save")
     def write(self, tensors: dict[str, torch.Tensor]) -> None:
-        """The next shard; raises MeltpointError for weights that are not finite."""
+        """Writes the next shard; raises MeltpointError for weights that are not finite."""
         self.shards += 1
         tensors = {key: tensor.contiguous().cpu() for key, tensor in tensors.items()}
         for key, tensor in tensors.items():
@@ -226,9 +226,9 @@ class Writer:
         share(path)
 
     def finish(self) -> None:
-        """Gives the shards the names that say how many they are, and writes the index over them.
+        """Gives the shards their final names, with their number, and writes the index.
 
-        Shards in a folder that outlives a killed job stay there too, without taking more disk.
+        Shards in a folder that outlives a killed job stay there as well, as hard links.
         """
         names = {
             shard: f"model-{shard:05d}-of-{self.shards:05d}.safetensors"
@@ -241,7 +241,7 @@ class Writer:
         write_json(self.folder / INDEX, {"metadata": total, "weight_map": files})
 
     def move(self, place: Path) -> None:
-        """Keeps the shards, those that are ahead too, in another folder of the same disk."""
+        """Moves the shards to another folder of the same disk; later shards go there too."""
         if place != self.place:
             for path in self.paths():
                 path.replace(place / path.name)
@@ -257,7 +257,7 @@ class Writer:
 
 
 def _put(file: Path, target: Path, keep: bool) -> None:
-    """Gives a file another path, where it can also keep its own; some disks have no second paths."""
+    """Moves a file, or with `keep` links it, unless the disk has no hard links."""
     if keep:
         with contextlib.suppress(OSError):
             return os.link(file, target)
@@ -265,7 +265,7 @@ def _put(file: Path, target: Path, keep: bool) -> None:
 
 
 def share(path: Path) -> None:
-    """Gives a file the permissions of any other new one: safetensors makes them its owner's alone."""
+    """Gives a file the usual permissions; safetensors lets only the owner read its files."""
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
@@ -274,9 +274,9 @@ def share(path: Path) -> None:
 def copy_companions(
     source: Path, target: Path, dtype: str, changes: dict[str, object] | None = None
 ) -> None:
-    """Copies config and tokenizer, all that is no weight, and notes the weights' plain dtype.
+    """Copies config, tokenizer and all other files but the weights, and sets `dtype` in the config.
 
-    `changes` are keys of the config that have other values in the new checkpoint.
+    The config loses its `quantization_config`. `changes` are further keys with their new values.
     """
     copy_missing(source, target)
     config = json.loads((target / "config.json").read_text())
@@ -286,7 +286,7 @@ def copy_companions(
 
 
 def copy_missing(source: Path, target: Path) -> None:
-    """Copies what is no weight, and is not there yet."""
+    """Copies the files that are no weights and that `target` lacks."""
     for file in sorted(source.iterdir()):
         weights = file.suffix in (*WEIGHTS, *PICKLES)
         carried = file.is_file() and not weights and file.name not in NOT_CARRIED_ON

@@ -1,4 +1,4 @@
-"""What a checkpoint says of its decoder's linears: shape, zeros, and how one can be stored."""
+"""Facts about the linears of a checkpoint's decoder: shape, zeros, and quantization grid."""
 
 import math
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class Quantized:
     """A linear [rows, columns] whose weights are codes of `bits` on the grids of their groups.
 
     In a row every `group_size` columns (-1: all; the last group may be shorter) share a scale of
-    `scale_bits` and, unless the grid is `symmetric`, a zero point of `bits`. Where zero is on no grid
-    (`holds_zero`) pruned weights need a mask.
+    `scale_bits` and, unless the grid is `symmetric`, a zero point of `bits`. If `holds_zero` is false,
+    the grids do not contain 0, and pruned weights need a mask.
     """
 
     bits: int
@@ -26,7 +26,7 @@ class Quantized:
     holds_zero: bool = True
 
     def overhead(self, rows: int, columns: int) -> int:
-        """The bits of all scales and zero points."""
+        """Number of bits of all scales and zero points of a matrix [rows, columns]."""
         groups = 1 if self.group_size == -1 else math.ceil(columns / self.group_size)
         return rows * groups * (self.scale_bits + (0 if self.symmetric else self.bits))
 
@@ -35,9 +35,9 @@ class Linear(BaseModel):
     """A linear of the decoder [rows, columns], or one of the two factors that stand for one.
 
     The factors of the linear NAME are NAME.0 [rank, columns], which runs first, and NAME.1
-    [rows, rank]. `zeros` are the entries that are zero; `zeros_lost` those of them that the last step
-    filled although their weight stays; `zeros_rounded` those that came of rounding. `stored` says how
-    the weights can be stored if they are on a quantization grid.
+    [rows, rank]. `zeros` counts the entries that are zero, `zeros_rounded` those of them that came of
+    rounding. `zeros_lost` counts earlier zeros that the last step filled, among weights that it kept.
+    `stored` is the quantization grid of the weights, None if they are on none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,14 +54,14 @@ class Linear(BaseModel):
         return math.prod(self.shape)
 
     def stored_bits(self, width: int) -> int:
-        """Bits of all entries with their scales, no zero spared; `width` is that of a plain weight."""
+        """Bits of all entries and scales, zeros included; a weight on no grid has `width` bits."""
         if self.stored is None:
             return self.count * width
         return self.count * self.stored.bits + self.stored.overhead(*self.shape)
 
 
 class LinearBefore:
-    """A linear's weight as a step finds it, with what the checkpoint says of it (`facts`)."""
+    """The state of a linear's weight before a step; `facts` are the checkpoint's about it."""
 
     def __init__(self, weight, facts: Linear | None = None) -> None:
         zeros = count_zeros(weight)
@@ -71,10 +71,10 @@ class LinearBefore:
         self._weight = weight.clone() if self.stored else None
 
     def lost(self, weight: "torch.Tensor", kept: tuple | None = None) -> int:
-        """Number of zeros that the step has filled, among the weights that stay.
+        """Number of zeros that the step has filled, among the weights that it kept.
 
-        `kept` are the rows and columns that the step left (index tensors; None: all). A weight of
-        another shape without them is a new one: none of the earlier weights stays.
+        `kept` is a pair of index tensors, the rows and columns that the step left; None for all. A
+        weight of another shape without `kept` is a new one, which keeps none of the earlier weights.
         """
         if self._zeros is None:
             return 0
@@ -82,9 +82,9 @@ class LinearBefore:
         return int((zeros & (weight != 0)).sum()) if zeros.shape == weight.shape else 0
 
     def grid_holds(self, weight: "torch.Tensor", kept: tuple | None = None) -> bool:
-        """True while the weights are on their grids: none has changed but to zero.
+        """True if the weights are still on their grids, as none has changed except to zero.
 
-        Where columns were cut, groups of columns have other members, so only grids of whole rows hold.
+        A cut of columns changes the members of groups, so that only grids of whole rows still hold.
         """
         if self.stored is None:
             return False

@@ -1,4 +1,4 @@
-"""How many positions a checkpoint's model has, read without torch."""
+"""The number of positions of a checkpoint's model, read without torch."""
 
 import json
 import re
@@ -8,17 +8,17 @@ from pathlib import Path
 from meltpoint.checkpoints.index import index
 from meltpoint.errors import MeltpointError
 
-# What configs call the number of positions; a family has one of them.
+# Keys of configs that hold the number of positions; each family has one of them.
 KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_target_positions")
-# A stored table of learned positions, as OPT, GPT-2 and BERT name theirs.
+# Key of a table of learned positions, by the names in OPT, GPT-2 and BERT.
 TABLE = re.compile(r"(^|\.)(wpe|pos\w*_emb\w*|emb\w*_pos\w*)(\.weight)?$")
-# Families whose table is computed, so that no file holds it, and ends with the config's positions.
+# Families with a computed table of fixed length: no file holds it, and the config gives its length.
 COMPUTED = {"gptj", "codegen", "ctrl", "mpt"}
 
 
 @dataclass(frozen=True)
 class Positions:
-    """The number of a model's positions; it has no others where they are `fixed`, in a table."""
+    """The number of a model's positions. If they are `fixed`, no text may be longer."""
 
     count: int
     fixed: bool
@@ -32,7 +32,7 @@ class Positions:
             )
 
     def warnings(self, tokens: int, texts: str = "windows") -> list[str]:
-        """The sentence for texts that are longer than the model was made for, in a list; else none."""
+        """A list with the warning for texts longer than the model was made for; [] for others."""
         if tokens <= self.count:
             return []
         return [
@@ -42,7 +42,7 @@ class Positions:
 
 
 def positions_of(folder: Path) -> Positions | None:
-    """The positions of a checkpoint's model; None where its config names no number of them."""
+    """The positions of a checkpoint's model; None if its config gives no number of them."""
     try:
         config = json.loads((folder / "config.json").read_text())
         config = config.get("text_config", config)
@@ -61,7 +61,7 @@ def positions_of(folder: Path) -> Positions | None:
 
 
 def _learned(folder: Path) -> bool:
-    """Whether a checkpoint stores a table of positions."""
+    """True if a checkpoint stores a table of positions."""
     try:
         return any(map(TABLE.search, index(folder)))
     except MeltpointError:
@@ -69,7 +69,7 @@ def _learned(folder: Path) -> bool:
 
 
 def _scaled(count: int, config: dict) -> int:
-    """The positions after rotary scaling, where the config names the number before it."""
+    """The number of positions with rotary scaling, if `count` is the number before scaling."""
     scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
     kind, factor = scaling.get("rope_type", scaling.get("type")), scaling.get("factor")
     if not isinstance(factor, int | float) or kind not in ("linear", "dynamic", "yarn"):

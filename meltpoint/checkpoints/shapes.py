@@ -1,4 +1,4 @@
-"""Shapes of a checkpoint's decoder blocks: what its config cannot say. Read without torch.
+"""Shapes of a checkpoint's decoder blocks that its config cannot express. Read without torch.
 
 A step may cut a block's linears, change its head counts and widths, put two factors in the place of a
 linear, add biases, remove attention or MLP, or change the residual width. `Shapes` says what is left.

@@ -1,4 +1,4 @@
-"""A tensor as it is stored: the bits of its entries, as they are or with pruned ones left out."""
+"""Bits of a stored tensor: of all entries, or without the pruned ones plus a mask."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor as it is counted: `stored` bits in the file, of which its entries need `code` each.
+    """Sizes of a tensor. It takes `stored` bits in the file, and each entry needs `code` bits.
 
-    `pruned` of its `count` entries need none where a mask says which, and `masked` says that one must;
+    With a mask, `pruned` of its `count` entries need no bits; `masked` is true if a mask is necessary.
     `scales` are the bits of scales and zero points.
     """
 
@@ -22,7 +22,7 @@ class Tensor:
 
     @property
     def packed(self) -> int:
-        """The bits of all its entries."""
+        """Bits of all entries and scales."""
         return self.count * self.code + self.scales
 
     @property
@@ -33,7 +33,7 @@ class Tensor:
 
 
 def counts(tensors: Collection[Tensor]) -> dict[str, float]:
-    """Parameters, those that are not zero, and the mean bits of a weight."""
+    """Number of parameters, of those that are not zero, and mean number of bits of a weight."""
     return {
         "parameters": sum(tensor.count for tensor in tensors),
         "nonzeros": sum(tensor.nonzeros for tensor in tensors),

@@ -1,8 +1,8 @@
-"""What a step asks for on each axis, and whether the model has got there already.
+"""The compression that a step asks for on each axis, and whether the model has reached it already.
 
-An axis is what can be reached: `zeros` and `parameters` are fractions, `bits` is a width. The total
-after the step is meant, on each axis by itself. A structured or low-rank method means its level as its
-official code does, of the model at hand: that is asked for as `level`, which is no axis.
+There are three axes: `zeros` and `parameters` are fractions, `bits` is a width. A value is the total
+after the step, on each axis by itself. The level of a structured or low-rank method means what it means
+in the official code, relative to the model at hand. It is noted as `level`, which is no axis.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from meltpoint.checkpoints.linears import Linear
 from meltpoint.errors import NotApplicable
 from meltpoint.methods.settings import MethodSettings
 
-# A level may be missed by the official roundings.
+# Official codes may miss a level by this much, because they round.
 TOLERANCE = 0.01
 SHAPE_KINDS = ("structured", "low-rank")
 
@@ -21,9 +21,9 @@ SHAPE_KINDS = ("structured", "low-rank")
 def requested(
     kind: str, level: Level | None, settings: MethodSettings, before: dict[str, float]
 ) -> dict[str, float]:
-    """Levels that the steps up to this one ask for, by axis; `before` are those without this step.
+    """Levels, by axis, that a chain asks for up to this step; `before` are those of the earlier steps.
 
-    A quantization that names no bit width takes the place of an earlier one that did.
+    A quantization without a bit width removes the `bits` of an earlier one.
     """
     if kind in SHAPE_KINDS and isinstance(level, Sparsity):
         axis = "parameters" if getattr(settings, "of", None) == "parameters" else "level"
@@ -38,9 +38,9 @@ def requested(
 
 
 def check_reach(origin: Description, requested: dict[str, float], kind: str) -> None:
-    """Raises NotApplicable where the model has passed what the step asks for, on the step's own axis.
+    """Raises NotApplicable if the model is already past the level that the step asks for on its axis.
 
-    Zeros that came of rounding are zeros too. Bits are not asked about: a step may widen a grid.
+    Zeros that came of rounding count as well. Bits are not checked, because a step may widen a grid.
     """
     if kind == "unstructured":
         _check_zeros(origin, requested)
@@ -72,7 +72,7 @@ def _check_parameters(origin: Description, requested: dict[str, float]) -> None:
 def left_grids(
     kind: str, before: Mapping[str, Linear], after: Mapping[str, Linear], step: str
 ) -> list[str]:
-    """The sentence for a fine-tuning that has moved linears off their grids, in a list."""
+    """A list with the warning that fine-tuning has moved linears off their grids; [] if it has not."""
     left = [name for name, linear in before.items() if linear.stored and not after[name].stored]
     if kind != "finetuning" or not left:
         return []
@@ -83,7 +83,7 @@ def left_grids(
 
 
 def warnings(origin: Description, achieved: Achieved, step: str) -> list[str]:
-    """The sentence for a step that has put denser matrices in the place of linears, in a list."""
+    """A list with the warning that a step has replaced linears by denser matrices, or []."""
     before, after = origin.achieved.zeros, achieved.zeros
     if after > before - TOLERANCE:
         return []

@@ -1,7 +1,7 @@
 """Gradients for methods that work block by block: collected before the walk, read back block by block.
 
-The walk forwards changes the blocks that gradients flow through, so all gradients are those of the
-model as it is before the step. They are kept in files: an accumulator takes as many bytes as the
+The forward walk changes the blocks through which gradients flow. All gradients are therefore taken of
+the model before the step. They are kept in files, because one accumulator takes as many bytes as the
 decoder's linears in float32.
 """
 
@@ -23,7 +23,7 @@ from meltpoint.model.gradient_statistics import GRADIENT_ACCUMULATORS, GradientS
 
 # Separates the name of a linear from that of an accumulator.
 MARK = "/"
-# File of a folder of gradients that says what they are of; it is written last.
+# File with the origin of the gradients in a folder. It is written last, so it marks a whole folder.
 ORIGIN = "origin.json"
 
 
@@ -63,10 +63,10 @@ def block_gradients(
     folder: Path,
     origin: dict[str, str] | None = None,
 ) -> Iterator[BlockGradients | None]:
-    """Gradients of all blocks by the named accumulators, as files in `folder` for a while.
+    """Context in which `folder` holds the gradients of all blocks, by the named accumulators.
 
-    None where no accumulator is named. With an `origin` (`walk_state.origin_of`) gradients that took
-    long are still there when a killed job runs again with the same one.
+    Yields None if no accumulator is named. With an `origin` (`walk_state.origin_of`) a job that runs
+    again after it was killed, with the same origin, finds the gradients of the first run.
     """
     if not names:
         yield None
@@ -91,7 +91,7 @@ def _collect(
     names: tuple[str, ...],
     origin: dict[str, str] | None,
 ) -> None:
-    """Walks backwards and writes the gradients; the folder is gone again where that fails."""
+    """Walks backwards and writes the gradients. Deletes the folder if that fails."""
     folder, start = gradients.folder, time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -109,7 +109,7 @@ def _collect(
 
 
 def _origin_in(folder: Path) -> dict[str, str] | None:
-    """Origin of the gradients in a folder; None where they are not whole."""
+    """Origin of the gradients in a folder; None if they are missing or incomplete."""
     try:
         return json.loads((folder / ORIGIN).read_text())
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """Compression of a checkpoint block by block, on the walk of `meltpoint.model.block_walk`.
 
-Statistics of a block's linears are collected on a pass of the calibration windows, the method
-compresses the block, its weights are written, and a second pass makes the next block's inputs.
+For each block a pass over the calibration windows collects statistics of its linears. The method
+compresses the block, and the walk writes its weights. A second pass makes the next block's inputs.
 """
 
 from functools import partial
@@ -38,13 +38,13 @@ def walk(
     compute: Compute,
     states: WalkStates | None = None,
 ) -> Outcome:
-    """Compresses a checkpoint block by block into another.
+    """Compresses a checkpoint block by block into another; returns the facts about the new one.
 
-    `windows` are the calibration tokens [windows, tokens], None for a method that looks at none. Each
-    block is written as the step leaves it; embeddings, final norm and head are written after the
-    blocks, as the method's `finish` leaves them if it has one. `states` keep what the walk has done,
-    and what a killed one has done is not done again. Raises NotApplicable where a pattern does not
-    divide a layer's width, and where no block is left.
+    `windows` are the calibration tokens, int64 [windows, tokens], None for a method that looks at none.
+    Each block is written as soon as it is compressed. Embeddings, final norm and head follow after the
+    last block, changed by the method's `finish` if it has one. With `states` a walk that was killed
+    continues at the block that it had reached. Raises NotApplicable if a pattern does not divide a
+    linear's input width, or if no block is left.
     """
     return_memory()
     walk, method, settings = Walk(reader, windows, compute), job.method, job.settings
@@ -80,7 +80,7 @@ def walk(
 
 
 def _enter(walk: Walk, method: Method, settings: MethodSettings) -> None:
-    """Makes the first block's inputs, for a method that looks at text."""
+    """Makes the first block's inputs, unless the method looks at no calibration tokens."""
     if walk.windows is None or not (method.statistics(settings) or settings.calibrated):
         return
     walk.embed()
@@ -89,7 +89,7 @@ def _enter(walk: Walk, method: Method, settings: MethodSettings) -> None:
 
 
 def _write(walk: Walk, index: int, writer: Writer, facts: dict, outcome: Outcome) -> None:
-    """Writes a block under its new number."""
+    """Writes a block, numbered after the blocks that were kept so far, and notes its facts."""
     block, path = walk.blocks[index], f"{walk.name}.{len(outcome.kept)}"
     outcome.linears |= {f"{path}.{name}": linear for name, linear in facts.items()}
     others = other_matrices(block).items()
@@ -101,7 +101,11 @@ def _write(walk: Walk, index: int, writer: Writer, facts: dict, outcome: Outcome
 
 
 def _advance(walk: Walk, index: int, method: Method) -> None:
-    """Makes the next block's inputs; dense statistics have made the dense model's already."""
+    """Makes the next block's inputs.
+
+    With dense statistics the pass that collected them has done so, but for the windows that are
+    followed through the compressed blocks.
+    """
     if index + 1 == len(walk.blocks):
         return
     if walk.compressed is not None:
@@ -129,7 +133,7 @@ def _write_rest(walk: Walk, writer: Writer, outcome: Outcome, finish, memory: di
 
 
 def _compress(walk: Walk, index: int, job: Job, level: Level | None) -> dict[str, Linear] | None:
-    """Facts about the block's linears after the step, by name; None for a block that is dropped."""
+    """Compresses a block in place; returns facts about its linears by name, None if it is dropped."""
     block, path, quantized = walk.blocks[index], f"{walk.name}.{index}", {}
     method, settings = job.method, job.settings
     dense, earlier = method.facts.dense_statistics, empty_model.linears(block)
@@ -149,7 +153,7 @@ def _compress(walk: Walk, index: int, job: Job, level: Level | None) -> dict[str
         quantized |= method.module.compress_block(view, statistics, level, settings) or {}
         if view.dropped:
             return None
-    # A linear that the step has put in the place of another has no earlier zeros.
+    # A linear that replaces another starts anew: the zeros of the old one do not count for it.
     return {
         name: describe(
             x.weight,
@@ -162,7 +166,10 @@ def _compress(walk: Walk, index: int, job: Job, level: Level | None) -> dict[str
 
 
 def _parts(walk: Walk, index: int, settings) -> list[list[str]]:
-    """The linears that are compressed on the same pass: all, but for a true sequential order."""
+    """Names of the linears that are compressed together, one list for each pass over the windows.
+
+    That is one list of all, or with `true_sequential` one list for each input.
+    """
     if getattr(settings, "true_sequential", False):
         return walk.input_groups(index)
     return [list(empty_model.linears(walk.blocks[index]))]
@@ -190,7 +197,7 @@ def _view(walk: Walk, index: int, linears: dict[str, nn.Linear], job: Job) -> Bl
 
 
 def check_widths(blocks: nn.ModuleList, level: Level | None) -> None:
-    """Raises NotApplicable if a pattern's groups do not fill every linear's rows."""
+    """Raises NotApplicable unless the group of a pattern divides the input width of every linear."""
     if not isinstance(level, Pattern):
         return
     for block in blocks:

@@ -21,9 +21,9 @@ from meltpoint.model.configs import read_config
 def read_windows(
     parent: Path, settings: dict, tokens: list[Path], compute: Compute
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Windows of a step's resolved settings, int64 [samples, length], and their tokens before padding.
+    """Windows of a step's resolved settings, int64 [samples, length], and their lengths before padding.
 
-    The second, int64 [samples], is None for a calibration that pads nothing.
+    The lengths, int64 [samples], are None for a calibration that pads nothing.
 
     Raises MeltpointError, naming the calibration, for tokens outside the vocabulary of the checkpoint
     `parent`, for a corpus that is too short, and for windows that the model has no positions for.
@@ -39,7 +39,7 @@ def read_windows(
 
 
 def warnings_of(parent: Path, windows: torch.Tensor | None) -> list[str]:
-    """Warnings of calibration windows that are longer than the model was made for."""
+    """Warnings that the calibration windows are longer than the model was made for."""
     positions = positions_of(parent)
     if windows is None or positions is None:
         return []
@@ -49,7 +49,7 @@ def warnings_of(parent: Path, windows: torch.Tensor | None) -> list[str]:
 def _windows(
     calibration: dict, tokens: list[Path], parent: Path
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The calibration's tokens, int32 [samples, length], given or drawn, and numbers before padding."""
+    """The windows, int32 [samples, length], and their lengths before padding or None."""
     if "corpus" not in calibration:
         return read_tokens(tokens[0], dimensions=2), None
     size = {key: calibration[key] for key in ("samples", "length")}

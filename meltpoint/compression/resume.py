@@ -1,4 +1,4 @@
-"""A folder in which a job can keep what it has done so far, for the case that it is killed."""
+"""A folder in which a job keeps its progress, so that it can continue after it was killed."""
 
 import contextlib
 import shutil
@@ -21,8 +21,8 @@ def _prefix(target: Path) -> str:
 def resume_folder(target: Path, spec: str) -> Iterator[Path]:
     """Path of a folder beside `target` that outlives a killed job and is deleted when one succeeds.
 
-    Another job spec has another folder: what was done by other settings or code is never resumed. The
-    folder is made by whoever writes into it.
+    Each job spec has a folder of its own, so a job never resumes the work of other settings or code.
+    The code that writes into the folder makes it.
     """
     folder = resume_path(target, spec)
     for other in target.parent.glob(f"{_prefix(target)}*"):

@@ -1,7 +1,7 @@
-"""A method's search: what does not depend on the level, computed once and kept as a result of its own.
+"""A method's search: the part that does not depend on the level, computed once and kept in a file.
 
-The file is JSON or, for a method that declares `search_format = "npz"`, NumPy's archive. It holds what
-the search returned, or the reason why there is nothing to search.
+The file is JSON or, for a method that declares `search_format = "npz"`, a NumPy archive. It holds the
+result of the search, or the reason why the search does not apply.
 """
 
 import json
@@ -26,12 +26,12 @@ from meltpoint.methods import Method
 from meltpoint.methods.contract import Context
 from meltpoint.model.decoded import plain
 
-# In an archive the values that are no arrays, as JSON.
+# Member of an archive that holds, as JSON, the values that are no arrays.
 VALUES = "values.json"
 
 
 class SearchSpec(Protocol):
-    """What `search` reads of its job's spec."""
+    """The fields of its job spec that `search` reads."""
 
     search: str
     settings: dict[str, Any]
@@ -49,12 +49,11 @@ def search(
     validation: Sequence[Path] = (),
     earlier: Path | None = None,
 ) -> None:
-    """Writes to `target` what a method's search finds in the checkpoint `parent`.
+    """Runs a method's search on the checkpoint `parent` and writes its result to `target`.
 
-    `spec` is the job spec, `tokens` are the files that the calibration is read from, `validation` those
-    of the settings' `validation_calibration`. `earlier` is the result of another search that this one
-    starts from. Where the search does not apply, or the parent's step did not, the file holds the
-    reason.
+    `tokens` are the files that the calibration is read from, `validation` those of the calibration in
+    the setting `validation_calibration`. `earlier` is the file of another search that this one starts
+    from. If the search or the parent's step does not apply, the file holds the reason.
     """
     step = parse_step(spec.search)
     method = methods.find(step.method)
@@ -96,7 +95,7 @@ def check_readable(parent: Path, method: Method) -> None:
     origin = Description.read(parent)
     if origin.status != "ok":
         raise NotApplicable(origin.reason)
-    # The one gate for libraries that build a model from its config.
+    # Checked here for all methods whose library builds a model from its config.
     if method.facts.needs_regular_shapes:
         origin.require_regular(method.name)
     if holds_gguf(parent):
@@ -104,7 +103,7 @@ def check_readable(parent: Path, method: Method) -> None:
 
 
 def write_result(target: Path, result: Mapping[str, Any], reason: str | None = None) -> None:
-    """Writes what a search returned, or the reason why it does not apply, in the format of the suffix.
+    """Writes the result of a search, or the reason why it does not apply, as JSON or npz by suffix.
 
     NaN and infinities outside arrays become strings. Raises MeltpointError for an array in JSON.
     """

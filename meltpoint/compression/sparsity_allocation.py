@@ -26,7 +26,7 @@ BOUNDS = (0.01, 0.99)
 
 
 def allocate(walk: "Walk", level: Level | None, settings: MethodSettings) -> list[Level | None]:
-    """The level of each block of a walk: the same for all, or by `settings`."""
+    """The level of each block, in order. All are equal unless `settings` ask for an allocation."""
     if getattr(settings, "allocation", "uniform") == "uniform" or not isinstance(level, Sparsity):
         return [level] * len(walk.blocks)
     outliers, sizes = measure_outliers(walk, settings.outlier_ratio)
@@ -34,7 +34,7 @@ def allocate(walk: "Walk", level: Level | None, settings: MethodSettings) -> lis
 
 
 def measure_outliers(walk: "Walk", ratio: float) -> tuple[list[float], list[int]]:
-    """Per block, the percentage of outliers among its weights, and how many weights it has."""
+    """Percentage of outliers among the weights of each block, and the number of its weights."""
     walk.embed()
     outliers, sizes = [], []
     for index in track(range(len(walk.blocks)), "owl: blocks"):
@@ -61,7 +61,8 @@ def share_out(
 ) -> list[float]:
     """The sparsity of each block; their mean, weighted by `sizes`, is `fraction`."""
     least, span = min(outliers), max(outliers) - min(outliers)
-    # In the official code's order, as the number of weights to remove is rounded down from these.
+    # In the official code's order of operations: the number of weights to remove is rounded down, so
+    # another rounding here could change it.
     kept = [(d - least) * (1 / span * lambda_ * 2) if span else 0.0 for d in outliers]
     mean = sum(kept) / len(kept)
     wanted = [1 - (k - mean + (1 - fraction)) for k in kept]

@@ -1,4 +1,4 @@
-"""One step of a chain: from a checkpoint to the next."""
+"""One step of a chain: makes the next checkpoint from a checkpoint."""
 
 import json
 import logging
@@ -42,14 +42,14 @@ from meltpoint.model.regular import config_of
 from meltpoint.model.stored_layout import stored_keys
 from meltpoint.text import one_of
 
-# Folder of a checkpoint for what its step's method has to say: it is not copied to the next one's.
+# Folder of a checkpoint with its method's analysis of the step. The next step does not copy it.
 ANALYSIS = "analysis"
 # Fields of a round's description that the method's next round reads.
 CARRIED = ("linears", "other_matrices", "stored_as", "shapes")
 
 
 class StepSpec(Protocol):
-    """What `compress` reads of its job's spec."""
+    """The fields of its job spec that `compress` reads."""
 
     chain: str
     step: str
@@ -70,10 +70,11 @@ def compress(
 ) -> None:
     """Makes the checkpoint `target` from `parent` by the spec's step.
 
-    `tokens` are the files that the calibration is read from: none, the windows or the stream, or the
-    documents and their offsets. `search` is the result of the method's search, if it has one, `texts`
-    are the files of the texts that the step is trained on (`meltpoint.data.training_text`). Where
-    the step does not apply, or the parent's did not, the checkpoint is a marker with the reason.
+    `tokens` are the files of the calibration: [] for a step without one, the file of windows or of the
+    token stream, or the files of documents and their offsets. `search` is the file of the method's
+    search, if it has one. `texts` are the files of the texts that the step is trained on, by their use
+    (`meltpoint.data.training_text`). If the step or the parent's step does not apply, the checkpoint
+    holds only a description with the reason.
     """
     origin, step = Description.read(parent), parse_step(spec.step)
     method = methods.find(step.method)
@@ -136,7 +137,7 @@ def compress(
 
 
 def _seed(settings: dict) -> int | None:
-    """The step's own seed, or that of its calibration; None for a step that draws nothing."""
+    """The step's own seed, else that of its calibration; None for a step without random draws."""
     seed = settings.get("seed")
     return (settings.get("windows") or {}).get("seed") if seed is None else seed
 
@@ -144,7 +145,10 @@ def _seed(settings: dict) -> int | None:
 def _walk_in_rounds(
     method: Method, parent: Path, folder: Path, step: Step, context: Context
 ) -> dict[str, Any]:
-    """The method's walks, one for each of its rounds, of which each starts where the last ended."""
+    """One walk for each round of the method, each from the checkpoint of the round before.
+
+    Returns the facts about the last one's checkpoint.
+    """
     settings, memory = method.settings(step), {}
     count = method.rounds(settings)
     if count == 1:
@@ -153,7 +157,7 @@ def _walk_in_rounds(
     scratch = folder.with_name(f"{folder.name}.rounds")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        # The windows are the searches'. A state would be that of one round, and of its memory.
+        # Only the searches read the windows. Progress is not kept: a state covers a single round.
         state = replace(context, windows=None, resume=None)
         for done in range(1, count):
             place = scratch / str(done)
@@ -179,7 +183,7 @@ def _walk(
     context: Context,
     memory: dict[str, Any],
 ) -> dict[str, Any]:
-    """Takes a step block by block; returns what the new checkpoint's description has to say of it."""
+    """Takes a step block by block; returns fields of the new checkpoint's description."""
     compute, settings = context.compute, method.settings(step)
     reader = Reader(parent, compute.torch_dtype, compute.torch_device)
     writer, origin = Writer(folder), Description.read(parent)
@@ -208,7 +212,7 @@ def _walk(
 
 
 def _write_analysis(method: Method, memory: dict[str, Any], folder: Path) -> None:
-    """Writes what the method's `analysis` says of the step, below the checkpoint."""
+    """Writes the files of the method's `analysis` into the checkpoint's folder `ANALYSIS`."""
     if not hasattr(method.module, "analysis"):
         return
     place = folder / ANALYSIS
@@ -221,7 +225,7 @@ def _write_analysis(method: Method, memory: dict[str, Any], folder: Path) -> Non
 
 
 def _config(parent: Path, before: Shapes, outcome: Outcome) -> tuple[dict, str | None]:
-    """Keys of the config that change with the shapes, and what no config can say of them."""
+    """Keys of the config that change with the shapes, and the first shape no config can express."""
     if outcome.shapes == before.model_copy(update={"irregular": None}) and not outcome.untied:
         return {}, before.irregular
     config = AutoConfig.from_pretrained(parent, trust_remote_code=False, local_files_only=True)
@@ -232,7 +236,10 @@ def _config(parent: Path, before: Shapes, outcome: Outcome) -> tuple[dict, str |
 def _call(
     method: Method, parent: Path, folder: Path, step: Step, context: Context
 ) -> dict[str, Any]:
-    """By a library, which gets a plain checkpoint to read and leaves shapes as they are."""
+    """Takes a step by the method's `compress`, on a plain checkpoint; shapes stay as they are.
+
+    Returns fields of the new checkpoint's description.
+    """
     compute, origin = context.compute, Description.read(parent)
     check_plain_linears(parent, method.name)
     if not method.facts.resumes:
@@ -253,14 +260,14 @@ def _call(
 
 
 def stored_as(folder: Path, linears: Mapping[str, Linear]) -> dict[str, list[str]]:
-    """Keys of a plain checkpoint's linears that are not stored by their names; {} for a packed one."""
+    """Keys of the tensors of linears that are stored under other names; {} for a packed checkpoint."""
     if holds_gguf(folder) or format_of(folder) is not None:
         return {}
     return stored_keys(empty_model.build(folder, torch.float32), index(folder), linears)
 
 
 def check_plain_linears(parent: Path, method: str) -> None:
-    """Raises NotApplicable for a model whose matrices are no linears in the library's hands."""
+    """Raises NotApplicable for a model whose matrices are no `nn.Linear` when the library loads it."""
     model = empty_model.build(parent, torch.float32)
     _, blocks = empty_model.decoder_blocks(model)
     if found := views(blocks[0]):
@@ -277,7 +284,7 @@ def _clear(folder: Path) -> None:
 
 
 def check_level(step: Step) -> None:
-    """Raises NotApplicable for a level that others of the method's kind take, it does not."""
+    """Raises NotApplicable for a level that the method does not take but its kind does."""
     method = methods.find(step.method)
     if method.levels and type(step.level) not in method.levels:
         taken = " or ".join(LEVEL_FORMS[form] for form in method.levels)

@@ -1,4 +1,4 @@
-"""The texts that a step is trained on, as its job reads them."""
+"""Reads the texts that a step is trained on."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -12,12 +12,12 @@ from meltpoint.methods.settings import MethodSettings
 
 @dataclass(frozen=True)
 class Job:
-    """A method with its settings, and the facts about the checkpoint that a walk starts with.
+    """A method with its settings, and the facts about the checkpoint that a walk starts from.
 
-    `earlier` are facts about the checkpoint's linears, `search` is what the method's search found,
-    `gradients` are those of the loss. `parameters` are the numbers of the decoder's parameters, of
-    the dense model and before the step. `memory` is the method's own, from block to block,
-    `smallest` are numbers that it noted.
+    `earlier` are facts about the checkpoint's linears by name. `search` is the result of the method's
+    search, `gradients` are the gradients of all blocks. `parameters` are two parameter counts of the
+    decoder: of the dense model, and of the model before the step. `memory` is the `memory` of all
+    blocks, `smallest` the smallest value of each number that `Block.note_smallest` noted.
     """
 
     method: Method
@@ -34,10 +34,10 @@ class Job:
 class Outcome:
     """Facts about the checkpoint that a walk has written.
 
-    `linears` are facts about the linears by name, `other_matrices` about the blocks' other
-    matrices, `stored_as` the keys of linears that are not stored by their names, `warnings` what
-    each cell must say. `shapes` those of the new checkpoint, `kept` the indices of the blocks that
-    are left; `untied` says that the head became a weight of its own.
+    `linears` and `other_matrices` are facts about the linears and the blocks' other matrices, by name.
+    `stored_as` are the keys of linears that are stored under other names. `warnings` are sentences that
+    every cell of the checkpoint repeats. `shapes` are those of the new checkpoint, `kept` the old
+    indices of its blocks. `untied` is true if the head became a weight of its own.
     """
 
     linears: dict[str, Linear] = field(default_factory=dict)

@@ -1,9 +1,10 @@
-"""The state of a walk, kept in a file: a walk that was killed goes on at the block it had reached.
+"""The state of a walk, kept in a file, from which a walk that was killed continues.
 
-A state holds what the next block needs: the hidden states at its border, the method's memory, the
-generator of random numbers, and what was written so far. The shards stand beside it. It belongs to
-one job spec (`meltpoint.compression.resume`), and to the checkpoint, the windows, the versions and
-the kind of device that it was made with. A state of others, or one that cannot be read, is ignored.
+A state holds everything that the next block needs: the hidden states at its border, the method's
+memory, the state of the random number generator, and facts about the blocks written so far. The shards
+are in the same folder. A state belongs to one job spec (`meltpoint.compression.resume`), and to the
+checkpoint, windows, versions and kind of device that it was made with. Any other state, and one that
+cannot be read, is ignored.
 """
 
 import logging
@@ -32,22 +33,23 @@ from meltpoint.model import shaped
 from meltpoint.model.block_walk import Walk
 
 STATE = "state.pt"
-# Part of a walk's time that saving may take: after a save of one second none follows for twenty.
+# Share of a walk's time that saving may take: after a save of one second the next waits twenty.
 SHARE = 0.05
-# What a state holds of a walk and of a writer.
+# Attributes of a walk and of a writer that a state holds.
 OF_WALK = ("hidden", "dense", "compressed", "unsent")
 OF_WRITER = ("files", "shapes", "shards", "bytes")
-# What NumPy's arrays are put together by. Of other packages only Meltpoint's classes are loaded.
+# Functions that rebuild NumPy arrays. From other packages only Meltpoint's classes are loaded.
 OF_ARRAYS = ("numpy._core.multiarray._reconstruct", "numpy._core.multiarray.scalar")
 OF_ARRAYS += ("numpy.ndarray", "numpy.dtype", "builtins.bytes")
 
 
 @dataclass
 class State:
-    """What a walk knows behind `done` of its blocks.
+    """State of a walk after `done` of its blocks.
 
-    `levels` are those of all blocks, `walk` and `written` the fields `OF_WALK` and `OF_WRITER`,
-    `sizes` the bytes of the shards. `memory` and `smallest` are the job's, `outcome` is JSON.
+    `levels` are the levels of all blocks. `walk` and `written` hold the attributes `OF_WALK` and
+    `OF_WRITER`, `sizes` the bytes of each shard. `memory` and `smallest` are the job's, `outcome` is
+    the outcome so far as JSON.
     """
 
     done: int
@@ -70,7 +72,7 @@ class State:
         levels: list[Level | None],
         done: int,
     ) -> "State":
-        """The state of a walk as it is now, without copies."""
+        """The current state of a walk. Its tensors are the walk's own, not copies."""
         return cls(
             done,
             levels,
@@ -84,7 +86,7 @@ class State:
         )
 
     def restore(self, walk: Walk, writer: Writer, job: Job) -> Outcome:
-        """Puts all into place; returns what was written so far."""
+        """Puts the state into walk, writer and job; returns the outcome so far."""
         outcome = TypeAdapter(Outcome).validate_json(self.outcome)
         job.memory.update(self.memory)
         job.smallest.update(self.smallest)
@@ -100,9 +102,9 @@ class State:
 
 
 class WalkStates:
-    """The states of a walk, of which the last is kept in a folder beside the shards.
+    """Saves the states of a walk. A folder keeps the last one, beside the shards.
 
-    `origin` says what the walk reads. The folder is made when the first state is saved.
+    `origin` is the result of `origin_of`. The folder is made when the first state is saved.
     """
 
     def __init__(self, folder: Path, compute: Compute, origin: dict[str, str]) -> None:
@@ -111,7 +113,7 @@ class WalkStates:
         self.start = self.saved = time.monotonic()
 
     def read(self, writer: Writer) -> State | None:
-        """The state that a killed walk has left; None where there is none to go on from."""
+        """The state that a killed walk has left; None if there is none to continue from."""
         if self.resume is False or not self.folder.exists():
             return None
         try:
@@ -119,7 +121,7 @@ class WalkStates:
             state = State(**kept["state"])
             paths = [writer.path(shard, self.folder) for shard in range(1, len(state.sizes) + 1)]
             whole = [path.stat().st_size for path in paths] == state.sizes
-        # Whatever is wrong with the file, the walk can begin again; a full GPU is not.
+        # A broken file is no error, as the walk can start anew. Running out of memory is one.
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -137,9 +139,9 @@ class WalkStates:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def after(self, done: int, count: int, writer: Writer, state: Callable[[], State]) -> None:
-        """Saves the state behind `done` of `count` blocks, where the walk is long and saving is due.
+        """Saves the state after `done` of `count` blocks, if the walk is long and a save is due.
 
-        The walk goes on without a state that cannot be written.
+        A state that cannot be written is no error: the walk continues without it.
         """
         begun = time.monotonic()
         expected = (begun - self.start) / (done - self.first) * count
@@ -166,23 +168,23 @@ class WalkStates:
 
 
 def origin_of(parent: Path, windows: torch.Tensor | None, compute: Compute) -> dict[str, str]:
-    """Texts on what a walk reads and where it runs: equal ones end with the same bytes."""
+    """Identity of a walk's inputs and device; walks with equal ones give the same bytes."""
     tokens = b"" if windows is None else windows.numpy().tobytes()
     return {
         "parent": str(Description.read(parent).hash),
         "windows": sha256(tokens).hexdigest(),
-        # With its number, as the tensors of a state are on that card.
+        # With the number of the card, because the tensors of a state are loaded onto it.
         "device": str(compute.torch_device),
         **versions(),
     }
 
 
 def read_classes(file: Path) -> dict[str, Any]:
-    """Content of a file of `torch.save`, of which only Meltpoint's classes and arrays are loaded.
+    """Content of a file of `torch.save`. It may hold only Meltpoint's classes, tensors and arrays.
 
     Raises ValueError for a file that names anything else.
     """
-    # An array's dtype is built without being named.
+    # The dtypes are allowed as well: the file builds them without naming them.
     classes = [dtype for dtype in vars(numpy.dtypes).values() if isinstance(dtype, type)]
     for name in torch.serialization.get_unsafe_globals_in_checkpoint(file):
         module, _, attribute = name.rpartition(".")

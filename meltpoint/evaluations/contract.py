@@ -1,7 +1,7 @@
-"""The contract of an evaluation: what its file declares, what it is handed, and what it returns.
+"""The contract of an evaluation: the types that its file declares, is handed, and returns.
 
-A file of this folder is a kind of evaluation; `meltpoint.evaluations` lists what it declares. Nothing
-here needs torch or numpy, as a study reads the kinds where neither is installed.
+A file of this folder is a kind of evaluation; `meltpoint.evaluations` lists its declarations. This
+module imports neither torch nor numpy, because a study reads the kinds where neither is installed.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 Better = Literal["lower", "higher"]
 # The score that transition points are fitted to, and that published perplexities are compared with.
 PERPLEXITY = "perplexity"
-# What is kept beside a cell, by the ending of its file: an array ("nll.npy"), or an object for each
-# document ("samples.jsonl").
+# Contents of the files beside a cell, by their endings: an array for "nll.npy", one object for each
+# document for "samples.jsonl".
 Kept: TypeAlias = "Mapping[str, np.ndarray | Sequence[Mapping[str, Any]]]"
 
 
 @dataclass(frozen=True)
 class ScoreSpec:
-    """What a score is: its name in cells and studies, its unit, and which values are better.
+    """A score's name in cells and studies, its unit, and whether lower or higher values are better.
 
-    `label` names it in the heads of tables and on axes. `label_unit` is the unit that is printed
-    behind the label, for a label that does not say it. An `optional` score is one that only some
-    subjects of the kind have, which is not known before it is measured.
+    `label` names the score in the heads of tables and on axes. `label_unit` is printed behind a label
+    that does not contain the unit. An `optional` score may be missing from a cell: whether a subject
+    of the kind has it is only known after the measurement.
     """
 
     name: str
@@ -71,16 +71,17 @@ class DataSettings(EvaluationSettings):
 
 @dataclass(frozen=True)
 class Needs:
-    """What an evaluation reads besides the checkpoint.
+    """Inputs of an evaluation besides the checkpoint that it measures.
 
-    `tokens` is the corpus that it reads as one stream of tokens, `documents` the one that it reads as
-    documents tokenised one by one. `data_files` are files of the folder that its key `data` names:
-    their contents are part of the job spec. So are those of `definitions`, files that ship with
-    Meltpoint and say how documents are read. `dense_checkpoint` says that it reads the dense model too,
-    `checkpoints` which others of the study: `model`, or `model/chain`.
-    The dense model's cell, and what is kept beside it, come by themselves, for the differences.
-    `dense_files` are endings of files beside the dense model's cell that chains are measured with, such
-    as ``("hidden.npy",)``: the kind's `write_dense` writes them.
+    `tokens` names the corpus that it reads as one stream of tokens, `documents` the corpus that it
+    reads as documents tokenised one by one. `data_files` are files in the folder that its key `data`
+    names, `definitions` files of Meltpoint that say how documents are read. The contents of both are
+    part of the job spec. `dense_checkpoint` is true if it reads the dense model too. `checkpoints` are
+    other checkpoints of the study, each `model` or `model/chain`; with `same_vocabulary` their models
+    must have the measured model's vocabulary. `dense_files` are endings of files beside the dense
+    model's cell that are needed to measure a chain, such as ``("hidden.npy",)``; the kind's
+    `write_dense` writes them. The dense model's cell and the files kept beside it need no mention:
+    every evaluation gets them, for the differences.
     """
 
     tokens: str | None = None
@@ -93,7 +94,7 @@ class Needs:
     same_vocabulary: bool = False
 
     def token_files(self, folder: str) -> dict[str, str]:
-        """Files of its corpora in a folder of tokens, by their names in `Inputs`."""
+        """Paths of the corpora's files in a folder of tokens, by their names in `Inputs`."""
         files = {}
         if self.tokens is not None:
             stem = f"{folder}/{self.tokens}"
@@ -106,15 +107,16 @@ class Needs:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files that `measure` may read: those that the kind needs, None for all others.
+    """The files that `measure` may read. A file that the kind does not need is None.
 
-    `tokens` is int32 [tokens], `token_ends` int64 [tokens], the byte of the corpus's text at which each
-    token ends (empty where there is no text). `documents` are tokens and `document_offsets` where each
-    document starts. `data` is the folder of the kind's data files, `checkpoints` the paths of other
-    checkpoints of the study by their names in `Needs`. `resume` is a folder that is still there when a
-    killed job runs again, made by whoever writes into it. `key` names the evaluation in the sentence of
-    an error. `compared` is true for a chain, which is compared with the dense model; `dense_files` are
-    then the files that `Needs` asks for, by their endings, none where the dense cell does not apply.
+    `tokens` holds int32 [tokens]. `token_ends` holds int64 [tokens]: the byte of the corpus's text at
+    which each token ends; it is empty for a corpus without text. `documents` holds tokens,
+    `document_offsets` the place where each document starts. `data` is the folder of the kind's data
+    files. `checkpoints` are the paths of other checkpoints of the study by their names in `Needs`.
+    `resume` is the path of a folder that outlives a killed job; the code that writes into it makes it.
+    `key` names the evaluation in error messages. `compared` is true for a chain, which is compared with
+    the dense model. `dense_files` are then the files that `Needs` asks for, by their endings. They are
+    empty if the evaluation does not apply to the dense model.
     """
 
     checkpoint: Path
@@ -133,22 +135,22 @@ class Inputs:
 
     @classmethod
     def of(cls, files: Mapping[str, str], compute: Compute, key: str) -> Inputs:
-        """The inputs of a job from its files by name; other files are passed over."""
+        """Inputs of a job from its files by name; names that are no field are ignored."""
         known = [name for name in cls.__dataclass_fields__ if name in files]
         return cls(compute=compute, key=key, **{name: Path(files[name]) for name in known})
 
     def with_checkpoints(self, names: Sequence[str], paths: Sequence[str]) -> Inputs:
-        """These inputs with other checkpoints, whose names are the kind's needs."""
+        """A copy with the checkpoints at `paths`, by their names in the kind's `Needs`."""
         return replace(self, checkpoints=dict(zip(names, map(Path, paths), strict=True)))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score's value and its standard error, None for an exact number.
+    """A score's value and its standard error; `stderr` is None for an exact number.
 
-    `units` is float64 [units]: per window, document or question a number whose mean has the error of
-    the score, by which a checkpoint is paired with the dense model. Where `refused` gives a reason the
-    score has no value.
+    `units`, float64 [units], holds one number for each window, document or question. The standard error
+    of their mean is that of the score. They pair a checkpoint with the dense model, unit by unit. A
+    score whose `refused` gives a reason has no value.
     """
 
     value: float = float("nan")
@@ -159,11 +161,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What `measure` returns.
+    """The result of `measure`.
 
-    `scores` by name, besides those that `estimate` makes of what is `kept`; `protocol` is what only the
-    measurement knows of its protocol, such as the engine; `device` is where it ran, where that is not
-    the study's device. `warnings` are sentences about the numbers, which tables and the report repeat.
+    `scores` are by name; `estimate` may add others, computed from the files in `kept`. `protocol` holds
+    the facts that only the measurement knows, such as the engine. `device` is set if the measurement
+    ran on another device than the study's. `warnings` are sentences about the numbers, which tables
+    and the report repeat.
     """
 
     scores: Mapping[str, Estimate] = field(default_factory=dict)

@@ -78,7 +78,7 @@ class Settings(EvaluationSettings):
 
 
 def scores(settings: Settings) -> tuple[ScoreSpec, ...]:
-    """The scores, which name llama.cpp where it is its way to score."""
+    """Specs of the scores. Their labels name llama.cpp if the settings score as it does."""
     by_llama = "" if settings.scoring == "all" else f" ({settings.scoring})"
     return (
         ScoreSpec("perplexity", "per token", "lower", f"perplexity{by_llama}"),
@@ -88,7 +88,7 @@ def scores(settings: Settings) -> tuple[ScoreSpec, ...]:
 
 
 def needs(settings: Settings) -> Needs:
-    """The corpus's tokens; the dense model and its hidden states, if they are compared with."""
+    """The corpus's tokens and, with `fidelity`, the dense model and its hidden states."""
     return Needs(
         tokens=settings.perplexity,
         dense_checkpoint=settings.fidelity,
@@ -97,10 +97,10 @@ def needs(settings: Settings) -> Needs:
 
 
 def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
-    """Negative log likelihoods of the tokens of each window, float32 [windows, window - 1].
+    """Measures negative log likelihoods in nats, kept as float32 [windows, window - 1].
 
-    Beside them is how far the scored predictions are from the dense model's. Raises MeltpointError for
-    tokens that the model has no embedding for, or too few of them.
+    For a chain the comparison of its predictions with the dense model's is kept too. Raises
+    MeltpointError for tokens without an embedding in the model, and for too few tokens.
     """
     windows = windows_of(inputs, settings)
     protocol = {"windows": len(windows), "tokens_hash": hash_file(inputs.tokens)}
@@ -122,15 +122,16 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
 
 
 def windows_of(inputs: Inputs, settings: Settings) -> np.ndarray:
-    """Windows as they are measured, int32 [windows, window]."""
+    """The windows that the model reads, int32 [windows, window]."""
     windows = read_windows(inputs, settings.window, settings.windows)
     return SCORINGS[settings.scoring].begin(windows, inputs.checkpoint)
 
 
 def divergence_of(engine: Engine, inputs: Inputs, windows: np.ndarray) -> Divergence | None:
-    """Observer that compares the model's predictions with the dense model's.
+    """Observer that compares the model's predictions with the dense model's, or None.
 
-    There is none for the dense model, nor where that has no cell or another vocabulary.
+    It is None for the dense model itself, if the dense model has no cell, and if the two vocabularies
+    differ.
     """
     if not inputs.dense_files:
         return None
@@ -144,7 +145,10 @@ def divergence_of(engine: Engine, inputs: Inputs, windows: np.ndarray) -> Diverg
 
 
 def dense_vectors(settings: Settings, tokens: int | None) -> int | None:
-    """Number of hidden states that are kept of the dense model; None where it is not known."""
+    """Number of the dense model's hidden states that are kept for a corpus of so many tokens.
+
+    None if it depends on `tokens` and that is None.
+    """
     if tokens is None:
         return settings.windows and settings.windows * (settings.window - 1)
     windows = min(tokens // settings.window, settings.windows or tokens)
@@ -154,20 +158,23 @@ def dense_vectors(settings: Settings, tokens: int | None) -> int | None:
 def write_dense(
     engine: Engine, inputs: Inputs, settings: Settings, ending: str, path: Path
 ) -> None:
-    """Writes the final hidden states of the dense model."""
+    """Writes the dense model's final hidden states on all windows to `path`."""
     from meltpoint.evaluations._divergence import write_hidden
 
     write_hidden(path, engine, windows_of(inputs, settings))
 
 
 def estimate(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estimate]:
-    """The scores that follow from what is kept of the windows' tokens."""
+    """All scores by name, computed from the arrays that are kept beside a cell."""
     fidelity = _fidelity.estimate(kept) if settings.fidelity else {}
     return {**likelihood_scores(kept, inputs, settings), **fidelity}
 
 
 def likelihood_scores(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estimate]:
-    """The scores that follow from the likelihoods of the windows' tokens."""
+    """`perplexity` and `bits_per_byte`, computed from the kept likelihoods.
+
+    `bits_per_byte` is refused for a corpus that is given as tokens.
+    """
     scoring = SCORINGS[settings.scoring]
     scored = scoring.scored(kept[NLL])
     ends = np.load(inputs.token_ends)
@@ -185,10 +192,10 @@ def likelihood_scores(kept: Kept, inputs: Inputs, settings: Settings) -> dict[st
 
 
 def perplexity(nll: np.ndarray) -> Estimate:
-    """Perplexity and its standard error, from [windows, predicted tokens].
+    """Perplexity and its standard error, from losses in nats [windows, predicted tokens].
 
-    The error is that of the mean over windows, through the exponential (delta method). Either may
-    be infinite or NaN where the model's probabilities are.
+    The standard error of the mean over windows is taken through the exponential (delta method). Value
+    and error are infinite or NaN where the losses are.
     """
     means = nll.astype(np.float64).mean(axis=1)
     value = _exp(means.mean())
@@ -197,7 +204,10 @@ def perplexity(nll: np.ndarray) -> Estimate:
 
 
 def llama_perplexity(nll: np.ndarray) -> Estimate:
-    """Perplexity and ± as llama.cpp's `llama-perplexity` prints them: over tokens, not windows."""
+    """Perplexity and ± as `llama-perplexity` of llama.cpp prints them, from [windows, tokens].
+
+    Its ± takes each token as independent of the others, where `perplexity` takes each window.
+    """
     losses = nll.astype(np.float64)
     value = _exp(losses.mean())
     with np.errstate(invalid="ignore"):
@@ -206,11 +216,11 @@ def llama_perplexity(nll: np.ndarray) -> Estimate:
 
 
 def bits_per_byte(nll: np.ndarray, lengths: np.ndarray) -> Estimate:
-    """Bits per byte of text and its standard error, from [windows, predicted tokens].
+    """Bits per byte of text and its standard error, from losses in nats [windows, predicted tokens].
 
     lengths: the bytes of each window's predicted tokens, [windows]. The value is a ratio of two means
-    over windows; its error is that of the mean of ``bits_w - value bytes_w`` over the mean of the bytes
-    (delta method).
+    over windows. Its error is the standard error of the mean of ``bits_w - value bytes_w``, divided by
+    the mean number of bytes (delta method). The score is refused if the tokens stand for no text.
     """
     bits = nll.astype(np.float64).sum(axis=1) / math.log(2)
     mean = lengths.mean()
@@ -223,9 +233,9 @@ def bits_per_byte(nll: np.ndarray, lengths: np.ndarray) -> Estimate:
 
 
 def byte_lengths(ends: np.ndarray, scored: int) -> np.ndarray:
-    """Bytes of the last `scored` tokens of each window, [windows].
+    """Number of bytes of the last `scored` tokens of each window, float64 [windows].
 
-    ends: the byte at which each token of a window ends, [windows, window].
+    ends: the byte of the text at which each token ends, [windows, window].
     """
     return (ends[:, -1] - ends[:, -1 - scored]).astype(np.float64)
 
@@ -239,7 +249,10 @@ def _exp(mean: float) -> float:
 
 
 def begin_with_first_token(windows: np.ndarray, checkpoint: Path) -> np.ndarray:
-    """The windows with the tokenizer's first token in the place of their own, where it has one."""
+    """A copy of the windows whose first token is the tokenizer's beginning-of-text token.
+
+    The windows themselves if the tokenizer has none.
+    """
     from meltpoint.data.tokenization import first_token
 
     first = first_token(checkpoint)
@@ -249,16 +262,16 @@ def begin_with_first_token(windows: np.ndarray, checkpoint: Path) -> np.ndarray:
 
 
 def second_half(nll: np.ndarray) -> np.ndarray:
-    """Of [windows, window - 1] the tokens that llama.cpp scores: half a window is before them."""
+    """Losses of the tokens that llama.cpp scores: the second half of [windows, window - 1]."""
     return nll[:, (nll.shape[1] + 1) // 2 :]
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How perplexity is taken from the losses of windows.
+    """A way to score windows: three functions that lead from windows to a perplexity.
 
-    `begin` readies the windows of a checkpoint, `scored` picks the losses that count, and `estimate`
-    makes the perplexity of them.
+    `begin` prepares the windows for a checkpoint. `scored` picks the losses that count out of
+    [windows, window - 1]. `estimate` computes the perplexity from these.
     """
 
     begin: Callable[[np.ndarray, Path], np.ndarray]

@@ -29,7 +29,7 @@ COMPRESSION = f"{__name__.partition('.')[0]}.compression"
 
 @dataclass(frozen=True)
 class Method:
-    """A method's file as the rest of the library sees it; `facts` are what it declares."""
+    """A method, as the rest of the library uses its file; `facts` are the file's declarations."""
 
     name: str
     module: ModuleType
@@ -128,17 +128,17 @@ class Method:
         return getattr(self.facts, declaration) if function is None else function(settings)
 
     def needs_dense_outputs(self, settings: MethodSettings) -> bool:
-        """True where it compares a block's outputs with those of the whole dense model."""
+        """True if it needs `block.dense_outputs` with these settings."""
         function = self._function("needs_dense_outputs")
         return function is not None and function(settings)
 
     def compressed_windows(self, settings: MethodSettings) -> int:
-        """Number of windows that it follows through the compressed blocks."""
+        """Number of windows to take through the compressed blocks besides the dense model's pass."""
         function = self._function("compressed_windows")
         return 0 if function is None else function(settings)
 
     def calibrated(self, step: Step) -> bool:
-        """True for a step that looks at text."""
+        """True if a step reads calibration windows."""
         settings = self.settings(step)
         function = self._function("calibrated")
         if function is None or type(step.level) not in self.levels:
@@ -146,7 +146,7 @@ class Method:
         return function(step.level, settings)
 
     def rounds(self, settings: MethodSettings) -> int:
-        """Number of times that its search and its walk are taken."""
+        """Number of rounds of search and walk with these settings; 1 for most methods."""
         function = self._function("rounds")
         return 1 if function is None else function(settings)
 

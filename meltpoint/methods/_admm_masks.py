@@ -1,4 +1,4 @@
-"""ADMM's masks, of weights transposed to [C, rows], in which True means kept."""
+"""ADMM's masks for weights that are transposed to [C, rows]; True marks a weight to keep."""
 
 import math
 from itertools import combinations

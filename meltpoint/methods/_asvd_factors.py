@@ -10,7 +10,7 @@ from meltpoint.methods._factors import decompose, split
 from meltpoint.methods._reach import nearest_level
 from meltpoint.methods.contract import Tensor
 
-# Of the official scripts.
+# Seed of the official scripts.
 SEED = 233
 
 
@@ -70,14 +70,14 @@ def choose_ratios(
 
 
 def _by_harm(found: dict[str, Any]) -> list[tuple[str, float]]:
-    """The candidates, linear and ratio, from the least harmful on."""
+    """The candidates, pairs of linear and ratio, the least harmful first."""
     rows = [
         (perplexity, linear, ratio)
         for linear, row in zip(found["linears"], found["perplexities"].tolist(), strict=True)
         for ratio, perplexity in zip(found["ratios"], row, strict=True)
         if not math.isnan(perplexity)
     ]
-    # As the official code: in descending order, of equal ones the earlier first.
+    # In the order of the official code: descending, and stable for equal values.
     rows.sort(key=lambda row: -row[0])
     return [(linear, ratio) for _, linear, ratio in reversed(rows)]
 
@@ -88,7 +88,7 @@ def _fractions_gone(
     align: int,
     parameters: tuple[int, int] | None,
 ) -> list[float]:
-    """Fraction that is gone with the first k candidates, for each k from 0 on."""
+    """Fraction of the parameters that the first k candidates remove, for k = 0, 1, 2, ..."""
     sizes = dict(zip(found["linears"], found["sizes"], strict=True))
     dense, total = parameters or (1, 1)
     every = sum(rows * columns for rows, columns, _ in sizes.values())

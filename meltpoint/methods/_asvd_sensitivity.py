@@ -38,11 +38,11 @@ class SearchSettings(Protocol):
 
     @property
     def ratios(self) -> list[float]:
-        """Shares of a linear's numbers that are tried."""
+        """Ratios of a linear's numbers to try."""
 
     @property
     def accumulator(self) -> str:
-        """Name of the statistic of the inputs that scales are made of."""
+        """Name of the statistic of the inputs from which the scales are computed."""
 
 
 @torch.no_grad()
@@ -73,7 +73,7 @@ def search(source: Path, settings: SearchSettings, context: Context) -> dict[str
 
 
 class Trial:
-    """A dense model on its way through the blocks, and what truncating its linears has cost."""
+    """A walk through the dense model that collects the perplexity with each linear truncated."""
 
     def __init__(self, walk: Walk, settings: SearchSettings) -> None:
         self.walk, self.settings = walk, settings
@@ -125,7 +125,7 @@ class Trial:
         """Notes a linear's size and its inputs' scale [columns], and returns the scale."""
         found = found or statistics[f"{name}.0"]
         value = getattr(found, self.settings.accumulator)
-        # The official code adds up the windows' means.
+        # The official code sums the means of the windows, so the average is multiplied back.
         summed = value * found.windows if self.settings.scaling == "abs_mean" else value
         held = sum(p.numel() for n, p in linear.named_parameters() if n.endswith("weight"))
         self.sizes[key] = (rows_of(linear), columns_of(linear), held)

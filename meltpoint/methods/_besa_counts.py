@@ -1,4 +1,4 @@
-"""How many weights BESA's rows lose, from the sparsities that were learned for them."""
+"""Numbers of weights that BESA removes from each row, from the learned sparsities."""
 
 import torch
 

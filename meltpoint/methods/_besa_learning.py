@@ -1,4 +1,4 @@
-"""BESA's learning: the sparsities of a block's rows or layers, by what the block then computes."""
+"""BESA's learning: fits the sparsities of a block's rows or layers to the block's outputs."""
 
 from collections.abc import Callable
 
@@ -51,7 +51,7 @@ class Learner:
         return (alphas.detach() * self.rankings[name].width).long()[:, None]
 
     def sparsity(self, alphas: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The block's: the linears' mean alphas, weighted by how many weights they have."""
+        """Sparsity of the block: the linears' mean alphas, weighted by their numbers of weights."""
         sizes = {name: ranking.ranks.numel() for name, ranking in self.rankings.items()}
         total = sum(alphas[name].mean() * size for name, size in sizes.items())
         return total / sum(sizes.values())
@@ -87,7 +87,7 @@ class Learner:
         """One step of the optimiser; returns the loss before it."""
         loss = self.loss(forward, reference, target, penalty)
         logits = list(self.logits.values())
-        # Of these alone: the block's own parameters may ask for gradients too.
+        # Only with respect to the logits: the block's own parameters may require gradients too.
         gradients = torch.autograd.grad(self.scaler.scale(loss), logits)
         for parameter, gradient in zip(logits, gradients, strict=True):
             parameter.grad = gradient

@@ -1,4 +1,4 @@
-"""BESA's masks: which weights of a row go first, and how many go, as a differentiable choice."""
+"""BESA's masks: a differentiable choice of how many of a row's ranked weights to remove."""
 
 import torch
 from torch.autograd.function import FunctionCtx

@@ -1,4 +1,4 @@
-"""What the methods of bitsandbytes share: quantising by transformers, which loads the folder again."""
+"""Shared code of the bitsandbytes methods: they quantise while transformers loads the folder."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def quantize(source: Path, target: Path, compute: Compute, **options: object) ->
 
 
 def _other_linears(source: Path, dtype) -> list[str]:
-    """The linears outside the decoder's blocks: the head, and projections beside the embeddings."""
+    """Names of the linears outside the decoder's blocks: head, and projections of the embeddings."""
     from meltpoint.model import empty_model
 
     model = empty_model.build(source, dtype)
@@ -53,7 +53,7 @@ def _other_linears(source: Path, dtype) -> list[str]:
 def quantize_to_4_bits(
     source: Path, target: Path, kind: str, settings: FourBitSettings, context: Context
 ) -> None:
-    """Leaves the checkpoint in codes of the table `kind`, nf4 or fp4."""
+    """Writes the checkpoint in 4-bit codes of the table `kind`, "nf4" or "fp4"."""
     quantize(
         source,
         target,

@@ -1,4 +1,4 @@
-"""Comparison of a method's file with the contract."""
+"""Checks of a method's file against the contract."""
 
 import difflib
 import inspect
@@ -50,7 +50,7 @@ def _facts(module: ModuleType, file: str) -> Facts:
 
 
 def _declarations(module: ModuleType) -> dict[str, Any]:
-    """What a file declares: its names in lower case that are no functions, classes or modules."""
+    """Declarations of a file: its lower-case names that are no functions, classes or modules."""
     return {
         name: value
         for name, value in vars(module).items()

@@ -60,7 +60,7 @@ def reselect(rows: Rows, level: Sparsity | Pattern, settings: "Settings") -> Non
 
 
 def _in_rows(rows: Rows, settings):
-    """The pairs of an unstructured mask: the n-th to be grown with the n-th to be removed."""
+    """Pairs for an unstructured mask: the n-th weight to grow with the n-th weight to remove."""
     grown, lost = _to_be_grown(rows, settings.cycles)
     pruned, gained = _to_be_removed(rows, settings.cycles)
     change = gained - lost
@@ -106,7 +106,7 @@ def _to_be_removed(rows: Rows, count: int):
     columns, contributions = columns.flip(1), contributions.flip(1)
     short = contributions.isnan().any(dim=(1, 2))
     if short.any():
-        # A list does not end with its sign: the weights of the other sign follow, the last first.
+        # When the weights of one sign are used up, those of the other sign follow in reverse order.
         parts = (part[short] for part in (rows.wanda, rows.removed, rows.contribution))
         columns[short], contributions[short] = _ends(*parts, columns.shape[2])
     return columns, contributions
@@ -160,10 +160,10 @@ def _with_contributions(columns, ended, contribution):
 
 
 def _first(key, count: int, rightmost: bool):
-    """The columns of the least entries of each row in order, and which of them are infinite."""
+    """Columns of the smallest entries of each row, ascending, and a mask of the infinite ones."""
     size = min(count + 1, key.shape[1])
     least, columns = key.topk(size, dim=1, largest=False)
-    # topk may take any of equal entries; one entry more than is needed shows whether it did.
+    # topk may choose any of several equal entries. One extra entry shows whether that has happened.
     tied = ((least[:, 1:] == least[:, :-1]) & (least[:, 1:] < INFINITY)).any(dim=1)
     if tied.any():
         columns[tied] = _stable_order(key[tied], rightmost)[:, :size]

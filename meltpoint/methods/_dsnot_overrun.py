@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Pointers:
-    """One pointer from either end of the rows' lists of columns [rows, length]."""
+    """A pair of pointers, one from each end, into the rows' lists of columns [rows, length]."""
 
     def __init__(self, lists) -> None:
         self.lists = lists
@@ -28,7 +28,7 @@ class Pointers:
         self.tail = self.head + lists.shape[1] - 1
 
     def take(self, from_tail: "torch.Tensor") -> "torch.Tensor":
-        """The next column of each row; raises NotApplicable where a list has no more."""
+        """The next column of each row; raises NotApplicable at the end of a list."""
         place = torch.where(from_tail, self.tail, self.head)
         if ((place < 0) | (place >= self.lists.shape[1])).any():
             raise NotApplicable(

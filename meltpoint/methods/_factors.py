@@ -21,7 +21,7 @@ class FactorSettings(ShapeSettings, ExpandableSettings):
 
 
 def rank_of(rows: int, columns: int, share: float) -> int:
-    """Rank of the factors that hold at most a share of a matrix's numbers."""
+    """Largest rank whose two factors hold at most this share of a matrix's numbers."""
     return int(rows * columns * share / (rows + columns))
 
 
@@ -46,7 +46,7 @@ def ranks(method: str, block: Block, level: Sparsity, settings: FactorSettings) 
 
 
 def expand(block: Block, settings: ExpandableSettings) -> None:
-    """Gives each query head keys and values of its own, where the settings ask for it."""
+    """Gives each query head keys and values of its own, if `expand_kv` is set; in place."""
     if not settings.expand_kv:
         return
     parts = block_parts.BlockParts(block.module)
@@ -55,7 +55,7 @@ def expand(block: Block, settings: ExpandableSettings) -> None:
 
 
 def sizes_of(block: Block) -> dict[str, tuple[int, int]]:
-    """Rows and columns of a block's matrices, by name."""
+    """Shapes (rows, columns) of a block's matrices, by name."""
     return {
         name: (block_parts.rows_of(linear), block_parts.columns_of(linear))
         for name, linear in block_parts.matrices(block.module).items()
@@ -87,14 +87,14 @@ def _share_of_parameters(method: str, block: Block, before: int, level: Sparsity
 
 
 def _distinct_shares(sizes: list[tuple[int, int]]) -> list[float]:
-    """A share for each choice of ranks above zero, in ascending order."""
+    """One share for each possible choice of ranks above zero, in ascending order."""
     steps = {
         rank * (rows + columns) / (rows * columns)
         for rows, columns in sizes
         for rank in range(1, min(rows, columns) + 1)
     }
     ordered = sorted(step for step in steps if step < 1)
-    # Halfway between two steps no rounding matters.
+    # Halfway between two steps, where rounding cannot change a rank.
     middles = [(a + b) / 2 for a, b in zip(ordered, [*ordered[1:], 1.0], strict=True)]
     least = max((rows + columns) / (rows * columns) for rows, columns in sizes)
     return [share for share in middles if share > least]
@@ -119,7 +119,7 @@ def decompose(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def put(block: Block, name: str, factors: tuple[Tensor, Tensor]) -> None:
-    """Puts two factors, first and second, in the place of a matrix; they take its dtype."""
+    """Replaces a matrix by two factors, first and second, in the matrix's dtype."""
     dtype = next(block.module.get_submodule(name).parameters()).dtype
     first, second = (factor.to(dtype).contiguous() for factor in factors)
     surgery.factorise(block.module, name, first, second)

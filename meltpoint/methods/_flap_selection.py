@@ -75,7 +75,7 @@ def _scores(search: dict[str, Any], blocks: Sequence[Units], settings: "Settings
             if kind == "attention" and settings.square_attention:
                 metric = metric.square()
             if settings.structure.startswith("AL"):
-                # Columns that are all alike are all at zero.
+                # Equal columns have a deviation of 0; the bound makes their standard scores 0.
                 spread = metric.std().clamp(min=torch.finfo(metric.dtype).tiny)
                 metric = (metric - metric.mean()) / spread
             found[index][kind] = per_unit(metric, block.count_of(kind))
@@ -95,11 +95,11 @@ def _metric(search: dict[str, Any], place: str, name: str) -> Tensor:
 def _above_threshold(
     pool: Pool, blocks: Sequence[Units], fraction: float, size: Size, settings: "Settings"
 ) -> Tensor:
-    """Mask of the units above one threshold, where their parameters come nearest to the level."""
+    """Mask of the units to keep: those above the threshold that comes closest to the level."""
     ranked = pool.scores.sort(descending=True)
     costs, strict = pool.costs, settings.strict_threshold
     if settings.truncate_costs and settings.of == "nominal":
-        # In neurons: a head of width h of an MHA Llama counts as 4 h / 3.
+        # In units of a neuron: a head of width h in a Llama with as many key heads costs 4 h / 3.
         costs = costs // max(block.neuron_cost for block in blocks)
     left = costs[ranked.indices].cumsum(0)
     if settings.of == "parameters":
@@ -114,7 +114,7 @@ def _above_threshold(
 def _neurons(
     pools: Iterable[Pool], heads: int, fraction: float, size: Size, settings: "Settings"
 ) -> int:
-    """Number of neurons to cut beside a number of units of attention, until the level is reached."""
+    """Number of neurons to cut besides so many units of attention, to reach the level."""
     in_heads, in_neurons = (pool.costs[pool.scores.argsort()] for pool in pools)
     cut = int(in_heads[:heads].sum())
     if settings.of == "parameters":

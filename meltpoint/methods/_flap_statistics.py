@@ -1,4 +1,4 @@
-"""The statistics that FLAP selects heads and neurons by, on one pass through the dense blocks."""
+"""FLAP's statistics for selecting heads and neurons, from one pass through the dense blocks."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +15,7 @@ parts_of = LazyModule("meltpoint.model.block_parts")
 
 
 def collect(source: Path, context: Context, aliased_mean: bool) -> dict[str, Any]:
-    """Units of each block, and statistics of its outputs' columns, an array of each."""
+    """Units of each block and statistics of its outputs' columns, as arrays by name."""
     compute = context.compute
     reader = io.Reader(source, compute.torch_dtype, compute.torch_device)
     walk = block_walk.Walk(reader, context.windows, compute)

@@ -1,4 +1,4 @@
-"""A model in GPTQModel's hands: what it cannot take, loading, quantising, what it leaves behind."""
+"""Use of GPTQModel: checks of the model, loading, quantising, checks and cleaning afterwards."""
 
 import contextlib
 import io
@@ -23,7 +23,7 @@ from meltpoint.model.running import ask, recorders, stopping_at
 
 WORD = 32
 KEPT = ("config.json", "quantize_config.json", "model.safetensors.index.json")
-# What the library notes as the loss of a linear whose Hessian it could not factor.
+# Loss that the library notes for a linear whose Hessian it could not factor.
 NO_LOSS = 999999999
 
 
@@ -83,7 +83,7 @@ def quantize(model: BaseQModel, windows: torch.Tensor, keep_zeros: bool) -> None
     """
     check_arguments(model.model, windows[:1])
     batches = [{"input_ids": w[None], "attention_mask": torch.ones_like(w[None])} for w in windows]
-    # Of its own it would drop, cut and sort them.
+    # The library's own preparation would drop, cut and sort the windows.
     model.prepare_dataset = lambda **_: batches
     gptq = ZeroKeepingGPTQ if keep_zeros else gptq_processor.GPTQ
     with mock.patch.object(gptq_processor, "GPTQ", gptq):
@@ -129,7 +129,7 @@ def same(one: object, other: object) -> bool:
 
 
 def check_log(log: list[dict], tokens: int) -> None:
-    """Raises NotApplicable for a linear that saw other than all tokens, or was merely rounded."""
+    """Raises NotApplicable for a linear that missed tokens or was rounded without its Hessian."""
     for row in log:
         name = f"{row['module']} of block {row['layer']}"
         if int(row["samples"]) != tokens:

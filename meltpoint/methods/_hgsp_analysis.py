@@ -1,4 +1,4 @@
-"""Files on the global search's gradients and on its cut, with the published study's fields."""
+"""Files about the global search's gradients and cut, with the fields of the published study."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from meltpoint.methods._hgsp_gradients import STATISTICS
 from meltpoint.methods._hgsp_selection import Table
 from meltpoint.methods._hgsp_units import KINDS
 
-# A layer that loses more than this of its MLP is extreme.
+# Share of its MLP above which a layer's loss is reported as extreme.
 EXTREME = 0.5
 EPSILON = 1e-10
 
@@ -141,7 +141,7 @@ def group_table(units: Table, removed: np.ndarray) -> str:
 
 
 def losses(search: dict[str, Any]) -> dict[str, Any]:
-    """Loss of the model and its differences without a layer or a part, where they were measured."""
+    """The model's loss, and its differences without a layer or part, if they were measured."""
     return {key: value for key, value in search.items() if key.split(".")[0] in LOSSES}
 
 

@@ -26,7 +26,7 @@ from meltpoint.model.block_walk import Walk
 from meltpoint.model.token_losses import head_of
 from meltpoint.progress import track
 
-# One of so many calibration windows measures losses.
+# Losses are measured on one of so many calibration windows.
 SHARE = 5
 # The part of a block that is all of it, as the search names it.
 LAYER = "layer"
@@ -149,7 +149,7 @@ def _without(block: nn.Module, kind: str, ablation: str) -> Iterator[None]:
 
 
 def _substitutes(parts: BlockParts, kind: str, how: str) -> dict[str, nn.Module]:
-    """The modules that take the place of attention or MLP, by the block's attributes."""
+    """Modules that replace attention or MLP, by the names of the block's attributes."""
     if kind == "attention":
         return {"self_attn": PassThrough() if how == "norm" else Absent(parts.attention.layer_idx)}
     output = nn.Identity() if how == "norm" else Absent()

@@ -31,7 +31,7 @@ class Table:
 
     @property
     def order(self) -> np.ndarray:
-        """Indices of the rows by ascending score, equal ones in their order."""
+        """Indices of the rows by ascending score; rows of equal score keep their order."""
         return np.argsort(self.score, kind="stable")
 
 
@@ -82,7 +82,7 @@ def _check(values: np.ndarray) -> None:
 
 
 def removed_by_budget(units: Table, budget: int) -> np.ndarray:
-    """Rows that go: the longest prefix by score whose costs sum to at most the budget; at least one."""
+    """Rows to remove: the longest prefix by score whose cost is within the budget; at least one."""
     order = units.order
     number = np.searchsorted(np.cumsum(units.cost[order]), budget, side="right")
     return order[: max(int(number), 1)]

@@ -20,7 +20,7 @@ KINDS = ("attention", "mlp")
 
 @dataclass(frozen=True)
 class Member:
-    """A linear of whose rows (axis 0) or columns (axis 1) each unit has `size`."""
+    """A linear in which each unit has `size` rows (axis 0) or columns (axis 1)."""
 
     name: str
     linear: nn.Linear

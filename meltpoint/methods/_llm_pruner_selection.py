@@ -49,7 +49,7 @@ def select(
 
 
 def _count(units: Units, initial: Units, kind: str, fraction: float) -> int:
-    """Number of units of a block to cut: the channels that are too many, in whole units."""
+    """Number of a block's units to cut, from the number of channels to cut in whole units."""
     width = units.head_width if kind == "attention" else 1
     left = int(initial.count_of(kind) * width * (1 - fraction))
     return max(units.count_of(kind) * width - left, 0) // width
@@ -64,7 +64,7 @@ def _without_lowest(scores: Tensor, cut: int) -> Tensor:
 def _above_threshold(
     pool: Pool, initial: Sequence[Units], fraction: float, size: Size, settings: "Settings"
 ) -> Tensor:
-    """Mask of the units above one threshold for all; a head counts as much as a neuron."""
+    """Mask of the units above a common threshold, in which a head counts as much as a neuron."""
     ranked = pool.scores.sort()
     if settings.of == "parameters":
         sums = [0, *pool.costs[ranked.indices].cumsum(0).tolist()]

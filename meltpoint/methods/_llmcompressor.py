@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 skeleton = LazyModule("meltpoint.model.empty_model")
 transformers = LazyModule("transformers")
 
-# Windows are run in batches of as many tokens.
+# Number of tokens in a batch of windows, by device.
 TOKENS = {"cpu": 4096, "cuda": 16384}
-# The library's own lists of what its modifiers found to scale, until it clears them.
+# Attributes of the library's modifiers that list the layers to scale, until it clears them.
 RESOLVED = ("_resolved_mappings", "resolved_mappings_")
-# Of one window, to see that smoothing leaves the model as it is.
+# Number of tokens to check, on one window, that smoothing does not change the logits.
 PROBE = 64
 
 
 def start() -> None:
-    """Imports the library, quietly: its log says at length what the checkpoint says too."""
+    """Imports the library with its log silenced, which repeats what the checkpoint describes."""
     with phase("import"):
         from llmcompressor import LoggerConfig, configure_logger
     configure_logger(LoggerConfig(console_log_level="ERROR"))
@@ -50,7 +50,7 @@ def start() -> None:
 
 @timed("load")
 def load(source: Path, context: "Context") -> "PreTrainedModel":
-    """The whole model, in the study's dtype, where the study computes."""
+    """The whole model, in the study's dtype and on its device."""
     return transformers.AutoModelForCausalLM.from_pretrained(
         source,
         dtype=context.compute.torch_dtype,
@@ -90,12 +90,12 @@ READ_FROM_NORMS = {
 
 
 def ending(name: str) -> str:
-    """A pattern of the library's for the layers whose names end so."""
+    """Pattern, in the library's syntax, of the layers whose names end in this."""
     return f"re:.*{name}$"
 
 
 def check_known(model: "PreTrainedModel", registry: Container[str], method: str) -> None:
-    """Raises NotApplicable for an architecture of which the library does not know what feeds what."""
+    """Raises NotApplicable for an architecture whose norms and linears the library cannot match."""
     name = type(model).__name__
     if name not in registry:
         raise NotApplicable(f"llm-compressor does not know what {method} scales in {name}")
@@ -187,7 +187,7 @@ def _check_smoothed(model, smoother, before, places: list, context) -> None:
     name = type(model).__name__
     if not places:
         raise NotApplicable(f"llm-compressor's {method} found nothing to scale in this {name}")
-    # Linears hold their smoothed weights in full and round them as they run, unless told not to.
+    # Linears hold the smoothed weights at full precision and would round them while they run.
     model.apply(disable_quantization)
     error = ((_outputs(model, context) - before).norm() / before.norm()).item()
     if not error <= torch.finfo(model.dtype).eps ** 0.5:

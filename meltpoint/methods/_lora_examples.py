@@ -1,4 +1,4 @@
-"""Windows and records that are learned: where each token counts in the loss, and in which order."""
+"""Training examples, windows or records: their order, and the tokens that count in the loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from meltpoint.data.training_text import TrainingText
 from meltpoint.errors import MeltpointError
 from meltpoint.methods._lora_settings import Settings
 
-# Marks a token whose loss does not count.
+# Label of a token whose loss does not count.
 IGNORED = -100
 
 
 @dataclass(frozen=True)
 class Example:
-    """Tokens, int64 [tokens], and the number of those that are read only: the first, or a prompt."""
+    """Tokens, int64 [tokens], and how many at the start have no loss: the first, or a prompt."""
 
     tokens: torch.Tensor
     read_only: int

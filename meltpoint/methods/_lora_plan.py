@@ -1,4 +1,4 @@
-"""What a training will change and what it needs, known before any weight is read."""
+"""The plan of a training: trained linears, dtype and memory, before any weight is read."""
 
 import math
 from collections.abc import Mapping

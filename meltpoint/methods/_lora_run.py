@@ -58,7 +58,7 @@ def finetune(source: Path, target: Path, settings: Settings, context: Context) -
 
 
 def _masks(model: torch.nn.Module, description: Description, names) -> dict[str, torch.Tensor]:
-    """Masks of the weights that may change, of the linears that earlier steps have pruned."""
+    """Masks, by name, of the weights that may change in linears that earlier steps have pruned."""
     return {
         name: model.get_submodule(name).weight != 0
         for name in names
@@ -73,7 +73,7 @@ def is_pruned(linear: Linear) -> bool:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Draws by a seed, and leaves torch's own state as it was; sums are in a fixed order."""
+    """Context with seeded random numbers and deterministic sums; restores torch's state afterwards."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -139,7 +139,7 @@ def _keep_adapter(
 def _facts(before: torch.Tensor, after: torch.Tensor, earlier: Linear | None) -> Linear:
     facts = describe(after, LinearBefore(before, earlier), None)
     if earlier is not None and not is_pruned(earlier):
-        # Zeros of rounding were no zeros of a step.
+        # Zeros that came of rounding are not zeros that a step made, so none of them is lost.
         return facts.model_copy(update={"zeros_lost": 0})
     return facts
 

@@ -17,10 +17,11 @@ def solve(
     level: Sparsity | Pattern | None,
     blocksize: int,
 ) -> list[Tensor]:
-    """Pruned matrices [rows, C] of linears of one input.
+    """Pruned matrices [rows, C] of linears of one input, views of `columns`.
 
-    `columns` [C, rows of all] are their weights, transposed, `gone` of that shape marks those that are
-    removed already, `factor` [C, C] is `inverse_factor`, `splits` are the matrices' numbers of rows.
+    `columns` [C, rows of all] are their weights, transposed, and are changed in place. `gone`, bool of
+    the same shape, marks weights that are removed already. `factor` [C, C] is `inverse_factor`,
+    `splits` are the matrices' numbers of rows. Without a level only the weights in `gone` are removed.
     """
     for start in range(0, len(columns), blocksize):
         block = slice(start, min(start + blocksize, len(columns)))
@@ -30,7 +31,11 @@ def solve(
 
 
 def inverse_factor(hessian: Tensor, percdamp: float) -> Tensor:
-    """U, upper triangular, with ``U^T U`` the inverse of the damped Hessian ([C, C], float32)."""
+    """Upper triangular U, float32 [C, C]; ``U^T U`` is the inverse of the damped Hessian.
+
+    Channels whose diagonal is 0 get 1 there. Raises MeltpointError if the damped Hessian is not
+    positive definite.
+    """
     damped = hessian.clone()
     diagonal = damped.diagonal()
     diagonal[diagonal == 0] = 1
@@ -52,11 +57,11 @@ def _prune_block(
     splits: list[int],
     level: Sparsity | Pattern | None,
 ) -> Tensor:
-    """Prunes a block of columns [b, rows] in place; returns their error for the columns after it.
+    """Prunes a block of columns [b, rows] in place; returns their errors [b, rows].
 
-    Without a level only what is `gone` is removed.
-    Within the block the columns go in chunks: one by one inside a chunk, and a chunk's error reaches
-    the rest of the block in one product. The sums are those of a plain column loop.
+    Without a level only the weights in `gone` are removed. The columns of a chunk are pruned one by
+    one. One matrix product then carries the chunk's errors to the rest of the block. The sums are
+    those of a plain loop over columns.
     """
     diagonal = factor.diagonal()[:, None]
     pattern = isinstance(level, Pattern)
@@ -76,7 +81,11 @@ def _prune_block(
 def _prune_chunk(
     weight: Tensor, factor: Tensor, removed: Tensor, error: Tensor, pattern: Pattern | None
 ) -> None:
-    """The column loop; with a `pattern` each group's mask is chosen when the loop comes to it."""
+    """Prunes a chunk of columns [c, rows] in place, one by one, and fills `error` [c, rows].
+
+    With a `pattern` each group's mask is chosen when the loop reaches its first column, and added to
+    `removed`.
+    """
     diagonal = factor.diagonal()
     for i, pivot in enumerate(diagonal.tolist()):
         if pattern and i % pattern.group == 0:
@@ -88,7 +97,7 @@ def _prune_chunk(
 
 
 def _score(weight: Tensor, diagonal: Tensor, gone: Tensor) -> Tensor:
-    """The metric, with what is already gone below everything else."""
+    """Scores ``(W / U_jj)^2``; weights that are already gone get -1, below every other score."""
     return (weight / diagonal).square_().masked_fill_(gone, -1)
 
 

@@ -1,12 +1,12 @@
-"""The contract of a method: what its file declares, which functions it has, and what they are handed.
+"""The contract of a method: its declarations, its functions, and the arguments of these.
 
 A file of this folder is a method. It declares the fields of `Facts` at module level, a class
 `Settings`, and one of two functions: `compress_block` (`BlockwiseMethod`) or `compress`
-(`CheckpointMethod`). The functions of `OptionalFunctions` may be added. The registry compares a file
-with this page when it loads it.
+(`CheckpointMethod`). It may add the functions of `OptionalFunctions`. The registry checks each file
+against this contract when it loads the file.
 
-Snakemake reads the methods where torch need not be installed, so torch's types are named here by
-strings: a method's file imports `Block`, `Statistics` and `Tensor` from here for its annotations.
+Snakemake reads the methods in environments without torch. The aliases `Block`, `Statistics` and
+`Tensor` are therefore strings; a method's file imports them from here for its annotations.
 """
 
 import inspect
@@ -42,7 +42,7 @@ LEVELS = (Sparsity, Pattern, Bits, Scheme)
 
 
 class Declared(BaseModel):
-    """A part of what a file declares: unknown names and wrong types are refused."""
+    """Base of the declarations of a method's file. Refuses unknown names and wrong types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -133,16 +133,16 @@ class Facts(Declared):
 
 @dataclass(frozen=True)
 class Context:
-    """What a method is handed besides a checkpoint, its level and its settings.
+    """The third part of a method's input, besides the checkpoint and the step.
 
-    `windows` are the calibration's tokens, int64 [windows, tokens], None for a method that looks at
-    none. `validation` are those of the calibration that the settings' `validation_calibration` names,
-    for a search. Windows of `sampling: first` may be padded: `lengths` and `validation_lengths`, int64
-    [windows], are the numbers of tokens before the padding. `search` is what the method's `search`
-    returned; a search is handed what its `earlier_search` returned. `resume` is a folder that is still
-    there when a killed job runs again, and is deleted when the job ends. `texts` are those that the
-    settings' `training_data` names, by their use. `parent` is the checkpoint as it is stored, also
-    where `compress` is handed a decoded copy of it.
+    `windows` are the calibration tokens, int64 [windows, tokens], None for a method that looks at none.
+    `validation`, for a search, are the tokens of the calibration named by the setting
+    `validation_calibration`. Windows of `sampling: first` may be padded: `lengths` and
+    `validation_lengths`, int64 [windows], count the tokens before the padding. `search` is the result
+    of the method's `search`; in a search it is the result of the search that `earlier_search` names.
+    `resume` is the path of a folder that outlives a killed job and is deleted once the job succeeds.
+    `texts` are the texts that the setting `training_data` names, by their use. `parent` is the stored
+    checkpoint, even if `compress` is handed a decoded copy of it.
     """
 
     windows: "Tensor | None"
@@ -156,14 +156,14 @@ class Context:
     parent: Path | None = None
 
     def progress(self, items: Iterable[T], description: str) -> Iterable[T]:
-        """Items of a long loop, with a bar while they go by where standard error is a terminal."""
+        """The items of a long loop. A progress bar shows them if standard error is a terminal."""
         from meltpoint.progress import track
 
         return track(items, description)
 
 
 class MethodFile(Protocol):
-    """What every method's file declares; the rest of `Facts` has defaults."""
+    """Declarations that every method's file needs; the other fields of `Facts` have defaults."""
 
     kind: str
     levels: tuple[type, ...]
@@ -181,15 +181,15 @@ class BlockwiseMethod(MethodFile, Protocol):
         level: Level | None,
         settings: MethodSettings,
     ) -> "dict[str, Quantized] | None":
-        """Compresses a block in place, by the statistics of its linears' inputs.
+        """Compresses a block in place, given the statistics of its linears' inputs by their names.
 
-        Returns how each linear can be stored, by name, where the method quantizes. Raises
-        NotApplicable, with the reason, for what it cannot do.
+        A method that quantizes returns by name how each linear can be stored. Raises NotApplicable,
+        with the reason, for a block, level or setting that the method cannot handle.
         """
 
 
 class CheckpointMethod(MethodFile, Protocol):
-    """A method that sees the whole model, or is done by a library."""
+    """A method that needs the whole model at once, or that a library computes."""
 
     def compress(
         self,
@@ -201,58 +201,58 @@ class CheckpointMethod(MethodFile, Protocol):
     ) -> dict[str, dict] | None:
         """Compresses the plain checkpoint in `source` into the empty folder `target`.
 
-        It leaves the folder as the users of its library expect it. What became of each linear is
-        read from there (`meltpoint.checkpoints.formats`), unless the function returns it. Raises
-        NotApplicable, with the reason, for what it cannot do.
+        The folder keeps the library's own format. The facts about each linear are read from it
+        (`meltpoint.checkpoints.formats`), unless the function returns them by name. Raises
+        NotApplicable, with the reason, for a model, level or setting that it cannot handle.
         """
 
 
 class OptionalFunctions(Protocol):
-    """Functions that a method's file may have besides."""
+    """Optional functions of a method's file, all of which have defaults."""
 
     def statistics(self, settings: MethodSettings) -> tuple[str, ...]:
-        """Names of accumulators, in the place of the declaration, where settings decide."""
+        """Names of the accumulators that these settings need, instead of the declared ones."""
 
     def gradients(self, settings: MethodSettings) -> tuple[str, ...]:
-        """Names of gradient accumulators, where settings decide.
+        """Names of the gradient accumulators that these settings need, instead of the declared ones.
 
-        They are collected over the calibration on a walk backwards through the model as it is before
-        the step (`meltpoint.model.backward_walk`). A method that needs the gradients of all blocks at
-        once calls `backward_walk` itself, in `search` or in `compress`.
+        A walk backwards through the model before the step collects them over the calibration windows
+        (`meltpoint.model.backward_walk`). A method that needs the gradients of all blocks at once calls
+        `backward_walk` itself, in `search` or in `compress`.
         """
 
     def needs_dense_outputs(self, settings: MethodSettings) -> bool:
-        """True where it compares a block's outputs with those of the whole dense model."""
+        """True if these settings need `block.dense_outputs`, a block's outputs before the step."""
 
     def compressed_windows(self, settings: MethodSettings) -> int:
-        """Number of windows whose way through the compressed blocks is followed.
+        """Number of windows to take through the compressed blocks, besides the dense model's pass.
 
-        For a method with `dense_statistics`, which finds them in `block.compressed_inputs`; at most
-        the calibration's windows are followed.
+        A method with `dense_statistics` finds them in `block.compressed_inputs`. They are the first
+        windows of the calibration, and never more than it has.
         """
 
     def calibrated(self, level: Level, settings: MethodSettings) -> bool:
-        """True for a step that looks at text, where that depends on the level too."""
+        """True if a step at this level reads the calibration. By default the settings decide."""
 
     def finish(self, parts: "model_parts.ModelParts", memory: dict[str, Any]) -> None:
         """Changes embeddings, final norm and head in place, after the last block.
 
-        `memory` holds what `compress_block` has left in `block.memory`.
+        `memory` holds the values that `compress_block` put into `block.memory`.
         """
 
     def analysis(self, memory: dict[str, Any]) -> dict[str, Any]:
-        """Files on what the step did, by name: JSON values for a name in .json, otherwise texts.
+        """Contents of files about the step, by file name: JSON values for .json, texts for others.
 
-        They are written into the folder `analysis` of the checkpoint, and belong to its step alone:
-        no later step's checkpoint has them. `memory` is what `compress_block` has left.
+        They are written into the folder `analysis` of the checkpoint. The checkpoints of later steps
+        do not inherit them. `memory` holds the values that `compress_block` put into `block.memory`.
         """
 
     def search(self, source: Path, settings: MethodSettings, context: Context) -> dict[str, Any]:
         """Result that does not depend on the level: JSON values and arrays by name.
 
-        It is computed once for all levels, kept as a result of its own, and handed to `compress` as
-        `context.search`, to `compress_block` as `block.search`. Settings that are not named in
-        `search_settings` have their defaults here.
+        The result is computed once, kept in a file of its own, and shared by all levels: `compress`
+        finds it in `context.search`, `compress_block` in `block.search`. Settings that are neither in
+        `search_settings` nor about the calibration have their defaults here.
         """
 
     def search_windows(
@@ -265,18 +265,18 @@ class OptionalFunctions(Protocol):
         """
 
     def earlier_search(self, settings: MethodSettings) -> dict[str, Any] | None:
-        """Changes of the settings that give another search of the method; None for no other.
+        """Settings, by name, that turn this search into one that must run before it, or None.
 
-        That search runs first, and its result is handed to this one as `context.search`. So searches
-        that differ in a part share the other part.
+        The result of the earlier search is handed to this one as `context.search`. Searches that need
+        the same earlier search share its result.
         """
 
     def rounds(self, settings: MethodSettings) -> int:
-        """Number of rounds of a method with a search, where it is not one.
+        """Number of rounds of a method with a search, by default one.
 
-        Each round searches and changes the checkpoint of the round before. Round k of n is handed the
-        level's k-th part of n; `block.memory` stays the same. The method is `calibrated` with more than
-        one round, so that the windows are there for their searches.
+        Each round searches and compresses the checkpoint of the round before. Round k of n is handed
+        k/n of the level; all rounds share one `block.memory`. A method with several rounds must be
+        `calibrated`, so that the searches of the later rounds have windows.
         """
 
 

@@ -51,9 +51,9 @@ class Settings(AllocatedSettings):
 def compress_block(
     block: Block, statistics: dict[str, Statistics], level: Sparsity | Pattern, settings: Settings
 ) -> None:
-    """Prunes and updates the block's linears in place, those of one input together.
+    """Prunes and updates the block's linears in place; linears of one input share a factor.
 
-    Raises NotApplicable where a pattern's groups do not fill a block of columns.
+    Raises NotApplicable if `blocksize` is no multiple of a pattern's group.
     """
     if isinstance(level, Pattern) and settings.blocksize % level.group:
         raise NotApplicable(
@@ -77,23 +77,26 @@ def prune(
     settings: Settings,
     factor: "Tensor | None" = None,
 ) -> list[Tensor]:
-    """The pruned weights of linears that see the same input.
+    """The pruned weights, float32 [rows, C] each, of linears that see the same input.
 
-    `weights` are matrices [rows, C], `hessian` is [C, C], `factor` its `inverse_factor` if that is
-    there already. The matrices' rows go through the column loop as one; thresholds are kept per matrix.
+    `weights` are matrices [rows, C] and `hessian` is [C, C]; neither is changed. `factor` [C, C] is the
+    Hessian's `inverse_factor`, computed here if it is None. The rows of all matrices go through the
+    column loop together, but each matrix has thresholds of its own. Raises MeltpointError for a Hessian
+    that is not positive definite.
     """
     columns = _columns(weights, hessian)
-    # Known before the first update: a block's error reaches the zeros of the columns after it.
+    # Taken before the first update, which moves the zeros of later columns away from 0.
     gone = columns == 0
     factor = inverse_factor(hessian, settings.percdamp) if factor is None else factor
     return solve(columns, factor, gone, [len(w) for w in weights], level, settings.blocksize)
 
 
 def smallest_pivot(hessian: Tensor, factor: Tensor) -> float:
-    """The smallest of what no channel after it explains of a channel, as a fraction of the mean.
+    """The smallest pivot of the damped Hessian, as a fraction of the mean of the Hessian's diagonal.
 
-    That is ``min_j 1 / U_jj^2`` over the mean of the Hessian's diagonal. Near `percdamp` the damping
-    alone keeps the Hessian regular, and rounding decides between weights of nearly equal error.
+    The pivot ``1 / U_jj^2`` is the part of channel j that the channels after it do not explain. If the
+    smallest one is near `percdamp`, only the damping keeps the Hessian regular, and rounding decides
+    between weights of nearly equal error.
     """
     return (factor.diagonal().max().square().reciprocal() / hessian.diagonal().mean()).item()
 
@@ -105,9 +108,10 @@ def update(
     percdamp: float,
     blocksize: int = 128,
 ) -> list[Tensor]:
-    """The weights without those that are `removed`, the others updated to make up for them.
+    """The weights, float32 [rows, C] each, after removing those in given masks and updating the rest.
 
-    As `prune`, but for the masks [rows, C], which are given.
+    `removed` are the masks of the weights to remove, bool [rows, C], one for each matrix. Otherwise
+    this is `prune`.
     """
     columns = _columns(weights, hessian)
     gone = torch.cat(removed).T | (columns == 0)
@@ -116,7 +120,10 @@ def update(
 
 
 def _columns(weights: list[Tensor], hessian: Tensor) -> Tensor:
-    """The weights of linears of one input, transposed, so that a column of them is contiguous."""
+    """Weights of linears of one input, float32 [C, rows of all]. Each input channel is contiguous.
+
+    Weights of channels that no token activates become 0.
+    """
     columns = torch.cat([w.float() for w in weights]).T.contiguous()
     columns[hessian.diagonal() == 0] = 0
     return columns

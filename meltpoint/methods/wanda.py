@@ -39,7 +39,7 @@ class Settings(AllocatedSettings):
 def compress_block(
     block: Block, statistics: dict[str, Statistics], level: Sparsity | Pattern, settings: Settings
 ) -> None:
-    """Zeroes the weights of smallest metric of each of the block's linears, in place."""
+    """Sets the weights with the smallest metric of each linear of the block to zero, in place."""
     for name, linear in block.linears.items():
         metric = linear.weight.abs().float().mul_(statistics[name].norm.sqrt())
         linear.weight.masked_fill_(_removed(metric, level, settings), 0)

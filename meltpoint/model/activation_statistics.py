@@ -31,7 +31,10 @@ class Accumulator:
 
 
 class Norm(Accumulator):
-    """``a_j = (1/n) sum_t x_tj^2``: the squared norm of channel j, averaged over windows: [C]."""
+    """``a_j = (1/n) sum_t x_tj^2``, [C]: the squared norm of channel j within a window.
+
+    It is averaged over the n windows; t runs over all of their tokens.
+    """
 
     def update(self, inputs: torch.Tensor) -> None:
         """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
@@ -47,8 +50,8 @@ class Hessian(Accumulator):
 
     def update(self, inputs: torch.Tensor) -> None:
         """Takes in the inputs of some windows, float32 [windows, tokens, C]."""
-        # Window by window, as the official codes do: what ADMM and SparseGPT make of it can hang on
-        # the order of a sum, and so must not on the size of a batch.
+        # Window by window, as the official codes do. The masks of ADMM and SparseGPT can depend on the
+        # order of this sum, so a batch of windows must not change it.
         for window in inputs:
             self.value.addmm_(window.T, window, alpha=2 / self.windows)
 
@@ -64,7 +67,7 @@ class Sum(Accumulator):
 class Variance(Accumulator):
     """The biased variance of each channel within a window, averaged over windows: [C].
 
-    What the windows' means differ by is not in it.
+    Differences between the means of the windows do not count.
     """
 
     def update(self, inputs: torch.Tensor) -> None:
@@ -102,8 +105,9 @@ class Fluctuation(Accumulator):
 class AliasedFluctuation(Fluctuation):
     """``F_n = F_(n-1) (n-2)/(n-1) + (1/n) (1/T) sum_t (x_t - mu_n)^2`` of window n, F_1 = 0: [C].
 
-    This is FLAP's published recurrence, in which the mean before the window is an alias of the mean
-    behind it. The first window counts in the mean alone. The division by the T tokens is ours.
+    This is the recurrence of FLAP's published code. Its mean before the window is an alias of the mean
+    after it, so mu_n stands in both places. The first window counts in the mean alone. Meltpoint adds
+    the division by the T tokens.
     """
 
     def update(self, inputs: torch.Tensor) -> None:
@@ -149,8 +153,8 @@ ACCUMULATORS = {
 class Statistics:
     """The accumulators of one input, each an attribute that holds its value.
 
-    `windows` is the number of calibration windows that they average over, `tokens` the number of
-    inputs that were seen.
+    `windows` is the number of calibration windows that the values average over, `tokens` the number of
+    tokens that the input was collected on.
     """
 
     def __init__(self, names: Iterable[str], width: int, windows: int, device) -> None:
@@ -180,8 +184,8 @@ class Statistics:
 class Collector:
     """Collects the statistics of a block's linears while the block runs.
 
-    The first forward pass shows which linears are handed the very same tensor; from then on only
-    one of each such group is listened to.
+    The first forward pass shows which linears are given the same tensor. Later passes collect the
+    input of one linear of each such group, and the group shares one `Statistics`.
     """
 
     def __init__(self, linears: dict[str, torch.nn.Linear], names, windows: int) -> None:
@@ -220,7 +224,7 @@ class Collector:
 
     @contextlib.contextmanager
     def forward_pass(self, windows: int) -> Iterator[None]:
-        """Around each forward pass of so many windows; lets go of the inputs behind it."""
+        """Context of a forward pass of so many windows. Releases the inputs afterwards."""
         self._windows = windows
         yield
         self._seen.clear()
@@ -232,7 +236,7 @@ class Collector:
 
 
 def group_by_identity(statistics: dict[str, Statistics]) -> list[list[str]]:
-    """Names, grouped by the statistics that they share."""
+    """Names of linears, one list for each `Statistics` object that they share."""
     groups: dict[int, list[str]] = {}
     for name, shared in statistics.items():
         groups.setdefault(id(shared), []).append(name)

@@ -1,4 +1,4 @@
-"""Matrices that are no `nn.Linear` in transformers' models, as linears.
+"""Turns matrices that are no `nn.Linear` in transformers' models into linears.
 
 GPT-2's `Conv1D` holds its weight transposed, and most mixtures of experts hold the matrices of all
 experts of a block in one parameter. Here each matrix becomes a linear of its own, so that every
@@ -18,8 +18,8 @@ from transformers.pytorch_utils import Conv1D
 class View:
     """The part of a library's parameter that a linear holds.
 
-    `source` is the parameter's name, `shape` its shape. The part is `expert` of the first axis
-    (None: all), transposed if it is a matrix stored [columns, rows], and then some `rows`.
+    `source` is the parameter's name, `shape` its shape. To find the part, take index `expert` of the
+    first axis (None: all of it), transpose a matrix that is stored as [columns, rows], and take `rows`.
     """
 
     source: str
@@ -29,7 +29,7 @@ class View:
     rows: tuple[int | None, ...] = (None,)
 
     def of(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The part of the library's parameter, without a copy."""
+        """The part, [rows, columns] or [rows], of the library's parameter, without a copy."""
         tensor = tensor if self.expert is None else tensor[self.expert]
         return (tensor.T if self.transposed else tensor)[slice(*self.rows)]
 
@@ -47,13 +47,13 @@ class TransposedLinear(nn.Linear):
 
 
 class ExpertLinear(nn.Linear):
-    """A linear of an expert. `sent` are the numbers of the tokens that it was sent, and of how many."""
+    """A linear of an expert; `sent` are its tokens' indices and the number of tokens in the batch."""
 
     sent: tuple[torch.Tensor, int] | None = None
 
 
 class Expert(nn.Module):
-    """One expert of a mixture; `gate` combines what its input linears give."""
+    """One expert of a mixture; `gate` combines the outputs of its input linears."""
 
     def __init__(self, linears: dict[str, ExpertLinear], gate: "Gate") -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Expert(nn.Module):
         self.__dict__["gate"] = gate
 
     def forward(self, hidden: torch.Tensor, sent: torch.Tensor, count: int) -> torch.Tensor:
-        """Outputs for the tokens numbered `sent` of `count`, whose hidden states these are."""
+        """Outputs for `hidden`, the states of the tokens at indices `sent` out of `count`."""
         for linear in self.children():
             linear.sent = (sent, count)
         gated = self.gate_proj(hidden) if hasattr(self, "gate_proj") else None
@@ -87,8 +87,8 @@ class Gate:
 class Experts(nn.Module):
     """The experts of a block, each with linears of its own.
 
-    Experts in `every_token` run on all tokens, whatever they are sent, so that their linears have
-    inputs; this does not change the outputs.
+    Experts in `every_token` run on all tokens, not only on those that the router sends them, so that
+    their linears have inputs. The block's outputs stay the same.
     """
 
     def __init__(self, fused: nn.Module) -> None:
@@ -140,7 +140,7 @@ def _projections(fused: nn.Module) -> tuple[str, ...]:
 
 
 def _place(fused: nn.Module, name: str) -> tuple[str, tuple[int | None, ...]]:
-    """The library's parameter that holds a projection, and which of its rows are the projection's."""
+    """Name of the library's parameter that holds a projection, and the projection's rows in it."""
     if name == "down_proj" or not fused.has_gate:
         return name, (None,)
     half = fused.gate_up_proj.shape[2 if fused.is_transposed else 1] // 2
@@ -155,7 +155,7 @@ def _view(fused: nn.Module, name: str, number: int, rows: tuple, transposed: boo
 
 
 def use_linears(model: nn.Module) -> None:
-    """Puts linears in the places of `Conv1D`s and of fused experts; the model has no weights yet."""
+    """Replaces `Conv1D`s and fused experts by linears, in a model without weights, in place."""
     for name, module in list(model.named_modules()):
         if isinstance(module, Conv1D):
             model.set_submodule(name, _transposed(module))
@@ -164,7 +164,7 @@ def use_linears(model: nn.Module) -> None:
 
 
 def is_fused(module: nn.Module) -> bool:
-    """True for experts of the library's common interface, which says how they are laid out."""
+    """True for experts in the library's common interface, whose layout their attributes tell."""
     interface = ("is_transposed", "is_concatenated", "has_gate", "has_bias", "_apply_gate")
     return all(hasattr(module, name) for name in interface) and set(module._parameters) == {
         f"{name}{suffix}"
@@ -182,7 +182,7 @@ def _transposed(module: Conv1D) -> TransposedLinear:
 
 
 def views(module: nn.Module, path: str = "") -> dict[str, View]:
-    """The views of all parameters below a module that are parts of a library's, by their names."""
+    """Views of the parameters in a module that are parts of a library's parameter, by name."""
     prefix = f"{path}." if path else ""
     return {
         f"{prefix}{name}.{leaf}": view.below(f"{prefix}{name}.")
@@ -195,10 +195,10 @@ def views(module: nn.Module, path: str = "") -> dict[str, View]:
 def split_by_window(
     linear: nn.Module, windows: int
 ) -> Callable[[torch.Tensor], dict[int, torch.Tensor]]:
-    """A function that splits a linear's inputs, or outputs, by windows: [tokens, channels] each.
+    """A function that splits a linear's inputs or outputs by window, into [tokens, channels] each.
 
-    An expert's linear is given the tokens that it was sent in the run that is going on. Others are
-    given all, in their order.
+    The linear of an expert has only the tokens that the router sent it in the current run. Any other
+    linear has all tokens, in their order.
     """
     if not isinstance(linear, ExpertLinear):
         return lambda tensor: dict(enumerate(tensor.reshape(windows, -1, tensor.shape[-1])))
@@ -216,7 +216,7 @@ def experts_of(block: nn.Module) -> dict[str, Experts]:
 
 @contextlib.contextmanager
 def sent_everything(block: nn.Module, linears: Iterable[str]) -> Iterator[list[str]]:
-    """Sends all tokens to the experts that these linears belong to, for a while; yields their names."""
+    """Context in which the experts that own these linears get all tokens; yields the experts' names."""
     sent = {}
     for path, experts in experts_of(block).items():
         of_linears = {

@@ -1,12 +1,12 @@
 """The walk backwards: gradients of the model's loss, block by block.
 
-On a forward pass the hidden states are kept at the borders of the blocks. Final norm, head and loss
-give the gradient at the last border. Then each block, from the last to the first, is run again with
-gradients on, batch by batch, which gives the gradients of its weights and that at the border before it.
+A forward pass keeps the hidden states at the borders of the blocks. Final norm, head and loss give the
+gradient at the last border. Then each block, from the last to the first, runs again with gradients on,
+batch by batch. That gives the gradients of its weights and the gradient at the border before it.
 
-Held are one block's weights, its accumulators, the inputs of all blocks (blocks x windows x tokens x
-width, in files where they would take more than `compute.memory`) and one gradient of that shape. The
-cost is about four forward passes: one to get there, one to run each block again, and two for the
+Memory holds one block's weights, its accumulators, the inputs of all blocks [blocks, windows, tokens,
+width] (in files if they would exceed `compute.memory`) and one gradient [windows, tokens, width]. The
+cost is about four forward passes: the first one, the second run of each block, and two for the
 gradients of its inputs and of its weights.
 """
 
@@ -43,9 +43,9 @@ from meltpoint.text import human_bytes
 class BlockGradients:
     """A block with its weights loaded, and the gradients of the loss with respect to them.
 
-    `gradients` are by the linears' names and, where vectors were asked for, the vectors' names.
-    `accumulators` are those behind `gradients`, for classes that keep more than a value. `losses` are
-    those of the whole model on each window, float32 [windows].
+    `gradients` are by the names of the linears and, if vectors were asked for, of the vectors.
+    `accumulators` are the objects that collected them, for classes that keep more than a value.
+    `losses` are the whole model's losses, float32 [windows].
     """
 
     index: int
@@ -71,7 +71,7 @@ class Borders:
             save_file({"hidden": hidden.contiguous().cpu()}, self._file(index))
 
     def take(self, index: int, device: torch.device) -> torch.Tensor:
-        """The inputs of a block on the device; they are kept no longer."""
+        """The inputs of a block on the device [windows, tokens, width]; drops the kept copy."""
         if self.folder is None:
             return self._held.pop(index)
         hidden = load_file(self._file(index), device=str(device))["hidden"]
@@ -162,8 +162,8 @@ def _blocks(
 class WindowLosses:
     """Loss of each window from those of its tokens, in two factors.
 
-    In half precision small gradients would vanish. So the losses of tokens are summed with weights of
-    at most one, and what is left of their weights, a scale for each window, is the accumulators'.
+    In half precision small gradients would vanish. The losses of tokens are therefore summed with
+    weights of at most one. The accumulators apply the other factor, one scale for each window.
     """
 
     def __init__(self, windows: torch.Tensor, weights: torch.Tensor | None = None) -> None:
@@ -187,7 +187,7 @@ class WindowLosses:
 
 
 def _run_forward(walk: Walk, borders: Borders) -> None:
-    """Keeps the inputs of every block; the walk's hidden states are then the last one's outputs."""
+    """Keeps the inputs of every block; leaves the last block's outputs in the walk's `hidden`."""
     for index in range(len(walk.blocks)):
         names = walk.names(index)
         borders.keep(index, walk.hidden)
@@ -224,9 +224,9 @@ def _run_backward(
     collector: GradientCollector,
     scales: list[float],
 ) -> torch.Tensor:
-    """Runs a block again; the gradient of its inputs, in the place of that of its outputs.
+    """Runs a block again with gradients on; returns the gradient of its inputs.
 
-    A block that changes the width of the stream has a gradient of another shape.
+    It overwrites the gradient of the outputs, unless the block changes the width of the stream.
     """
     before = gradient if gradient.shape == inputs.shape else torch.empty_like(inputs)
     for batch in walk.batches():

@@ -23,14 +23,14 @@ from meltpoint.model.stored_layout import follow, stored_keys
 from meltpoint.model.tied_weights import untied_config
 from meltpoint.model.verification import verify
 
-# Fraction of the blocks' matrices from which on those are named that no method compresses.
+# Fraction of the blocks' matrices above which a warning names those that no method compresses.
 LEAST_SAID = 0.01
 
 
 def link(source: Path, target: Path, key: str) -> None:
-    """Makes `target` a folder of links to a local checkpoint's files; `key` is for messages.
+    """Makes `target` a folder of links to a local checkpoint's files; `key` names it in messages.
 
-    Raises MeltpointError where it is no complete checkpoint of safetensors.
+    Raises MeltpointError unless `source` is a complete checkpoint of safetensors.
     """
     if not (source / "config.json").is_file():
         raise MeltpointError(f"{key}: {source} {NO_CONFIG}")
@@ -43,14 +43,14 @@ def link(source: Path, target: Path, key: str) -> None:
         place = _replace_config(folder, config) if config else source
         if untied := at(key, untied_config, place):
             place = _replace_config(folder, untied)
-        # What is wrong with a file is said of the source's, where the config is the same.
+        # An error names the user's own file, not the link, if both configs are the same.
         before = Description.of(source)
         facts = {"base_quantization": before.base_quantization} if before else {}
         write_description(folder, at(key, verify, place), unused=unused(folder), **facts)
 
 
 def check_regular(source: Path) -> None:
-    """Raises MeltpointError for a checkpoint of Meltpoint's whose shapes its config cannot say."""
+    """Raises MeltpointError for a checkpoint by Meltpoint whose config cannot express its shapes."""
     description = Description.of(source)
     if description and description.shapes and description.shapes.irregular:
         raise MeltpointError(
@@ -67,15 +67,15 @@ def _replace_config(folder: Path, config: dict) -> Path:
 
 
 def changed_config(source: Path) -> dict | None:
-    """The config that the linked model gets: of the language model alone, with a plain dtype.
+    """The linked model's config: that of the language model alone, with a plain dtype.
 
-    None where it is the source's own.
+    None if the source's own config will do.
     """
     return language_config(source) or with_plain_dtype(source)
 
 
 def wanted(source: Path) -> list[Path]:
-    """A checkpoint's files that belong to it: of the weights those that transformers reads."""
+    """Paths of a checkpoint's files to link; of several sets of weights the one transformers reads."""
     weights = set(index(source).values())
     return [
         file
@@ -91,7 +91,7 @@ def _is_companion(file: Path) -> bool:
 
 
 def language_config(folder: Path) -> dict | None:
-    """The config of the language model in one of text and images; None for a model of text alone."""
+    """Config of the language model within a model of text and images; None for text alone."""
     if "text_config" not in read_json(folder):
         return None
     dtype = stored_dtype(folder)
@@ -101,14 +101,14 @@ def language_config(folder: Path) -> dict | None:
     if architecture is None:
         raise MeltpointError(f"{folder}: {text.model_type} is no causal language model")
     name = str(dtype).removeprefix("torch.")
-    # The config around the language model's may be the one that ties; a head that is stored counts.
+    # Either config may be the one that ties the embeddings; a stored head is checked later.
     tied = config.tie_word_embeddings or text.tie_word_embeddings
     changes = {"architectures": [architecture], "dtype": name, "tie_word_embeddings": tied}
     return {**text.to_dict(), **changes}
 
 
 def unused(folder: Path) -> list[str]:
-    """The keys of what is stored beside the language model's parameters, or a second time."""
+    """Keys of stored tensors that the language model does not use, duplicates among them."""
     model = empty_model.build(folder, torch.float32)
     reader = Reader(folder, torch.float32, torch.device("cpu"))
     follow(reader, model)
@@ -121,7 +121,7 @@ def unused(folder: Path) -> list[str]:
 
 
 def fetch(repository: str, revision: str, target: Path, key: str) -> None:
-    """Links a hub's model at a pinned revision, fetched into the hub's cache where it is not there.
+    """Links a hub's model at a pinned revision, and downloads it first if the cache lacks it.
 
     Raises MeltpointError for a gated or missing repository or revision, and for one without
     safetensors.
@@ -156,7 +156,7 @@ def snapshot(repository: str, revision: str, key: str) -> Path:
 
 
 def warnings_of(linears: dict[str, Linear], others: dict[str, Linear]) -> list[str]:
-    """Sentences about matrices that no method compresses, if they are more than a hundredth."""
+    """The sentence, in a list, about matrices that no method compresses; [] if they are small."""
     left, inside = (sum(x.count for x in found.values()) for found in (others, linears))
     if left <= LEAST_SAID * (left + inside):
         return []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of the parts in a block. Norms are in front of, or behind, attention and MLP."""
+    """Names of the parts in a block. A norm may come before or after attention and the MLP."""
 
     output: str = "o_proj"
     mlp: str = "mlp"
@@ -56,8 +56,8 @@ LAYOUTS = {
 class Absent(nn.Module):
     """Takes the place of a part that was removed: its output is zero, or a constant `bias` [width].
 
-    In the place of attention it still counts the tokens in the cache, with keys of one number each,
-    so that positions of generated tokens stay right whichever block is asked for them.
+    A removed attention must still count the tokens in the cache, because a model may ask any block for
+    the position of the next token. Its keys in the cache have one number each.
     """
 
     def __init__(self, layer_index: int | None = None, constant: Tensor | None = None) -> None:
@@ -69,7 +69,7 @@ class Absent(nn.Module):
     def forward(
         self, hidden_states: Tensor, past_key_values: "Cache | None" = None, **_: object
     ) -> Tensor | tuple[Tensor, None]:
-        """The constant in the input's shape; with None for attention's weights in attention's place."""
+        """The constant in the input's shape; in the place of attention a pair of it and None."""
         output = self.added_to(hidden_states.new_zeros(hidden_states.shape))
         if self.layer_idx is None:
             return output
@@ -122,12 +122,12 @@ class BlockParts:
 
     @property
     def attention_output(self) -> nn.Module:
-        """The linear that leads from the heads back to the residual stream."""
+        """The linear from the attention heads back to the residual stream."""
         return getattr(self.attention, self.layout.output)
 
     @property
     def mlp_owner(self) -> nn.Module:
-        """The module whose attributes the MLP's linears are: the MLP, or in OPT the block."""
+        """The module that holds the MLP's linears as attributes: the MLP, in OPT the block itself."""
         return getattr(self.block, self.layout.mlp) if self.layout.mlp else self.block
 
     @property
@@ -137,7 +137,7 @@ class BlockParts:
 
     @property
     def absent_mlp(self) -> Absent | None:
-        """Module in the place of a removed MLP, or in OPT of its output; None where there is an MLP."""
+        """The `Absent` in the place of a removed MLP, in OPT of its output; None if there is an MLP."""
         owner = self.mlp_owner
         output = owner if self.layout.mlp else getattr(owner, self.layout.mlp_output)
         return output if isinstance(output, Absent) else None
@@ -154,12 +154,12 @@ class BlockParts:
 
     @property
     def attention_norms(self) -> tuple[nn.Module, nn.Module]:
-        """The norms in front of and behind attention; an identity where there is none."""
+        """The norms before and after attention; an identity for one that the block lacks."""
         return self._norms(self.layout.attention_norms)
 
     @property
     def mlp_norms(self) -> tuple[nn.Module, nn.Module]:
-        """The norms in front of and behind the MLP; an identity where there is none."""
+        """The norms before and after the MLP; an identity for one that the block lacks."""
         return self._norms(self.layout.mlp_norms)
 
     @property
@@ -171,7 +171,7 @@ class BlockParts:
         return tuple(getattr(self.block, n) if n else nn.Identity() for n in names)
 
     def mlp(self, hidden: Tensor) -> Tensor:
-        """The MLP's output on its (normalised) input."""
+        """The MLP's output [..., width] on its normalised input [..., width]."""
         if self.layout.mlp:
             return getattr(self.block, self.layout.mlp)(hidden)
         return self.mlp_output(self.block.activation_fn(self.mlp_inputs[0](hidden)))
@@ -215,9 +215,9 @@ def linears(block: nn.Module) -> dict[str, nn.Linear]:
 
 
 def other_matrices(block: nn.Module) -> dict[str, Tensor]:
-    """Matrices of a block's architecture that are no linear's weight, by name: those of a router, say.
+    """Matrices of a block's architecture that are no linear's weight, by name; a router's, for example.
 
-    Axes of one entry do not count, and a tensor of more axes is taken as one of rows.
+    Axes of length 1 are dropped. A tensor of more than two axes is flattened to rows.
     """
     weights = {f"{name}.weight" for name in linears(block)}
     return {
@@ -230,7 +230,7 @@ def other_matrices(block: nn.Module) -> dict[str, Tensor]:
 
 
 def matrices(block: nn.Module) -> dict[str, nn.Linear | nn.Sequential]:
-    """The linears of a block's architecture by name, two factors that stand for one as one."""
+    """The linears of a block's architecture by name; a pair of factors counts as one linear."""
     names = dict.fromkeys(name.removesuffix(".0").removesuffix(".1") for name in linears(block))
     return {name: block.get_submodule(name) for name in names}
 

@@ -1,9 +1,9 @@
 """The walk over the decoder blocks that every calibrated method shares.
 
-The embeddings run once on the calibration windows. Then, block by block: the block's weights are
-read, statistics of its linears' inputs are collected on a pass of the windows, and a second pass
-makes the next block's inputs. One block's weights and one buffer of hidden states
-[windows, tokens, hidden] are all that is held.
+The embeddings run once on the calibration windows. Each block is then read and takes two passes over
+the windows: the first collects statistics of its linears' inputs, the second makes the next block's
+inputs. In between the method compresses the block. The walk holds the weights of one block and one
+buffer of hidden states [windows, tokens, hidden].
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -40,22 +40,22 @@ AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
 class Block:
     """A decoder block with its weights loaded, as a method sees it.
 
-    `hidden` are its inputs [windows, tokens, hidden]; `dense_outputs`, of the same shape, what the
-    whole dense model gives there, for a method that needs it. ``forward(batch, weights, inputs)`` runs
-    the block on a slice of the windows, with `weights` in the place of those of the linears that it
-    names; gradients reach them.
+    `hidden` [windows, tokens, hidden] are its inputs. `dense_outputs`, of the same shape, are its
+    outputs in the model before the step, for a method that `needs_dense_outputs`.
+    ``forward(batch, weights, inputs)`` runs the block on a slice of the windows. `weights` replace
+    those of the linears that they name, and gradients reach them; `inputs` replace `hidden`.
 
-    A method may change `module` in place, its shapes too (`meltpoint.model.surgery`): what it holds
-    afterwards is written. `memory` is the walk's: what a method puts there it finds again at the
-    next block and in its `finish`. `parameters` are the numbers of the whole decoder's parameters,
-    first of the dense model, then before the step. `decoder` are all of the decoder's blocks: those
-    that the walk has not come to have the shapes of the model before the step, and no weights.
-    `search` is what the method's search found, `smallest` are numbers that it noted, `gradients`
-    are those that it names in `gradients`, by the linears' names.
+    A method may change `module` in place, its shapes too (`meltpoint.model.surgery`). The walk writes
+    the module as the method leaves it. Values that a method puts into `memory` are still there at the
+    next block and in its `finish`. `parameters` are two counts of the whole decoder's parameters: of
+    the dense model, and of the model before the step. `decoder` are all of the decoder's blocks. Blocks
+    that the walk has not reached have no weights, and the shapes of the model before the step.
+    `search` is the result of the method's search. `smallest` holds the numbers of `note_smallest`.
+    `gradients` are the statistics that the method names in its `gradients`, by the linears' names.
 
-    Where a method's statistics are of the dense model, `hidden` is None: the pass that collects them
-    has made the next block's inputs. `compressed_inputs` [some windows, tokens, hidden] are then the
-    block's inputs behind the compressed blocks, for a method that follows some windows.
+    A method with `dense_statistics` finds no `hidden`: the pass that collects the statistics replaces
+    it with the next block's inputs. Its `compressed_inputs` [followed windows, tokens, hidden] are the
+    outputs of the compressed blocks before this one, if it has `compressed_windows`.
     """
 
     index: int
@@ -77,25 +77,29 @@ class Block:
     compressed_inputs: torch.Tensor | None = None
 
     def note_smallest(self, name: str, value: float) -> None:
-        """Notes a number whose smallest value over all blocks the cells' provenance shall tell."""
+        """Notes a number. The cells' provenance holds its smallest value over all blocks."""
         self.smallest[name] = min(value, self.smallest.get(name, value))
 
     def drop(self) -> None:
-        """Leaves the block out of the new checkpoint: its inputs are the next block's."""
+        """Leaves the block out of the new checkpoint; the next block gets the inputs of this one."""
         self.dropped = True
 
     def replace_hidden(self, hidden: torch.Tensor) -> None:
-        """Gives the block other inputs [windows, tokens, any width], say rotated ones."""
+        """Replaces the block's inputs by others [windows, tokens, any width], such as rotated ones."""
         self.hidden = hidden
         self.hidden_replaced(hidden)
 
     def same_input(self, statistics: dict[str, Statistics]) -> list[list[str]]:
-        """The linears' names, grouped by the statistics that they share."""
+        """Names of the linears, one list for each input; linears of one input share `Statistics`."""
         return group_by_identity({name: statistics[name] for name in self.linears})
 
 
 class Walk:
-    """A model on its way through a method: the skeleton, the files, the hidden states."""
+    """The state of a walk: the empty model, the reader of its files, and the hidden states.
+
+    `hidden` [windows, tokens, hidden] are the current block's inputs, `dense`, of the same shape, the
+    hidden states of the model before the step, `compressed` the `compressed_inputs` of `Block`.
+    """
 
     def __init__(self, reader: Reader, windows: torch.Tensor | None, compute: Compute) -> None:
         self.reader, self.windows, self.compute = reader, windows, compute
@@ -103,7 +107,7 @@ class Walk:
         self.tied = stored_layout.follow(reader, self.model)
         self.name, self.blocks = empty_model.decoder_blocks(self.model)
         empty_model.move_buffers(self.model, compute.torch_device)
-        # While the weights are still tied: once they have been filled in they are not.
+        # The names are read now because weights that have been filled in are no longer tied.
         everything = empty_model.parameters_of(self.model, self.model, "")
         self._others = [name for name in everything if not name.startswith(f"{self.name}.")]
         self.others = {name: tuple(t.shape) for name, t in self.outer_parameters().items()}
@@ -116,33 +120,33 @@ class Walk:
         self.calls: list[dict[int, tuple[tuple, dict]]] = [{} for _ in self.blocks]
 
     def names(self, index: int) -> list[str]:
-        """The parameters of one block, by their names in the checkpoint."""
+        """Names, in the checkpoint, of the parameters of one block."""
         return empty_model.parameters_of(self.model, self.blocks[index], f"{self.name}.{index}")
 
     def other_names(self) -> list[str]:
-        """The parameters outside the blocks: embeddings, final norm, head."""
+        """Names of the parameters outside the blocks: embeddings, final norm, head."""
         return self._others
 
     def outer_parameters(self) -> dict[str, torch.Tensor]:
-        """The parameters outside the blocks as they are, tied ones under their first name."""
+        """Tensors of the parameters outside the blocks, by name; tied ones by their first name."""
         names = self.model.named_parameters()
         return {name: p.data for name, p in names if not name.startswith(f"{self.name}.")}
 
     def replace_hidden(self, hidden: torch.Tensor) -> None:
-        """Puts other hidden states in the place of the next block's inputs."""
+        """Replaces the hidden states, which are the inputs of the current block."""
         self.hidden = hidden
 
     def batches(self, count: int | None = None) -> Iterator[slice]:
-        """Slices of the windows, or of `count` others, of as many as `compute.batch` says."""
+        """Slices of `compute.batch` windows each, which cover the windows or `count` other ones."""
         most, length = self.windows.shape
         count = most if count is None else count
-        # The model is asked what a block is called with on a batch of the windows.
+        # A block's other arguments are noted on a batch of the windows, so no batch may hold more.
         size = min(self.compute.batch_size(length, AUTO_TOKENS), most)
         return (slice(i, min(i + size, count)) for i in range(0, count, size))
 
     @torch.no_grad()
     def embed(self) -> None:
-        """Runs all but the blocks: notes the blocks' arguments, makes the first one's inputs."""
+        """Runs the embeddings: sets `hidden` and notes the blocks' other arguments."""
         for batch, first in self.first_inputs(self.batches()):
             check_hidden(self.model, self.reader.folder, first, self.windows[batch])
             if self.hidden is None:
@@ -150,13 +154,13 @@ class Walk:
             self.hidden[batch] = first
 
     def note_calls(self) -> None:
-        """Notes the blocks' arguments as `embed` does, and leaves the hidden states as they are."""
+        """Notes the blocks' arguments as `embed` does, but does not set `hidden`."""
         with torch.no_grad():
             for _ in self.first_inputs(self.batches()):
                 pass
 
     def first_inputs(self, batches: Iterable[slice]) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yields the first block's inputs, batch by batch; notes what each block is called with."""
+        """Yields each batch with the first block's inputs; notes every block's other arguments."""
         body = self.model.base_model
         names = self._names_in(body)
         empty_model.fill(self.model, self.reader.read(names))
@@ -173,7 +177,7 @@ class Walk:
         empty_model.tie(self.model, self.tied)
 
     def _ask(self, body: nn.Module) -> None:
-        """Finds out what the blocks return: the first one runs on the first window."""
+        """Runs the first block on the first window, to learn what the blocks return."""
         with recorders(self.blocks) as (first, *_):
             self._run_to(first, body, slice(0, 1))
         names = self.names(0)
@@ -183,23 +187,22 @@ class Walk:
         empty_model.empty(self.model, names)
 
     def _run_to(self, recorder: Recorder, body: nn.Module, batch: slice) -> None:
-        """Runs the model up to a recorder, on a batch of the windows.
+        """Runs the model on a batch of the windows and stops at a recorder.
 
-        What follows the blocks could not run: the final norm may have another width than the
-        embeddings.
+        The final norm could not run: its width may differ from that of the embeddings.
         """
         with running(self.model, self.reader.folder), stopping_at(recorder):
             body(self.windows[batch].to(self.compute.torch_device), use_cache=False)
 
     def _arguments(self, index: int, size: int) -> tuple[tuple, dict]:
-        """What a block is called with beside its inputs, for a batch of so many windows."""
+        """Arguments of a block besides its hidden states, for a batch of `size` windows."""
         if size not in self.calls[index]:
             with torch.no_grad():
                 list(self.first_inputs([slice(0, size)]))
         return self.calls[index][size]
 
     def _names_in(self, body: nn.Module) -> list[str]:
-        """The parameters outside the blocks that the body of the model holds or is tied to."""
+        """Names of parameters outside the blocks that the model's body holds or is tied to."""
         path = next((n for n, m in self.model.named_modules() if m is body), "")
         prefix = f"{path}." if path else ""
         tied = {name: (name, *self.tied.get(name, ())) for name in self.other_names()}
@@ -212,7 +215,7 @@ class Walk:
         weights: dict | None = None,
         inputs: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """A block's outputs on a batch of its inputs, or of others."""
+        """Outputs [batch, tokens, width] of a block on a slice of `inputs`, by default `hidden`."""
         args, kwargs = self._arguments(index, batch.stop - batch.start)
         args = ((self.hidden if inputs is None else inputs)[batch], *args)
         block = self.blocks[index]
@@ -225,9 +228,10 @@ class Walk:
     def collect(
         self, index: int, names: tuple[str, ...], linears: dict | None = None, advance: bool = False
     ) -> dict[str, Statistics]:
-        """The named statistics of a block's linears (of some, or all) over all windows.
+        """The named statistics over all windows of `linears`, by default all linears of the block.
 
-        With `advance` the same pass replaces the hidden states by the block's outputs.
+        With `advance` the pass also replaces `hidden` by the block's outputs. Raises MeltpointError
+        where a statistic is not finite.
         """
         linears = linears or empty_model.linears(self.blocks[index])
         collector = Collector(linears, names, len(self.windows))
@@ -256,7 +260,7 @@ class Walk:
         return statistics
 
     def input_groups(self, index: int) -> list[list[str]]:
-        """The names of a block's linears, those of one input together, as the block runs them."""
+        """Names of a block's linears, one list for each input, in the order in which they run."""
         linears = empty_model.linears(self.blocks[index])
         collector = Collector(linears, (), len(self.windows))
         batch = next(self.batches())
@@ -269,7 +273,7 @@ class Walk:
         return group_by_identity(collector.statistics)
 
     def advance(self, index: int) -> None:
-        """Replaces the hidden states by the block's outputs, in place where the width stays."""
+        """Replaces `hidden` by the block's outputs, in place if the width is unchanged."""
         outputs = None
         for batch in self.batches():
             hidden = self.forward(index, batch)
@@ -278,19 +282,19 @@ class Walk:
         self.hidden = outputs
 
     def _room(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Where a block's outputs go: the inputs themselves where the width stays."""
+        """The tensor to write a block's outputs to: `hidden` itself if the width is unchanged."""
         if outputs.shape[-1] == self.hidden.shape[-1]:
             return self.hidden
         return outputs.new_empty(*self.hidden.shape[:-1], outputs.shape[-1])
 
     def advance_dense(self, index: int) -> None:
-        """Takes the dense model's hidden states, kept beside the others, through a dense block."""
+        """Replaces `dense` by the outputs of a block that is not compressed yet."""
         if self.dense is None:
             self.dense = self.hidden.clone()
         for batch in self.batches():
             self.dense[batch] = self.forward(index, batch, inputs=self.dense)
 
     def outputs_on(self, index: int, hidden: torch.Tensor) -> torch.Tensor:
-        """A block's outputs on other inputs [any number, tokens, hidden] of the windows' length."""
+        """A block's outputs [n, tokens, width] on n other inputs [n, tokens, hidden]."""
         batches = self.batches(len(hidden))
         return torch.cat([self.forward(index, batch, inputs=hidden) for batch in batches])

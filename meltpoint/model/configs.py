@@ -1,4 +1,4 @@
-"""A checkpoint's config: read by transformers, and what is wrong with it in a sentence."""
+"""Reads a checkpoint's config by transformers, and puts errors in it into one sentence."""
 
 import json
 import logging
@@ -12,9 +12,9 @@ from meltpoint.errors import MeltpointError, reason_of
 
 
 def read_config(folder: Path, dtype: torch.dtype) -> PreTrainedConfig:
-    """The config of a checkpoint, for weights in `dtype`, whatever dtype it names itself.
+    """The config of a checkpoint, with its dtype set to `dtype`.
 
-    Raises MeltpointError where transformers cannot read it.
+    Raises MeltpointError if transformers cannot read it.
     """
     try:
         return AutoConfig.from_pretrained(
@@ -25,7 +25,7 @@ def read_config(folder: Path, dtype: torch.dtype) -> PreTrainedConfig:
 
 
 def cannot_build(folder: Path, error: Exception) -> MeltpointError:
-    """The sentence for a config that transformers makes no model of; the traceback is logged."""
+    """The error for a config from which transformers cannot build a model; logs the traceback."""
     logging.error("%s", folder, exc_info=error)
     keys = [key for key, value in _entries(read_json(folder)) if error.args == (value,)]
     where = f" ({keys[0]} in its config.json)" if keys else ""
@@ -54,9 +54,9 @@ def stored_dtype(folder: Path) -> torch.dtype:
 
 
 def with_plain_dtype(folder: Path) -> dict | None:
-    """The config with its dtype as libraries read it; None where it is so already.
+    """The config with its dtype in the form that all libraries read; None if it has that form.
 
-    Some write "torch.float32", which `from_pretrained` alone takes, where it is given another.
+    Some configs say "torch.float32". Only `from_pretrained` takes that, and only if given a dtype.
     """
     config = read_json(folder)
     named = config.get("dtype", config.get("torch_dtype"))

@@ -1,7 +1,7 @@
 """Checkpoints whose weights a quantization library has packed: read as plain ones, and compared.
 
-A library takes a plain checkpoint and leaves a packed one. What it made of each linear is not taken on
-trust: it is decoded again and compared with what it was.
+A library takes a plain checkpoint and leaves a packed one. Its result is not taken on trust: each
+linear is decoded again and compared with the linear before the step.
 """
 
 import contextlib
@@ -22,9 +22,10 @@ from meltpoint.model.stored_layout import StoredLayout, as_stored, follow
 
 @contextlib.contextmanager
 def plain(source: Path, place: Path, compute: Compute) -> Iterator[Path]:
-    """The checkpoint itself if a library can read it as it is; else a decoded copy, for a while.
+    """Yields the checkpoint's path if any library can read it, else that of a decoded copy.
 
-    The copy is made at `place`: of weights that are packed, or stored by other names than the model's.
+    The copy is made at `place` and deleted afterwards. It is needed for packed weights, and for weights
+    that are stored under other names than the model's.
     """
     if is_plain(source) and Parts(source, compute).stored_by_their_names():
         yield source
@@ -39,7 +40,7 @@ def plain(source: Path, place: Path, compute: Compute) -> Iterator[Path]:
 
 
 def is_plain(source: Path) -> bool:
-    """True for a checkpoint whose weights are neither packed nor changed by an adapter beside them."""
+    """True if the weights are neither packed nor changed by an adapter."""
     return format_of(source) is None and adapter_of(source) is None
 
 
@@ -57,7 +58,7 @@ def write_plain(source: Path, target: Path, compute: Compute) -> None:
 def compare(source: Path, target: Path, compute: Compute) -> dict[str, Linear]:
     """Facts about each of the decoder's linears after a library's step, by name.
 
-    Raises MeltpointError for one that is not quantised.
+    Raises MeltpointError for a linear that the library left unquantised.
     """
     before, after = Parts(source, compute), Parts(target, compute)
     earlier = Description.read(source).linears_as_read
@@ -77,7 +78,7 @@ def _compare(name: str, before: Reader, after: Reader, earlier: Linear | None) -
 
 
 class Parts:
-    """The names of a checkpoint's parameters, block by block, and what reads them."""
+    """The names of a checkpoint's parameters, block by block, and the reader for them."""
 
     def __init__(self, folder: Path, compute: Compute) -> None:
         model = empty_model.build(folder, compute.torch_dtype)
@@ -95,6 +96,6 @@ class Parts:
         ]
 
     def stored_by_their_names(self) -> bool:
-        """True where transformers, too, finds each parameter: under its own name, or by its tables."""
+        """True if transformers finds each parameter as well, by name or by its conversion tables."""
         layout = StoredLayout(self.model, self.reader.files)
         return all(layout.keys(name) or self.reader.key(name) == name for name in self.names)

@@ -25,11 +25,11 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def build(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The model of a checkpoint with parameters on the meta device and its buffers real.
+    """The model of a checkpoint, with its parameters on the meta device and its buffers in memory.
 
-    It has the shapes that the checkpoint's description gives it, where they are not those of its
-    config. Raises MeltpointError where the config cannot be read or names an architecture that needs
-    remote code, and for a description of an older version.
+    If the checkpoint's description gives other shapes than the config, the model has these. Raises
+    MeltpointError for a config that cannot be read or needs remote code, and for a description of an
+    older version.
     """
     description = Description.of(folder)
     config = read_config(folder, dtype)
@@ -44,7 +44,7 @@ def build(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def from_config(config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
-    """The model of a config with parameters on the meta device and its buffers real."""
+    """The model of a config, with its parameters on the meta device and its buffers in memory."""
     with init_empty_weights(include_buffers=False), nothing_drawn():
         model = _construct(config, dtype)
         if needs_eager(model):
@@ -65,9 +65,9 @@ def attention_of(folder: Path) -> str:
 
 
 def decoder_blocks(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    """The decoder's blocks and their name in the model.
+    """Name of the decoder's list of blocks in the model, and the list.
 
-    They are the one list of modules of a single class that is as long as the config says.
+    It is found as the only list of modules of one class whose length is the config's number of layers.
     """
     depth = model.config.get_text_config().num_hidden_layers
     found = [
@@ -78,7 +78,7 @@ def decoder_blocks(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
         and len({type(block) for block in module}) == 1
         and any(linears(block) for block in module)
     ]
-    # The experts of a block may be as many as the blocks.
+    # A block may have as many experts as the model has blocks; the outer list is meant.
     outer = [(n, m) for n, m in found if not any(n.startswith(f"{other}.") for other, _ in found)]
     if len(outer) != 1:
         raise MeltpointError(
@@ -89,14 +89,14 @@ def decoder_blocks(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
 
 
 def parameters_of(model: nn.Module, module: nn.Module, prefix: str) -> list[str]:
-    """Names in the model's checkpoint of what a module holds; tied weights under their first name."""
+    """Names, in the model's checkpoint, of a module's parameters; tied ones by their first name."""
     stored = dict(model.named_parameters()) | dict(persistent_buffers(model))
     names = (f"{prefix}.{name}" if prefix else name for name in module.state_dict())
     return [name for name in names if name in stored]
 
 
 def tied_names(model: nn.Module) -> dict[str, list[str]]:
-    """Of each tied parameter its other names: a checkpoint may hold it under any one of them."""
+    """Other names of each tied parameter, by its first name. A checkpoint may use any of them."""
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
@@ -104,9 +104,10 @@ def tied_names(model: nn.Module) -> dict[str, list[str]]:
 
 
 def tie(model: nn.Module, names: dict[str, list[str]]) -> None:
-    """Puts each tied parameter in its other places too; `names` are as `tied_names` returned them.
+    """Puts each tied parameter in its other places too; `names` is the result of `tied_names`.
 
-    Models that were filled by first names need this: `tie_weights` would take some from other names.
+    `tie_weights` of transformers would not do here: for some models it copies from another name than
+    the first, which is the one that was filled.
     """
     for first, others in names.items():
         parameter = model.get_parameter(first)
@@ -122,7 +123,10 @@ def persistent_buffers(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def fill(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Puts tensors in the places of the model's parameters and buffers of the same names."""
+    """Puts tensors in the places of the model's parameters and buffers of the same names.
+
+    Raises MeltpointError for a tensor of another shape than its parameter.
+    """
     for name, tensor in tensors.items():
         owner, _, leaf = name.rpartition(".")
         module = model.get_submodule(owner)
@@ -138,7 +142,7 @@ def fill(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def empty(model: nn.Module, names: Iterable[str]) -> None:
-    """Lets go of the weights of these parameters."""
+    """Moves these parameters back to the meta device, which frees their weights."""
     for name in names:
         owner, _, leaf = name.rpartition(".")
         module = model.get_submodule(owner)
@@ -149,10 +153,10 @@ def empty(model: nn.Module, names: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def nothing_drawn() -> Iterator[None]:
-    """Leaves parameters on the meta device as they are where they would be drawn at random.
+    """Context in which parameters on the meta device are not initialised at random.
 
-    torch has no operation for that on the meta device and imports its compiler to decompose one:
-    a third of what a job imports.
+    torch has no such operation on the meta device. To decompose one it imports its compiler, which
+    would be a third of a job's imports.
     """
     draw = nn.init._no_grad_normal_
 
@@ -164,7 +168,7 @@ def nothing_drawn() -> Iterator[None]:
 
 
 def move_buffers(model: nn.Module, device: torch.device) -> None:
-    """Moves what is no parameter (rotary frequencies, say) to the device."""
+    """Moves the buffers, such as rotary frequencies, to the device."""
     for module in model.modules():
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.device.type != "meta":

@@ -1,8 +1,8 @@
 """Statistics of the loss's gradient with respect to a weight, over the calibration windows.
 
-The loss of a window is the mean cross-entropy of its next tokens, or a weighted sum of them. A method
-names the accumulators that it needs, or brings classes of its own; each is shown the gradient of one
-window after the other.
+The loss of a window is the mean cross-entropy of its next tokens, or a weighted sum over them. A method
+names the accumulators that it needs, or brings classes of its own. Each accumulator is given the
+gradients window by window.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ class GradientAccumulator:
         self.windows = windows
 
     def update(self, gradient: torch.Tensor) -> None:
-        """Adds the gradient of one window's loss, of the weight's shape, and leaves it as it is."""
+        """Adds the gradient of one window's loss, of the weight's shape; must not change it."""
         raise NotImplementedError
 
     def update_product(self, left: torch.Tensor, right: torch.Tensor, scale: float) -> None:
-        """Adds the gradient ``scale left^T right``, of [tokens, rows] and [tokens, columns]."""
+        """Adds ``scale left^T right``, the gradient from [tokens, rows] and [tokens, columns]."""
         self.update((left * scale).T @ right)
 
 
@@ -45,7 +45,7 @@ class Gradient(GradientAccumulator):
         self.value.add_(gradient, alpha=1 / self.windows)
 
     def update_product(self, left: torch.Tensor, right: torch.Tensor, scale: float) -> None:
-        """Adds the product without making it first, which spares passes over the weight's size."""
+        """Adds the product in one operation, without a temporary matrix of the weight's size."""
         self.value.addmm_(left.T, right, alpha=scale / self.windows)
 
 
@@ -114,7 +114,7 @@ class GradientCollector:
 
     @contextlib.contextmanager
     def backward_pass(self, scales: Sequence[float]) -> Iterator[None]:
-        """Around the forward and backward pass of some windows, whose gradients are times `scales`."""
+        """Context of a forward and backward pass; each window's gradient is times its scale."""
         handles = [
             module.register_forward_hook(self._listener(name, scales))
             for name, module in self._modules.items()
@@ -152,7 +152,7 @@ class GradientCollector:
     def _update_linear(
         self, name: str, left: torch.Tensor, right: torch.Tensor, scale: float
     ) -> None:
-        """Takes one window's gradient [tokens, rows] of the outputs, and inputs [tokens, columns]."""
+        """Adds a window, by its outputs' gradient [tokens, rows] and its inputs [tokens, columns]."""
         for accumulator in self._accumulators.get(f"{name}.bias", {}).values():
             accumulator.update(left.sum(0) * scale)
         accumulators = list(self._accumulators[name].values())
@@ -166,7 +166,7 @@ class GradientCollector:
     def _update_norm(
         self, name: str, left: torch.Tensor, right: torch.Tensor, scale: float
     ) -> None:
-        """Takes one window's gradient of the outputs, and inputs, both [tokens or heads, width]."""
+        """Adds a window: the outputs' gradient and the inputs, both [tokens or heads, width]."""
         leaves = dict(self._norms[name].named_parameters())
         with torch.enable_grad():
             outputs = self._norms[name](right)

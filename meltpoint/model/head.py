@@ -31,9 +31,10 @@ class Head:
 
     @torch.no_grad()
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits [tokens, vocabulary] of head inputs [tokens, width], in their dtype.
+        """Logits [tokens, vocabulary] of the head's inputs [tokens, width], in their dtype.
 
-        The model runs on one token that does not count; its head sees these hidden states instead.
+        The model itself runs on a single dummy token, and these hidden states replace the input of its
+        head.
         """
         model = self._walk.model
         unused = hidden.new_zeros(1, 1, self._width)
@@ -48,7 +49,7 @@ class Head:
 
 
 def names_behind_blocks(walk: Walk) -> list[str]:
-    """Parameters outside the blocks, but for an embeddings' table that is not the head too.
+    """Names of the parameters outside the blocks, without an embedding table that is not also the head.
 
     The weights of the walk's model must still be tied.
     """

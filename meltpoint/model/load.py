@@ -27,8 +27,8 @@ def load(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedMo
 def fill(model: PreTrainedModel, folder: Path, device: torch.device) -> None:
     """Fills an empty model with its checkpoint's weights, on the device.
 
-    Weights that a quantization library has packed are decoded; where its kernels quantise activations
-    too, so do these linears.
+    Weights that a quantization library has packed are decoded. If its kernels quantise activations too,
+    the linears of the model do the same.
     """
     empty_model.move_buffers(model, device)
     reader = Reader(folder, model.dtype, device)
@@ -41,7 +41,7 @@ def fill(model: PreTrainedModel, folder: Path, device: torch.device) -> None:
 
 
 def quantize_inputs(model: PreTrainedModel, reader: Reader, inputs: Callable) -> None:
-    """Puts what a format does to activations in front of each linear that is stored in it."""
+    """Hooks `inputs`, a format's rounding of activations, before each linear stored in that format."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and reader.parts(f"{name}.weight"):
             module.register_forward_pre_hook(lambda _, given: (inputs(given[0]), *given[1:]))

@@ -22,7 +22,7 @@ class ModelParts:
 
     @property
     def projections(self) -> tuple[nn.Linear | None, nn.Linear | None]:
-        """The linears between narrow embeddings and the residual stream: into it, and out of it."""
+        """The linears from narrow embeddings into the residual stream and out of it, or None."""
         return getattr(self.body, "project_in", None), getattr(self.body, "project_out", None)
 
     @property
@@ -38,10 +38,10 @@ class ModelParts:
 
     @property
     def tied(self) -> bool:
-        """True for a head whose weight is that of the embeddings."""
+        """True if the head and the embeddings share one weight."""
         return self.head.weight is self.embeddings.weight
 
     def tie(self) -> None:
-        """Makes the embeddings' weight the head's."""
+        """Replaces the head's weight by that of the embeddings."""
         self.head._parameters["weight"] = self.embeddings.weight
         self.head.out_features, self.head.in_features = self.embeddings.weight.shape

@@ -1,8 +1,8 @@
-"""The ordinary model of an architecture that computes what a model of other shapes computes.
+"""An ordinary model of the architecture that computes the same function as a model of other shapes.
 
-Its config has the most heads and neurons that any block needs. Heads, neurons and parts that a block
-lacks are zeros there, and two factors are multiplied out. What no config of the architecture can hold
-raises NotApplicable.
+Its config has as many heads and neurons as the largest block. Heads, neurons and parts that a block
+lacks become zeros, and pairs of factors are multiplied out. A change that no config of the architecture
+can hold raises NotApplicable.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from meltpoint.model import empty_model, shaped
 from meltpoint.model.block_parts import LAYOUTS, Absent, BlockParts, linears, matrices, norms
 
 INTERMEDIATE = ("intermediate_size", "ffn_dim")
-# Parameters of a block that no architecture has.
+# Parameters that steps add to a block and that no architecture has.
 ADDED = ("_shortcut", "_projection")
 
 
 def config_changes(config: PreTrainedConfig, stored: dict, blocks: nn.ModuleList) -> dict:
     """Keys of the config that an ordinary model needs to hold blocks of any shapes.
 
-    `stored` is the config's JSON. Raises NotApplicable for biases that the architecture has not.
+    `stored` is the config's JSON. Raises NotApplicable for biases that the architecture lacks.
     """
     changes = _sizes(config, [BlockParts(b) for b in blocks if type(b).__name__ in LAYOUTS])
     lacking = _lacking_biases(model_of(config, stored, changes), blocks)
@@ -36,7 +36,7 @@ def config_changes(config: PreTrainedConfig, stored: dict, blocks: nn.ModuleList
 
 
 def _sizes(config: PreTrainedConfig, blocks: list[BlockParts]) -> dict:
-    """Head counts and MLP width, where the config's are too small for a block."""
+    """Keys with larger head counts and MLP width, if the config's are too small for a block."""
     changes, attention = {}, [block for block in blocks if block.has_attention]
     if attention:
         heads = config.num_attention_heads
@@ -55,13 +55,13 @@ def _sizes(config: PreTrainedConfig, blocks: list[BlockParts]) -> dict:
 
 
 def model_of(config: PreTrainedConfig, stored: dict, changes: dict) -> PreTrainedModel:
-    """Model without weights of the config with other keys."""
+    """Model without weights, of the config with `changes`."""
     content = type(config).from_dict({**stored, **changes})
     return empty_model.from_config(content, torch.float32)
 
 
 def _lacking_biases(model: PreTrainedModel, blocks: nn.ModuleList) -> list[tuple[str, str]]:
-    """Biases of the blocks that the model has not: attention, mlp or "", and a name."""
+    """Biases of the blocks that the model lacks: pairs of "attention", "mlp" or "", and a name."""
     lacking = []
     for index, (target, source) in enumerate(
         zip(empty_model.decoder_blocks(model)[1], blocks, strict=True)
@@ -74,9 +74,9 @@ def _lacking_biases(model: PreTrainedModel, blocks: nn.ModuleList) -> list[tuple
 
 
 def check_norms(model: nn.Module, source: nn.Module, place: str) -> None:
-    """Raises NotApplicable where norms of the two modules do not compute the same.
+    """Raises NotApplicable if a norm of `source` computes something else than that of `model`.
 
-    A norm that the source lacks stands in front of, or behind, a part that it lacks too.
+    A norm that the source lacks is no error: it belongs to a part that the source lacks too.
     """
     found = dict(norms(source))
     for name, norm in norms(model):
@@ -94,9 +94,10 @@ def check_norms(model: nn.Module, source: nn.Module, place: str) -> None:
 
 @dataclass(frozen=True)
 class Roles:
-    """The linears of an ordinary block and what a block of other shapes has in their places.
+    """The linears of an ordinary block, matched with those of a block of other shapes.
 
-    `rows` and `columns` say, by the linear's name, where in the ordinary weight the other's go.
+    `rows` and `columns` are, by a linear's name, the places of its rows and columns in the ordinary
+    linear's weight.
     """
 
     source: nn.Module
@@ -126,7 +127,7 @@ class Roles:
         return self.sides.get(name, "")
 
     def bias(self, name: str) -> torch.Tensor | None:
-        """Bias that a linear adds, or that is added in the place of the part that it would end."""
+        """Bias of a linear, or the constant that replaces the removed part whose last linear it was."""
         linear = self.known.get(name)
         if linear is None:
             return self.constants.get(name)
@@ -171,7 +172,10 @@ def _product(linear: nn.Module) -> torch.Tensor:
 def _attention(
     parts: BlockParts, other: BlockParts, names: dict, rows: dict, columns: dict, constants: dict
 ) -> None:
-    """Where heads go: each key and value head keeps its number, its query heads its first places."""
+    """Notes the places of heads: key and value heads keep their indices, each with its query heads.
+
+    A group with fewer query heads than the ordinary block's fills the first places of the group.
+    """
     output = names[id(parts.attention_output)]
     if not other.has_attention:
         _note_constant(other.attention, parts.attention_norms[1], output, constants)
@@ -201,7 +205,7 @@ def _mlp(
 
 
 def _note_constant(absent: Absent, behind: nn.Module, output: str, constants: dict) -> None:
-    """Notes what is added in the place of a removed part: it can be the bias of its last linear."""
+    """Notes the constant of a removed part, which can become the bias of the part's last linear."""
     constant = getattr(absent, "bias", None)
     if constant is None:
         return
@@ -219,14 +223,14 @@ def ordinary_tensors(target: nn.Module, source: nn.Module) -> dict[str, torch.Te
             tensors[f"{name}.bias"] = bias
     for name, parameter in target.named_parameters():
         if name not in tensors:
-            # What is missing is a norm of a missing part, or one without weights of its own.
+            # A missing parameter is that of a removed part's norm, or of a norm without weights.
             fill = torch.zeros if name.endswith("bias") else torch.ones
             tensors[name] = held[name] if name in held else fill(parameter.shape)
     return tensors
 
 
 def check_block(target: nn.Module, source: nn.Module, index: int) -> None:
-    """Raises NotApplicable for what no ordinary block holds, read off the shapes alone."""
+    """Raises NotApplicable if, by its shapes, no ordinary block can hold the source block."""
     place = f"block {index}"
     if added := [n for n, _ in source.named_parameters() if n.endswith(ADDED)]:
         raise NotApplicable(
@@ -248,7 +252,7 @@ def check_block(target: nn.Module, source: nn.Module, index: int) -> None:
 
 
 def _spared(source: nn.Module) -> set[str]:
-    """Names of the norms that went with a block's removed parts."""
+    """Names of the norms that were removed together with a block's parts."""
     if type(source).__name__ not in LAYOUTS:
         return set()
     parts = BlockParts(source)

@@ -18,12 +18,12 @@ from meltpoint.model.model_parts import ModelParts
 
 
 class OuterGradients:
-    """Collects gradients of what writes to the residual stream before the blocks, or reads it behind.
+    """Collects gradients of the weights before the first block and after the last one.
 
     After the walk `statistics` holds them by part: "embeddings", "norm.weight" and "head". In a model
-    with narrow embeddings the linears between these and the stream, "project_in" and "project_out",
-    take the place of embeddings and head. A tied head has gradients of its own, as an untied copy of it
-    would have. Learned positions have none.
+    with narrow embeddings, "project_in" and "project_out", the linears to and from the residual stream,
+    replace embeddings and head. A tied head has gradients of its own, as if it were an untied copy.
+    Learned positions have none.
     """
 
     def __init__(self, accumulators: Mapping[str, type[GradientAccumulator]]) -> None:
@@ -32,7 +32,10 @@ class OuterGradients:
 
     @contextlib.contextmanager
     def around_head(self, walk: Walk) -> Iterator[GradientCollector]:
-        """Collects final norm and head, whose weights are loaded, while the model runs backwards."""
+        """Context of a backward pass that collects the gradients of final norm and head.
+
+        Their weights must be loaded.
+        """
         parts = ModelParts(walk.model)
         narrow = parts.projections[1]
         linears = {"head": parts.head} if narrow is None else {"project_out": narrow}
@@ -42,10 +45,10 @@ class OuterGradients:
         self._take(collector.statistics(), "the head", walk)
 
     def take_embeddings(self, walk: Walk, gradient: torch.Tensor, scales: Sequence[float]) -> None:
-        """Collects what makes the first block's inputs.
+        """Collects the gradients of the embeddings, or of the linear behind narrow ones.
 
-        `gradient` [windows, tokens, width] is that of these inputs, and `scales` are the factors of the
-        windows' losses.
+        `gradient` [windows, tokens, width] is that of the first block's inputs, `scales` are the
+        factors of the windows' losses.
         """
         parts = ModelParts(walk.model)
         narrow = parts.projections[0]

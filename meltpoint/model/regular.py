@@ -1,4 +1,4 @@
-"""Whether a config alone can say a checkpoint's shapes, and what it must say then."""
+"""Checks whether a config alone can express a checkpoint's shapes, and finds the keys for it."""
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -7,21 +7,21 @@ from transformers import PreTrainedConfig
 from meltpoint.checkpoints.shapes import Shapes
 from meltpoint.model import empty_model, shaped
 
-# Names of the width of the MLP in configs.
+# Keys of configs that hold the width of the MLP.
 INTERMEDIATE = ("intermediate_size", "ffn_dim")
-# These architectures compute with the width that their config states, as a factor of the embeddings.
+# These architectures multiply the embeddings by a function of the width in their config.
 SCALED_BY_WIDTH = ("gemma",)
 
 
 def config_of(
     config: PreTrainedConfig, stored: dict, shapes: Shapes, kept: list[int], untied: bool
 ) -> tuple[dict, str | None]:
-    """Keys of the config that a checkpoint of these shapes needs, and what no config can say.
+    """Keys of the config for a checkpoint of these shapes, and the first shape no config can express.
 
-    `config` is the earlier checkpoint's and `stored` its JSON; `kept` are the indices of the blocks
-    that are left; `untied` says that the head became a weight of its own. Where the second result is
-    None, a model built from the config has exactly these shapes: the config is tried. Otherwise the
-    keys are those of depth and tying alone.
+    `config` is the earlier checkpoint's and `stored` its JSON. `kept` are the indices of the blocks
+    that are left. `untied` is true if the head became a weight of its own. If the second result is
+    None, a model built from the config was found to have exactly these shapes. Otherwise the keys cover
+    depth and tying only.
     """
     needed = _depth(config, kept)
     if untied:
@@ -36,7 +36,7 @@ def config_of(
 
 
 def _depth(config: PreTrainedConfig, kept: list[int]) -> dict:
-    """The number of blocks, and what a config says of each block."""
+    """Keys with the number of blocks, and lists with one entry for each block that is left."""
     depth = config.num_hidden_layers
     if len(kept) == depth:
         return {}
@@ -49,7 +49,7 @@ def _depth(config: PreTrainedConfig, kept: list[int]) -> dict:
 
 
 def _widths(config: PreTrainedConfig, shapes: Shapes) -> dict:
-    """Head counts and widths of the first block, where the config has others."""
+    """Keys with the head counts and widths of the first block that differ from the config's."""
     first = shapes.blocks[0]
     wanted = {"num_attention_heads": first.heads, "num_key_value_heads": first.kv_heads}
     wanted |= dict.fromkeys(INTERMEDIATE, first.intermediate)
@@ -68,7 +68,7 @@ def _widths(config: PreTrainedConfig, shapes: Shapes) -> dict:
         for key, value in wanted.items()
         if value is not None and hasattr(config, key) and getattr(config, key) != value
     }
-    # Llama's and its relatives' head width follows from the others unless the config states it.
+    # Llama and its relatives derive the head width from width and head count unless it is stated.
     if changed and first.head_width and hasattr(config, "num_key_value_heads"):
         changed["head_dim"] = first.head_width
     return changed
@@ -84,7 +84,7 @@ def _shapes_by(config: PreTrainedConfig, content: dict) -> Shapes:
 
 
 def difference(shapes: Shapes, expected: Shapes) -> str | None:
-    """The first thing in which shapes differ from those that a config gives; None if in nothing."""
+    """Phrase on the first shape that differs from those that a config gives; None if all agree."""
     if shapes.others != expected.others or shapes.norms != expected.norms:
         return "embeddings, final norm and head are of this width"
     for index, (block, other) in enumerate(zip(shapes.blocks, expected.blocks, strict=True)):

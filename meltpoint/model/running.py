@@ -1,4 +1,4 @@
-"""A model's own code, run: exceptions in it become sentences, and recorders stand in for its blocks."""
+"""Runs a model's own code: turns its exceptions into sentences, and blocks into recorders."""
 
 import contextlib
 import functools
@@ -22,7 +22,7 @@ class StopRunning(Exception):
 
 @contextlib.contextmanager
 def running(model: nn.Module, folder: Path) -> Iterator[None]:
-    """Turns an exception out of a model's own code into a MeltpointError; the traceback is logged."""
+    """Context that turns an exception in a model's code into a MeltpointError; logs the traceback."""
     try:
         yield
     except (MeltpointError, NotApplicable, StopRunning, MemoryError):
@@ -36,10 +36,10 @@ def running(model: nn.Module, folder: Path) -> Iterator[None]:
 
 
 def guard(model: PreTrainedModel, folder: Path) -> None:
-    """Lets a model's `forward` end in a MeltpointError where its own code raises anything.
+    """Wraps a model's `forward` so that any exception in its code becomes a MeltpointError.
 
-    The model does not hold itself by it: its weights go when the last who uses it lets go of it, and
-    not when Python next looks for cycles, which a GPU's memory does not make it do.
+    The wrapper makes no reference cycle. The weights are therefore freed with the last reference to the
+    model, not at the next run of the garbage collector, which a full GPU would not trigger.
     """
     forward = weakref.WeakMethod(model.forward)
 
@@ -55,7 +55,7 @@ def guard(model: PreTrainedModel, folder: Path) -> None:
 
 @contextlib.contextmanager
 def stopping_at(recorder: nn.Module) -> Iterator[None]:
-    """Around a run of a model that ends behind this recorder."""
+    """Context of a run of a model that ends at this recorder."""
 
     def stop(*_) -> None:
         raise StopRunning
@@ -80,10 +80,10 @@ def check_hidden(model: nn.Module, folder: Path, hidden: torch.Tensor, ids: torc
 
 
 class Recorder(nn.Module):
-    """Stands in a block's place: notes the arguments and hands the hidden state on.
+    """Replaces a block: notes the block's arguments and returns the hidden state unchanged.
 
-    `rest` is what the block returns beside the hidden state, None where it returns that alone. Whatever
-    else the model asks of its block (a layer's type, say) is the real block's.
+    `rest` holds the block's other outputs, None if the block returns the hidden state alone. Any other
+    attribute that the model reads (a layer's type, say) comes from the real block.
     """
 
     def __init__(self, block: nn.Module, rest: tuple | None) -> None:
@@ -94,7 +94,7 @@ class Recorder(nn.Module):
         self.arguments: tuple[tuple, dict] | None = None
 
     def forward(self, *args: object, **kwargs: object) -> torch.Tensor | tuple:
-        """The hidden state, as the block would return it; keeps the other arguments."""
+        """The hidden state in the form that the block returns; keeps the other arguments."""
         if args:
             hidden, *others = args
         else:
@@ -103,7 +103,7 @@ class Recorder(nn.Module):
         return self.returned(hidden)
 
     def returned(self, hidden: torch.Tensor) -> torch.Tensor | tuple:
-        """Value that the block would return with this hidden state."""
+        """The hidden state in the form that the block returns: alone, or first of several."""
         return hidden if self.rest is None else (hidden, *self.rest)
 
     def __getattr__(self, name: str):
@@ -115,9 +115,9 @@ class Recorder(nn.Module):
 
 @contextlib.contextmanager
 def recorders(blocks: nn.ModuleList) -> Iterator[list[Recorder]]:
-    """Replaces the blocks by recorders for a while.
+    """Context in which recorders replace the blocks; yields the recorders.
 
-    The blocks must have been asked what they return (`ask`), if all of them are to be passed.
+    A run past the first recorder needs `ask` first, so that recorders return what the blocks would.
     """
     originals = list(blocks)
     rest = getattr(blocks, "rest", None)
@@ -131,7 +131,7 @@ def recorders(blocks: nn.ModuleList) -> Iterator[list[Recorder]]:
 
 
 def knows_returned(blocks: nn.ModuleList) -> bool:
-    """True for blocks that were asked what they return, or say that it is the hidden state alone."""
+    """True if it is known what the blocks return: `ask` was called, or they declare it."""
     stated = inspect.signature(type(blocks[0]).forward).return_annotation
     return hasattr(blocks, "rest") or stated in (torch.Tensor, "torch.Tensor")
 
@@ -145,5 +145,5 @@ def ask(blocks: nn.ModuleList, hidden: torch.Tensor, arguments: tuple[tuple, dic
 
 
 def output_of(result: torch.Tensor | tuple | list) -> torch.Tensor:
-    """A block's hidden state, whether it returns it alone or first of several."""
+    """The hidden state of a block's result: the result itself, or the first of several."""
     return result[0] if isinstance(result, tuple | list) else result

@@ -1,4 +1,4 @@
-"""Shapes of a model: read off what its blocks hold, and given to a model without weights."""
+"""Shapes of a model: reads them from its blocks, and applies them to a model without weights."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -38,7 +38,7 @@ def outer_norms(model: nn.Module, path: str) -> dict[str, Norm]:
 
 
 def shape_of(block: nn.Module) -> BlockShape:
-    """Shape of a block as it is."""
+    """Shape of a block, read from its modules and weights."""
     facts = {
         "shortcuts": _matrices(block, SHORTCUTS),
         "projections": _matrices(block, PROJECTIONS),
@@ -55,7 +55,7 @@ def shape_of(block: nn.Module) -> BlockShape:
 
 
 def _matrices(block: nn.Module, names: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    """Shapes of the matrices of these names that a block has, by the part that they belong to."""
+    """Shapes of a block's matrices of these names, by the part that they belong to."""
     return {
         name.partition("_")[0]: tuple(matrix.shape)
         for name in names
@@ -85,7 +85,7 @@ def norm_of(module: nn.Module) -> Norm:
     """Kind, width and epsilon of a normalisation layer."""
     kind = "rms" if isinstance(module, nn.RMSNorm) else "own"
     affine = getattr(module, "weight", None) is not None
-    # Some norms without weights know no width.
+    # Some norms without weights do not store their width.
     width = module.weight.shape[0] if affine else getattr(module, "normalized_shape", (0,))[0]
     eps = getattr(module, eps_name(module), 0.0)
     return Norm(kind=kind, width=width, eps=eps, affine=affine)

@@ -41,7 +41,7 @@ class StoredLayout:
         parameters = dict.fromkeys([*names, *map(self.library_name, names)], True)
         for key in sorted(keys, key=dot_natural_key):
             self._place(key, converters, parameters)
-        # A part that is stored by its own name is no part: an expert's matrix, say.
+        # A part that is stored under its own name, as some experts' matrices are, needs no view.
         parts = {name for name, view in self.views.items() if name != view.source}
         self._sources |= {name: [(name, None)] for name in parts & keys}
         for name in parts & set(self._sources):
@@ -56,23 +56,23 @@ class StoredLayout:
             self._sources.setdefault(name, []).append((key, pattern))
 
     def library_name(self, name: str) -> str:
-        """Name in transformers' model of the parameter that holds a parameter of ours."""
+        """Name of the parameter in transformers' model that holds the parameter `name` of ours."""
         return self.views[name].source if name in self.views else name
 
     def keys(self, name: str) -> list[str]:
-        """The keys of what a parameter is made of; none where the tables know of none."""
+        """Keys of the stored tensors that make up a parameter; [] if the tables name none."""
         sources = self._sources.get(self._first_target(self.library_name(name)), [])
         if sources and sources[0][1] is None:
             return [sources[0][0]]
         return [key for key, _ in sources]
 
     def converts(self, name: str) -> bool:
-        """True for a parameter that is other than the tensor of its one key."""
+        """True unless a parameter is the unchanged tensor of a single key."""
         sources = self._sources.get(self._first_target(self.library_name(name)), [])
         return name in self.views or any(pattern is not None for _, pattern in sources)
 
     def _first_target(self, name: str) -> str:
-        """The first of the parameters that one stored tensor is split into, of which this is one."""
+        """Name of the first of the parameters that come from the same stored tensor as `name`."""
         if name in self._sources:
             return name
         for converter in self._converters.values():
@@ -83,11 +83,11 @@ class StoredLayout:
         return name
 
     def part(self, name: str, whole: torch.Tensor) -> torch.Tensor:
-        """A parameter, without a copy, out of the library's that holds it."""
+        """The parameter `name`, a view of `whole`, the library's parameter that holds it."""
         return self.views[name].of(whole) if name in self.views else whole
 
     def whole(self, name: str, stored: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """A parameter of the library, made of the tensors of all its keys."""
+        """The library's parameter that holds `name`, computed from the tensors of all its keys."""
         target = self._first_target(name)
         sources = self._sources[target]
         pattern = sources[0][1]
@@ -104,12 +104,15 @@ class StoredLayout:
 def as_stored(
     model: PreTrainedModel, module: nn.Module, path: str, tensors: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Tensors of a module at a path, by their names in the model, as transformers would save them."""
+    """The tensors and names under which transformers would save the tensors of a module.
+
+    `tensors` are by their names in our model, `path` is the module's name in it.
+    """
     return revert_weight_conversion(model, _fused(views(module, path), tensors))
 
 
 def _fused(parts: dict[str, View], tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The library's parameters; those of which a part is missing or misshapen stay in their parts."""
+    """Tensors with the parts of each library parameter joined, if all of its parts are there."""
     groups: dict[str, dict[str, View]] = {}
     for name, view in parts.items():
         groups.setdefault(view.source, {})[name] = view
@@ -126,7 +129,7 @@ def _fused(parts: dict[str, View], tensors: dict[str, torch.Tensor]) -> dict[str
 
 
 def follow(reader: Reader, model: PreTrainedModel) -> dict[str, list[str]]:
-    """Tells a reader how the parameters of a model are stored; returns its `tied_names`."""
+    """Tells a reader how a model's parameters are stored; returns the model's `tied_names`."""
     tied = empty_model.tied_names(model)
     reader.follow(StoredLayout(model, reader.files), tied)
     return tied
@@ -135,9 +138,9 @@ def follow(reader: Reader, model: PreTrainedModel) -> dict[str, list[str]]:
 def stored_keys(
     model: PreTrainedModel, files: Iterable[str], linears: Iterable[str]
 ) -> dict[str, list[str]]:
-    """Of linears whose weights are not stored by their names, the keys of what they are made of.
+    """Keys of the tensors that make up a linear's weight, by the linear's name.
 
-    `files` are the checkpoint's keys.
+    Linears that are stored under their own names are left out. `files` are the checkpoint's keys.
     """
     layout = StoredLayout(model, files)
     keys = {name: layout.keys(f"{name}.weight") for name in linears}

@@ -1,7 +1,7 @@
-"""Changes to a decoder block's shapes, in place: what methods that change shapes are made of.
+"""Changes to a decoder block's shapes, in place: building blocks of methods that change shapes.
 
-A method's `compress_block` changes `block.module` with these functions, or by itself; the walk reads
-off what the block holds afterwards. Index tensors say what is kept, in ascending order.
+A method's `compress_block` changes `block.module` with these functions, or by itself. The walk reads
+the new shapes from the block afterwards. Index tensors, int64 in ascending order, name what is kept.
 """
 
 from types import MethodType
@@ -14,13 +14,13 @@ from meltpoint.model.block_parts import Absent, BlockParts
 
 SHORTCUTS = ("attention_shortcut", "mlp_shortcut")
 PROJECTIONS = ("attention_projection", "mlp_projection")
-# Names that architectures give to the numbers of heads of an attention module.
+# Attributes of attention modules that hold the number of heads, by architecture.
 QUERY_HEADS = ("num_heads", "num_attention_heads")
 KV_HEADS = ("num_key_value_heads", "num_kv_heads")
 
 
 def set_parameter(module: nn.Module, name: str, tensor: torch.Tensor | None) -> None:
-    """Gives a module a parameter of any shape, and lets its stated sizes follow."""
+    """Sets a parameter of any shape, and updates the sizes that the module states."""
     module._parameters[name] = None if tensor is None else nn.Parameter(tensor, requires_grad=False)
     if name != "weight" or tensor is None:
         return
@@ -35,9 +35,10 @@ def set_parameter(module: nn.Module, name: str, tensor: torch.Tensor | None) -> 
 def cut(
     linear: nn.Module, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None
 ) -> None:
-    """Keeps these rows and columns of a linear, or of the linear that two factors stand for.
+    """Keeps these rows and columns of a linear, or of the product of two factors.
 
-    The linear notes what was kept, so that the zeros and grids of earlier steps can be followed.
+    None keeps all. The linear remembers the kept indices: they are needed to compare its zeros and grid
+    with those of earlier steps.
     """
     if isinstance(linear, nn.Sequential):
         cut(linear[0], columns=columns)
@@ -57,7 +58,7 @@ def cut(
 
 
 def set_bias(linear: nn.Module, bias: torch.Tensor | None) -> None:
-    """Gives a linear, or the second of two factors, this bias [rows]; None takes it away."""
+    """Sets the bias [rows] of a linear, or of the second of two factors; None removes it."""
     set_parameter(linear[-1] if isinstance(linear, nn.Sequential) else linear, "bias", bias)
 
 
@@ -95,7 +96,7 @@ def keep_heads(block: nn.Module, kv_heads: torch.Tensor) -> None:
 
 
 def expand_kv(block: nn.Module) -> None:
-    """Gives each query head key and value heads of its own: the block computes the same."""
+    """Gives each query head key and value heads of its own. The block's function does not change."""
     parts = BlockParts(block)
     heads = torch.arange(parts.kv_heads)
     channels = spread(heads.repeat_interleave(parts.heads // parts.kv_heads), parts.head_width)
@@ -105,7 +106,7 @@ def expand_kv(block: nn.Module) -> None:
 
 
 def spread(heads: torch.Tensor, width: int) -> torch.Tensor:
-    """The channels of heads that are `width` wide, in the heads' order."""
+    """Indices, int64 [heads * width], of the channels of heads that are `width` wide."""
     return (heads[:, None] * width + torch.arange(width, device=heads.device)).flatten()
 
 
@@ -120,7 +121,7 @@ def keep_neurons(block: nn.Module, neurons: torch.Tensor) -> None:
 def remove_attention(
     block: nn.Module, constant: torch.Tensor | None = None, keep_norms: bool = False
 ) -> None:
-    """Removes a block's attention and, unless they are kept, its norms: the residual stream passes by.
+    """Removes a block's attention and, unless `keep_norms`, its norms; the residual stream remains.
 
     `constant` [width] is added to the stream in the place of attention's output.
     """
@@ -133,7 +134,7 @@ def remove_attention(
 def remove_mlp(
     block: nn.Module, constant: torch.Tensor | None = None, keep_norms: bool = False
 ) -> None:
-    """Removes a block's MLP and, unless they are kept, its norms: the residual stream passes by.
+    """Removes a block's MLP and, unless `keep_norms`, its norms; the residual stream remains.
 
     `constant` [width] is added to the stream in the place of the MLP's output.
     """
@@ -149,20 +150,20 @@ def remove_mlp(
 
 
 def remove_norms(block: nn.Module) -> None:
-    """Removes the norms of a block whose attention and MLP were removed: it is then an identity."""
+    """Removes the norms before the removed attention and MLP, which makes the block an identity."""
     parts = BlockParts(block)
     _remove_norms(parts, (*parts.layout.attention_norms, *parts.layout.mlp_norms))
 
 
 def _remove_norms(parts: BlockParts, names: tuple[str | None, ...]) -> None:
-    # A norm behind the residual addition still has something to normalise.
+    # Norms after the residual addition stay: they still normalise the stream.
     for name in names if parts.norms_lead else ():
         if name:
             setattr(parts.block, name, nn.Identity())
 
 
 def sync_heads(block: nn.Module) -> None:
-    """Lets the head counts that an attention module states follow its weights."""
+    """Updates the head counts that an attention module states to those of its weights."""
     parts = BlockParts(block)
     if not parts.has_attention:
         return
@@ -176,9 +177,9 @@ def sync_heads(block: nn.Module) -> None:
 def set_shortcuts(
     block: nn.Module, attention: torch.Tensor | None = None, mlp: torch.Tensor | None = None
 ) -> None:
-    """Sends the residual stream through matrices before attention's or the MLP's output is added.
+    """Multiplies the residual stream by a matrix before attention's or the MLP's output is added.
 
-    Both are [width before, width after]; None leaves the stream as it is. Raises NotApplicable for a
+    Both are [width before, width after]; None leaves the stream unchanged. Raises NotApplicable for a
     block that normalises after the addition.
     """
     if not BlockParts(block).norms_lead:
@@ -193,7 +194,7 @@ def set_shortcuts(
 
 
 def set_projection(block: nn.Module, name: str, matrix: torch.Tensor) -> None:
-    """Sends what a norm behind attention or MLP gives through a matrix before it is added.
+    """Multiplies the output of a norm after attention or MLP by a matrix before it is added.
 
     `name` is one of `PROJECTIONS`, the matrix is [width of the norm, width of the stream]. The block
     must have shortcuts.
@@ -202,7 +203,7 @@ def set_projection(block: nn.Module, name: str, matrix: torch.Tensor) -> None:
 
 
 def end_after_attention(block: nn.Module) -> None:
-    """Lets a block with shortcuts return the stream behind attention; `set_shortcuts` undoes it."""
+    """Makes a block with shortcuts return the stream after attention; `set_shortcuts` undoes this."""
     block.forward = MethodType(_attention_half, block)
 
 
@@ -222,7 +223,7 @@ def _attention_half(block: nn.Module, hidden_states: torch.Tensor, **arguments) 
 
 
 def mlp_half(block: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
-    """Outputs of a block with shortcuts, from the residual stream behind its attention."""
+    """Outputs of a block with shortcuts, given the residual stream after its attention."""
     parts = BlockParts(block)
     residual = _through(hidden_states, block.mlp_shortcut)
     if not parts.has_mlp:

@@ -1,4 +1,4 @@
-"""Weights that a config ties, and that a checkpoint stores apart."""
+"""Finds weights that a config ties although a checkpoint stores two different ones."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from meltpoint.model.stored_layout import follow
 
 
 def untied_config(folder: Path) -> dict | None:
-    """The config with `tie_word_embeddings: false`, where tied weights are stored and differ.
+    """The config with `tie_word_embeddings: false`, if both tied weights are stored and differ.
 
-    transformers reads both then, and does not tie them. None where nothing is stored twice, or all that
-    is has the same values. Raises MeltpointError where no config can say which weights are tied.
+    transformers then reads both and does not tie them. None if no tied weight is stored twice, or if
+    both copies are equal. Raises MeltpointError if no config can say which weights are tied.
     """
     model = empty_model.build(folder, torch.float32)
     reader = Reader(folder, torch.float32, torch.device("cpu"))
@@ -34,7 +34,7 @@ def untied_config(folder: Path) -> dict | None:
 
 
 def _differ(reader: Reader, first: str, other: str) -> bool:
-    """Whether a checkpoint holds both parameters of a tied pair, with other values."""
+    """True if a checkpoint stores both parameters of a tied pair and their values differ."""
     keys = reader.stored_keys(first), reader.stored_keys(other)
     if [] in keys or keys[0] == keys[1]:
         return False

@@ -11,9 +11,9 @@ from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
 from meltpoint.model.running import Recorder, recorders, running
 
-# Logits of the windows that pass an accelerator's head together. With a vocabulary of 128,000 a walk's
-# batch of 16,384 tokens has 8.4 GB of them in float32, and their loss and its gradient take that
-# four times over.
+# Number of logits that an accelerator's head computes at once. With a vocabulary of 128,000, a walk's
+# batch of 16,384 tokens has 8.4 GB of logits in float32, and the loss with its gradient takes four
+# times as much.
 MOST_LOGITS = {"cuda": 2**28}
 
 # Target of a token that nothing follows.
@@ -22,11 +22,11 @@ NO_TOKEN = -100
 
 @contextlib.contextmanager
 def head_of(walk: Walk) -> Iterator[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
-    """Reads final norm and head for a while, and yields the function that computes losses with them.
+    """Context in which final norm and head are loaded; yields a function that computes losses.
 
-    The function takes tokens [windows, tokens] and the last block's outputs for them [windows, tokens,
-    width], and returns the cross-entropy of the next tokens [windows, tokens - 1], at least in float32.
-    With gradients on it must be given no more windows than those of `head_batches`.
+    The function takes tokens [windows, tokens] and the last block's outputs [windows, tokens, width].
+    It returns the cross-entropy of the next tokens in nats [windows, tokens - 1], at least in float32.
+    With gradients on, it must get the windows in slices of `head_batches`.
     """
     names = walk.other_names()
     empty_model.fill(walk.model, walk.reader.read(names))
@@ -38,7 +38,7 @@ def head_of(walk: Walk) -> Iterator[Callable[[torch.Tensor, torch.Tensor], torch
 
 
 def head_batches(walk: Walk, batches: Iterable[slice]) -> Iterator[slice]:
-    """Slices of batches of windows whose logits fit on the device together."""
+    """Splits batches of windows into slices whose logits fit on the device together."""
     most = MOST_LOGITS.get(walk.compute.torch_device.type)
     if most is None:
         yield from batches

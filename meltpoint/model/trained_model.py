@@ -9,9 +9,9 @@ from meltpoint.model.base_models import verify, write_description
 
 
 def train(settings: TrainingSettings, target: Path) -> None:
-    """Trains the demo model and writes its checkpoint, with what the training reached."""
+    """Trains the demo model and writes its checkpoint, with the results of the training in it."""
     with whole_folder(target) as folder:
         reached = train_demo(folder, settings)
-        # Times differ from run to run; equal settings give equal bytes.
+        # Left out because times differ, while equal settings must give equal bytes.
         reached.pop("seconds", None)
         write_description(folder, verify(folder), reached=reached)

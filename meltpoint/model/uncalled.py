@@ -1,4 +1,4 @@
-"""Linears that no calibration token has reached."""
+"""Statistics of experts' linears that no calibration token has reached."""
 
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ def collect_uncalled(
     missing: dict[str, nn.Linear],
     inputs: torch.Tensor,
 ) -> dict[str, Statistics]:
-    """The named statistics of experts that were sent no token: all tokens are sent to them.
+    """The named statistics, by linear, of experts without tokens; another pass sends them all tokens.
 
-    `missing` are the linears of block `index` that were not called, `inputs` its inputs. The walk
-    notes the experts. Raises NotApplicable for a linear that is no expert's.
+    `missing` are the linears of block `index` that were not called, `inputs` [windows, tokens, hidden]
+    the block's inputs. Notes the experts in `walk.unsent`. Raises NotApplicable for a linear that does
+    not belong to an expert.
     """
     collector = Collector(missing, names, len(walk.windows))
     with sent_everything(walk.blocks[index], missing) as experts:

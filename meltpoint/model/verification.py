@@ -1,4 +1,4 @@
-"""A base checkpoint is read once, and run once on two short texts, before anything is made of it."""
+"""Verifies a base checkpoint: reads every weight once, and runs the model on two short texts."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from meltpoint.model.block_parts import linears, other_matrices
 from meltpoint.model.block_walk import Walk
 from meltpoint.model.running import output_of, running
 
-# Fraction of the entries of the blocks' matrices that no method may need to compress.
+# Largest fraction of the blocks' matrices, by entries, that may be in other modules than linears.
 MOST_LEFT = 0.1
-# Tokens of each text. They differ in the last one alone.
+# Number of tokens of each text; the two texts differ in the last one only.
 LENGTH = 8
-# The rows of a batch differ by rounding: of the logits' standard deviation, by 1e-6 or so.
+# As a fraction of the logits' standard deviation. The rows of a batch differ by about 1e-6 of it.
 TOLERANCE_OF_ROUNDING = 1e-4
 
 
@@ -28,13 +28,13 @@ TOLERANCE_OF_ROUNDING = 1e-4
 def verify(folder: Path) -> dict[str, Linear]:
     """Reads every weight once; returns facts about the matrices of the decoder's blocks, by name.
 
-    Raises MeltpointError where a weight is missing, misshapen, unreadable or not finite; for a
-    model that cannot be run, or looks ahead: whose logits depend on tokens that come later; for one
-    whose blocks cannot be run one after the other, or hold more than linears.
+    Raises MeltpointError if a weight is missing, misshapen, unreadable or not finite; if the model
+    cannot be run, or its logits depend on later tokens; if its blocks cannot be run one after the
+    other, or hold too much besides linears.
     """
     index(folder)
     reader = Reader(folder, torch.float32, torch.device("cpu"))
-    # A batch for each text: what a block is called with must not depend on the text.
+    # One batch for each text shows whether a block's arguments depend on the text, which they must not.
     walk = Walk(reader, None, Compute(device="cpu", batch=1))
     check_matrices(folder, walk.blocks)
     walk.windows = two_texts(walk.model)
@@ -48,7 +48,7 @@ def verify(folder: Path) -> dict[str, Linear]:
 
 
 def check_matrices(folder: Path, blocks: nn.ModuleList) -> None:
-    """Raises MeltpointError where too much of the matrices is no linear."""
+    """Raises MeltpointError if more than `MOST_LEFT` of the matrices' entries are in no linear."""
     others = [other_matrices(block) for block in blocks]
     left = sum(matrix.numel() for found in others for matrix in found.values())
     inside = sum(x.weight.numel() for block in blocks for x in linears(block).values())
@@ -73,7 +73,7 @@ def two_texts(model: PreTrainedModel) -> torch.Tensor:
 
 
 def check_causal(folder: Path, model: PreTrainedModel, logits: torch.Tensor) -> None:
-    """Raises MeltpointError where the logits before the last token are not the same in both texts.
+    """Raises MeltpointError if the logits before the last token differ between the two texts.
 
     `logits` are those of `two_texts`, float32 [2, LENGTH, vocabulary].
     """
@@ -88,10 +88,10 @@ def check_causal(folder: Path, model: PreTrainedModel, logits: torch.Tensor) -> 
 
 
 class BlockByBlock:
-    """A model without weights: each block's are read when it runs, and let go of afterwards.
+    """A model that loads the weights of each block when the block runs, and frees them afterwards.
 
-    While a block's weights are there it runs once more, as the walk runs it. `matrices` are facts about
-    those of the blocks that were read so far, by name.
+    While a block is loaded it runs a second time, in the way of the walk. `matrices` are facts about
+    the matrices of the blocks that were read so far, by name.
     """
 
     def __init__(self, walk: Walk) -> None:

@@ -1,4 +1,4 @@
-"""A study worked out: its chains in their one spelling, its cells, and what each is made from."""
+"""A resolved study: its chains in their canonical spelling, its cells and their checkpoints."""
 
 import itertools
 from collections.abc import Iterator
@@ -34,10 +34,10 @@ Cell = tuple[str, str, str]
 
 
 class Study:
-    """A study's config and the folder that its paths are relative to.
+    """A study's config, resolved. `folder` is the folder that its paths are relative to.
 
-    Raises MeltpointError, naming the key, for an unknown method or setting, a level that no method
-    of that kind takes, a chain that does not parse, an undefined calibration, or a missing file.
+    Raises MeltpointError, naming the key, for an unknown method or setting, a level that the method
+    does not take, a chain that does not parse, an undefined calibration, or a missing file.
     """
 
     def __init__(self, config: StudyConfig, folder: Path) -> None:
@@ -73,9 +73,9 @@ class Study:
         return methods.find(steps[-1].method).kind if steps else ""
 
     def cells(self, group: str, *scores: str) -> list[Cell]:
-        """A group's cells (model, chain, evaluation), dense first, that hold some scores, or all cells.
+        """Cells (model, chain, evaluation) of a sweep or chains section, each once, dense first.
 
-        scores: names as tables and figures have them; a cell is there once.
+        scores: names as tables and figures give them, to get only the cells that hold these scores.
         """
         section = self.groups[group]
         evaluations = dict.fromkeys(self.score(name)[0] for name in scores or section.evaluations)
@@ -83,31 +83,31 @@ class Study:
         return list(itertools.product(section.models, chains, evaluations))
 
     def score(self, name: str) -> tuple[str, ScoreSpec]:
-        """The evaluation and the score that a table, figure or sweep means by a name."""
+        """Evaluation and spec of the score that a name in a table, figure or sweep stands for."""
         return split_name(name, self.config.evaluations)
 
     def perplexity(self, name: str) -> bool:
-        """True for a score, by its name in the study, that is a perplexity."""
+        """True if a name in the study stands for a perplexity."""
         return self.score(name)[1].name == PERPLEXITY
 
     def full_name(self, name: str) -> str:
-        """A score's name in the study as `evaluation.score`."""
+        """Full form `evaluation.score` of a score's name in the study."""
         evaluation, score = self.score(name)
         return f"{evaluation}.{score.name}"
 
     def fitted(self, sweep: str) -> list[str]:
-        """The scores of a sweep whose curves are fitted, each `evaluation.score`."""
+        """Names `evaluation.score` of the scores to which a sweep's curves are fitted."""
         section = self.config.sweeps[sweep]
         names = [*filter(self.perplexity, section.evaluations), *section.transitions]
         return list(dict.fromkeys(map(self.full_name, names)))
 
     def fitted_cells(self, sweep: str) -> list[Cell]:
-        """The cells that hold the scores of a sweep whose curves are fitted."""
+        """Cells of a sweep that hold the scores to fit; [] if there are none."""
         scores = self.fitted(sweep)
         return self.cells(sweep, *scores) if scores else []
 
     def perplexity_cells(self, sweep: str) -> list[Cell]:
-        """The cells that hold a sweep's perplexities."""
+        """Cells of a sweep or chains section that hold a perplexity; [] if there are none."""
         scores = [name for name in self.groups[sweep].evaluations if self.perplexity(name)]
         return self.cells(sweep, *scores) if scores else []
 
@@ -128,7 +128,7 @@ class Study:
 
     @cached_property
     def known_checkpoints(self) -> frozenset[tuple[str, str]]:
-        """All checkpoints, as a set in which one is looked up."""
+        """All checkpoints (model, chain) as a set, for fast lookup."""
         return frozenset(self.checkpoints)
 
     @cached_property
@@ -141,7 +141,7 @@ class Study:
     def checkpoint_named(self, name: str) -> tuple[str, str]:
         """Model and chain of a checkpoint that is named `model` or `model/chain`.
 
-        Raises MeltpointError for a model that the study has not, or a chain that does not parse.
+        Raises MeltpointError for a model that the study lacks, and for a chain that does not parse.
         """
         model, _, chain = name.partition("/")
         if model not in self.config.models:
@@ -153,11 +153,11 @@ class Study:
 
     @cached_property
     def prefixes(self) -> set[tuple[str, str]]:
-        """The checkpoints (model, chain) on which others build."""
+        """Checkpoints (model, chain) from which another checkpoint is built; dense is among them."""
         return {(m, spell_chain(self.steps(chain)[:-1])) for m, chain in self.checkpoints}
 
     def settings(self, step: Step) -> dict:
-        """A step's resolved settings; `windows` says what the calibration's tokens are."""
+        """Resolved settings of a step, with `windows` if calibrated and `texts` if it trains."""
         method = methods.find(step.method)
         settings = method.settings(step).model_dump(mode="json")
         if method.calibrated(step):
@@ -167,9 +167,9 @@ class Study:
         return settings
 
     def search_settings(self, step: Step) -> dict:
-        """Resolved settings of a search; `windows` is there where the method looks at text.
+        """Resolved settings of a search, with `windows` if the method reads a calibration.
 
-        A second calibration is the value of `validation_calibration`, with its name and `windows`.
+        The value of `validation_calibration` holds the second calibration's name and its `windows`.
         """
         settings = methods.find(step.method).settings(step)
         resolved = settings.model_dump(mode="json")
@@ -180,7 +180,7 @@ class Study:
         return found
 
     def windows(self, settings: dict) -> dict:
-        """The calibration that a calibrated method's settings ask for, with all its keys."""
+        """All keys of the calibration that settings name, with their own samples, length and seed."""
         calibration = self.config.calibrations[settings["calibration"]]
         if isinstance(calibration, GivenCalibration):
             return {"file": str(calibration.windows)}
@@ -190,7 +190,7 @@ class Study:
         return {key: value for key, value in windows.items() if key != unused}
 
     def path(self, path: Path) -> Path:
-        """A path of the study, seen from the working directory."""
+        """A path of the study, relative to the working directory or absolute."""
         return path if path.is_absolute() else self.folder / path
 
     # --- reading sweeps and chains -----------------------------------------------------------
@@ -241,7 +241,7 @@ class Study:
         return list(dict.fromkeys(chains))
 
     def _staged(self, key: str, stages: list) -> Iterator[tuple[Step, ...]]:
-        """A chain for each choice of a step from each stage, or of none where one may be skipped."""
+        """Chains of one step from each stage. A stage with `skip` may also add none."""
         options = [
             [*([None] if stage.skip else []), *self._product(f"{key}.{n}", stage)]
             for n, stage in enumerate(stages)
@@ -293,7 +293,7 @@ class Study:
                 )
 
     def _checked(self, key: str, steps: tuple[Step, ...]) -> str:
-        """Spelling of a chain of the study, whose steps can follow on each other."""
+        """Canonical spelling of a chain; raises MeltpointError if a step needs a grid and has none."""
         check_grids(key, steps)
         chain = spell_chain(steps)
         self._chains[chain] = steps

@@ -1,9 +1,9 @@
 """The forms of accuracy: the share r of the dense model's advantage over chance that is left.
 
 r is 1 for the dense model and 0 at chance. Up to s0 there is no loss, or a gradual one, `1 - a s`.
-Beyond s0 accuracy falls on a straight line or exponentially, down to chance. Smooth curves lose as
-`s^alpha` with alpha at most `GRADUAL`, as for perplexity. All parameters are searched: the end of the
-fall at chance leaves nothing linear.
+Beyond s0 accuracy falls linearly or exponentially, down to chance. Smooth curves lose as `s^alpha` with
+alpha at most `GRADUAL`, as for perplexity. No parameter is linear, because a fall ends at chance, so
+all of them are searched.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from meltpoint.transitions.forms import GRADUAL, Design, Form, breaks, split
 
-# Ends of the steepness of the fall beyond s0: what is added to the slope of the gradual loss at s0.
+# Bounds of the slope that the fall beyond s0 adds to the slope of the gradual loss at s0.
 SLOPES = (0.1, 60.0)
 NO_LOSS = np.zeros(1)
 
@@ -65,7 +65,7 @@ class Fall:
     def constants(
         self, s0: ArrayLike, lost: ArrayLike, slope: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray]:
-        """a of the gradual loss, and beta of the fall, from what the axes hold."""
+        """a of the gradual loss and beta of the fall, from a point of the axes."""
         a = lost / s0
         tangent = a / (1 - lost) if self.shape == "exponential" else a
         return a, tangent + np.exp(slope)
@@ -118,7 +118,7 @@ class Fade:
         return fade(self.name, s, self.constant(alpha, half), alpha)
 
     def constant(self, alpha: ArrayLike, half: ArrayLike) -> np.ndarray:
-        """a from what the axes hold."""
+        """a from a point of the axes: alpha, and the sparsity at which half is left."""
         loss = 1.0 if self.name == "smooth sigmoid" else 0.5
         return loss * np.exp(-np.multiply(alpha, half))
 

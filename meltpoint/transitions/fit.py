@@ -1,9 +1,10 @@
-"""Transition points: where the score of a curve turns from gradual loss into collapse.
+"""Transition points: the sparsity s0 at which a curve's score turns from gradual loss into collapse.
 
 Three forms compete by AICc on log perplexity (`meltpoint.transitions.forms`): the published power law,
-the same with a dense limit, and smooth curves without a transition. Where a smooth one wins no
-transition is claimed. s0 depends on the form, so both forms' values are kept beside the chosen one.
-A divergence and an accuracy have forms of their own (`meltpoint.transitions.scales`).
+the power law with a dense limit, and smooth curves without a transition. If a smooth curve wins, no
+transition is claimed. s0 depends on the form, so a row keeps its values under both forms with a
+transition besides the chosen one. Divergences and accuracies have forms of their own
+(`meltpoint.transitions.scales`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,12 +33,13 @@ from meltpoint.transitions.scales import (
 from meltpoint.transitions.window_errors import window_errors
 
 PUBLISHED_FORM = ("power law",)
-# A transition is claimed where curves drawn from the best smooth fit look broken more rarely than
-# this. AICc alone would pass 10 to 20 % of noisy smooth curves for broken on 17 levels and more (s0
-# is no regular parameter), and on 8 levels it would call a curve smooth that misses by half.
+# A transition is claimed if at most this share of curves simulated from the best smooth fit looks as
+# broken as the data. AICc alone would not do, as s0 is no regular parameter: on 17 levels and more it
+# takes 10 to 20 % of noisy smooth curves for broken, and on 8 levels it accepts a smooth curve that
+# misses the points by half.
 SIGNIFICANCE = 0.01
-# AICc up to which a second form with a transition has any support (Burnham and Anderson 2002):
-# the interval then covers the choice between the two.
+# Difference of AICc up to which a second form with a transition still has support (Burnham and
+# Anderson 2002). The interval of s0 then covers both forms.
 SUPPORT = 10.0
 GROUP = ("model", "method", "settings", "evaluation", "score")
 COLUMNS = [
@@ -59,15 +61,17 @@ def fit_curves(
     seed: int = 0,
     scores: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """One row per curve: the columns `COLUMNS`, with NaN for what a curve does not have.
+    """Fits every curve; one row per curve with the columns `COLUMNS`, NaN where a value is missing.
 
-    frame: the tidy frame; only numeric sparsities enter a fit, the dense value as its limit. All
-    perplexities are fitted, and `scores`, each `evaluation.score`, which need the column `sample`.
-    forms: those that compete for perplexity; `PUBLISHED_FORM` alone gives what compares with published
-    points.
+    frame: the tidy frame. Only rows with a numeric sparsity are points; the dense value is their limit.
+    scores: names `evaluation.score` to fit besides all perplexities; they need the column `sample`.
+    forms: names of the forms that compete for perplexity. Only `PUBLISHED_FORM` gives values of s0
+    that compare with published ones.
     published: s0 by method, for the column `s0_published`.
-    s0_low, s0_high: the 95 % interval of s0 under the chosen form, and under the other one with a
-    transition where AICc cannot tell them apart (`SUPPORT`).
+    draws, seed: number of simulated curves behind intervals and tests, and their random seed.
+
+    `s0_low` and `s0_high` are the ends of the 95 % interval of s0 under the chosen form. The interval
+    also covers the other form with a transition if AICc supports it (`SUPPORT`).
     """
     rows = []
     for keys, cells in sweeps(frame, scores).groupby(list(group), sort=False, dropna=False):
@@ -82,10 +86,10 @@ def fit_curves(
 
 
 def with_draw_errors(fits: pd.DataFrame) -> pd.DataFrame:
-    """The fits with `s0_stderr_draws`: the standard deviation of s0 over curves that differ in a seed.
+    """A copy of the fits with `s0_stderr_draws`, the standard deviation of s0 over calibration seeds.
 
-    A curve that leaves the seed out, as its default is spelled, is one of them. NaN where there is one
-    seed, or where a seed's curve has no transition point.
+    Curves belong together if their settings differ in the seed alone. Settings without a seed mean the
+    default seed. The value is NaN for a single seed, and if one of the curves has no transition point.
     """
     settings = fits["settings"].astype(object).fillna("")
     left = settings.map(lambda text: without(text, SEED))
@@ -101,17 +105,17 @@ def with_draw_errors(fits: pd.DataFrame) -> pd.DataFrame:
 
 
 def forms_of(scale: Scale, forms: Sequence[str]) -> Sequence[str]:
-    """The forms that compete for a curve: `forms` for perplexity, those of its scale for the others."""
+    """Names of the forms that compete for a curve: `forms` for perplexity, else those of its scale."""
     return forms if scale.name == "log" else scale.forms
 
 
 def predict(row: Mapping, s: ArrayLike) -> np.ndarray:
-    """Score of the fitted curve of a row of `fit_curves` at sparsities s; NaN without a fit."""
+    """Score at sparsities s, of their shape, by the curve of a row of `fit_curves`; NaN without one."""
     return scale_of_row(row).value(law(row, s))
 
 
 def scale_of_row(row: Mapping) -> Scale:
-    """The scale of a row of `fit_curves`; a row of a published curve names no score."""
+    """Scale of a row of `fit_curves`. A row of a published curve has no score: it is a perplexity."""
     if np.isfinite(row.get("floor", np.nan)):
         return ShareScale(row["dense"], row["floor"])
     score = row.get("score")
@@ -119,7 +123,7 @@ def scale_of_row(row: Mapping) -> Scale:
 
 
 def law(row: Mapping, s: ArrayLike) -> np.ndarray:
-    """Values of a row's form at sparsities s, on the scale of its score."""
+    """Values of a row's form at sparsities s, in the units that were fitted (log perplexity, say)."""
     if isinstance(scale_of_row(row), ShareScale):
         return share_left(row["form"], s, *(row[name] for name in ("s0", "a", "alpha", "beta")))
     return evaluate(row["form"], s, *(row[name] for name in ("s0", *PARAMETERS)))
@@ -148,7 +152,7 @@ def fit_points(
 def best_fit(
     points: Points, forms: Sequence[str] = FORMS, draws: int = 300, seed: int = 0
 ) -> tuple[Fit | None, dict[str, Fit | None], float]:
-    """The chosen fit of a curve, the best fit of each form, and `smooth_p`."""
+    """The chosen fit of a curve, the best fit of each form by name, and the p value of `smooth_p`."""
     data = points.s, points.y, points.weights
     rivals = {
         name: candidates(name, points.dense, points.scale)
@@ -160,7 +164,7 @@ def best_fit(
 
 
 def choose(fits: Mapping[str, Fit | None], forms: Sequence[str], p: float) -> Fit | None:
-    """The fit of least AICc among those with a transition, or the smooth one if it explains all."""
+    """The smooth fit if p does not rule it out, else the fit with a transition of least AICc."""
     broken = least([fits[name] for name in forms if name != "smooth"])
     if "smooth" not in forms or (broken and p <= SIGNIFICANCE):
         return broken
@@ -170,34 +174,34 @@ def choose(fits: Mapping[str, Fit | None], forms: Sequence[str], p: float) -> Fi
 def smooth_test(
     fits: Mapping[str, Fit | None], forms: Sequence[str], points: Points, draws: int, seed: int
 ) -> float:
-    """`smooth_p` of the points of a curve; NaN where it is not asked for or cannot be said."""
+    """`smooth_p` of a curve's points; NaN if no smooth form competes or there are too few points."""
     limit, scale = points.dense, points.scale
     broken = [c for name in forms if name != "smooth" for c in candidates(name, limit, scale)]
     data = points.s, points.y, points.weights
     if "smooth" not in forms or not fits["smooth"] or min(c.count for c in broken) > len(points.s):
         return np.nan
     smooth = candidates("smooth", limit, scale)
-    # Fewer draws could not reach the significance whatever the points say.
+    # With fewer draws even the smallest possible p would be above the significance level.
     draws = max(draws, round(1 / SIGNIFICANCE) - 1)
     return smooth_p(fits["smooth"], smooth, broken, *data, draws=draws, seed=seed)
 
 
 def supported(rival: Fit | None, best: Fit | None) -> bool:
-    """True for a form whose s0 belongs into the interval: the chosen one and its close rivals."""
+    """True if a form's interval of s0 counts: it has a transition, and AICc supports it."""
     if not best or not rival or not best.form.transition or not rival.form.transition:
         return False
     return rival is best or rival.aicc <= best.aicc + SUPPORT
 
 
 def hull(ends: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The least interval that holds all; NaN for none."""
+    """Low and high end of the smallest interval that covers all; NaN and NaN without any."""
     if not ends:
         return np.nan, np.nan
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def least(fits: Sequence[Fit | None]) -> Fit | None:
-    """The fit of least AICc; of those that have none for want of points the simplest."""
+    """The fit of least AICc; among those of infinite AICc, for want of points, the simplest."""
     return min(filter(None, fits), key=lambda f: (f.aicc, f.form.count), default=None)
 
 

@@ -1,7 +1,7 @@
 """The forms with a transition, each as a least-squares problem in log perplexity.
 
-Given s0 (and, with a dense limit, the shape below it) every form is linear in what remains, so a fit
-is a search over a grid with an exact solution at each of its points: no local minima.
+Given s0 (and, with a dense limit, the shape below it) every form is linear in its other parameters. A
+fit is a search over a grid with an exact solution at each point, so it has no local minima.
 
 The published form is that of the "Model Phase Transitions" figures (`mpt_phase_points.csv`).
 """
@@ -41,7 +41,7 @@ class Form(Protocol):
     name: str
     transition: bool
     powers: tuple[float, ...]
-    # True where no parameter is linear, so that a coarse grid alone would miss the least squares.
+    # True if no parameter is linear: a coarse grid alone would then miss the least squares.
     searched: bool
 
     @property
@@ -184,12 +184,12 @@ def evaluate(
 
 
 def breaks(s: np.ndarray, powers: tuple[int, ...], number: int) -> np.ndarray:
-    """The s0 that leave two levels or more below, and a level beyond s0 for each power."""
+    """Candidates of s0, [number]: two levels or more below each, a level above for each power."""
     return np.linspace(s[1], s[-1 - len(powers)], number)
 
 
 def losses(largest: float, number: int) -> np.ndarray:
-    """Logarithms of losses in log perplexity, from 0.3 % of the largest to it."""
+    """Logarithms of losses in log perplexity, [number], from 0.3 % of the largest to the largest."""
     return np.log(max(largest, 1e-3)) + np.linspace(np.log(0.003), 0, number)
 
 
@@ -201,7 +201,7 @@ def split(s: np.ndarray, s0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def with_dense(
     basis: np.ndarray, offset: np.ndarray, positive: tuple[int, ...], dense: float | None
 ) -> Design:
-    """Add log ppl0: to the offset where the dense perplexity is known, else as a column."""
+    """Adds log ppl0 to a design: to the offset if the dense perplexity is known, else as a column."""
     if dense is not None:
         return Design(basis, offset + np.log(dense), positive)
     ones = np.ones((*basis.shape[:-1], 1))
@@ -216,6 +216,6 @@ def take_dense(coefficients: np.ndarray, dense: float | None) -> tuple[np.ndarra
 
 
 def rise(powers: tuple[int, ...], above: Sequence[float], tangent: float) -> dict[str, float]:
-    """beta and gamma above s0, from what is added to the tangent there."""
+    """beta and gamma above s0, from the coefficients that `powers` add to the tangent at s0."""
     added = dict(zip(powers, above, strict=True))
     return {"beta": tangent + added.get(1, 0.0), "gamma": added.get(2, 0.0)}

@@ -1,4 +1,4 @@
-"""Fit a form by a search over its grid, and an interval for s0 by profile and bootstrap."""
+"""Fits a form by a search over its grid, and finds an interval of s0 by profile and bootstrap."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -71,7 +71,7 @@ def closer(axis: np.ndarray, x: float, limits: tuple[float, float]) -> np.ndarra
 def search(
     form: Form, s: np.ndarray, scale: np.ndarray, y: np.ndarray, axes: list[np.ndarray]
 ) -> Fit | None:
-    """The best point of a grid."""
+    """The best fit on the grid of `axes`; None if no point keeps the signs of the form."""
     design = whiten(form.design(s, axes), scale)
     target = y * scale
     rss = squares(design, target[:, None])[..., 0]
@@ -87,7 +87,7 @@ def search(
 
 
 def whiten(design: Design, scale: np.ndarray) -> Design:
-    """Multiply each point by the root of its weight."""
+    """The design with each point multiplied by `scale` [n], the root of its weight."""
     return replace(design, basis=design.basis * scale[:, None], offset=design.offset * scale)
 
 
@@ -127,10 +127,11 @@ def smooth_p(
     draws: int = 300,
     seed: int = 0,
 ) -> float:
-    """p that points of a smooth curve prefer a break as much as these do.
+    """p value of the hypothesis that the points come from a smooth curve.
 
-    A parametric bootstrap, as s0 has no meaning under the null (Davies 1987): curves are drawn from
-    the smooth fit; the statistic is the gain in log RSS of the `broken` over the `null` forms.
+    It comes from a parametric bootstrap, as s0 has no meaning under the null (Davies 1987): curves are
+    drawn from the smooth fit. The statistic is the gain in log RSS of the `broken` over the `null`
+    forms.
     """
     scale, rng = np.sqrt(weights), np.random.default_rng(seed)
     sigma = np.sqrt(smooth.rss / max(len(s) - smooth.form.count + 1, 1))

@@ -33,9 +33,9 @@ class Points:
 
 
 def sweeps(frame: pd.DataFrame, scores: Sequence[str] = ()) -> pd.DataFrame:
-    """The scores at a numeric sparsity that are fitted, those that are not applicable or refused too.
+    """Rows of the scores to fit at a numeric sparsity, including not applicable and refused ones.
 
-    These are all perplexities, and `scores`, each `evaluation.score`.
+    The scores are all perplexities, and `scores`, each `evaluation.score`.
     """
     numeric = pd.to_numeric(frame["level"], errors="coerce").notna()
     names = frame["evaluation"].astype(str) + "." + frame["score"].astype(str)
@@ -95,14 +95,14 @@ def points_of(
 
 
 def floor_of(cells: pd.DataFrame) -> float:
-    """Mean of the scores' values at chance: 0 where no sample says it."""
+    """Mean of the scores' values at chance; 0 if no sample has one."""
     samples = cells.get("sample", ())
     floors = [sample.floor for sample in samples if isinstance(sample, Sample)]
     return float(np.mean(floors)) if floors else 0.0
 
 
 def advantage(scale: Scale, dense_cells: pd.DataFrame | None) -> str:
-    """Why no share of the dense model's advantage over chance can be taken; "" where it can."""
+    """Reason why the dense model has no advantage over chance to divide by; "" if it has one."""
     if not isinstance(scale, ShareScale):
         return ""
     if not np.isfinite(scale.dense):
@@ -131,10 +131,10 @@ def _units(
 
 
 def weigh(errors: np.ndarray) -> np.ndarray:
-    """Relative weights from standard errors of log perplexity, equal where there are none.
+    """Relative weights from standard errors of log perplexity; equal weights without errors.
 
-    Sampling noise is only part of a residual, the rest being what the form misses: the median
-    error is added to each, so that no single exact point rules the fit.
+    Sampling noise is only a part of a residual, as a form is never exact. The median error is therefore
+    added to each, so that a single exact point does not dominate the fit.
     """
     known = errors[np.isfinite(errors)]
     if not len(known) or not np.median(known):

@@ -34,7 +34,7 @@ def warnings(
 
 
 def grid_warnings(s0: float, s: np.ndarray, ends: tuple[float, float]) -> list[str]:
-    """Where the levels cannot say where s0 is."""
+    """Phrases on levels that are too few or too coarse to place s0."""
     phrases = []
     low, high = ends
     step = max(b - a for a, b in pairwise(s) if b >= low and a <= high)

@@ -1,4 +1,4 @@
-"""Scales: in what a score's curve is fitted, which forms compete, and how a fit becomes a value again.
+"""Scales: the quantity y in which a curve is fitted, its forms, and the way from y back to a score.
 
 Perplexity is fitted in its logarithm. A KL divergence is a difference of log perplexities, so the laws
 of perplexity hold for its exponential, with a dense limit of 1. Accuracy is fitted as the share of the
@@ -22,24 +22,24 @@ POWERS = ((1,), (1, 2))
 
 
 class Scale(Protocol):
-    """The scale of one curve. `y` is what is fitted."""
+    """The scale of one curve. y is the quantity that is fitted, such as log perplexity."""
 
     name: str
-    # The score at chance; NaN of a score that has none.
+    # The score at chance; NaN for a score without one.
     floor: float
     # Names of the forms that compete.
     forms: tuple[str, ...]
-    # What a residual of y is of, behind a percentage.
+    # The noun behind "%" when a residual of y is printed.
     residual: str
 
     def usable(self, values: np.ndarray) -> np.ndarray:
         """True for the values that can be fitted, bool [levels]."""
 
     def y(self, values: np.ndarray) -> np.ndarray:
-        """y of values [levels]."""
+        """y [levels] of a score's values [levels]."""
 
     def errors(self, values: np.ndarray, stderrs: np.ndarray) -> np.ndarray:
-        """Standard errors of y."""
+        """Standard errors of y [levels], from those of the values."""
 
     def units(self, units: np.ndarray) -> np.ndarray:
         """Units [levels, units] whose means, over any choice of units, `resampled` makes y of."""
@@ -48,10 +48,10 @@ class Scale(Protocol):
         """y [levels, draws] of means of units over draws; dense: those of the dense model [draws]."""
 
     def limit(self, dense: float | None) -> float | None:
-        """Dense limit of the laws, of the dense value."""
+        """Dense limit of the forms, from the score's dense value; None without one."""
 
     def value(self, law: np.ndarray) -> np.ndarray:
-        """Values of a score where a form's law has these."""
+        """Values of the score, from the values of a form."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class LogScale:
         return dense
 
     def value(self, law: np.ndarray) -> np.ndarray:
-        """Perplexity, which the laws are of."""
+        """Perplexity: the values of a form as they are."""
         return law
 
 
@@ -183,7 +183,7 @@ def scale_of(facts: Mapping[str, object], dense: float, floor: float) -> Scale:
 
 
 def candidates(name: str, dense: float | None, scale: Scale | None = None) -> Sequence[Form]:
-    """The variants of a form: without and with what is optional, or the smooth curves.
+    """The variants of a form, with and without its optional terms; for "smooth" all smooth curves.
 
     dense: the dense limit of the laws. scale: by default that of perplexity.
     """

@@ -9,7 +9,7 @@ from meltpoint.transitions.searches import search_all
 
 COLUMNS = ("s0_stderr_windows", "s0_windows_low", "s0_windows_high")
 HALF = ("s_half", "s_half_low", "s_half_high")
-# Fewer units cannot be drawn anew: five have 126 different draws.
+# Fewer units are too few for a bootstrap: five have 126 different draws.
 LEAST = 5
 
 
@@ -27,7 +27,7 @@ def window_errors(best: Fit | None, points: Points, draws: int = 300, seed: int 
     falls = isinstance(best.form, Fall | Fade)
     if falls:
         half = float(best.form.half(np.array([best.point]))[0])
-        # Beyond the levels it would be a guess.
+        # Values beyond the last level would be extrapolated, so they do not count.
         seen = half <= points.s[-1]
         nothing["s_half"] = half if seen else np.nan
     if not (falls or best.form.transition) or points.units is None or too_few(points):
@@ -49,7 +49,7 @@ def window_errors(best: Fit | None, points: Points, draws: int = 300, seed: int 
 
 
 def too_few(points: Points) -> str:
-    """Why there is no error over the units; "" where there can be one."""
+    """Reason why there is no error over the units; "" if there can be one."""
     if points.units is None or points.units.shape[1] >= LEAST:
         return ""
     number = points.units.shape[1]

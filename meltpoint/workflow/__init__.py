@@ -1,1 +1,1 @@
-"""What the Snakefile and the scripts call."""
+"""Functions and classes that the Snakefile and the scripts call."""

@@ -27,10 +27,10 @@ UNKNOWN = (
 
 @dataclass(frozen=True)
 class Line:
-    """A family's jobs that are ahead, and their seconds on the CPU and on a GPU.
+    """The jobs of a family that are still to run, and their estimated seconds.
 
-    `cpu` is what they take where no GPU is used. `gpu` are the seconds of those that can use one,
-    `rest` the CPU-seconds of the others.
+    `cpu` are the CPU-seconds of all jobs without a GPU. With a GPU, `gpu` are the seconds of the jobs
+    that can use one, and `rest` the CPU-seconds of the others.
     """
 
     jobs: int
@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Bill:
-    """What is ahead, by family, and the longest chain of jobs that wait for each other, in seconds."""
+    """The jobs to run by family, and the seconds of the longest chain of dependent jobs."""
 
     lines: Mapping[str, Line]
     longest_cpu: float
@@ -61,7 +61,7 @@ class Bill:
 
 
 def bill_of(jobs: Iterable[JobCost], model: CostModel) -> Bill:
-    """Bill of the jobs whose outputs are not there."""
+    """Bill of the jobs whose outputs do not exist yet."""
     jobs = list(jobs)
     ahead = [job for job in jobs if not job.output.exists()]
     seconds = {job.output: model.seconds(job) for job in ahead}
@@ -130,7 +130,7 @@ class StudyBill:
         self.write_ledger()
 
     def write_ledger(self) -> None:
-        """Writes what the finished jobs have cost."""
+        """Writes the ledger: the cost of the finished jobs."""
         ledger = Ledger(self.study, self.jobs, self.results)
         ledger.write(self.results / "tables/cost.csv")
 

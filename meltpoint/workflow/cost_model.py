@@ -1,4 +1,4 @@
-"""CPU-seconds of jobs: the constants of a machine, and what its finished jobs say of each rule."""
+"""CPU-seconds of jobs, from a machine's constants and corrections learned from finished jobs."""
 
 import csv
 import json
@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from meltpoint.workflow.job_costs import JobCost
 
-# What ships, and what `python -m benchmarks.calibrate_cost` has measured on this machine.
+# Files of constants: the one that ships, and that of `python -m benchmarks.calibrate_cost`.
 SHIPPED = Path(__file__).parents[2] / "resources/cost.json"
 MEASURED = Path("results/cost.json")
-# Work of finished jobs that differs by so much tells what a rule's start costs from what its work does.
+# Ratio of the work of finished jobs from which overhead and factor of a rule can be told apart.
 SPREAD = 5
 # Seconds of arithmetic that can be told from how a job's start varies; bounds of what is learned.
 LEAST_WORK, LEAST_FACTOR, LEAST_SECONDS = 0.7, 0.01, 0.01
@@ -25,7 +25,7 @@ OFTEN, SELDOM, LATE = 15.0, 30.0, 1.5
 
 
 class Rule(BaseModel):
-    """How far a rule's jobs are from the arithmetic."""
+    """Correction of a rule: how its jobs' CPU-seconds differ from those of their arithmetic."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,7 +38,7 @@ class Rule(BaseModel):
 
 
 class Constants(BaseModel):
-    """What a machine does in a second, and what its rules cost besides."""
+    """Rates of a machine, and the corrections of its rules."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -75,7 +75,7 @@ def constants() -> Constants:
 
 @dataclass(frozen=True)
 class Seconds:
-    """What a job takes: CPU-seconds on the CPU, and seconds of a GPU where it can use one."""
+    """Estimated time of a job: CPU-seconds, and seconds of a GPU if it can use one."""
 
     cpu: float
     gpu: float | None

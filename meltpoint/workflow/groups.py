@@ -1,4 +1,4 @@
-"""Groups of jobs that are one submission: a compression and the cells of its checkpoint."""
+"""Groups of jobs that are submitted together: a compression and the cells of its checkpoint."""
 
 import re
 from typing import TYPE_CHECKING
@@ -22,10 +22,11 @@ class Groups:
         return name_of(wildcards.model, wildcards.prefix + wildcards.step)
 
     def of_evaluation(self, wildcards: "Wildcards") -> str | None:
-        """Group of a measurement: that of its chain; None for one that is a submission of its own.
+        """Group of a measurement: that of its chain, or None if it is submitted by itself.
 
-        That is one that needs a machine for itself, and one that reads other chains' checkpoints: of
-        two groups neither may wait for the other. The dense model's wait for nothing of a chain.
+        A measurement is submitted by itself if it needs a machine for itself, or if it reads the
+        checkpoints of other chains, because two groups must not wait for each other. So is one of the
+        dense model, which waits for no compression.
         """
         settings = self.study.config.evaluations[wildcards.evaluation]
         kind = evaluations.kind_of(settings)

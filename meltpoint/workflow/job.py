@@ -1,4 +1,4 @@
-"""What every script does around its one call: threads, log, errors in one sentence."""
+"""Context of every script: sets threads and log, and puts errors into one sentence."""
 
 import contextlib
 import json
@@ -29,17 +29,17 @@ def job(
 ) -> Iterator[tuple[JobSpec, Compute]]:
     """Yields the rule's job spec and the study's compute settings.
 
-    Where the job `computes` with torch, threads and precision are fixed before anything is imported.
-    Where it does so on the study's device (`on_device`) and that is a GPU, it has a card to itself.
-    What the library finds wrong ends the job with one sentence, in the log and on standard error.
+    For a job that `computes` with torch, threads and precision are fixed before anything is imported.
+    A job that computes on the study's device (`on_device`) gets a card to itself if that is a GPU. A
+    MeltpointError ends the job with one sentence, in the log and on standard error.
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(message)s")
     logging.captureWarnings(True)
-    # A full disk is said once, and not by every line that the log cannot take.
+    # With a full disk, logging would print an error for every line that it cannot write.
     logging.raiseExceptions = False
-    # Threads that wait soon give their core away: where others use it too, spinning costs threefold.
+    # Waiting threads give up their core soon: on a shared machine spinning triples the time of jobs.
     os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     compute = Compute(**snakemake.config["compute"])
     spec = JobSpec.read(snakemake.params.job_spec)

@@ -1,7 +1,7 @@
 """Links to a local model's files that follow the model where it is moved.
 
-Snakemake cannot be told that a job has only mended a link: all that follows a job that runs is made
-again. So the links are mended before it looks.
+Snakemake rebuilds all results that depend on a job that ran, even if the job has only repaired a link.
+The links are therefore repaired before Snakemake looks at them.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A study as paths: what the rules make, from what, and what lies ahead."""
+"""The plan of a study: paths of all inputs and outputs of the rules, and a summary of the work."""
 
 import re
 import sys
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import Wildcards
     from snakemake.workflow import Workflow
 
-# Parts of the names of a corpus's files that a calibration is drawn from, by its sampling.
+# The files of a corpus that a calibration is drawn from, as parts of their names, by its sampling.
 TOKEN_FILES = {
     "stream": ("",),
     "documents": ("documents.", "documents.offsets."),
@@ -47,15 +47,15 @@ TOKEN_FILES = {
 
 
 class Plan:
-    """The study that `config` holds, and the paths of all that its rules make.
+    """The study in `config`, and the paths of all results of its rules.
 
-    config: the dictionary that Snakemake has read. For the scripts, its `compute` section is completed
-    in place. Added are `sources`, paths of local models, texts and data, and Snakemake's `captions`.
-    files: the files that it was read from, at most one. The study's paths are relative to that file;
-    where there is none, because a module's config was written out, to the working directory.
-    root: the folder of the Snakefile. read_documents: whether the study's file, documents and
-    vocabularies are read too, for what jobs would refuse; the jobs of a run need not do it again.
-    Raises MeltpointError where the study is wrong, or two files were given.
+    config: the dictionary that Snakemake has read, changed in place for the scripts: `compute` is
+    completed; `sources` (paths of local models, texts and data) and `captions` are added.
+    files: the file that `config` was read from, or none if a module's config was written out. The
+    study's paths are relative to that file's folder, without a file to the working directory.
+    root: the folder of the Snakefile. read_documents: whether to read the study's file, documents and
+    vocabularies as well, to find errors before any job does. The jobs of a run leave this out.
+    Raises MeltpointError for an invalid study and for more than one file.
     """
 
     published = "results/published"
@@ -104,28 +104,28 @@ class Plan:
         self.page, self.threads = f"{self.results}/report.html", self.config.compute.threads
 
     def names(self, section: str, key: str | None = None) -> str:
-        """A wildcard's constraint: the names in a section, those of one kind if `key` is given."""
+        """Regular expression of the names in a section, with `key` only of parts that have that key."""
         parts = getattr(self.config, section)
         chosen = [n for n, part in parts.items() if key is None or key in type(part).model_fields]
         return "|".join(map(re.escape, chosen)) or NOTHING
 
     def training_threads(self, wildcards: "Wildcards") -> int:
-        """Number of threads that train a model."""
+        """Number of threads of the job that trains a model."""
         return self.config.models[wildcards.model].train.threads
 
     # --- what is made ---------------------------------------------------------------------------
 
     def targets(self) -> list[str]:
-        """All of the study: cells, transitions, tables, figures, their page, and the record."""
+        """Paths of all results of the study: cells, transitions, tables, figures, report and record."""
         shown = (file for files in self.shown().values() for file in files)
         return [*shown, self.page, f"{self.results}/study.json"]
 
     def all_targets(self, workflow: "Workflow") -> list[str]:
-        """All targets of the study, after checking that the needed packages are installed.
+        """Paths of all targets, after checking what the run needs.
 
-        Where Snakemake deploys no conda environments all jobs run in Snakemake's own environment.
-        Ends the run, with one sentence, where a package is missing, or the size of a model whose jobs
-        a scheduler is to place: an input function's error would be a page.
+        Without conda all jobs run in Snakemake's own environment, so the packages must be there. A
+        scheduler needs the sizes of the models. If one is missing, the run ends with one sentence, as
+        Snakemake prints a page for an exception in an input function.
         """
         deployment = workflow.deployment_settings.deployment_method
         try:
@@ -140,7 +140,7 @@ class Plan:
         return self.targets()
 
     def shown(self) -> dict[str, list[str]]:
-        """Files that the study's page shows, by kind."""
+        """Paths of the files that the study's report shows, by kind."""
         fits, predicted = f"{self.results}/transitions", study_page.predicted(self.config)
         return {
             "cells": [self.cell(*cell) for cell in self.study.all_cells],
@@ -152,12 +152,12 @@ class Plan:
         }
 
     def shown_of_published(self) -> list[str]:
-        """Files that the page of the published results shows."""
+        """Paths of the files that the page of the published results shows."""
         files = (file for item in published_page.items() for file in item.files)
         return sorted({f"{self.published}/{file}" for file in files})
 
     def curves(self) -> list[str]:
-        """The sweeps that have curves to be fitted, over numeric sparsities."""
+        """Names of the sweeps that have a score to fit and at least one numeric sparsity."""
         return [
             sweep
             for sweep in self.config.sweeps
@@ -173,7 +173,7 @@ class Plan:
         return f"{self.results}/cells/{model}/{chain}/{evaluation}.json"
 
     def checkpoint_of(self, model: str, chain: str) -> str:
-        """Path of a checkpoint, that of the empty chain too."""
+        """Path of a chain's checkpoint; that of the base checkpoint for the empty chain."""
         if chain == DENSE:
             return f"results/models/{model}"
         return f"{self.results}/cells/{model}/{chain}/checkpoint"
@@ -181,7 +181,7 @@ class Plan:
     # --- compression ----------------------------------------------------------------------------
 
     def parent(self, wildcards: "Wildcards") -> str:
-        """The checkpoint that a compression or a search starts from."""
+        """Path of the checkpoint that a compression or a search starts from."""
         end_at_unknown(self.study, wildcards.model, searches.chain_of(wildcards))
         return self.checkpoint_of(wildcards.model, searches.chain_before(wildcards))
 
@@ -190,11 +190,11 @@ class Plan:
         return f"results/models/{model}"
 
     def calibration_files(self, wildcards: "Wildcards") -> list[str]:
-        """The corpus's tokens that a job's calibration is drawn from."""
+        """Paths of the tokens that a job's calibration is drawn from; [] if it is given as windows."""
         return self._token_files(wildcards, searches.calibration_of(self.study, wildcards))
 
     def validation_files(self, wildcards: "Wildcards") -> list[str]:
-        """The corpus's tokens that the second calibration of a search is drawn from."""
+        """Paths of the tokens that a search's `validation_calibration` is drawn from, or []."""
         return self._token_files(wildcards, searches.validation_of(self.study, wildcards))
 
     def _token_files(self, wildcards: "Wildcards", name: str | None) -> list[str]:
@@ -211,19 +211,19 @@ class Plan:
         return list(evaluations.registry().values())
 
     def evaluations_of(self, kind: evaluations.Evaluation) -> str:
-        """The constraint of a rule's evaluation: the study's evaluations of its kind."""
+        """Regular expression of the names of the study's evaluations of a kind."""
         declared = self.config.evaluations.items()
         names = [name for name, settings in declared if type(settings) is kind.settings_class]
         return "|".join(map(re.escape, names)) or NOTHING
 
     def kept(self, kind: evaluations.Evaluation) -> list[str]:
-        """The files that a kind keeps beside a cell, with the wildcards of its rule."""
+        """Paths of the files that a kind keeps beside a cell, with the wildcards of its rule."""
         return kind.files_beside(self.cell("{model}", "{chain}", "{evaluation}"))
 
     def evaluation_inputs(self, wildcards: "Wildcards") -> dict[str, str | list[str]]:
-        """The files that a measurement reads, by name (`meltpoint.evaluations.contract.Inputs`).
+        """Paths of the files that a measurement reads, by their names in `Inputs`.
 
-        `dense` is the dense model's cell with what is kept beside it; there is none for dense itself.
+        `dense` are the dense model's cell and the files kept beside it; dense itself has no such key.
         """
         end_at_unknown(self.study, wildcards.model, wildcards.chain)
         settings = self.config.evaluations[wildcards.evaluation]
@@ -242,17 +242,17 @@ class Plan:
         return files
 
     def evaluation_threads(self, kind: evaluations.Evaluation, cores: int | None) -> int:
-        """The threads that a job of a kind takes of the machine's cores: all, to be alone there."""
+        """Number of threads of a job: all cores for a kind that needs the machine for itself."""
         return cores if kind.alone and cores else self.threads
 
     def env(self, wildcards: "Wildcards") -> str:
-        """The file of the environment that a cell is measured in, seen from the rules."""
+        """Path, relative to the rules, of the file of the environment that measures a cell."""
         return self.env_file(self.job_specs.runtime(wildcards.chain, wildcards.evaluation))
 
     def env_file(self, name: str) -> str:
-        """An environment's file, seen from the rules: with PyTorch for CUDA where the study names it.
+        """Path of an environment's file, relative to the rules: the one in `gpu/` on a CUDA device.
 
-        The job specs hold the hash of the other file in both cases, as the device is no part of them.
+        Job specs always hold the hash of the other file, because the device is not part of them.
         """
         gpu = self.job_specs.envs / f"gpu/{name}.yaml"
         on_gpu = self.config.compute.device.startswith("cuda") and gpu.exists()
@@ -261,12 +261,12 @@ class Plan:
     # --- tables and figures ---------------------------------------------------------------------
 
     def cells_of(self, section: str, name: str) -> list[str]:
-        """The cells that a table or figure shows."""
+        """Paths of the cells that a table or figure shows."""
         part = getattr(self.config, section)[name]
         return [self.cell(*cell) for cell in self.study.cells(part.source, *part.evaluations)]
 
     def kept_of(self, section: str, name: str) -> list[str]:
-        """Files kept beside the cells of a table, a figure or a sweep's fits that compare windows."""
+        """Paths of files beside the cells of a table, figure or sweep; [] if it pairs no windows."""
         if section == "sweeps":
             return kept.files(self.study, self.results, self.study.fitted_cells(name))
         part = getattr(self.config, section)[name]
@@ -274,25 +274,25 @@ class Plan:
         return kept.files(self.study, self.results, cells)
 
     def fitted_cells_of(self, sweep: str) -> list[str]:
-        """A sweep's cells whose scores' curves are fitted."""
+        """Paths of a sweep's cells that hold the scores to fit."""
         return [self.cell(*cell) for cell in self.study.fitted_cells(sweep)]
 
     def perplexity_cells_of(self, sweep: str) -> list[str]:
-        """A sweep's cells of perplexity."""
+        """Paths of a sweep's cells that hold a perplexity."""
         return [self.cell(*cell) for cell in self.study.perplexity_cells(sweep)]
 
     def transitions_of(self, figure: str) -> list[str]:
-        """The fitted curves that a figure draws."""
+        """Path, in a list, of the fitted curves that a figure draws; [] if it draws none."""
         part = self.config.figures[figure]
         return [f"{self.results}/transitions/{part.source}.csv"] if part.needs_transitions else []
 
     @staticmethod
     def published_tables(*names: str) -> list[str]:
-        """The files of published tables."""
+        """Paths of published tables."""
         return [str(published.FOLDER / f"{name}.csv") for name in names]
 
     # --- what lies ahead ------------------------------------------------------------------------
 
     def summary(self, cores: int | None) -> str:
-        """Lines on the work ahead: warnings of old spellings first."""
+        """Summary of the work before a run: warnings of old spellings, then the bill."""
         return "\n".join([*self.warnings, self.bill.text(self.source.name, cores)])

@@ -10,7 +10,7 @@ from meltpoint.study.resolved import Study
 def end_at_unknown(study: Study, model: str, chain: str) -> None:
     """Ends the run, with one sentence, for a chain that `check_requested` refuses.
 
-    An input function calls it: there another error than an exit would be a page.
+    Input functions call this. Snakemake prints a page for any other exception in them.
     """
     try:
         check_requested(study, model, chain)

@@ -1,4 +1,4 @@
-"""What each rule asks of the machine: memory, GPUs, minutes and disk of its jobs."""
+"""Resources of each rule's jobs: memory, GPUs, minutes and disk."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The code that makes a result stale: what its modules import, found in their source.
+"""The code on which a result depends: its modules and their imports, found in the source.
 
 A module's code is compared without its comments, its docstrings and its layout.
 """

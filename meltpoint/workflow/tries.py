@@ -1,8 +1,8 @@
 """CPU-seconds of a job's earlier tries, which were killed and of which a state was kept.
 
-Snakemake measures the last try alone. A job that keeps states (`meltpoint.compression.resume`) has done
-part of its work before. While such a state is there, the job writes now and then into a file beside
-it what all tries have taken, and its log says at the end what the earlier ones took.
+Snakemake measures only the last try. A job that keeps states (`meltpoint.compression.resume`) may have
+done part of its work in earlier tries. While there is a state, the job regularly writes the CPU-seconds
+of all tries into a file beside it. At the end its log gives those of the earlier tries.
 """
 
 import contextlib

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from meltpoint.checkpoints.linears import Quantized
 
-# By the `quant_method` that the library writes.
+# Modules by the `quant_method` that the library writes into the config.
 FILES = {
     "gptq": "gptq",
     "compressed-tensors": "compressed",
@@ -73,9 +73,9 @@ class Format:
 
 
 def format_of(folder: Path) -> Format | None:
-    """A checkpoint's format; None where its weights are stored plainly.
+    """A checkpoint's format; None if its weights are stored plainly.
 
-    Raises MeltpointError for one that is not known.
+    Raises MeltpointError for an unknown format.
     """
     config = quantization_config(folder)
     if config is None:
@@ -90,7 +90,7 @@ def format_of(folder: Path) -> Format | None:
 
 
 def check_unquantised(folder: Path) -> None:
-    """Raises MeltpointError for a base checkpoint that a library has packed already."""
+    """Raises MeltpointError for a base checkpoint that is quantised already."""
     config = quantization_config(folder)
     if config is not None:
         raise MeltpointError(

@@ -19,7 +19,7 @@ import torch
 from meltpoint.checkpoints.linears import Quantized
 
 TABLES = ("absmax", "quant_map", "nested_absmax", "nested_quant_map")
-# As bitsandbytes writes 1 / 127: its float32 product is what its own dequantisation returns.
+# 1 / 127 with the digits of bitsandbytes, so that products equal those of its own dequantisation.
 PER_CODE = 7.874015718698502e-3
 
 
@@ -69,7 +69,7 @@ class Int8Inputs:
     has an outlier anywhere in the window passes as it is, in x's own dtype.
 
     bitsandbytes looks for outlier columns in all tokens that are multiplied together, so its results
-    depend on the batch. Here each window is taken by itself: what it gives for a batch of one.
+    depend on the batch. Here each window is rounded by itself, as bitsandbytes does in a batch of one.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -82,13 +82,13 @@ class Int8Inputs:
         outliers = half.abs() >= self.threshold if self.threshold else torch.zeros_like(half).bool()
         half = half.masked_fill(outliers, 0).float()
         largest = half.abs().amax(-1, keepdim=True)
-        # A token of zeros has scale zero: 0 inf is not its code.
+        # A token of zeros has a scale of zero, and 0 * inf would be NaN.
         codes = (half * (127 / largest)).round().nan_to_num(0)
         rounded = (codes * (largest * PER_CODE)).to(x.dtype)
         return torch.where(outliers.any(-2, keepdim=True), windows, rounded).view_as(x)
 
     def _apart(self, x: torch.Tensor) -> torch.Tensor:
-        """x by windows: OPT flattens them before its MLP, but not before its attention."""
+        """x as [windows, tokens, columns]. OPT flattens the first two before its MLP."""
         if x.dim() > 2:
             self._shape = x.shape[:-1]
         if x.dim() == 2 and len(x) == self._shape.numel():

@@ -76,14 +76,14 @@ def inputs(config: dict) -> Callable | None:
 
 
 def round_tokens(x: "torch.Tensor") -> "torch.Tensor":
-    """Activations [..., columns], each token's rounded to its own 256 levels."""
+    """Activations [..., columns], rounded to 256 levels between bounds of each token's own."""
     scale = x.abs().amax(-1, keepdim=True) / 127.5
     scale = torch.where(scale == 0, torch.finfo(x.dtype).eps, scale)
     return (x / scale).round_().clamp_(-128, 127).mul_(scale)
 
 
 def scheme(config: dict) -> dict:
-    """The scheme that all quantised linears share; raises MeltpointError for one that is not read."""
+    """The scheme of all quantised linears; raises MeltpointError for one that cannot be read."""
     groups = list(config["config_groups"].values())
     if len(groups) != 1:
         raise MeltpointError(
@@ -101,7 +101,7 @@ def scheme(config: dict) -> dict:
 
 
 def _unread(group: dict, config: dict) -> str | None:
-    """What of a scheme goes beyond `decode` and `inputs`, in words."""
+    """Phrase on the part of a scheme that `decode` and `inputs` cannot read; None if they can."""
     weights = group["weights"]
     beyond = {
         f"{weights['type']} weights": weights["type"] != "int",
@@ -129,7 +129,7 @@ def _codes(parts: dict, bits: int):
 def unpack(words: "torch.Tensor", bits: int, count: int) -> "torch.Tensor":
     """Codes [rows, count], signed int8, of int32 words [rows, at least ceil(count bits / 32)]."""
     padded = torch.nn.functional.pad(words, (0, -words.shape[1] % bits))
-    # So many words hold 32 codes, and no code reaches over their end.
+    # `bits` words hold exactly 32 codes, so no code crosses the end of such a group.
     padded = padded.unflatten(1, (-1, bits))
     codes = torch.empty(*padded.shape[:2], 32, dtype=torch.int8, device=words.device)
     for i in range(32):

@@ -55,7 +55,7 @@ def grid(parts: dict[str, torch.Tensor], config: dict) -> Quantized:
 
 
 def _groups(parts: dict[str, torch.Tensor], columns: int, config: dict) -> torch.Tensor:
-    """The group of each column [columns]: where it is not stored they follow each other."""
+    """The group of each column [columns]; without a stored `g_idx` groups are runs of columns."""
     if "g_idx" in parts:
         return parts["g_idx"].long()
     size = config["group_size"]
@@ -64,7 +64,7 @@ def _groups(parts: dict[str, torch.Tensor], columns: int, config: dict) -> torch
 
 
 def unpack(words: torch.Tensor, bits: int) -> torch.Tensor:
-    """The numbers of `bits` in streams of words, int32 [streams, words]: uint8 [streams, numbers]."""
+    """Unpacks int32 words [streams, words] into numbers of `bits` each, uint8 [streams, numbers]."""
     octets = words.contiguous().view(torch.uint8)
     shifts = torch.arange(8, dtype=torch.uint8, device=words.device)
     stream = ((octets.unsqueeze(-1) >> shifts) & 1).flatten(1)
@@ -80,6 +80,7 @@ def _zeros(words: torch.Tensor, bits: int, layout: str) -> torch.Tensor:
         raise ValueError(f"checkpoint_format is {layout}, not gptq or gptq_v2")
     if WORD % bits:
         return ((unpack(words, bits) + 1) & (2**bits - 1)).float()
-    # One was taken from all numbers of a word at once: a zero point of 0 has borrowed from the next.
+    # The writer subtracts 1 from all numbers of a word at once, so a zero point of 0 borrows from the
+    # next number. Adding the ones to the whole word undoes that.
     ones = sum(1 << shift for shift in range(0, WORD, bits))
     return unpack(words + ones, bits).float()

@@ -14,7 +14,7 @@ import torch
 from meltpoint.checkpoints.linears import Quantized
 
 PARTS = ("W_q", "scale", "zero", "packing", "shape", "axis", "group_size")
-# By the name of the packing: the bits of a code and where in a stored number it lies, row by row.
+# For each packing the bits of a code, and its shifts within a stored number, row by row.
 PACKINGS = {
     "8bit_u8": (8, (0,)),
     "4bit_u8": (4, (4, 0)),
@@ -42,9 +42,9 @@ def decode(parts: dict[str, torch.Tensor], config: dict) -> torch.Tensor:
 
 
 def grid(parts: dict[str, torch.Tensor], config: dict) -> Quantized:
-    """Bits, groups and scales of the weight; the zero point, a number and no code, counts as scale.
+    """Bits, groups and scales of the weight. The zero point is a float, so it counts as a scale.
 
-    So zero is on no grid, but by chance, and with axis 0 a group is no piece of a row.
+    The grid therefore contains 0 only by chance. With axis 0 a group is not a part of a row.
     """
     scale_bits = 8 * (parts["scale"].element_size() + parts["zero"].element_size())
     bits, _ = _packing(parts)
