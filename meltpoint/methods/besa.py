@@ -10,10 +10,9 @@ block's outputs Y, of tokens t and H channels h (equations 5 to 7). The block as
 sparsity s, its layers and rows their own.
 
 The penalty alone only comes near to s. With `exact` all alphas of the block are then shifted by the
-one amount, clipped to [0, 1], that removes floor(N s) of its N weights; without `exact` they stay
-as learned, as in the official code. With `sigmoid` an alpha cannot leave [0.376, 0.624]: a target
-outside is not applicable here, and a "0.7" that was published with it stands for a sparsity of
-about 0.62.
+one amount, clipped to [0, 1], that removes floor(N s) of its N weights; without `exact` they stay as
+learned, as in the official code. With `sigmoid` an alpha cannot leave [0.376, 0.624]: a target outside
+is not applicable here, and a "0.7" that was published with it stands for a sparsity of about 0.62.
 
 Xu, Shao, Chen, Tang, Zhang, Gao, Qiao and Luo, "BESA: Pruning Large Language Models with Blockwise
 Parameter-Efficient Sparsity Allocation", ICLR 2024.
