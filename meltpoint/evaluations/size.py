@@ -119,7 +119,7 @@ def size(folder: Path) -> dict[str, float]:
 
 
 def _adapter(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Counts of an adapter's matrices, by name. They are stored as plain numbers, and none is 0."""
+    """Counts of an adapter's matrices by name; they are plain numbers, and all count as nonzero."""
     for name, tensor in header(path).items():
         width, (start, end) = 8 * WIDTHS[tensor["dtype"]], tensor["data_offsets"]
         count = 8 * (end - start) // width

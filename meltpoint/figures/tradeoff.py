@@ -206,7 +206,7 @@ def place_published(published: pd.DataFrame, cells: pd.DataFrame, spec: Spec) ->
 
 
 def place_line(published: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Published cells of one method and model with the `x` of our cells, or NaN if we lack the level."""
+    """Published cells of one method and model with the `x` of our cells; NaN without such a cell."""
     from meltpoint.analysis.published_match import pairs
 
     first = published.iloc[0]

@@ -35,7 +35,7 @@ class Settings(StrategySettings):
 class Contrasted:
     """A decoding of two models, which read the same texts; `logits` are the contrasted ones.
 
-    There are no hidden states, as two models have two of them.
+    It has no hidden states, as those of the two models differ.
     """
 
     hidden_states = None

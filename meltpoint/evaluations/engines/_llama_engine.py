@@ -89,9 +89,9 @@ class LlamaEngine(Engine):
                 yield each, _tensor(context.read(x, wanted=y) for x, y in parts)
 
     def text_batches(self, lengths: Sequence[int], width: int = 1) -> list[list[int]]:
-        """Batches of texts that are written together, no larger than llama.cpp has sequences.
+        """Batches of texts that are written together, as lists of the texts' numbers.
 
-        It has twice as many as are used: `select` copies into the other half.
+        Their rows use at most half of llama.cpp's sequences, as `select` needs the other half.
         """
         most = max(1, llama_cpp().llama_max_parallel_sequences() // 2 // width)
         batches = super().text_batches(lengths, width)

@@ -32,7 +32,7 @@ def passes(requests: Sequence[Request], longest: int | None) -> list[Pass]:
     check_lengths((len(tokens) for tokens in inputs), longest)
     carriers: dict[tuple[int, ...], Pass] = {}
     later: Pass | None = None
-    # In falling order a sequence comes after all sequences that it begins, the last of them first.
+    # In falling order a sequence comes directly after the sequences that begin with it.
     for tokens in sorted(set(inputs), reverse=True):
         if later is None or later.tokens[: len(tokens)] != tokens:
             later = Pass(tokens)

@@ -1,8 +1,8 @@
 """A model that runs block by block over all texts, so that it need not fit in memory.
 
-Memory holds the weights of one block and the hidden states of all texts; at the end it holds the weights
-of final norm and head, which are applied to some rows at a time. Blocks and head run the model's own
-code. The numbers are those of the whole model, except for the order of sums in the head's products.
+Memory holds the weights of one block and the hidden states of all texts. At the end it holds the final
+norm and the head, which are applied to some rows at a time. Blocks and head run the model's own code.
+The numbers are those of the whole model, except for the order of sums in the head's products.
 """
 
 from collections.abc import Iterator, Sequence
