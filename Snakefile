@@ -9,7 +9,7 @@ from meltpoint.workflow.plan import Plan
 
 min_version("9.14")
 HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
-# Not merged: Snakemake would mix a study's keys with the default's. A module has a config already.
+# The default applies only without another study, as Snakemake would merge the keys of both.
 if not workflow.overwrite_configfiles:
 
     configfile: HERE / "config.yaml"

@@ -1,13 +1,13 @@
 """
-What makes a study's results verifiable elsewhere: `snakemake bundle`, then `python -m meltpoint.verify`.
+Files to verify a study's results elsewhere: `snakemake bundle`, then `python -m meltpoint.verify`.
 
 REQUIRED INPUTS:
 
-    all that a study makes but its checkpoints and the dense models' hidden states
+    all files of a study, except for checkpoints and the dense models' hidden states
 
 OUTPUTS:
 
-    study.json        what tables and fits are made of
+    study.json        the inputs of tables and fits
     bundle.tar.gz     cells, kept arrays, tables, figures, page, versions and checksums
 """
 

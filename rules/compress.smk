@@ -4,9 +4,9 @@ Chains of compression: one rule per method, generated from the registry.
 REQUIRED INPUTS:
 
     results/models/{model}/                    for a chain's first step
-    cells/{model}/{prefix}/checkpoint/         for any other: the chain less its last step
-    tokens/{model}/{corpus}.npy                for a calibrated method, and for one that trains
-    tokens/{model}/{corpus}.instructions.npy   for one that trains on instructions
+    cells/{model}/{prefix}/checkpoint/         for later steps: the chain without its last step
+    tokens/{model}/{corpus}.npy                for a calibrated method, and for a method that trains
+    tokens/{model}/{corpus}.instructions.npy   for a method that trains on instructions
     cells/{model}/{prefix}/search/             for a method that has a search
 
 OUTPUTS:

@@ -10,10 +10,10 @@ REQUIRED INPUTS:
 OUTPUTS:
 
     cells/{model}/{chain}/{evaluation}.json
-    cells/{model}/{chain}/{evaluation}.*   what the kind keeps for paired statistics, such as .nll.npy
+    cells/{model}/{chain}/{evaluation}.*   files that the kind keeps for paired statistics (.nll.npy)
 
-A cell is measured in the environment of its kind, or in that of the chain's last method where what it
-makes needs one: llama.cpp's, or for speed the quantization library's.
+A cell is measured in the environment of its kind. The environment of the chain's last method comes
+first if its checkpoints need one: llama.cpp's, or for speed the quantization library's.
 """
 
 for kind in plan.evaluation_kinds():
@@ -32,7 +32,7 @@ for kind in plan.evaluation_kinds():
             f"{plan.benchmarks}/evaluate/{{model}}/{{chain}}/{{evaluation}}.tsv"
         wildcard_constraints:
             evaluation=plan.evaluations_of(kind),
-        # Before any other compression: a checkpoint that is kept for its cells alone can go then.
+        # Cells come before further compressions: a checkpoint kept only for cells can then be deleted.
         priority: 1
         group:
             plan.groups.of_evaluation

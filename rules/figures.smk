@@ -4,13 +4,13 @@ Transition points and figures of a sweep's cells.
 REQUIRED INPUTS:
 
     cells/{model}/{chain}/{evaluation}.json
-    cells/{model}/{chain}/{evaluation}.*   where chains are compared: what is kept for paired statistics
+    cells/{model}/{chain}/{evaluation}.*   files for paired statistics, if chains are compared
     tokens/{model}/{corpus}.ends.npy
 
 OUTPUTS:
 
     transitions/{sweep}.csv
-    transitions/{sweep}.predictions.csv   where the study holds levels out
+    transitions/{sweep}.predictions.csv   if the study holds levels out
     figures/{figure}.{svg,png}
 """
 

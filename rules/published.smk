@@ -3,11 +3,11 @@ The published results, rebuilt from resources/published alone: `snakemake publis
 
 REQUIRED INPUTS:
 
-    those of published_phase_transitions.smk, published_order.smk and published_search.smk
+    the inputs of published_phase_transitions.smk, published_order.smk and published_search.smk
 
 OUTPUTS:
 
-    theirs, and results/published/report.html of report.smk
+    the outputs of these files, and results/published/report.html of report.smk
 """
 
 

@@ -1,5 +1,5 @@
 """
-The published parameter search: its summary made again, and what is more than noise in it.
+The published parameter search: its summary recomputed, and the differences that exceed noise.
 
 REQUIRED INPUTS:
 

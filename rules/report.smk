@@ -5,7 +5,7 @@ REQUIRED INPUTS:
 
     cells/{model}/{chain}/{evaluation}.json, tables/{table}.csv, figures/{figure}.svg,
     transitions/{sweep}.csv    of a study
-    results/published/         what the other published rules make
+    results/published/         the outputs of the other published rules
 
 OUTPUTS:
 

@@ -1,9 +1,9 @@
 """
-A run: the jobs that it is told to do, its progress, and what its jobs have cost.
+A run: the jobs of its command line, its progress, and the cost of its jobs.
 
 OUTPUTS:
 
-    progress.json     written while the run goes on, and at its end
+    progress.json     written during the run and at its end
     tables/cost.csv   written at its end
 """
 

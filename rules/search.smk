@@ -1,15 +1,15 @@
 """
-Searches: what a method finds once for all its levels. One rule per method that has a search.
+Searches: results that a method needs once for all its levels. One rule per method with a search.
 
 REQUIRED INPUTS:
 
     results/models/{model}/ or cells/{model}/{chain}/checkpoint/
-    tokens/{model}/{corpus}.npy                    for a search that looks at text
-    cells/{model}/{chain}/search/{search}          for a search that starts from another
+    tokens/{model}/{corpus}.npy                    for a search that reads calibration windows
+    cells/{model}/{chain}/search/{search}          for a search that needs another search first
 
 OUTPUTS:
 
-    cells/{model}/{chain}/search/{search}.json     or .npz, where the search returns arrays
+    cells/{model}/{chain}/search/{search}.json     or .npz, if the search returns arrays
 """
 
 for method in plan.searches.rules():

@@ -4,13 +4,13 @@ Tables of a sweep's cells, and the analysis of a parameter search.
 REQUIRED INPUTS:
 
     cells/{model}/{chain}/{evaluation}.json
-    cells/{model}/{chain}/{evaluation}.*   where rows are compared: what is kept for paired statistics
+    cells/{model}/{chain}/{evaluation}.*   files for paired statistics, if rows are compared
     tokens/{model}/{corpus}.ends.npy
 
 OUTPUTS:
 
     tables/{table}.{csv,md,tex}
-    search/*                    for a study with a parameter search, in the names of the published one
+    search/*                    for a study with a parameter search, with the published study's names
 """
 
 

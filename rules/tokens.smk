@@ -7,14 +7,14 @@ REQUIRED INPUTS:
 
 OUTPUTS:
 
-    tokens/{model}/{corpus}.npy                    the joined corpus, as evaluations and streams read it
-    tokens/{model}/{corpus}.ends.npy               the byte of its text at which each token ends
-    tokens/{model}/{corpus}.documents.npy          each document tokenised by itself
-    tokens/{model}/{corpus}.documents.offsets.npy  where each of them starts
-    tokens/{model}/{corpus}.documents.characters.npy   the number of characters of each
-    tokens/{model}/{corpus}.instructions.npy           each record of a set of instructions
-    tokens/{model}/{corpus}.instructions.offsets.npy   where each of them starts
-    tokens/{model}/{corpus}.instructions.responses.npy the number of its tokens before the response
+    tokens/{model}/{corpus}.npy                    the joined corpus as one stream of tokens
+    tokens/{model}/{corpus}.ends.npy               the byte of the text at which each token ends
+    tokens/{model}/{corpus}.documents.npy          the documents, each tokenised by itself
+    tokens/{model}/{corpus}.documents.offsets.npy  the place at which each document starts
+    tokens/{model}/{corpus}.documents.characters.npy   the number of characters of each document
+    tokens/{model}/{corpus}.instructions.npy           the records of a set of instructions
+    tokens/{model}/{corpus}.instructions.offsets.npy   the place at which each record starts
+    tokens/{model}/{corpus}.instructions.responses.npy the number of tokens before each response
 """
 
 

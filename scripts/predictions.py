@@ -1,4 +1,4 @@
-"""Predict a sweep's held-out levels from its others."""
+"""Predict a sweep's held-out levels from its other levels."""
 
 from pathlib import Path
 

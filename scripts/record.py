@@ -1,4 +1,4 @@
-"""Write what a study's tables and fits are made of."""
+"""Write the record of the inputs of a study's tables and fits."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Search a checkpoint for what a method needs at every level."""
+"""Compute the part of a method on a checkpoint that does not depend on the level."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """Calibration windows, drawn as the official loaders draw them.
 
-Those that draw at random seed Python's `random` right before the loop and draw document and start
-from that one stream, so the same seed gives the same windows.
+The official loaders seed Python's `random` right before the loop, and draw documents and starts from
+it. The same seed therefore gives the same windows here.
 """
 
 import random
@@ -12,10 +12,9 @@ from meltpoint.errors import MeltpointError
 
 
 def draw_from_stream(tokens: np.ndarray, samples: int, length: int, seed: int) -> np.ndarray:
-    """Windows that start anywhere in a joined corpus, as from WikiText-2 and PTB.
+    """Windows that start anywhere in a joined corpus, int32 [samples, length]: WikiText-2 and PTB.
 
-    `tokens` are int32 [tokens], the result int32 [samples, length]. Raises MeltpointError for a
-    corpus that is no longer than one window.
+    tokens: int32 [tokens]. Raises MeltpointError for a corpus that is no longer than one window.
     """
     if len(tokens) <= length:
         raise MeltpointError(
@@ -30,11 +29,11 @@ def draw_from_stream(tokens: np.ndarray, samples: int, length: int, seed: int) -
 def draw_from_documents(
     tokens: np.ndarray, offsets: np.ndarray, samples: int, length: int, seed: int
 ) -> np.ndarray:
-    """Windows from documents that are longer than one, as from C4.
+    """Windows from documents that are longer than a window, int32 [samples, length]: C4.
 
-    A document is drawn until one has more than `length` tokens, then a start in it. `offsets` are
-    int64 [documents + 1]. Raises MeltpointError where no document is long enough (the official loop
-    does not end there).
+    Documents are drawn until one has more than `length` tokens; then a start in it is drawn. tokens:
+    int32 [tokens]. offsets: int64 [documents + 1]. Raises MeltpointError if no document is long enough,
+    for which the official loop would not end.
     """
     sizes = np.diff(offsets)
     if sizes.max(initial=0) <= length:
@@ -61,12 +60,12 @@ def take_first_documents(
     min_characters: int,
     end: int | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Windows of the first documents of at least `min_characters`, and their tokens before padding.
+    """Windows of the first documents with at least `min_characters`, and their lengths before padding.
 
-    A document is cut at `length` tokens, or padded on the right with the token `end`, None for a
-    tokenizer that has none. `offsets` are int64 [documents + 1], `characters` int64 [documents]; the
-    results are int32 [samples, length] and int64 [samples]. Raises MeltpointError for too few
-    documents, and for a document to pad where there is no end token.
+    A document is cut at `length` tokens, or padded on the right with the token `end`, which is None for
+    a tokenizer without one. tokens: int32 [tokens]. offsets: int64 [documents + 1]. characters: int64
+    [documents]. Results are int32 [samples, length] and int64 [samples]. Raises MeltpointError for too
+    few documents, and if a document needs padding and there is no end token.
     """
     chosen = np.flatnonzero(characters >= min_characters)
     if len(chosen) < samples:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def documents(corpus: dict, path: Path | None) -> list[str]:
-    """The texts of a corpus, as a study declares it; `path` is a local corpus's file.
+    """The texts of a corpus, one for each document.
 
-    Raises MeltpointError for a file that cannot be read or holds no text.
+    corpus: the study's section. path: file of a local corpus. Raises MeltpointError for a corpus that
+    cannot be read or holds no text.
     """
     if "builtin" in corpus:
         from meltpoint.demo.text import documents as python_docs
@@ -37,9 +38,9 @@ def documents(corpus: dict, path: Path | None) -> list[str]:
 
 
 def read_column(corpus: Mapping, path: Path | None, field: str) -> list[str]:
-    """The texts under one key or column of a corpus of the hub, or of a local file.
+    """The texts of one key or column, in a corpus of the hub or in a local file; a text may be empty.
 
-    They may be empty. Raises MeltpointError for a file that cannot be read, or has no such column.
+    Raises MeltpointError for a corpus that cannot be read, or that has no such column.
     """
     corpus = {**corpus, "field": field}
     return _hub(corpus) if "hub" in corpus else _local(corpus, path)
@@ -81,10 +82,10 @@ def _hub(corpus: dict) -> list[str]:
 def stream(
     texts: list[str], join: str, tokenizer: "PreTrainedTokenizerBase"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The tokens of the joined documents, tokenised in one call, and where each ends in the text.
+    """The tokens of the joined documents, tokenised in one call, and the end of each in the text.
 
-    Returns int32 [tokens], and int64 [tokens]: bytes of UTF-8 from the beginning of the text. The
-    second is empty for a tokenizer that does not say where its tokens stand.
+    Returns tokens, int32 [tokens], and ends, int64 [tokens], in bytes of UTF-8 from the beginning of
+    the text. Ends are empty for a slow tokenizer, which does not tell the places of its tokens.
     """
     text = join.join(texts)
     encoded = tokenizer(text, verbose=False, return_offsets_mapping=tokenizer.is_fast)
@@ -92,12 +93,12 @@ def stream(
     if not tokenizer.is_fast:
         return tokens, np.empty(0, np.int64)
     ends = np.fromiter((end for _, end in encoded["offset_mapping"]), np.int64, len(tokens))
-    # A begin token stands nowhere, and some tokenizers leave white space out of a token's place.
+    # A begin token has the place 0, and some tokenizers leave white space out of a token's place.
     return tokens, np.maximum.accumulate(byte_positions(text)[ends])
 
 
 def byte_positions(text: str) -> np.ndarray:
-    """Bytes of UTF-8 before each character, and before the end: int64 [characters + 1]."""
+    """Number of bytes of UTF-8 before each character and before the end, int64 [characters + 1]."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     widths = 1 + sum((codes >= first).astype(np.int64) for first in (0x80, 0x800, 0x10000))
     return np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
@@ -108,8 +109,8 @@ def separate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each document tokenised by itself, as the official C4 loader does.
 
-    Returns the tokens one after another, int32 [tokens], and where each document starts and the last
-    one ends, int64 [documents + 1].
+    Returns the tokens of all documents, int32 [tokens], and the offsets at which each document starts
+    and the last one ends, int64 [documents + 1].
     """
     pieces, lengths = [], []
     for start in track(range(0, len(texts), batch), "tokenising"):
@@ -121,9 +122,10 @@ def separate(
 
 
 def read_tokens(path: Path, dimensions: int) -> np.ndarray:
-    """Integers from a .npy file: int32, [tokens] or [samples, length].
+    """Tokens from a .npy file of integers, int32, [tokens] or [samples, length] by `dimensions`.
 
-    Raises MeltpointError for another kind of array; a stack of windows is read as one stream.
+    With one dimension a stack of windows is read as one stream. Raises MeltpointError for another kind
+    of array, and for an empty one.
     """
     try:
         tokens = np.load(path, allow_pickle=False)
@@ -148,7 +150,10 @@ def write_array(target: Path, array: np.ndarray) -> None:
 
 
 def check_vocabulary(tokens: np.ndarray, vocabulary: int, source: str) -> None:
-    """Raises MeltpointError for a token that the model has no embedding for, or for no tokens."""
+    """Raises MeltpointError for a token without an embedding in the model, or for no tokens.
+
+    vocabulary: number of embeddings. source: name of the tokens in the message.
+    """
     if not tokens.size:
         raise MeltpointError(f"{source} holds no tokens: the model's tokenizer finds none in it")
     if tokens.min() < 0 or tokens.max() >= vocabulary:

@@ -6,7 +6,7 @@ from pathlib import Path
 from meltpoint.data import corpora
 from meltpoint.errors import MeltpointError
 
-# The Alpaca templates, with and without a query, up to where the response begins.
+# The Alpaca templates with and without a query, up to the beginning of the response.
 ALPACA_QUERY = (
     "Below is an instruction that describes a task, paired with an input that provides further "
     "context. Write a response that appropriately completes the request.\n\n### Instruction:\n"
@@ -50,7 +50,7 @@ def _column(corpus: Mapping, path: Path | None, key: str) -> list[str]:
     try:
         return corpora.read_column(corpus, path, field)
     except MeltpointError as error:
-        # A file that is broken says so itself.
+        # The message for a broken file does not mention the key `field`, and is passed on.
         if "`field`" not in str(error):
             raise
         raise MeltpointError(

@@ -15,9 +15,9 @@ from meltpoint.files import whole_folder
 from meltpoint.hashing import hash_file
 from meltpoint.text import one_of
 
-# How often pip tries again, and after how many seconds without an answer.
+# Number of pip's further tries, and seconds without an answer after which it gives up a try.
 PATIENCE = ("--retries", "2", "--timeout", "30")
-# Of pip's words: that nothing answered, which versions there are, which hash was fetched.
+# Patterns in pip's output: no index answered, the known versions, the hash of the fetched wheel.
 NO_ANSWER = re.compile(r"connection broken|Max retries|Failed to establish|timed out|HTTP error")
 VERSIONS = re.compile(r"from versions: ([^)]*)\)")
 FETCHED_HASH = re.compile(r"Got\s+([0-9a-f]{64})")
@@ -31,11 +31,11 @@ def cache_folder() -> Path:
 
 
 def fetch(package: str, version: str, sha256: str, key: str) -> Path:
-    """Path of a package's wheel in the cache, fetched by pip where the cache has none of this hash.
+    """Path of a package's wheel in the cache; pip fetches it if the cache lacks a wheel of this hash.
 
-    A wheel only: pip would run the code of a source distribution. `key` is for messages. Raises
-    MeltpointError for a package or version that the index has no wheel of, for one of another hash,
-    and where no index answers.
+    Only wheels are accepted, as pip would run the code of a source distribution. key: for messages.
+    Raises MeltpointError if the index has no such wheel, if the wheel has another hash, and if no index
+    answers.
     """
     folder = cache_folder() / "packages" / sha256
     for wheel in folder.glob("*.whl"):
@@ -52,7 +52,7 @@ def fetch(package: str, version: str, sha256: str, key: str) -> Path:
 
 
 def _pip_download(folder: Path, requirement: Path) -> subprocess.CompletedProcess:
-    """Result of pip, with all that it wrote as text; pip compares the hash itself."""
+    """Result of `pip download`, with its output as text; pip itself checks the hash."""
     options = ("--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-input", *PATIENCE)
     places = ("--dest", str(folder), "--requirement", str(requirement))
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
@@ -62,7 +62,7 @@ def _pip_download(folder: Path, requirement: Path) -> subprocess.CompletedProces
 
 
 def _reason(package: str, version: str, sha256: str, key: str, output: str) -> str:
-    """The sentence for what pip could not fetch."""
+    """The sentence of the error for a wheel that pip could not fetch, from pip's output."""
     name = f"{key}: the package {package} {version}"
     if "No module named pip" in output:
         return f"{name} cannot be fetched: this Python has no pip; run `python -m ensurepip` first"
@@ -87,7 +87,7 @@ def _reason(package: str, version: str, sha256: str, key: str, output: str) -> s
 
 @contextmanager
 def unpacked(wheel: Path, file: str, key: str) -> Iterator[Path]:
-    """Path of a copy of one of a wheel's files, which is there for a while.
+    """Context with the path of a copy of one of a wheel's files, which is deleted at the end.
 
     Raises MeltpointError for a file that the wheel does not hold.
     """

@@ -1,4 +1,4 @@
-"""The texts in a JSON file: a list of records, records by name, a column, or one of those nested."""
+"""Finds the texts in a JSON file: a list of records, records by name, a column, or one nested."""
 
 from pathlib import Path
 
@@ -9,8 +9,9 @@ from meltpoint.text import one_of
 def texts_of(path: Path, values: list, field: str) -> list[str]:
     """The texts of a file's JSON values, in their order.
 
-    A single value may be a list, an object of records, a column of texts, or an object that holds one
-    of those; several values are JSON lines. Raises MeltpointError where the texts are not clear.
+    A single value may be a list, an object of records, a column of texts, or an object with one of
+    these. Several values are JSON lines. Raises MeltpointError if the place of the texts is ambiguous,
+    or if an entry lacks a text.
     """
     entries = values if len(values) != 1 else _entries(path, values[0], field)
     texts = [entry.get(field) if isinstance(entry, dict) else entry for entry in entries]
@@ -48,17 +49,17 @@ def _entries(path: Path, value: object, field: str) -> list:
 
 
 def _column(value: dict, field: str) -> list | None:
-    """What an object holds under the field: one text, or the column of all."""
+    """The texts under an object's field: one text, or a column of texts; None if it is neither."""
     column = value.get(field)
     if isinstance(column, str):
         return [column]
-    # By the number of its row, as pandas writes it.
+    # pandas writes a column as an object, by the numbers of rows.
     entries = list(column.values()) if isinstance(column, dict) else column
     return entries if _are_texts(entries) else None
 
 
 def _nested(part: object, field: str) -> list | None:
-    """The records, or the column, that lie under another key than the field."""
+    """The records, or the column, in the value of a key other than the field; None without any."""
     entries = list(part.values()) if isinstance(part, dict) else part
     if _are_records(entries, field):
         return entries

@@ -1,4 +1,4 @@
-"""A corpus's file as documents: its format, its compression, its encoding."""
+"""Reads documents from a corpus's file of any format, compression and encoding."""
 
 import bz2
 import csv
@@ -24,7 +24,7 @@ SUFFIXES = {
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
 }
 COMPRESSED = (".gz", ".bz2", ".xz", ".lzma", ".zst")
-# The first that fits: the mark of UTF-32 begins as that of UTF-16 does.
+# Byte order marks in the order of the search: the mark of UTF-32 begins with that of UTF-16.
 MARKS = {
     b"\xef\xbb\xbf": "utf-8",
     b"\xff\xfe\0\0": "utf-32-le",
@@ -47,8 +47,8 @@ def suffix_of(path: Path) -> str:
 def format_of(path: Path, declared: str | None) -> str:
     """Format of a file: "text", "json", "csv", "tsv" or "parquet".
 
-    `declared` is the corpus's `format`, which goes before the suffix. Raises MeltpointError for a
-    suffix that is not known to hold text.
+    declared: the corpus's key `format`, which takes precedence over the suffix. Raises MeltpointError
+    for an unknown suffix.
     """
     suffix = suffix_of(path)
     for end in COMPRESSED:
@@ -65,9 +65,9 @@ def format_of(path: Path, declared: str | None) -> str:
 
 
 def read(path: Path, corpus: dict) -> list[str]:
-    """The documents of a local corpus's file; byte order marks are no part of them.
+    """The documents of a local corpus's file, without byte order marks.
 
-    Raises MeltpointError for a file that cannot be read, or whose texts are not where `corpus` says.
+    Raises MeltpointError for a file that cannot be read or has no texts under the corpus's `field`.
     """
     format = format_of(path, corpus["format"])
     if format == "parquet":
@@ -96,7 +96,10 @@ def _open_zstandard(path: Path, _: str):
 
 
 def _decode(path: Path, data: bytes) -> str:
-    """The text of bytes in UTF-8, or in what a byte order mark says; line ends become newlines."""
+    """The text of bytes in UTF-8 or in the encoding of a byte order mark, with newlines as line ends.
+
+    Raises MeltpointError for bytes that are not text in that encoding.
+    """
     encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding).lstrip(MARK)
@@ -113,7 +116,7 @@ def _decode(path: Path, data: bytes) -> str:
 
 
 def _plain(path: Path, text: str, corpus: dict) -> list[str]:
-    # Files that were joined have the mark at the start of a line.
+    # If files were joined, there are marks at the starts of lines.
     text = text.replace(f"\n{MARK}", "\n")
     if corpus["format"] is None and _holds_records(text):
         raise MeltpointError(
@@ -124,7 +127,7 @@ def _plain(path: Path, text: str, corpus: dict) -> list[str]:
 
 
 def _holds_records(text: str) -> bool:
-    """Whether a text begins with a JSON object, or with a list of objects or texts."""
+    """True if a text begins with a JSON object, or with a list of objects or texts."""
     start = text.lstrip()
     if not start.startswith(("{", "[")):
         return False
@@ -154,7 +157,7 @@ def _json(path: Path, text: str, corpus: dict) -> list[str]:
 
 
 def _values(text: str) -> Iterator[object]:
-    """The JSON values that stand one after another in a text."""
+    """The JSON values in a text, which follow one another."""
     decoder, place = json.JSONDecoder(), BETWEEN_VALUES.match(text).end()
     while place < len(text):
         value, place = decoder.raw_decode(text, place)
@@ -163,7 +166,7 @@ def _values(text: str) -> Iterator[object]:
 
 
 def _table(path: Path, text: str, corpus: dict) -> list[str]:
-    """The column of a table whose first row names the columns."""
+    """The texts in the corpus's column of a table, whose first row names the columns."""
     field = corpus["field"]
     delimiter = "\t" if format_of(path, corpus["format"]) == "tsv" else ","
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

@@ -1,4 +1,4 @@
-"""A corpus tokenised once by a model's tokenizer, as files."""
+"""Writes files of a corpus's tokens by a model's tokenizer, and loads tokenizers."""
 
 import logging
 import re
@@ -24,20 +24,20 @@ from meltpoint.text import one_of
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# One of which a tokenizer leaves in its folder.
+# Files of tokenizers: a folder with a tokenizer has at least one of them.
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
 
 
 def write_stream(
     corpus: dict, file: Path | None, model: Path, target: Path, ends_target: Path
 ) -> None:
-    """Writes a corpus as one stream of tokens, int32 [tokens], and the byte at which each ends.
+    """Writes a corpus as one stream of tokens, int32 [tokens], and the byte at which each token ends.
 
-    The second, int64 [tokens], is empty where the text is not known: for a corpus of tokens.
-    Raises MeltpointError for a corpus that cannot be read or is empty, for a model without a
-    tokenizer, and for a tokenizer whose vocabulary is larger than the model's.
+    The ends, int64 [tokens], are empty for a corpus of tokens, whose text is not known. Raises
+    MeltpointError for a corpus that cannot be read or is empty, for a model without a tokenizer, and
+    for a tokenizer whose vocabulary is larger than the model's.
     """
-    # Of all corpora, those that are tokens already have no documents to join.
+    # A corpus of tokens is the only one without the key `join`.
     if "join" not in corpus:
         tokens, ends = read_tokens(file, dimensions=1), np.empty(0, np.int64)
     else:
@@ -55,9 +55,10 @@ def write_documents(
     offsets_target: Path,
     characters_target: Path,
 ) -> None:
-    """Writes a corpus's documents tokenised one by one, where each starts, and its characters.
+    """Writes a corpus's documents tokenised one by one, with their offsets and characters.
 
-    Raises MeltpointError as `write_stream` does.
+    Tokens are int32 [tokens], offsets int64 [documents + 1], numbers of characters int64 [documents].
+    Raises MeltpointError for a corpus or a tokenizer that `write_stream` refuses.
     """
     texts = documents(corpus, file)
     tokens, offsets = separate(texts, tokenizer_of(model))
@@ -75,11 +76,12 @@ def write_instructions(
     offsets_target: Path,
     responses_target: Path,
 ) -> None:
-    """Writes a set of instructions as tokens, record by record, and where each response begins.
+    """Writes a set of instructions as tokens, record by record, with the beginnings of responses.
 
-    Prompt and response are tokenised apart, so that the border between them is one of tokens; the end
-    token follows. Offsets are int64 [records + 1], the tokens before each response int64 [records]: 0
-    in a set without responses. Raises MeltpointError as `write_stream` does.
+    Prompt and response are tokenised separately, so that no token spans both; the end token follows.
+    Tokens are int32 [tokens], offsets int64 [records + 1]. The number of tokens before each response is
+    int64 [records], 0 in a set without responses. Raises MeltpointError for a corpus or a tokenizer
+    that `write_stream` refuses.
     """
     pairs, tokenizer = read_pairs(corpus, file), tokenizer_of(model)
     prompts, responses = zip(*pairs, strict=True)
@@ -98,16 +100,16 @@ def write_instructions(
 
 
 def vocabulary_of(model: Path) -> int:
-    """Number of tokens in a checkpoint's vocabulary, by its config."""
+    """Number of tokens in a checkpoint's vocabulary, from its config."""
     config = AutoConfig.from_pretrained(model, trust_remote_code=False, local_files_only=True)
     return config.get_text_config().vocab_size
 
 
 def tokenizer_of(model: Path) -> "PreTrainedTokenizerBase":
-    """A checkpoint's own tokenizer; raises MeltpointError where it has none that loads."""
+    """A checkpoint's own tokenizer; raises MeltpointError if it has none, or one that does not load."""
     try:
         return AutoTokenizer.from_pretrained(model, trust_remote_code=False, local_files_only=True)
-    # Of a file that it cannot read the tokenizers library raises a bare Exception.
+    # The tokenizers library raises a bare Exception for a file that it cannot read.
     except Exception as error:
         logging.error("%s: its tokenizer", model, exc_info=error)
         raise MeltpointError(
@@ -116,7 +118,7 @@ def tokenizer_of(model: Path) -> "PreTrainedTokenizerBase":
 
 
 def _remedy(model: Path) -> str:
-    """What to do about a tokenizer that does not load."""
+    """End of an error message: the remedy for a tokenizer that does not load; "" if unknown."""
     if (model / "tokenizer.json").exists():
         return (
             ": its tokenizer.json is broken, or of a newer version than tokenizers "
@@ -135,7 +137,7 @@ def _remedy(model: Path) -> str:
 
 
 def _is_tiktoken(path: Path) -> bool:
-    """Whether a file is a vocabulary of tiktoken, a token in base64 and its number in each line."""
+    """True for a vocabulary of tiktoken: a token in base64 and its number in each line."""
     with path.open("rb") as file:
         return re.fullmatch(rb"[A-Za-z0-9+/=]+ \d+\s*", file.readline(1000)) is not None
 
@@ -148,12 +150,12 @@ def _version(package: str) -> str | None:
 
 
 def end_token(model: Path) -> int | None:
-    """The token that ends a text by a checkpoint's tokenizer; None where it has none."""
+    """The token with which a checkpoint's tokenizer ends a text; None if it has none."""
     return tokenizer_of(model).eos_token_id
 
 
 def first_token(model: Path) -> int | None:
-    """The token that the tokenizer puts before every text; None where it puts none, or is not there."""
+    """The token that the tokenizer puts before every text; None if it puts none, or without one."""
     if not any((model / name).exists() for name in TOKENIZERS):
         return None
     tokenizer = tokenizer_of(model)

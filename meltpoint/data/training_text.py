@@ -12,10 +12,10 @@ from meltpoint.data.corpora import read_tokens
 
 @dataclass(frozen=True)
 class TrainingText:
-    """Tokens of a joined text, int32 [tokens], of given windows [windows, length], or of records.
+    """Tokens of a joined text or of records, int32 [tokens], or of given windows [windows, length].
 
-    Records have `offsets`, int64 [records + 1], and `responses`, int64 [records]: the tokens of each
-    before its response. `source` is the file that the tokens are read from.
+    Records have `offsets`, int64 [records + 1], and `responses`, int64 [records]: the number of a
+    record's tokens before its response. `source` is the file of the tokens.
     """
 
     tokens: np.ndarray
@@ -25,9 +25,9 @@ class TrainingText:
 
     @classmethod
     def read(cls, files: Sequence[Path]) -> Self:
-        """The text of its files: tokens, or windows, alone; or tokens, offsets and responses.
+        """The text in one file of tokens or windows, or in files of tokens, offsets and responses.
 
-        Raises MeltpointError for a file that holds no tokens.
+        Raises MeltpointError for a file without tokens.
         """
         source, *rest = files
         if rest:

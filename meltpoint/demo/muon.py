@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import torch
 
-# Polar Express, Amsel et al. 2025 (arXiv:2505.16932): its first three polynomials. They leave the
-# larger singular values between about 0.2 and 1.9, for three fifths of the time of five.
+# The first three polynomials of Polar Express (Amsel et al. 2025, arXiv:2505.16932). They bring the
+# larger singular values between about 0.2 and 1.9, in three fifths of the time of five polynomials.
 POLYNOMIALS = (
     (8.28721201814563, -23.595886519098837, 17.300387312530933),
     (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
@@ -14,7 +14,7 @@ POLYNOMIALS = (
 
 
 def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
-    """Return about U Vᵀ of each U S Vᵀ in `matrices` [count, rows, columns], in their dtype."""
+    """Approximations of U Vᵀ for each matrix U S Vᵀ, [count, rows, columns] in the matrices' dtype."""
     if matrices.size(-2) > matrices.size(-1):
         return orthogonalize(matrices.mT).mT
     norms = matrices.norm(dim=(-2, -1), keepdim=True)
@@ -28,8 +28,8 @@ def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum orthogonalized by Newton-Schulz iterations, for matrices only (Jordan 2024).
 
-    `torch.optim.Muon` does the same in bfloat16, whose speed and rounding depend on the CPU, and
-    one matrix at a time; here matrices of one shape go through the iterations together. A matrix
+    `torch.optim.Muon` takes one matrix at a time, in bfloat16, whose speed and rounding depend on the
+    CPU. Here matrices of one shape go through the iterations together, in float32. A matrix
     [rows, columns] moves by lr * sqrt(max(1, rows / columns)) times its orthogonalized momentum.
 
     Raises:
@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move every matrix once."""
+        """Moves every matrix once."""
         for group in self.param_groups:
             self._move(group["params"], group["lr"], group["momentum"], group["decay"])
 

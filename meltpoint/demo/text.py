@@ -1,8 +1,8 @@
 """The builtin corpus `python-docs`: English and code that every Python installation carries.
 
 The docstrings of the standard library (modules, classes, functions) and the language reference in
-`pydoc_data.topics`: about 2 MB, with no download. The text belongs to the Python that reads it and
-differs between versions: `version()` says which text it was.
+`pydoc_data.topics`: about 2 MB, with no download. The text is that of the running Python and differs
+between versions; `version()` identifies it.
 """
 
 import ast
@@ -21,7 +21,7 @@ from typing import Literal
 
 # `encodings` is a hundred generated files that differ in one name: test would repeat train.
 SKIPPED = {"test", "tests", "idle_test", "turtledemo", "encodings", "site-packages", "__pycache__"}
-# `_sysconfigdata` is the build's own paths: no text, and another file on every machine.
+# `_sysconfigdata` holds paths of the build: it is not text, and differs between machines.
 SOURCE = re.compile(r"(?!_sysconfigdata).*\.py")
 TEST_SHARE = 0.11  # of the names; 8 % of the bytes
 # Shorter paragraphs ("Example:", "For example:") are phrases of the language, not copies.
@@ -30,11 +30,11 @@ COPY_LENGTH = 40
 
 @cache
 def documents(split: Literal["train", "test"]) -> list[str]:
-    """Return the documents of a split, sorted by name: one per source file, one per topic.
+    """Documents of a split, sorted by name: one for each source file, one for each topic.
 
-    A document belongs to a split by a hash of its name, so that it stays there whatever else the
-    Python carries. Each docstring and each longer paragraph is kept where it occurs first only, in
-    either split: nothing of the test text is a copy of the train text.
+    A hash of its name decides the split of a document, which therefore does not depend on the other
+    documents. Each docstring and each longer paragraph is kept only at its first place in both splits:
+    nothing in the test text is a copy from the train text.
 
     Raises:
         ValueError: `split` is neither `train` nor `test`.
@@ -47,9 +47,9 @@ def documents(split: Literal["train", "test"]) -> list[str]:
 
 @cache
 def version() -> str:
-    """Return the Python whose text this is and a hash of what it is read from: `3.11.7-1f0c2a9b`.
+    """Version of the Python whose text this is, with a hash of its files: `3.11.7-1f0c2a9b`.
 
-    Cheap where the text itself takes seconds: nothing is parsed.
+    It is fast, as nothing is parsed; making the text takes seconds.
     """
     digest = hashlib.sha256(Path(topics.__file__).read_bytes())
     for name, path in _files():

@@ -5,12 +5,12 @@ from transformers import PreTrainedTokenizerFast
 
 from meltpoint.errors import MeltpointError
 
-# The one special token: it opens each document, ends a generation and pads. Every byte has a token,
-# so that there is nothing unknown. Encoding text adds no token by itself.
+# The only special token: it begins each document, ends a generation and pads. There is no token for
+# unknown text, as every byte has a token. Encoding text adds no token.
 END = "<|endoftext|>"
 
-# Llama 3's split: llama.cpp knows it as `llama-bpe`, so that a GGUF file of the demo model
-# tokenises as the Hugging Face folder does; 4-5 % fewer tokens here than GPT-2's.
+# Llama 3's split of text into words. llama.cpp has it as `llama-bpe`, so that a GGUF file of the demo
+# model gives the tokens of the Hugging Face folder. It needs 4-5 % fewer tokens here than GPT-2's.
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -18,9 +18,9 @@ SPLIT = (
 
 
 def train(documents: list[str], vocabulary: int, context: int) -> PreTrainedTokenizerFast:
-    """Learn a byte-level BPE of `vocabulary` tokens (Sennrich et al. 2016, Radford et al. 2019).
+    """Learns a byte-level BPE of `vocabulary` tokens (Sennrich et al. 2016, Radford et al. 2019).
 
-    `context` is the window in tokens that the tokenizer declares as its model's longest.
+    `context` is the length in tokens that the tokenizer declares as its model's context.
 
     Raises:
         MeltpointError: the documents are too small for that many tokens.
@@ -52,6 +52,6 @@ def train(documents: list[str], vocabulary: int, context: int) -> PreTrainedToke
 
 
 def byte_lengths(tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """Return how many bytes of text each token stands for: [vocabulary], 0 for the special one."""
+    """Number of bytes of text for each token, [vocabulary]; 0 for the special token."""
     tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     return [0 if token == END else len(token) for token in tokens]

@@ -1,4 +1,4 @@
-"""Train the demo model."""
+"""Trains the demo model."""
 
 import math
 import sys
@@ -19,15 +19,15 @@ from meltpoint.demo.muon import Muon
 from meltpoint.demo.training_settings import TrainingSettings
 from meltpoint.errors import MeltpointError
 
-# Saving draws a bar, even into a log file.
+# Saving would draw a progress bar, even into a log file.
 transformers_logging.disable_progress_bar()
 
 
 def train(folder: Path, settings: TrainingSettings) -> dict[str, float]:
-    """Train by `settings`, save a Hugging Face folder, and return what was reached.
+    """Trains a model, saves it as a Hugging Face folder, and returns facts about it.
 
-    Returns `steps`, `seconds`, `loss` (nats per token, mean of the
-    last steps), `perplexity` and `bits_per_byte` of the held-out text, `parameters`.
+    These are `steps`, `seconds`, `loss` (nats per token, mean of the last steps), `perplexity` and
+    `bits_per_byte` of the held-out text, and `parameters`.
 
     Raises:
         MeltpointError: the train text is too short for a batch, or the loss is not finite.
@@ -53,10 +53,10 @@ def train(folder: Path, settings: TrainingSettings) -> dict[str, float]:
 def held_out(
     model: LlamaForCausalLM, words: PreTrainedTokenizerFast, window: int
 ) -> dict[str, float]:
-    """Return `perplexity` and `bits_per_byte` of the test split in non-overlapping windows.
+    """`perplexity` and `bits_per_byte` of the test split, in windows that do not overlap.
 
-    Each window predicts its tokens but the first; bytes are counted over the predicted tokens, so
-    that models with different vocabularies compare.
+    All tokens of a window but the first are predicted. Bytes are those of the predicted tokens, so
+    that models with different vocabularies can be compared.
     """
     tokens = torch.tensor(words("\n\n".join(text.documents("test")), verbose=False)["input_ids"])
     windows = tokens[: len(tokens) // window * window].view(-1, window)
@@ -108,7 +108,7 @@ def _tokens(words: PreTrainedTokenizerFast) -> torch.Tensor:
 
 
 def _batches(tokens: torch.Tensor, settings: TrainingSettings) -> Iterator[torch.Tensor]:
-    """Yield the training's batches [windows, length + 1]: short windows first, then long ones.
+    """Yields the training's batches, int64 [windows, length + 1]: short windows first, then long ones.
 
     A model that has only seen short windows gets worse beyond their length.
     """
@@ -122,7 +122,10 @@ def _batches(tokens: torch.Tensor, settings: TrainingSettings) -> Iterator[torch
 def _windows(
     tokens: torch.Tensor, length: int, batch: int, generator: torch.Generator
 ) -> Iterator[torch.Tensor]:
-    """Yield batches for ever: each epoch cuts at another offset, shuffled."""
+    """Yields batches [batch, length + 1] without end; each epoch has another offset and order.
+
+    Raises MeltpointError for a text that is too short for a batch.
+    """
     positions = torch.arange(length + 1)
     while True:
         offset = int(torch.randint(length, (1,), generator=generator))
@@ -153,7 +156,10 @@ def _fit(model: LlamaForCausalLM, tokens: torch.Tensor, settings: TrainingSettin
 
 
 def _drop(model: LlamaForCausalLM, share: float) -> list:
-    """Drop out what each block's two halves and the embedding add: a Llama has no such setting."""
+    """Adds dropout behind the embedding and both halves of each block; returns the hooks' handles.
+
+    A Llama has no setting for it.
+    """
     modules = [model.model.embed_tokens]
     for block in model.model.layers:
         modules += [block.self_attn.o_proj, block.mlp.down_proj]
@@ -190,7 +196,7 @@ def _step(model: LlamaForCausalLM, optimizers: list, batch: torch.Tensor, rate: 
 
 
 def _progress(steps: int) -> Iterator[int]:
-    """Yield the steps: a bar on a terminal, a line every tenth in a log file."""
+    """Yields the steps, with a bar on a terminal, or a line for each tenth of them in a log file."""
     if sys.stderr.isatty():
         yield from tqdm(range(steps), unit="step")
         return

@@ -1,8 +1,8 @@
-"""The demo model's training settings: every number that decides what the model becomes."""
+"""The demo model's training settings, all numbers on which the trained model depends."""
 
 from pydantic import BaseModel, Field, model_validator
 
-# Quantizers share a scale among 128 input weights of a row, GGUF's k-quants pack 256 into one block.
+# Quantizers share a scale among 128 input weights of a row; GGUF's k-quants pack 256 into a block.
 GROUP = 128
 
 

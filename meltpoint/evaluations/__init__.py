@@ -4,7 +4,7 @@ A kind has the name of its file, which is also the key that names it in a study:
 ``docs-256: {perplexity: docs-test, window: 256}``. Its file declares, at module level:
 
 ``Settings``
-    what a study may say of it: a `meltpoint.evaluations.contract.EvaluationSettings`, with a field
+    the keys that a study may set: a `meltpoint.evaluations.contract.EvaluationSettings`, with a field
     of the kind's name for its subject
 ``scores``
     its scores, a tuple of `ScoreSpec`, the main one first; or a function of the settings that
@@ -16,27 +16,27 @@ A kind has the name of its file, which is also the key that names it in a study:
     (`meltpoint.evaluations.engines`), ``inputs`` are `Inputs`. Raises NotApplicable, with the reason,
     for what cannot be measured
 ``estimate(kept, inputs, settings)``
-    optional: scores made of what is kept beside the cell, ``{name: Estimate}``. It is called for the
-    dense model's files too, and the two are paired unit by unit
+    optional: scores computed from the files that are kept beside the cell, ``{name: Estimate}``. It is
+    called for the dense model's files too, and the units of both are paired
 ``keeps``
     optional: the endings of the files that are kept beside the cell, such as ``("nll.npy",)``
 ``needs(settings)``
-    optional: what it reads besides the checkpoint, a `Needs`
+    optional: the inputs that the kind reads besides the checkpoint, a `Needs`
 ``check(key, settings, data)``
-    optional: raises MeltpointError, naming the key or the file, for what is wrong and can be known
-    before anything runs; ``data`` is the folder of its data files, None where the study names none.
-    It imports no torch
+    optional: raises MeltpointError, naming the key or the file, for an error that can be found before
+    anything runs. ``data`` is the folder of the data files, None if the study names none. The function
+    imports no torch
 ``floors(kept, settings)``
-    optional: the score of a model that knows nothing, by score; those that are left out are 0
+    optional: the values that a model without knowledge reaches, by score; the others are 0
 ``write_dense(engine, inputs, settings, ending, path)``
-    for a kind whose `Needs` name `dense_files`: writes the one with that ending to the path; ``engine``
-    runs the dense model
+    for a kind whose `Needs` name `dense_files`: writes the dense model's file with this ending to the
+    path; ``engine`` runs the dense model
 ``dense_vectors(settings, tokens)``
-    for such a kind: number of hidden states that it keeps of a corpus of so many tokens, None where
-    that is not known
+    for a kind with `dense_files`: number of hidden states that it keeps for a corpus of so many tokens,
+    None if that is unknown
 ``env``
-    optional: the environment that it runs in, a file of ``envs/`` without its ending; ``torch``
-    if it is not said. Where the last method of a chain declares one for evaluations, that one is taken
+    optional: the environment of the kind's jobs, a file of ``envs/`` without its ending. Default:
+    ``torch``. An environment for evaluations that the last method of a chain declares comes first
 ``opens_engine``, ``computes``
     optional: False for a kind that needs no open engine (then ``engine`` is None), or no torch
 ``sources``
@@ -45,16 +45,17 @@ A kind has the name of its file, which is also the key that names it in a study:
     optional: True for a kind that runs a checkpoint with the kernels of the library that made it,
     and so in the environment of the chain's last method
 ``compute``
-    optional: the keys of the study's `compute` section that change its numbers; ``("dtype",)`` if it
-    is not said
+    optional: the keys of the study's `compute` section that change the kind's numbers. Default:
+    ``("dtype",)``
 ``resources``
-    optional: what a job asks of its machine, a `meltpoint.resources.Resources`
+    optional: the resources that a job needs, a `meltpoint.resources.Resources`
 ``alone``
     optional: True for a kind that needs the machine for itself
 ``old_values``
     optional: values of the kind's key that older studies have, each with the settings that it means
 
-The docstring of the file is its documentation; its first line is the row of the docs.
+The docstring of the file is the kind's section in the docs. Its first sentence is the kind's row in
+their table.
 """
 
 import importlib
@@ -69,7 +70,7 @@ from meltpoint.evaluations.contract import EvaluationSettings, Kept, Needs, Scor
 from meltpoint.resources import Resources
 from meltpoint.text import did_you_mean, first_sentence
 
-# Files of this folder that are no kinds.
+# Files of this folder that are not kinds of evaluation.
 SHARED = ("cells", "contract", "dense_files", "engines", "measurement", "windows")
 
 
@@ -94,12 +95,15 @@ class Evaluation:
         return self.module.Settings
 
     def settings_of(self, protocol: Mapping[str, object]) -> EvaluationSettings:
-        """The settings that a cell's protocol holds."""
+        """The settings with which a cell was measured, read from its protocol."""
         known = self.settings_class.model_fields
         return self.settings_class(**{key: protocol[key] for key in known if key in protocol})
 
     def scores(self, settings: EvaluationSettings) -> dict[str, ScoreSpec]:
-        """Its scores by name, the main one first."""
+        """Specs of the scores by name, the main one first.
+
+        Raises MeltpointError if the settings' `main` is not one of them.
+        """
         declared = self.module.scores
         specs = declared(settings) if callable(declared) else declared
         by_name = {spec.name: spec for spec in specs}
@@ -113,19 +117,19 @@ class Evaluation:
         return {settings.main: by_name[settings.main], **by_name}
 
     def needs(self, settings: EvaluationSettings) -> Needs:
-        """Files that it reads besides the checkpoint."""
+        """The inputs that the kind reads besides the checkpoint; none unless its file declares them."""
         return self._optional("needs", lambda _: Needs())(settings)
 
     def check(self, key: str, settings: EvaluationSettings, data: Path | None) -> None:
-        """Raises MeltpointError for settings or documents that its jobs would refuse."""
+        """Raises MeltpointError for settings or documents that the kind's jobs would refuse."""
         self._optional("check", lambda *_: None)(key, settings, data)
 
     def floors(self, kept: Kept, settings: EvaluationSettings) -> dict[str, float]:
-        """Scores of a model that knows nothing, by score; one that is left out is 0."""
+        """Values that a model without knowledge reaches, by score; a score that is missing has 0."""
         return self._optional("floors", lambda *_: {})(kept, settings)
 
     def corpora(self, settings: EvaluationSettings) -> list[str]:
-        """The corpora of the study that it reads."""
+        """Names of the study's corpora that the kind reads."""
         needs = self.needs(settings)
         return [corpus for corpus in (needs.tokens, needs.documents) if corpus is not None]
 
@@ -135,27 +139,27 @@ class Evaluation:
         return self._optional("keeps", ())
 
     def files_beside(self, cell: str) -> list[str]:
-        """Paths of the files that are kept beside a cell, whose path is given."""
+        """Paths of the files that are kept beside the cell with the path `cell`."""
         return [f"{cell.removesuffix('.json')}.{ending}" for ending in self.keeps]
 
     @property
     def env(self) -> str:
-        """The environment that it runs in."""
+        """Name of the environment of its jobs, a file of `envs/` without its ending."""
         return self._optional("env", "torch")
 
     @property
     def opens_engine(self) -> bool:
-        """True where `measure` is handed an open engine."""
+        """True if `measure` needs an open engine; otherwise its `engine` is None."""
         return self._optional("opens_engine", True)
 
     @property
     def computes(self) -> bool:
-        """True where it needs torch."""
+        """True if its jobs need torch."""
         return self._optional("computes", True)
 
     @property
     def own_kernels(self) -> bool:
-        """True where it runs a checkpoint with the kernels of the library that made it."""
+        """True if it runs a checkpoint with the kernels of the library that made the checkpoint."""
         return self._optional("own_kernels", False)
 
     @property
@@ -165,17 +169,17 @@ class Evaluation:
 
     @property
     def resources(self) -> Resources:
-        """Resources that a job asks of its machine."""
+        """Resources that a job of this kind needs."""
         return self._optional("resources", Resources())
 
     @property
     def alone(self) -> bool:
-        """True where it needs the machine for itself."""
+        """True if no other job may run beside a job of this kind."""
         return self._optional("alone", False)
 
     @property
     def old_values(self) -> Mapping[str, Mapping[str, object]]:
-        """Values of its key that older studies have, each with the settings that it means."""
+        """Old values of the key that names the kind, each with the settings that replace it."""
         return self._optional("old_values", {})
 
     @property
@@ -186,7 +190,8 @@ class Evaluation:
     @property
     def sources(self) -> tuple[str, ...]:
         """The modules that, with their imports, compute a cell of this kind."""
-        # Put together: a name in full would count as an import of whatever imports this registry.
+        # The names are put together here: a full name in the code would count as an import, in the
+        # import closure of every module that imports this registry.
         engines = (f"{__name__}.engines",) if self.opens_engine else ()
         others = self._optional("sources", ())
         return (self.module.__name__, f"{__name__}.measurement", *engines, *others)
@@ -227,5 +232,5 @@ def find(name: str) -> Evaluation:
 
 
 def kind_of(settings: EvaluationSettings) -> Evaluation:
-    """The kind that settings are of."""
+    """The kind whose file declares the class of these settings."""
     return find(type(settings).__module__.rpartition(".")[2])

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Generated:
-    """An answer: its new tokens, their text without special tokens, and its degenerate kinds."""
+    """An answer: its new tokens, their text without special tokens, and the names in
+    `_degenerate.KINDS` that apply to it.
+    """
 
     tokens: list[int]
     text: str
@@ -35,7 +37,7 @@ class Answers:
     cut_prompts: int
 
     def warnings(self, context_length: int | None) -> list[str]:
-        """A sentence on prompts that were cut."""
+        """A list of one sentence with the number of prompts that were cut; empty if none was."""
         if not self.cut_prompts:
             return []
         return [
@@ -47,20 +49,21 @@ class Answers:
 class FiniteLogits:
     """A logits processor that changes nothing, and remembers texts whose logits were not finite.
 
-    Minus infinity is the logit of a token that cannot follow, and allowed.
+    Minus infinity is allowed: it is the logit of a token that cannot follow. Each call gets the tokens
+    and the logits of one text, [1, tokens] and [1, vocabulary].
     """
 
     def __init__(self) -> None:
         self._broken: set[tuple[int, ...]] = set()
 
     def __call__(self, tokens: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        # NaN is not below infinity either.
+        # This comparison is false for NaN too.
         if not bool((logits < float("inf")).all()):
             self._broken.add(tuple(tokens[0].tolist()))
         return logits
 
     def hold_for(self, prompt: Sequence[int], tokens: Sequence[int]) -> bool:
-        """True where all logits were finite while these tokens were written after the prompt."""
+        """True if all logits were finite while these tokens were written after the prompt."""
         if not self._broken:
             return True
         text = (*prompt, *tokens)
@@ -70,10 +73,10 @@ class FiniteLogits:
 def write_answers(
     engine: Engine, inputs: Inputs, prompts: Sequence[str], max_new_tokens: int
 ) -> Answers:
-    """The most probable answer to each prompt, up to the tokenizer's end token.
+    """Greedy answers to the prompts, each up to the tokenizer's end token.
 
-    A prompt too long for the model's context loses its beginning. Raises MeltpointError where the
-    context has no room for a prompt at all.
+    A prompt that is too long for the model's context loses its beginning. Raises MeltpointError if
+    `max_new_tokens` leaves no room for a prompt in the context.
     """
     from meltpoint.data.tokenization import tokenizer_of
 
@@ -97,10 +100,10 @@ def write_answers(
 def write_answers_by_task(
     engine: Engine, inputs: Inputs, prompts: Mapping[str, Sequence[str]], max_new_tokens: int
 ) -> Answers:
-    """The most probable answers to the prompts of each task, one task after the other.
+    """Greedy answers to the prompts of each task, one task after the other.
 
-    What was written before a job was killed is read from `inputs.resume`. Raises MeltpointError as
-    `write_answers` does.
+    Answers of tasks that were finished before a kill are read from `inputs.resume`. Raises
+    MeltpointError if `max_new_tokens` leaves no room for a prompt in the model's context.
     """
     generated, cut = [], 0
     for task, asked in prompts.items():
@@ -121,7 +124,10 @@ def write_answers_by_task(
 
 
 def _room(key: str, context_length: int | None, max_new_tokens: int) -> int | None:
-    """The most tokens of a prompt; None where there is no limit. The last new token is never read."""
+    """The largest number of tokens of a prompt; None if there is no limit.
+
+    Prompt and answer may exceed the context by one token, as the model never reads the last one.
+    """
     if context_length is None:
         return None
     room = context_length - max_new_tokens + 1

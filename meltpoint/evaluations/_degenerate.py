@@ -57,10 +57,10 @@ def kinds_of(
     limit: int | None = None,
     finite: bool = True,
 ) -> list[str]:
-    """The kinds of degenerate answer that an answer is.
+    """The names in `KINDS` that apply to an answer; empty for an ordinary answer.
 
     tokens: the new tokens, with the end token if it was written. text: the answer's text. end: end
-    tokens. limit: the most new tokens that were allowed. finite: whether all logits were.
+    tokens. limit: the allowed number of new tokens. finite: whether all logits were finite.
     """
     written = list(tokens[:-1] if tokens and tokens[-1] in end else tokens)
     ran_on = len(written) == len(tokens)
@@ -75,7 +75,7 @@ def kinds_of(
 
 
 def is_loop(tokens: Sequence[int]) -> bool:
-    """True where the last 64 tokens repeat with a period of 16 tokens at the most."""
+    """True if the last `LOOP_TOKENS` tokens repeat with a period of at most `LONGEST_PERIOD`."""
     if len(tokens) < LOOP_TOKENS:
         return False
     last = tokens[-LOOP_TOKENS:]
@@ -83,13 +83,13 @@ def is_loop(tokens: Sequence[int]) -> bool:
 
 
 def repeated(tokens: Sequence[int], n: int = 4) -> float:
-    """rep-n of an answer, 0 to 1; 0 for one that has no n-gram."""
+    """rep-n of an answer, 0 to 1; 0 for an answer of fewer than n tokens."""
     grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def shares(samples: Sequence[Mapping]) -> dict[str, float]:
-    """Share of each kind among samples, each with its kinds as `degenerate`."""
+    """Share of each kind among samples; a sample lists its kinds under `degenerate`."""
     return {
         kind: sum(kind in sample["degenerate"] for sample in samples) / len(samples)
         for kind in KINDS
@@ -97,7 +97,7 @@ def shares(samples: Sequence[Mapping]) -> dict[str, float]:
 
 
 def share_estimates(samples: Sequence[Mapping]) -> dict[str, Estimate]:
-    """The scores that stand beside an evaluation's own: the share of each kind."""
+    """The share of each kind among samples as a score, `degenerate.looping` for example."""
     return {
         f"degenerate.{kind}": mean_of_units([kind in sample["degenerate"] for sample in samples])
         for kind in KINDS
@@ -105,9 +105,9 @@ def share_estimates(samples: Sequence[Mapping]) -> dict[str, Estimate]:
 
 
 def refusal(samples: Sequence[Mapping], refuse_above: float) -> str | None:
-    """Why the score of samples is refused, with the share and an example; None where it is not.
+    """The reason why the score of samples is refused, with an example; None if it is not refused.
 
-    samples: each has its kinds as `degenerate`, and the answer's `text`.
+    samples: each lists its kinds under `degenerate`, and has the answer as `text`.
     """
     bad = [sample for sample in samples if REFUSED & set(sample["degenerate"])]
     share = len(bad) / len(samples)

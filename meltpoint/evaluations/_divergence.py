@@ -1,4 +1,4 @@
-"""The dense model's hidden states in a file, and how far a model's predictions are from its own."""
+"""The dense model's hidden states in a file, and the distance of a model's predictions from its own."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +16,16 @@ from meltpoint.model.head import Head
 
 # NumPy has no bfloat16: its bits are kept as whole numbers.
 STORED = {torch.bfloat16: torch.int16}
-# Log probabilities that are compared at once: on a CPU a few arrays of them stay in its caches.
+# Number of log probabilities that are compared at once. On a CPU the few arrays of this size stay in
+# the caches.
 AUTO_COMPARED = {"cpu": 2**17, "cuda": 2**26}
 
 
 def write_hidden(file: Path, engine: Engine, windows: np.ndarray) -> None:
-    """Writes a model's head inputs [windows, length - 1, width] in its dtype, part by part."""
+    """Writes the inputs of a model's head, [windows x (length - 1), width] in its dtype.
+
+    windows: int32 [windows, length]. The states are written part by part, and never all in memory.
+    """
     count, length = windows.shape
     array, place = None, 0
     with whole_file(file) as partial:
@@ -38,7 +42,8 @@ def write_hidden(file: Path, engine: Engine, windows: np.ndarray) -> None:
 class Divergence:
     """Observes a model's log probabilities and compares them with the dense model's.
 
-    hidden: the file that `write_hidden` wrote. Raises MeltpointError where it is of other windows.
+    hidden: the file that `write_hidden` wrote for the dense model. head: the dense model's head.
+    windows: int32 [windows, length]. Raises MeltpointError if the file is of another number of tokens.
     """
 
     def __init__(self, hidden: Path, head: Head, windows: np.ndarray, compute: Compute) -> None:
@@ -46,7 +51,7 @@ class Divergence:
         self._hidden = read_hidden(hidden, windows)
         self._shape = windows.shape[0], windows.shape[1] - 1
         self._targets = torch.from_numpy(windows[:, 1:].astype(np.int64)).flatten()
-        # Of each token: the divergence, its reverse, the agreement, the squared change.
+        # Rows as `compare` returns them: divergence, its reverse, agreement, squared change.
         self._tokens = torch.zeros(4, len(self._targets))
         device = compute.torch_device.type
         most = AUTO_COMPARED.get(device, AUTO_COMPARED["cpu"])
@@ -69,7 +74,10 @@ class Divergence:
         return stored.view(dtype) if dtype in STORED else stored
 
     def kept(self, scored: Callable[[np.ndarray], np.ndarray]) -> Kept:
-        """Arrays beside the cell, of the tokens that `scored` picks of [windows, length - 1]."""
+        """Arrays to keep beside the cell: see `meltpoint.evaluations._fidelity.estimate`.
+
+        scored: picks the tokens that count out of [windows, length - 1].
+        """
         kl, *others = map(scored, self._tokens.view(4, *self._shape).numpy())
         return {KL: kl, MEANS: np.stack([each.mean(axis=1, dtype=np.float64) for each in others])}
 
@@ -77,9 +85,10 @@ class Divergence:
 def compare(log_q: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Comparison of predictions, token by token, float32 [4, tokens].
 
-    log_q: log probabilities of the model. logits: those of the dense model, whose probabilities are p.
-    The rows are KL(p || q) and KL(q || p) in nats, 1 where the dense model's most probable token is the
-    model's too, and the squared change of the true token's probability.
+    log_q: log probabilities of the model, [tokens, vocabulary]. logits: logits of the dense model, of
+    that shape; its probabilities are p. targets: the true tokens, int64 [tokens]. The rows are
+    KL(p || q) and KL(q || p) in nats, 1 if both models agree on the most probable token and else 0, and
+    the squared change of the true token's probability.
     """
     log_p = logits.log_softmax(-1)
     top = log_p.max(dim=-1, keepdim=True).indices
@@ -92,7 +101,10 @@ def compare(log_q: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) ->
 
 
 def read_hidden(file: Path, windows: np.ndarray) -> np.ndarray:
-    """The hidden states of a file, [windows x (length - 1), width], mapped into memory."""
+    """The hidden states in a file, [windows x (length - 1), width], mapped into memory.
+
+    Raises MeltpointError if the file is broken or holds another number of states.
+    """
     count = windows.shape[0] * (windows.shape[1] - 1)
     try:
         array = np.load(file, mmap_mode="r")

@@ -1,7 +1,7 @@
-"""Scores of how far a model is from the dense one, and their errors over windows.
+"""Scores of the distance of a model from the dense model, with their standard errors over windows.
 
-Quantiles have the error of Woodruff (Journal of the American Statistical Association 47, 1952): that
-of the share of tokens below the quantile, over windows, divided by the density of the tokens there.
+The standard error of a quantile is Woodruff's (Journal of the American Statistical Association 47,
+1952): the error of the share of tokens below the quantile, divided by the density of tokens there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NOTHING = "the dense model cannot be compared with: its cell does not apply, or 
 
 
 def scores(suffix: str) -> tuple[ScoreSpec, ...]:
-    """The scores; `suffix` ends their names in tables."""
+    """Specs of the scores; `suffix` ends their labels."""
     return (
         ScoreSpec("kl", "nats", "lower", f"KL divergence{suffix}", "nats"),
         ScoreSpec("kl_p99", "nats", "lower", f"99 % quantile of KL divergence{suffix}", "nats"),
@@ -31,18 +31,18 @@ def scores(suffix: str) -> tuple[ScoreSpec, ...]:
 
 
 def of_dense(windows: int, tokens: int) -> Kept:
-    """Arrays that are kept of the dense model itself: no divergence, and full agreement."""
+    """Arrays that are kept for the dense model itself: no divergence, and full agreement."""
     means = np.zeros((3, windows))
     means[1] = 1
     return {KL: np.zeros((windows, tokens), np.float32), MEANS: means}
 
 
 def estimate(kept: Kept) -> dict[str, Estimate]:
-    """The scores from what is kept.
+    """The scores by name, computed from the kept arrays; all are refused if these are empty.
 
-    `kl.npy` holds the divergence of each scored token [windows, tokens]; `fidelity.npy` of each window,
-    [3, windows], the means of the reverse divergence, of the agreement, and of the squared change of
-    the true token's probability.
+    `kl.npy` holds the divergence of each scored token in nats, float32 [windows, tokens]. The rows of
+    `fidelity.npy`, float64 [3, windows], are each window's means of the reverse divergence, of the
+    agreement, and of the squared change of the true token's probability.
     """
     kl = kept.get(KL)
     if kl is None or not kl.size:
@@ -58,12 +58,15 @@ def estimate(kept: Kept) -> dict[str, Estimate]:
 
 
 def mean(units: np.ndarray) -> Estimate:
-    """Mean over windows and its standard error."""
+    """Mean of one number for each window, float64 [windows], with its standard error."""
     return Estimate(float(units.mean()), error_of_mean(units), units=units)
 
 
 def root_mean(squares: np.ndarray) -> Estimate:
-    """Root of a mean over windows, with the error of the mean through the root (delta method)."""
+    """Root of the mean of squares [windows]; the mean's error is taken through the root.
+
+    That is the delta method: the units are the squares over twice the root.
+    """
     value = float(np.sqrt(squares.mean()))
     if value == 0:
         return mean(np.zeros_like(squares))
@@ -72,10 +75,11 @@ def root_mean(squares: np.ndarray) -> Estimate:
 
 
 def quantile(values: np.ndarray, share: float) -> Estimate:
-    """Quantile over all tokens [windows, tokens], linear between two, and Woodruff's error.
+    """Quantile over all tokens, interpolated linearly, with Woodruff's standard error.
 
-    Units are the quantile's linearisation: the share of a window's tokens above it, over the density.
-    A value that is not finite makes the error NaN.
+    values: [windows, tokens]. share: the quantile's place, 0 to 1. The units linearise the quantile:
+    the share of a window's tokens above it, divided by the density. The error is NaN if a value is not
+    finite.
     """
     tokens = np.sort(values, axis=None).astype(np.float64)
     value = _at(tokens, share)
@@ -92,7 +96,7 @@ def quantile(values: np.ndarray, share: float) -> Estimate:
 
 
 def _at(ordered: np.ndarray, share: float) -> float:
-    """Quantile of numbers in ascending order."""
+    """Quantile of numbers in ascending order; equal neighbours may be infinite."""
     place = share * (len(ordered) - 1)
     below = int(place)
     above = min(below + 1, len(ordered) - 1)

@@ -1,4 +1,4 @@
-"""The files beside a cell, of which its scores and differences are made."""
+"""The files beside a cell, from which its scores and differences are computed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ JSON_LINES = ".jsonl"
 
 
 def write_kept(target: Path, content: np.ndarray | Sequence[Mapping[str, Any]] | None) -> None:
-    """Writes what is kept of a measurement, whole or not at all.
+    """Writes one of the files that are kept beside a cell, whole or not at all.
 
-    The ending of the file says its format: JSON lines, or .npy. None writes a file without content,
-    for a checkpoint that was not measured.
+    The file's ending decides its format: JSON lines for .jsonl, else .npy. None writes a file without
+    content, for a checkpoint that was not measured.
     """
     with whole_file(target) as partial:
         if target.suffix == JSON_LINES:
@@ -31,7 +31,7 @@ def write_kept(target: Path, content: np.ndarray | Sequence[Mapping[str, Any]] |
 
 
 def read_kept(path: Path) -> np.ndarray | list[dict[str, Any]]:
-    """Array or records that `write_kept` has written."""
+    """The array, or the records of JSON lines, in a file that `write_kept` has written."""
     if path.suffix == JSON_LINES:
         # Not splitlines: a text may hold other characters that count as line ends there.
         lines = path.read_text(encoding="utf-8").split("\n")

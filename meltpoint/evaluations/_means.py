@@ -10,9 +10,9 @@ from meltpoint.lazy_import import numpy as np
 
 
 def mean_of_units(units: Sequence[float], value: float | None = None) -> Estimate:
-    """A mean over answers with its standard error, which needs two of them.
+    """A mean over answers with its standard error, which is None for a single answer.
 
-    value: the score, where it is not exactly the units' mean.
+    value: the score, if it is not exactly the units' mean.
     """
     numbers = np.asarray(units, np.float64)
     score = float(numbers.mean()) if value is None else value
@@ -22,9 +22,9 @@ def mean_of_units(units: Sequence[float], value: float | None = None) -> Estimat
 def mean_of_known(values: Sequence[float | None]) -> Estimate:
     """A mean over the answers that have a number, with a unit for every answer.
 
-    Two models are paired answer by answer, and each may lack numbers of its own. With n of N answers
-    known and the mean v, the unit of a number u is ``v + (u - v) N / n``, that of an answer without
-    one is v (a ratio of means, delta method). At least one must be known.
+    Two models are paired answer by answer, and each may lack the numbers of other answers. With n of N
+    numbers known and their mean v, a number u has the unit ``v + (u - v) N / n``, and an answer without
+    a number has the unit v (delta method for a ratio of means). At least one number must be known.
     """
     known = [value for value in values if value is not None]
     if len(known) == len(values):
@@ -38,12 +38,13 @@ def mean_of_known(values: Sequence[float | None]) -> Estimate:
 def mean_of(
     named: Mapping[str, Estimate], answers: Mapping[str, Sequence[int]] | None = None
 ) -> Estimate:
-    """The plain mean of scores that have units; refused where one of them is.
+    """The plain mean of scores that have units; refused if one of the scores is.
 
-    A unit's part in the mean of k scores is scaled so that all units together have its error: with n
-    of N units in a score of value v, a unit u becomes ``mean + (u - v) N / (k n)``. answers: which
-    answer each unit of a score is of. Scores that share answers, such as a group and a task of it, are
-    not independent: the parts of one answer are then added up.
+    The units of all scores are scaled so that together they have the standard error of the mean. If a
+    score of value v has n of all N units, its unit u becomes ``mean + (u - v) N / (k n)`` for k scores.
+    answers: for each score the numbers of the answers that its units belong to. Scores that share
+    answers, such as a group and one of its tasks, are not independent: the units of one answer are
+    then added up.
     """
     if refused := [name for name, score in named.items() if score.refused is not None]:
         verb = "is" if len(refused) == 1 else "are"
@@ -68,7 +69,11 @@ def mean_of(
 
 
 def _of_shared_answers(value: float, parts: np.ndarray, answers: np.ndarray) -> Estimate:
-    """A mean whose units are answers: each the sum of its parts, which are scaled to their number."""
+    """A mean with one unit for each answer, the sum of the answer's parts.
+
+    parts: deviations from the mean, [parts]. answers: the answer of each part, int64 [parts]. Sums are
+    scaled by the number of answers over that of parts.
+    """
     sums = np.bincount(answers, parts)
     units = value + sums * len(sums) / len(parts)
     return Estimate(value, error_of_mean(units) if len(units) > 1 else None, units)

@@ -22,14 +22,14 @@ class Document(BaseModel):
 
 
 class Difference(Document):
-    """A score less the dense model's, and the standard error of that."""
+    """A score minus the dense model's, with the standard error of this difference."""
 
     value: Number
     stderr: Number | None = None
 
 
 class Score(Document):
-    """One number of a cell; a refused one has no value, and a reason."""
+    """One number of a cell; a refused score has a reason instead of a value."""
 
     status: Literal["ok", "refused"] = "ok"
     value: Number | None = None
@@ -51,7 +51,7 @@ class Score(Document):
 class Cost(Document):
     """Cost of a measurement: seconds, peak memory of its process in bytes, and its device.
 
-    `training` is the cost of the last step, where that step fine-tuned.
+    `training` is the cost of the chain's last step, if that step fine-tuned the model.
     """
 
     seconds: float = 0.0
@@ -63,7 +63,7 @@ class Cost(Document):
 class Cell(Document):
     """The result of one evaluation of one checkpoint.
 
-    `requested` and `achieved` hold a fraction or a width for each axis of compression, by name.
+    `requested` and `achieved` hold a fraction, or a width in bits, for each axis of compression.
     """
 
     model: str
@@ -112,12 +112,15 @@ class Cell(Document):
 
     @classmethod
     def not_applicable(cls, reason: str, **facts: Any) -> Self:
-        """A cell of what cannot be measured, or was not made; `facts` are its other fields."""
+        """A cell without scores, for a checkpoint that was not made or cannot be measured.
+
+        facts: the cell's other fields.
+        """
         return cls(status="not_applicable", reason=reason, **facts)
 
 
 def _study_of(path: Path) -> str:
-    """The folder of the results that a cell belongs to."""
+    """Path of the study's folder of results that a cell is in, for an error message."""
     parts = path.parts
     return str(Path(*parts[: parts.index("cells")])) if "cells" in parts[1:] else "its results"
 

@@ -1,7 +1,7 @@
-"""Files beside the dense model's cell that its chains are measured with; anyone may delete them.
+"""Files beside the dense model's cell that the measurement of its chains needs; they may be deleted.
 
-They are no outputs of a rule: a chain that is measured later makes a missing one again, and no other
-cell becomes stale by it.
+They are not outputs of a rule. A chain that is measured later writes a missing file again, without
+making any other cell stale.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ def paths(kind: Evaluation, settings: EvaluationSettings, cell: Path) -> dict[st
 def write(
     engine: "Engine", inputs: Inputs, kind: Evaluation, settings: EvaluationSettings, cell: Path
 ) -> None:
-    """Writes a kind's files of the dense model, which the engine runs, beside its cell."""
+    """Writes a kind's dense files beside the dense model's cell; `engine` runs the dense model."""
     for ending, path in paths(kind, settings, cell).items():
         kind.module.write_dense(engine, inputs, settings, ending, path)
 
@@ -42,9 +42,9 @@ def ready(
     settings: EvaluationSettings,
     cell: Path,
 ) -> Inputs:
-    """The inputs with the files beside the dense model's cell; missing ones are made.
+    """A copy of a chain's inputs with the paths of the dense files; missing files are written.
 
-    A dense cell that does not apply has none.
+    cell: the dense model's. If it does not apply, the inputs have no dense files.
     """
     files = paths(kind, settings, cell)
     if not files or Cell.read(cell).status != "ok":
@@ -53,7 +53,7 @@ def ready(
         if path.exists():
             continue
         with locked(path):
-            # Another job may have made it while this one waited.
+            # Another job may have written the file while this job waited for the lock.
             if not path.exists():
                 dense = replace(inputs, checkpoint=inputs.dense_checkpoint)
                 with open_engine(dense.checkpoint, dense.compute) as engine:
@@ -63,7 +63,7 @@ def ready(
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a lock beside a file: of several jobs that want to make it one does, the others wait."""
+    """Context that holds a lock beside a file, so that one job writes the file while others wait."""
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -115,7 +115,7 @@ class Settings(DataSettings, RefusingSettings):
     @model_validator(mode="before")
     @classmethod
     def _find_prompts(cls, values: Any) -> Any:
-        """The file of prompts is one of a folder, as all data files are."""
+        """Splits the path of the prompts into `data` and a file's name: data files are in a folder."""
         if not isinstance(values, dict) or not values.get("prompts") or values.get("data"):
             return values
         path = Path(values["prompts"])
@@ -180,7 +180,7 @@ class Settings(DataSettings, RefusingSettings):
         return (*TASKS[self.generation], *(["mauve"] if self.mauve else []))
 
     def seeds_of(self, strategy: Strategy) -> tuple[int, ...]:
-        """The seeds that a strategy is run with; a deterministic one is run once."""
+        """The seeds of a strategy's runs: all for a stochastic strategy, else the first alone."""
         return self.seeds if strategy.stochastic else self.seeds[:1]
 
 
@@ -210,7 +210,7 @@ def _labelled(name: str, unit: str, better: str, label: str) -> tuple[str, str, 
 
 
 def needs(settings: Settings) -> Needs:
-    """The prompts, amateurs, and the dense model that judges continuations."""
+    """The file of prompts, the amateurs, and for coherence the dense model."""
     return Needs(
         data_files=(str(settings.file),),
         dense_checkpoint="coherence" in TASKS[settings.generation],
@@ -220,7 +220,7 @@ def needs(settings: Settings) -> Needs:
 
 
 def check(key: str, settings: Settings, data: Path) -> None:
-    """Raises MeltpointError for a file of prompts that is not one, or has no references for MAUVE."""
+    """Raises MeltpointError for a broken file of prompts, and for missing references for MAUVE."""
     _documents(key, settings, data)
 
 
@@ -234,10 +234,9 @@ def _documents(key: str, settings: Settings, data: Path) -> tuple[list[Document]
 
 
 def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
-    """The texts of all strategies as samples, and the speed at which each writes.
+    """The texts of all strategies as samples, and each strategy's speed in tokens per second.
 
-    Raises MeltpointError for a file of prompts that is not one, and for an amateur with another
-    vocabulary.
+    Raises MeltpointError for a broken file of prompts, and for an amateur with another vocabulary.
     """
     from meltpoint.evaluations._generation import mauve
     from meltpoint.evaluations._generation.judge import judge, mauve_scores
@@ -266,27 +265,28 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
 
 
 def estimate(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estimate]:
-    """The scores that follow from the samples."""
+    """The scores that are computed from the samples, by name."""
     from meltpoint.evaluations._generation.samples import estimates
 
     return estimates(kept[SAMPLES], settings, TASKS[settings.generation])
 
 
 def is_stochastic(strategy: str) -> bool:
-    """True for a strategy, as a study spells it, that draws tokens."""
+    """True if a strategy draws tokens; `strategy` is its text in the study."""
     return _decoding.parse(strategy).stochastic
 
 
 def is_like(strategy: str, published: str) -> bool:
-    """True where a strategy is the one that a published table names.
+    """True if a study's strategy matches a published table's name.
 
-    The table names a strategy, `beam`, or one with what is set, `sample,top_p`. Values do not count.
+    The published name is a strategy, `beam`, or a strategy with the keys that are set, `sample,top_p`.
+    The settings' values do not count.
     """
     (name, *keys), (other, *needed) = strategy.split(","), published.split(",")
     return name == other and (not needed or {k.partition("=")[0] for k in keys} == set(needed))
 
 
 def split_score(score: str) -> tuple[str, str]:
-    """A score's strategy and its name without the strategy, `greedy` and `rep_4`."""
+    """The strategy in a score's name, and the rest: `greedy.rep_4` gives `greedy` and `rep_4`."""
     ending = re.search(rf"(\.{DEGENERATE})?\.\w+$", score)[0]
     return score.removesuffix(ending), ending[1:]

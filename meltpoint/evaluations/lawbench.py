@@ -92,7 +92,7 @@ def needs(settings: Settings) -> Needs:
 
 
 def check(key: str, settings: Settings, data: Path) -> None:
-    """Raises MeltpointError for a file of questions that is not one."""
+    """Raises MeltpointError for a file of questions that cannot be read."""
     _questions(settings, data)
 
 
@@ -108,7 +108,7 @@ def _questions(settings: Settings, data: Path) -> dict[str, list[Question]]:
 def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     """Answers to all questions, each with its verdict, as samples.
 
-    Raises MeltpointError for a file of questions that is not one.
+    Raises MeltpointError for a file of questions that cannot be read.
     """
     from meltpoint.evaluations._lawbench.samples import bounds, sample_of
 
@@ -130,7 +130,7 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
 
 
 def estimate(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estimate]:
-    """The scores that follow from the samples."""
+    """The scores that are computed from the samples, by name."""
     from meltpoint.evaluations._lawbench.samples import estimates
 
     return estimates(kept[SAMPLES], settings.tasks, settings.refuse_above)

@@ -1,7 +1,7 @@
-"""One measurement of one checkpoint: what all kinds of evaluation have in common.
+"""One measurement of one checkpoint: the part that all kinds of evaluation share.
 
-A kind's file measures. Here a checkpoint that does not apply is passed over, scores are compared with
-the dense model's, and the cell is written with its protocol, its provenance and its cost.
+The kind's file measures. This module skips a checkpoint that does not apply, compares scores with the
+dense model's, and writes the cell with its protocol, its provenance and its cost.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from meltpoint.evaluations.windows import error_of_mean
 
 
 class CellSpec(Protocol):
-    """What a measurement reads of its job's spec."""
+    """The fields of a job spec that a measurement reads."""
 
     cell: dict[str, str]
     kind: str
@@ -57,12 +57,12 @@ def evaluate(
     outputs: list[Path],
     open_engine: Callable | None = None,
 ) -> None:
-    """Measures a checkpoint and writes its cell, and what is kept beside it.
+    """Measures a checkpoint; writes its cell and the files that are kept beside the cell.
 
-    job_spec: the kind, its settings, and what the cell is of. dense: the dense model's cell and what is
-    kept beside that, none for the dense model itself. outputs: the cell and what is kept beside it, in
-    the order of the kind's `keeps`. open_engine: opens a checkpoint, for a kind that needs it. Raises
-    MeltpointError for inputs that cannot be measured.
+    job_spec: the kind, its settings, and the names of model, chain and evaluation. dense: the dense
+    model's cell and the files beside it, empty for the dense model itself. outputs: the new cell and
+    the files beside it, in the order of the kind's `keeps`. open_engine: opens a checkpoint, None for a
+    kind without an engine. Raises MeltpointError for inputs that cannot be measured.
     """
     with resume_folder(outputs[0], job_spec.json()) as resume:
         _evaluate(job_spec, replace(inputs, resume=resume), dense, outputs, open_engine)
@@ -110,7 +110,7 @@ def scores_of(
     measured: Measurement,
     dense: list[Path],
 ) -> dict[str, Score]:
-    """All scores of a measurement, each with its difference to the dense model's."""
+    """All scores of a measurement by name, each with its difference from the dense model's."""
     estimates = {**measured.scores, **_estimate(kind, measured.kept, inputs, settings)}
     differences = compare(kind, settings, inputs, estimates, measured.kept, dense)
     return {
@@ -121,7 +121,7 @@ def scores_of(
 
 
 def facts_of(job_spec: CellSpec, description: Description) -> dict:
-    """The fields of a cell that do not depend on what is measured."""
+    """The fields of a cell that are known before the measurement."""
     return {
         **job_spec.cell,
         "kind": job_spec.kind,
@@ -153,13 +153,13 @@ def data_of(job_spec: CellSpec) -> dict[str, dict[str, str]]:
 
 
 def base_quantization_of(description: Description) -> dict[str, dict]:
-    """The grids on which the base model's weights were before, if there were any."""
+    """The quantization grids of the base model's weights, for the protocol; empty without grids."""
     found = description.base_quantization
     return {"base_quantization": found.model_dump(mode="json")} if found else {}
 
 
 def zeros_of(description: Description) -> dict[str, float]:
-    """Zeros that the last step has filled, and the fraction that came of rounding, if there are any."""
+    """Fractions of zeros that the last step filled, and that rounding made; only those above 0."""
     zeros = {"zeros_lost": description.zeros_lost, "rounded": description.rounded}
     return {key: value for key, value in zeros.items() if value}
 
@@ -173,7 +173,10 @@ def score_of(spec: ScoreSpec, estimate: Estimate, difference: Difference | None)
 
 
 def cost_of(start: float, inputs: Inputs, kind: Evaluation, measured: Measurement) -> Cost:
-    """Seconds and peak memory of the measurement since `start`, its device, and the last training's."""
+    """Seconds since `start`, peak memory in bytes and device of the measurement.
+
+    The cost of training is added if the checkpoint's last step fine-tuned.
+    """
     device = measured.device or (str(inputs.compute.torch_device) if kind.computes else "cpu")
     seconds, file = round(time.perf_counter() - start, 3), inputs.checkpoint / COST
     trained = json.loads(file.read_text()) if file.exists() else {}
@@ -191,10 +194,11 @@ def compare(
     kept: Kept,
     dense: list[Path],
 ) -> dict[str, Difference]:
-    """Differences of a checkpoint's scores to the dense model's, by name.
+    """Differences of a checkpoint's scores from the dense model's, by name.
 
-    A score of units on both sides is paired unit by unit; of others the errors are taken as
-    independent. There is none for a score that either side lacks.
+    Scores with units on both sides are paired unit by unit; the errors of others count as independent.
+    A score that one side lacks or refuses has no difference. Raises MeltpointError if the dense model's
+    files cannot be read or hold other units.
     """
     if not dense:
         return {name: _nothing(estimate) for name, estimate in estimates.items()}
@@ -211,7 +215,10 @@ def compare(
 
 
 def _kept_of_dense(kind: Evaluation, dense: list[Path]) -> Kept:
-    """Arrays kept beside the dense model's cell, by key; raises MeltpointError for a broken file."""
+    """Contents of the files beside the dense model's cell, by their endings.
+
+    Raises MeltpointError for a broken file.
+    """
     kept = {}
     for key, path in zip(kind.keeps, dense[1:], strict=True):
         try:
@@ -224,10 +231,10 @@ def _kept_of_dense(kind: Evaluation, dense: list[Path]) -> Kept:
 
 
 def difference(estimate: Estimate, base: Estimate) -> Difference:
-    """A score less the dense model's.
+    """A score minus the dense model's, with its standard error.
 
-    With units u and u' on both sides the error is that of the mean of u - u', else that of two
-    independent numbers; a number without an error has a difference without one.
+    With units u and u' on both sides it is the error of the mean of u - u', else that of the difference
+    of two independent numbers. It is None if one of the numbers has no error.
     """
     value = estimate.value - base.value
     if estimate.units is not None and base.units is not None:
@@ -238,7 +245,7 @@ def difference(estimate: Estimate, base: Estimate) -> Difference:
 
 
 def check_same_units(kept: Kept, base: Kept) -> None:
-    """Raises MeltpointError where what is kept of the dense model is of other units."""
+    """Raises MeltpointError if a file kept for the dense model has another shape."""
     for key, units in kept.items():
         if np.shape(units) != np.shape(base[key]):
             raise MeltpointError(
@@ -248,7 +255,7 @@ def check_same_units(kept: Kept, base: Kept) -> None:
 
 
 def _nothing(estimate: Estimate) -> Difference | None:
-    """The difference of the dense model to itself."""
+    """The difference of the dense model from itself: 0, and None for a refused score."""
     if estimate.refused is not None:
         return None
     return Difference(value=0.0, stderr=None if estimate.stderr is None else 0.0)
@@ -269,7 +276,7 @@ def _estimate(kind, kept: Kept, inputs: Inputs, settings) -> dict[str, Estimate]
 
 
 class LazyEngine:
-    """An engine that is opened when it is first used: inputs are checked before weights are read."""
+    """An engine that is opened at its first use, so that inputs are checked before weights are read."""
 
     def __init__(self, open_engine: Callable | None, inputs: Inputs) -> None:
         self._open, self._inputs = open_engine, inputs
@@ -282,5 +289,5 @@ class LazyEngine:
         return getattr(self._engine, name)
 
     def close(self) -> None:
-        """Lets go of the engine, if it was opened."""
+        """Closes the engine if it was opened."""
         self._stack.close()

@@ -66,7 +66,7 @@ class Settings(DataSettings, RefusingSettings):
 
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
-        """The subjects of each group and subject that is named."""
+        """For each group or subject that the study names, its subjects."""
         return {
             name: tuple(s for s in GROUPS.get(name, (name,)) if s not in self.without)
             for name in self.mmlu_generation
@@ -100,7 +100,7 @@ def needs(settings: Settings) -> Needs:
 
 
 def check(key: str, settings: Settings, data: Path) -> None:
-    """Raises MeltpointError for a file that is not one of MMLU's."""
+    """Raises MeltpointError for a file that is missing or in another form than MMLU's."""
     from meltpoint.evaluations._mmlu.questions import read_questions
 
     for subject in settings.subjects:
@@ -110,7 +110,7 @@ def check(key: str, settings: Settings, data: Path) -> None:
 def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     """Answers to all questions with the letters that they name, as samples.
 
-    Raises MeltpointError for a file that is not one of MMLU's.
+    Raises MeltpointError for a file that is missing or in another form than MMLU's.
     """
     from meltpoint.evaluations._mmlu.questions import read_questions
     from meltpoint.evaluations._mmlu.samples import sample_of
@@ -139,7 +139,7 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
 
 
 def estimate(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estimate]:
-    """The scores that follow from the samples."""
+    """The scores that are computed from the samples, by name."""
     from meltpoint.evaluations._mmlu.samples import estimates
 
     return estimates(kept[SAMPLES], settings.parts, settings.refuse_above)

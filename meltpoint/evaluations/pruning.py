@@ -29,7 +29,7 @@ from meltpoint.evaluations.contract import (
 if TYPE_CHECKING:
     from meltpoint.evaluations.engines._engine import Engine
 
-# An object for each file: its name and its content.
+# File of JSON lines beside the cell: one object, with name and content, for each file of the method.
 FILES = "analysis.jsonl"
 keeps = (FILES,)
 opens_engine = computes = False
@@ -57,9 +57,9 @@ class Settings(EvaluationSettings):
 
 
 def measure(engine: Engine | None, inputs: Inputs, settings: Settings) -> Measurement:
-    """The scores of the files that a checkpoint's method has left, and the files themselves.
+    """Scores from the files in the checkpoint's folder `analysis`, and the files themselves.
 
-    Raises NotApplicable for a checkpoint without them.
+    Raises NotApplicable for a checkpoint without such files.
     """
     folder = inputs.checkpoint / FOLDER
     if not (folder / COMPARISON).is_file():
@@ -71,7 +71,7 @@ def measure(engine: Engine | None, inputs: Inputs, settings: Settings) -> Measur
 
 
 def values_of(comparison: dict[str, Any], diagnosis: dict[str, Any]) -> dict[str, float]:
-    """Scores by name, from the published study's two files on a run."""
+    """Scores by name, from the contents of the files `COMPARISON` and `DIAGNOSIS`."""
     gradients, total = diagnosis["gradient_statistics"], comparison["total_params"]
     ranges = {
         f"grad_{key}_range": float(high) - float(low)

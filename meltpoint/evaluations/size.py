@@ -38,7 +38,7 @@ example = {"size": "weights"}
 opens_engine = False
 computes = False
 compute = ()
-# It reads a part of a file at a time.
+# The memory is small, as one part of a file is read at a time.
 resources = Resources(memory=0.1)
 scores = (
     ScoreSpec("bits_per_weight", "bits", "lower", "bits per weight"),
@@ -52,7 +52,8 @@ old_values = {
     for name in ("bits_per_weight", "parameters", "nonzeros", "bytes")
 }
 
-# What a number of each width is with its sign bit out of the way: zero if and only if it is a zero.
+# Masks, by width in bytes, of all bits but the sign: a number is zero if and only if these bits are. A
+# number of one byte has no sign bit here.
 MAGNITUDE = {1: 0xFF, 2: 0x7FFF, 4: 0x7FFFFFFF, 8: 0x7FFFFFFFFFFFFFFF}
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1,
           "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}  # fmt: skip
@@ -118,7 +119,7 @@ def size(folder: Path) -> dict[str, float]:
 
 
 def _adapter(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """The matrices of an adapter, by name: they are stored as they are."""
+    """Counts of an adapter's matrices by name; they are plain numbers, and all count as nonzero."""
     for name, tensor in header(path).items():
         width, (start, end) = 8 * WIDTHS[tensor["dtype"]], tensor["data_offsets"]
         count = 8 * (end - start) // width
@@ -126,7 +127,7 @@ def _adapter(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def _bytes(path: Path, counted: set[str], stored: dict[str, tuple[str, dict]]) -> int:
-    """What the tensors of a file take that the model does not use, or reads from another file."""
+    """Bytes of a file's tensors that the model does not use or reads from another file."""
     sizes = {
         name: tensor["data_offsets"][1] - tensor["data_offsets"][0]
         for name, tensor in header(path).items()
@@ -136,13 +137,13 @@ def _bytes(path: Path, counted: set[str], stored: dict[str, tuple[str, dict]]) -
 
 
 def _stored_together(stored_as: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The linears whose weights are no tensors of their own, with the keys of what they are made of."""
+    """Linears without a stored tensor of their own, with the keys of the tensors that hold them."""
     users = Counter(key for keys in stored_as.values() for key in keys)
     return {n: keys for n, keys in stored_as.items() if len(keys) > 1 or users[keys[0]] > 1}
 
 
 def _part(layer: Linear, stored: tuple[str, dict]) -> Tensor:
-    """A linear that is a part of a stored tensor, counted by what the description says of it."""
+    """Counts of a linear that is part of a stored tensor, taken from the checkpoint's description."""
     width = 8 * WIDTHS[stored[1]["dtype"]]
     return _count(list(layer.shape), layer.count, layer.count - layer.zeros, width, layer)
 
@@ -150,7 +151,7 @@ def _part(layer: Linear, stored: tuple[str, dict]) -> Tensor:
 def _linears(
     stored: dict[str, tuple[str, dict]], layers: dict, stored_as: dict[str, list[str]]
 ) -> dict[str, str]:
-    """The linears' names in the model by the keys that their weights are stored under."""
+    """Names of linears in the model, by the keys under which their weights are stored."""
     prefixes = prefixes_of(stored)
     keys = {
         linear: stored_as.get(linear) or spellings(f"{linear}.weight", prefixes)
@@ -162,7 +163,7 @@ def _linears(
 def _tensors(
     path: Path, plain: dict[str, tuple[str, dict]], linears: dict[str, str], layers: dict
 ) -> Iterator[tuple[str, Tensor]]:
-    """What the model reads from a file as it is stored, by name."""
+    """Counts of the plain tensors that the model reads from a file, by name."""
     with path.open("rb") as file:
         data = 8 + int.from_bytes(file.read(8), "little")
     for name, (file, tensor) in plain.items():
@@ -178,7 +179,7 @@ def _tensors(
 def _packed(
     stored: dict[str, tuple[str, dict]], layers: dict[str, Linear]
 ) -> Iterator[tuple[str, Tensor]]:
-    """The linears that a library has packed, each with all that is stored of it."""
+    """Counts of the linears that a library has packed, over all stored tensors of each."""
     bits = dict.fromkeys(layers, 0)
     for name, (_, tensor) in stored.items() if layers else ():
         if linear := _linear_of(name, layers):
@@ -192,7 +193,7 @@ def _packed(
 
 
 def _linear_of(name: str, packed: dict[str, Linear]) -> str | None:
-    """The packed linear that a stored tensor belongs to: all but a bias may."""
+    """Name of the packed linear that a stored tensor belongs to; None for a bias and other tensors."""
     parts = name.split(".")
     heads = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
     return None if parts[-1] == "bias" else next((h for h in heads if h in packed), None)
@@ -203,7 +204,7 @@ def _count(shape: list[int], count: int, nonzeros: int, width: int, layer: Linea
     if layer is None or layer.stored is None:
         return Tensor(count, nonzeros, bits, width, count - nonzeros, 0)
     stored = layer.stored
-    # A zero that came of rounding is a code like any other.
+    # A zero that rounding made is a code like any other, and was not pruned.
     pruned = count - nonzeros - layer.zeros_rounded
     masked = pruned > 0 and not stored.holds_zero
     return Tensor(count, nonzeros, bits, stored.bits, pruned, stored.overhead(*shape), masked)

@@ -49,17 +49,17 @@ scores = (
 )
 old_values = {score.name: {"speed": "generation", "main": score.name} for score in scores}
 
-# Whose the peak memory is: on a CPU everything counts that the process holds, also what it imports.
+# Meanings of the peak memory. On a CPU it is that of the whole process, imported libraries included.
 PROCESS, ALLOCATED, TAKEN = "process", "allocated by torch", "taken of the device's free memory"
-# Of normal values: the standard error of a median over that of a mean.
+# Standard error of a median over that of a mean, for normally distributed values.
 MEDIAN_ERROR = 1.2533
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What was measured: seconds to load, of each run the tokens per second, and peak bytes.
+    """Result of a timing: seconds to load, tokens per second of each run, peak memory in bytes.
 
-    `device` is where it ran, `memory_of` what the bytes are of.
+    `device` is the device that ran the model, `memory_of` the meaning of the peak memory.
     """
 
     load: float
@@ -88,9 +88,9 @@ class Settings(EvaluationSettings):
 
 
 def measure(_engine: None, inputs: Inputs, settings: Settings) -> Measurement:
-    """Medians of the runs, with their errors.
+    """Medians of the runs with their standard errors, load time and peak memory.
 
-    Raises MeltpointError where prompt and generated tokens do not fit the model's context.
+    Raises MeltpointError if prompt and generated tokens do not fit the model's context.
     """
     check_context(inputs, settings)
     time_it = time_gguf if holds_gguf(inputs.checkpoint) else time_model
@@ -104,7 +104,7 @@ def measure(_engine: None, inputs: Inputs, settings: Settings) -> Measurement:
 
 
 def warnings_of(description: Description) -> list[str]:
-    """A sentence on zeros that are multiplied like any other weight; none without pruned weights."""
+    """A list of one sentence: zeros are multiplied like other weights; empty without zeros."""
     if not description.achieved.zeros:
         return []
     return [
@@ -114,7 +114,7 @@ def warnings_of(description: Description) -> list[str]:
 
 
 def check_context(inputs: Inputs, settings: Settings) -> None:
-    """Raises MeltpointError where more tokens are asked for than the model has positions."""
+    """Raises MeltpointError if the settings ask for more tokens than the model has positions."""
     config = json.loads((inputs.checkpoint / "config.json").read_text())
     longest = config.get("max_position_embeddings")
     wanted = settings.prompt + settings.generated
@@ -126,7 +126,7 @@ def check_context(inputs: Inputs, settings: Settings) -> None:
 
 
 def summarise(timing: Timing) -> dict[str, Estimate]:
-    """Scores of a timing: medians with their errors, and what was measured once without."""
+    """Scores of a timing by name: medians with standard errors, and two exact numbers without."""
     return {
         "generated_tokens_per_second": median(timing.generated),
         "prompt_tokens_per_second": median(timing.prompt),
@@ -136,7 +136,7 @@ def summarise(timing: Timing) -> dict[str, Estimate]:
 
 
 def median(values: list[float]) -> Estimate:
-    """The median and its standard error, as of normal values."""
+    """The median of values with its standard error, if they are normally distributed."""
     error = MEDIAN_ERROR * statistics.stdev(values) / sqrt(len(values))
     return Estimate(statistics.median(values), error)
 
@@ -174,7 +174,10 @@ def time_model(
 def time_run(
     model: PreTrainedModel, ids: torch.Tensor, generated: int, compute: Compute
 ) -> tuple[float, float]:
-    """Tokens per second of the prompt, and of as many greedy ones after it."""
+    """Tokens per second of reading the prompt, and of writing `generated` greedy tokens after it.
+
+    ids: the prompt, int64 [1, tokens].
+    """
     start = time.perf_counter()
     output = model(ids, use_cache=True, logits_to_keep=1)
     token = output.logits[:, -1:].argmax(-1)
@@ -189,6 +192,6 @@ def time_run(
 
 
 def wait(compute: Compute) -> None:
-    """Waits until an accelerator has done what it was given."""
+    """Waits until a GPU has finished its work; it runs behind the program otherwise."""
     if compute.torch_device.type == "cuda":
         torch.cuda.synchronize(compute.torch_device)

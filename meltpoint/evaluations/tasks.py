@@ -138,7 +138,7 @@ def scores(settings: Settings) -> tuple[ScoreSpec, ...]:
 
 
 def needs(settings: Settings) -> Needs:
-    """The corpus, the local files of each task, none for the hub, and what says how they are read."""
+    """The corpus, the data files of local tasks, and the files of resources/tasks that declare them."""
     local_tasks = settings.known if settings.data is not None else ()
     files = (file for task in local_tasks for file in task.files)
     definitions = (task.file for task in settings.known)
@@ -150,7 +150,7 @@ def needs(settings: Settings) -> Needs:
 
 
 def check(key: str, settings: Settings, data: Path | None) -> None:
-    """Raises MeltpointError for a task that lm-eval has not, and for documents that cannot be read."""
+    """Raises MeltpointError for a task that lm-eval lacks, and for documents that cannot be read."""
     from meltpoint.evaluations._tasks.documents import read_documents
     from meltpoint.evaluations._tasks.index import check_name
 
@@ -181,7 +181,7 @@ def measure(engine: Engine, inputs: Inputs, settings: Settings) -> Measurement:
     tasks = load(settings, inputs.data, inputs.key, text)
     model = EngineModel(engine, tokenizer)
     done = list(run(tasks, model, settings.limit, settings.execute_code, inputs.resume))
-    # A job spec has the contents of the folder, not its path.
+    # A job spec holds the hashes of the files in the folder, not its path: so `settings.data` is None.
     local_tasks = settings.known if inputs.data is not None else ()
     return Measurement(
         kept={SAMPLES: [sample for each in done for sample in each.samples]},
@@ -205,7 +205,11 @@ def text_of(inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def protocol_of(done: list[Done], local_tasks: Sequence[local.LocalTask]) -> dict[str, object]:
-    """Protocol of a cell's tasks: lm-eval's version, sizes, cuts, and prompts that differ."""
+    """Protocol of a cell's tasks.
+
+    It has lm-eval's version, the numbers of documents and of cut requests of each task, and the
+    differences of prompts from lm-eval's.
+    """
     from importlib.metadata import version
 
     differ = {task.name: task.differs for task in local_tasks if task.differs}
@@ -218,7 +222,7 @@ def protocol_of(done: list[Done], local_tasks: Sequence[local.LocalTask]) -> dic
 
 
 def warnings_of(done: list[Done], context_length: int) -> list[str]:
-    """A sentence on requests that were cut."""
+    """A list of one sentence with the number of requests that were cut; empty if none was."""
     cut, total = sum(each.cut for each in done), sum(each.requests for each in done)
     if not cut:
         return []
@@ -229,14 +233,14 @@ def warnings_of(done: list[Done], context_length: int) -> list[str]:
 
 
 def estimate(kept: Kept, inputs: Inputs, settings: Settings) -> dict[str, Estimate]:
-    """The scores that follow from the samples."""
+    """The scores that are computed from the samples, by name."""
     from meltpoint.evaluations._tasks.samples import estimates
 
     return estimates(kept[SAMPLES], settings.tasks, settings.refuse_above)
 
 
 def floors(kept: Kept, settings: Settings) -> dict[str, float]:
-    """Accuracies at chance, by score: those of an answer that is drawn among a document's choices."""
+    """Accuracies at chance, by score: those of answers that are drawn among a document's choices."""
     from meltpoint.evaluations._tasks.samples import floors
 
     return floors(kept[SAMPLES], settings.tasks)

@@ -15,8 +15,8 @@ from meltpoint.lazy_import import numpy as np
 def read_windows(inputs: Inputs, window: int, windows: int | None = None) -> np.ndarray:
     """The windows of the evaluation's corpus, int32 [windows, window].
 
-    Raises MeltpointError for tokens that the model has no embedding for, or too few of them, and for
-    windows that it has no positions for.
+    Raises MeltpointError for tokens without an embedding in the model, for too few tokens, and for
+    windows that are longer than the model has positions.
     """
     from meltpoint.data.corpora import check_vocabulary, read_tokens
     from meltpoint.data.tokenization import vocabulary_of
@@ -29,13 +29,13 @@ def read_windows(inputs: Inputs, window: int, windows: int | None = None) -> np.
 
 
 def warnings_of(inputs: Inputs, window: int) -> list[str]:
-    """Warnings of windows that are longer than the model was made for."""
+    """Warnings for windows that are longer than the context with which the model was trained."""
     positions = positions_of(inputs.checkpoint)
     return positions.warnings(window) if positions else []
 
 
 def overflow_warnings(inputs: Inputs, windows: np.ndarray, nll: np.ndarray) -> list[str]:
-    """Warnings of losses that are not finite, with the first part of the model that makes them.
+    """Warnings for losses that are not finite; they name the model's first part that makes them.
 
     windows: tokens [windows, window]. nll: float32 [windows, window - 1].
     """
@@ -54,9 +54,9 @@ def overflow_warnings(inputs: Inputs, windows: np.ndarray, nll: np.ndarray) -> l
 
 
 def cut(tokens: np.ndarray, window: int, windows: int | None = None) -> np.ndarray:
-    """Non-overlapping windows, [windows, window]; the rest is dropped.
+    """The first windows that do not overlap, [windows, window]; remaining tokens are dropped.
 
-    Raises MeltpointError where there are not two, which a standard error needs.
+    Raises MeltpointError for fewer than two windows, which a standard error needs.
     """
     count = min(len(tokens) // window, windows or len(tokens))
     if count < 2:
@@ -68,6 +68,6 @@ def cut(tokens: np.ndarray, window: int, windows: int | None = None) -> np.ndarr
 
 
 def error_of_mean(values: np.ndarray) -> float:
-    """The standard error of a mean; NaN where a value is not finite."""
+    """The standard error of the mean of values [units]; NaN if a value is not finite."""
     with np.errstate(invalid="ignore"):
         return float(values.std(ddof=1) / math.sqrt(len(values)))

@@ -18,7 +18,10 @@ from meltpoint.export.folders import check_folders
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exports as the command line says; returns an exit status, with a sentence where it fails."""
+    """Exports the checkpoint that the command line names; returns an exit status.
+
+    A failure is printed as one sentence.
+    """
     parser = argparse.ArgumentParser(prog="python -m meltpoint.export", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint of Meltpoint")
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(checkpoint: Path, target: Path) -> None:
-    """Imports torch, and exports; what libraries warn of at import is of no use to a reader."""
+    """Imports torch without the warnings of libraries, which do not help a reader, and exports."""
     disabled = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

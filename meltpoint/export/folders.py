@@ -10,7 +10,7 @@ from meltpoint.errors import MeltpointError, NotApplicable
 def check_folders(checkpoint: Path, target: Path) -> None:
     """Raises MeltpointError for a folder that is no checkpoint, or a target that exists.
 
-    Raises NotApplicable where no ordinary folder gives the checkpoint's logits.
+    Raises NotApplicable if no ordinary folder can give the checkpoint's logits.
     """
     description = Description.of(checkpoint)
     if description is None:

@@ -26,10 +26,10 @@ from meltpoint.model.stored_layout import as_stored, follow
 
 
 def export(checkpoint: Path, target: Path) -> None:
-    """Writes the folder `target`, which must not be there yet, block by block.
+    """Writes the new folder `target` block by block.
 
-    Raises MeltpointError for a folder that is no checkpoint or a target that exists, and NotApplicable
-    where no ordinary folder gives the checkpoint's logits.
+    Raises MeltpointError if `checkpoint` is not a checkpoint or `target` exists. Raises NotApplicable
+    if no ordinary folder can give the checkpoint's logits.
     """
     check_folders(checkpoint, target)
     dtype = stored_dtype(checkpoint)
@@ -49,7 +49,7 @@ def export(checkpoint: Path, target: Path) -> None:
 
 
 def check_model(ordinary: PreTrainedModel, source: PreTrainedModel) -> None:
-    """Raises NotApplicable for what an ordinary model cannot hold, before anything is read."""
+    """Raises NotApplicable for parameters that an ordinary model cannot hold; reads no weights."""
     name, blocks = empty_model.decoder_blocks(source)
     for index, block in enumerate(empty_model.decoder_blocks(ordinary)[1]):
         check_block(block, blocks[index], index)
@@ -65,10 +65,10 @@ def check_model(ordinary: PreTrainedModel, source: PreTrainedModel) -> None:
 def write(
     source: PreTrainedModel, ordinary: PreTrainedModel, reader: Reader, writer: Writer
 ) -> None:
-    """Writes what is outside of the blocks, then block by block, in the reader's dtype."""
+    """Writes the parameters outside of the blocks, then block by block, in the reader's dtype."""
     name, blocks = empty_model.decoder_blocks(source)
     targets = empty_model.decoder_blocks(ordinary)[1]
-    # Before blocks are filled, while tied weights still are.
+    # The names are taken before blocks are filled, because weights are no longer tied afterwards.
     names = empty_model.parameters_of(source, source, "")
     parts = [
         empty_model.parameters_of(source, block, f"{name}.{index}")

@@ -6,13 +6,13 @@ A kind's file is named after the kind and declares, at module level:
     the keys of a study's figure of this kind, a `meltpoint.figures.spec.FigureSpec`. Its key ``kind``
     is a `Literal` of the file's name. Other keys of a figure are refused
 ``draw(frame, transitions, spec)``
-    draws a tidy frame (`meltpoint.analysis.frame.COLUMNS`) into a `matplotlib.figure.Figure`;
-    ``transitions`` is what `meltpoint.transitions.fit.fit_curves` gives, or None
+    returns a `matplotlib.figure.Figure` of a tidy frame (`meltpoint.analysis.frame.COLUMNS`);
+    ``transitions`` is the result of `meltpoint.transitions.fit.fit_curves`, or None
 ``check(key, spec, study)``
-    optional: raises MeltpointError, naming ``{key}.{one of its keys}``, where the study lacks something
+    optional: raises MeltpointError, naming ``{key}.{one of its keys}``, if the study lacks something
     that the figure names (`meltpoint.analysis.references`)
 ``panels(spec, study)``
-    optional: rows and columns of its panels, (1, 1) if it is not there
+    optional: numbers of rows and columns of its panels. Default: (1, 1)
 
 The docstring's first line is the kind's line in the docs. The study reads these files where neither
 matplotlib nor pandas need be installed: import them from `meltpoint.lazy_import`, or inside functions.
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
     from meltpoint.analysis.references import StudyView
 
-# The kind of a figure that names none: its Spec has this default too.
+# The kind of a figure without the key `kind`. The Spec of this kind has the same default.
 DEFAULT_KIND = "curves"
-# Files are read before they are imported: most of this folder imports matplotlib.
+# Files are searched for this before they are imported, because most of this folder imports matplotlib.
 DECLARES_KIND = re.compile(r"^class Spec\(", re.MULTILINE)
 
 
@@ -117,7 +117,7 @@ def draw(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec: FigureSpec
 
 
 def save(figure: Figure, paths: Iterable[Path]) -> None:
-    """Writes a figure to files of the formats that their names say; same figure, same bytes."""
+    """Writes a figure to files, in the formats of their suffixes; equal figures give equal bytes."""
     from meltpoint.figures import style
 
     style.save(figure, paths)

@@ -20,7 +20,7 @@ OTHER |= {"markeredgewidth": 0.8, "linestyle": "none"}
 INTERVAL = {"fmt": "none", "ecolor": INK, "elinewidth": 0.7, "capsize": 1.5, "capthick": 0.7}
 WORDS = {"ha": "center", "va": "center", "fontsize": 6.5, "color": FAINT}
 WORDS |= {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
-# Where the column of printed values ends, in data coordinates of a panel's width.
+# Right end of the column of printed values, as a fraction of a panel's width from its left.
 VALUES_AT = 1.18
 
 
@@ -36,11 +36,11 @@ def draw_bars(
 ) -> Figure:
     """Draws bars of changes, with their values in a column at the right of each panel.
 
-    bars: panel, row, value, half_width (of its interval, NaN without one), other (a second value,
-    drawn as a hollow diamond, NaN without one) and tooltip. rows: all rows from the top; one without
-    a bar is "not applicable". axis: label of the x axis; interval, other: what the legend calls them.
-    width: of the figure in inches. step: distance of ticks along x; unset: as matplotlib chooses them.
-    digits: after the point of the printed values.
+    bars: frame with the columns panel, row, value, half_width (of the interval, or NaN), other (a
+    second value, drawn as a hollow diamond, or NaN) and tooltip. rows: all rows from the top; a row
+    without a bar is "not applicable". axis: label of the x axis. interval, other: their names in the
+    legend. width: of the figure in inches. step: distance of ticks along x; matplotlib chooses it by
+    default. digits: number of digits after the point of printed values.
     """
     panels = list(dict.fromkeys(bars["panel"]))
     with mpl.rc_context(RC):
@@ -57,7 +57,7 @@ def draw_bars(
 
 
 def draw_panel(ax: Axes, bars: pd.DataFrame, rows: list[str], digits: int) -> None:
-    """The bars of one panel, their intervals, second values and printed values."""
+    """Draws the bars of one panel, with intervals, second values and printed values."""
     direction = pd.Series(np.where(bars["value"] >= 0, "higher", "lower"), index=bars.index)
     style = {"width": 0.66, "alpha": 0.85, "linewidth": 0, "saturation": 1, "dodge": False}
     sns.barplot(
@@ -85,7 +85,7 @@ def draw_panel(ax: Axes, bars: pd.DataFrame, rows: list[str], digits: int) -> No
 
 
 def draw_legend(figure: Figure, interval: str, other: str) -> None:
-    """Below the panels: the two directions, and the signs that are used."""
+    """Draws the legend below the panels: the two directions, and the signs in use."""
     handles: list = [Patch(color=c, alpha=0.85, label=words) for words, c in COLORS.items()]
     if interval:
         handles.append(Line2D([], [], color=INK, linewidth=0.8, label=interval))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from meltpoint.analysis.references import StudyView
 
-# Inches of a row of bars and of what stands above and below them; standard errors of an interval.
+# Inches of a row of bars, and of the space above and below them together; half width of an interval
+# in standard errors.
 ROW, FRAME = 0.19, 0.9
 INTERVAL = 1.96
 
@@ -66,7 +67,7 @@ def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
 def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
     """A panel for each model with a bar for each method and level.
 
-    Rows without a difference are "not applicable". Raises MeltpointError where no score has one.
+    Rows without a difference are "not applicable". Raises MeltpointError if no score has one.
     """
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.quantities import quantity
@@ -93,7 +94,10 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
 
 
 def bars_of(cells: pd.DataFrame, scores: pd.DataFrame, factor: float, spec: Spec) -> pd.DataFrame:
-    """The bars, as `meltpoint.figures.bar_panels.draw_bars` takes them."""
+    """Frame of the bars, with the columns that `meltpoint.figures.bar_panels.draw_bars` takes.
+
+    factor: divisor of the score's unit, unless bars are in percent of the dense value.
+    """
     unit = pd.Series(factor, index=cells.index)
     if spec.show == "percent":
         dense = scores[scores["chain"] == "dense"].set_index("model")["value"]

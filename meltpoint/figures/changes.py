@@ -51,7 +51,7 @@ def check(key: str, spec: Spec, study: StudyView) -> None:
 
 
 def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
-    """Panels of bars, one for each score; raises MeltpointError where no change has a value."""
+    """Panels of bars, one for each score; raises MeltpointError if no change has a value."""
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.operation_changes import own_changes, published_changes
     from meltpoint.figures.bar_panels import draw_bars
@@ -82,7 +82,7 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
 
 
 def label_of(first: str, second: str) -> str:
-    """A comparison of two sequences in words; against the dense model the second alone."""
+    """A comparison of two sequences in words; only the second one if the first is the dense model."""
     after = second.replace(">", "→")
     return after if first == "dense" else f"{first.replace('>', '→')}  to  {after}"
 

@@ -77,7 +77,10 @@ def check(key: str, spec: Spec, study: StudyView) -> None:
 
 
 def check_bits(key: str, steps: dict[Step, None]) -> None:
-    """Checks that each level of a quantization method has nominal bits that no other one has."""
+    """Checks that no two levels of a quantization method have equal nominal bits.
+
+    Raises MeltpointError for such levels, and for a level without nominal bits.
+    """
     levels: dict[tuple, str] = {}
     for step in steps:
         level = "" if step.level is None else str(step.level)
@@ -110,10 +113,11 @@ def pruned_then_quantized(spec: Spec, study: StudyView) -> list[tuple[Step, Step
 def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
     """A panel per model and pair of methods: filled contours of log perplexity, dots where measured.
 
-    Chains of one step alone are the margins, at sparsity 0 and at dense bits. If `spec.y` is an
-    evaluation, a level lies at that of its least pruned chain. The best trade-off is between perplexity
-    and the evaluation, or nominal bits times the weights that are left. Cells that are not applicable
-    or not finite are hatched. Raises MeltpointError for fewer than two sparsities or bit widths.
+    Chains of a single step are the margins, at sparsity 0 and at dense bits. If `spec.y` is an
+    evaluation, a level is drawn at the value of its least pruned chain. The best trade-off is between
+    perplexity and that evaluation, or else nominal bits times the fraction of weights left. Cells that
+    are not applicable or not finite are hatched. Raises MeltpointError for fewer than two sparsities or
+    bit widths.
     """
     from matplotlib.figure import Figure
 
@@ -155,7 +159,8 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
 def select_cells(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     """Cells of chains of at most one pruning and then one quantization step, with the columns `STEPS`.
 
-    `is_pair` says whether there are both. `size` is the evaluation along y, NaN for nominal bits.
+    `is_pair` is true for chains with both steps. `size` is the evaluation along y, or NaN for nominal
+    bits.
     """
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.quantities import quantity
@@ -171,9 +176,9 @@ def select_cells(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
 
 
 def two_steps(chain: str, kind: str) -> dict:
-    """A chain's pruning and quantization step as `STEPS`, "" for one that is left out.
+    """Values of the columns `STEPS` for a chain; a missing step has the name "".
 
-    All are None for any other chain. kind: that of its last step.
+    All values are None for a chain of other steps. kind: the kind of the chain's last step.
     """
     steps = parse_chain(chain)
     pruning = [step for step in steps[:1] if isinstance(step.level, Sparsity)]
@@ -196,7 +201,10 @@ def name_of(step: Step | None) -> str:
 def surface_of(
     cells: pd.DataFrame, model: str, prune: str, quantize: str, spec: Spec, label: Quantity
 ) -> Surface:
-    """The cells of one pair of methods with the margins that were measured, most bits first."""
+    """The surface of one pair of methods and its measured margins, most bits first.
+
+    Raises MeltpointError for fewer than two sparsities or bit widths.
+    """
     from meltpoint.figures.surface import Surface
 
     cells = with_margins(cells[cells["model"] == model], prune, quantize)
@@ -220,7 +228,10 @@ def surface_of(
 
 
 def with_margins(cells: pd.DataFrame, prune: str, quantize: str) -> pd.DataFrame:
-    """A model's cells of both methods, and those of one at a level that the pairs have, by sparsity."""
+    """A model's cells of both methods, with the margins, sorted by sparsity.
+
+    A margin is a chain of one of the two steps, at a level that also occurs in a chain of both.
+    """
     both = cells[(cells["prune"] == prune) & (cells["quantize"] == quantize)]
     pruned = cells[(cells["prune"] == prune) & (cells["quantize"] == "")]
     quantized = cells[(cells["prune"] == "") & (cells["quantize"] == quantize)]
@@ -234,7 +245,7 @@ def with_margins(cells: pd.DataFrame, prune: str, quantize: str) -> pd.DataFrame
 
 
 def tooltip(cell: dict, spec: Spec, label: Quantity) -> str:
-    """Tooltip of a cell: its levels, and its perplexity or why it has none."""
+    """Tooltip of a cell: its levels, and its perplexity or the reason for having none."""
     scheme = cell["scheme"] if cell["scheme"] == "dense" else level_label(cell["scheme"])
     method = spec.labels.get(cell["quantize"], cell["quantize"])
     title = f"sparsity {cell['sparsity']:g}, {method} {scheme}".replace("  ", " ")

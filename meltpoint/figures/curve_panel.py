@@ -27,7 +27,7 @@ def draw_panel(ax: Axes, cells: pd.DataFrame, fits: pd.DataFrame, look: dict) ->
 
 
 def draw_points(ax: Axes, cells: pd.DataFrame, color: str, marker: str, joined: bool) -> None:
-    """Draws points with their standard errors, joined by a line where no fit is drawn."""
+    """Draws points with their standard errors; with `joined` a line joins them."""
     cells = cells[np.isfinite(cells["value"])].sort_values("x")
     crowded = len(cells) > 12
     ax.errorbar(

@@ -53,7 +53,7 @@ class Spec(Compared, FigureSpec):
 
     @property
     def needs_transitions(self) -> bool:
-        """True where the figure draws fitted curves: with `fit`."""
+        """True if the figure draws fitted curves: with `fit`."""
         return self.fit is not None
 
 
@@ -85,12 +85,12 @@ def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
 def draw(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec: Spec) -> Figure:
     """A panel for each model: points with standard errors, and fits with a star at s0.
 
-    A strip below shows each s0 with its interval, one line per method: on the curves themselves
-    they would hide each other. The thick bar is the interval over windows or documents alone. An
-    accuracy without an s0 has a circle where half of its advantage over chance is lost. 2:4 and 4:8
-    are hollow triangles at 0.5, the dense value and chance are dashed lines, infinities stand at the
-    upper edge; published curves are dashed and hollow. In an SVG each point has a tooltip. Raises
-    MeltpointError where no cell of the evaluation has a numeric sparsity.
+    A strip below shows each s0 with its interval, one line per method: on the curves themselves the
+    intervals would hide each other. The thick bar is the interval over windows or documents alone. An
+    accuracy without an s0 has a circle where half of its advantage over chance is lost. 2:4 and 4:8 are
+    hollow triangles at 0.5. The dense value and chance are dashed lines, infinities are signs at the
+    upper edge. Published curves are dashed and hollow. In an SVG each point has a tooltip. Raises
+    MeltpointError if no cell of the evaluation has a numeric sparsity.
     """
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.quantities import quantity
@@ -123,7 +123,7 @@ def draw(frame: pd.DataFrame, transitions: pd.DataFrame | None, spec: Spec) -> F
 
 
 def select_cells(frame: pd.DataFrame, spec: Spec, label: Quantity) -> pd.DataFrame:
-    """Cells of the evaluation with `x`, what `spec` says, and `tooltip`; patterns have no `x`."""
+    """Cells of the evaluation with columns `x` (by `spec.x`) and `tooltip`; `x` of patterns is NaN."""
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.rows import row_names
     from meltpoint.figures.legend import PATTERNS
@@ -139,7 +139,7 @@ def select_cells(frame: pd.DataFrame, spec: Spec, label: Quantity) -> pd.DataFra
 
 
 def x_label(spec: Spec, cells: pd.DataFrame) -> str:
-    """Words for the horizontal axis: a level is a sparsity where no method changes shapes."""
+    """Label of the horizontal axis: a level is a sparsity unless a method changes shapes."""
     from meltpoint.analysis.frame import AXES
 
     if spec.x == "removed":
@@ -159,12 +159,12 @@ def cell_tooltip(cell: dict, spec: Spec, label: Quantity) -> str:
 
 
 def select_fits(transitions: pd.DataFrame | None, cells: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """Fitted curves of the cells with `name` and `tooltip`; none without `spec.fit`."""
+    """Fitted curves of the cells, with columns for name, `x` and tooltip; none without `spec.fit`."""
     from meltpoint.analysis.rows import row_names
 
     if transitions is None or spec.fit is None:
         return pd.DataFrame(columns=["model", "name", "s0", "x"])
-    # Published curves are of perplexity, and say neither that nor anything of windows.
+    # Published curves lack these columns: all are of perplexity, without intervals over windows.
     transitions = transitions.reindex(columns=[*dict.fromkeys([*transitions, *OPTIONAL])])
     fitted = transitions["form"].fillna("") != ""
     of_score = transitions["score"].isna() | transitions["score"].isin(cells["score"])
@@ -177,7 +177,10 @@ def select_fits(transitions: pd.DataFrame | None, cells: pd.DataFrame, spec: Spe
 
 
 def fit_tooltip(fit: dict, spec: Spec) -> str:
-    """Tooltip of a star: the transition point, its interval, and that over windows or documents."""
+    """Tooltip of a star: the transition point with its two intervals.
+
+    The second interval is over windows or documents alone.
+    """
     name = spec.labels.get(fit["name"], fit["name"])
     if not np.isfinite(fit["s0"]):
         span = interval(fit, "s_half")
@@ -188,7 +191,7 @@ def fit_tooltip(fit: dict, spec: Spec) -> str:
 
 
 def interval(fit: dict, name: str, words: str = "95 % interval") -> str:
-    """A line of a tooltip with the ends of an interval; "" where there is none."""
+    """A line of a tooltip with the ends of an interval; "" if there is none."""
     low, high = (fit[f"{name}_{end}"] for end in ("low", "high"))
     return f"\n{words} {low:.3f} to {high:.3f}" if np.isfinite(low) else ""
 
@@ -201,9 +204,10 @@ def lay_out(
     look: dict,
     published_lines: int,
 ) -> tuple[Figure, list[Axes], list[Axes | None]]:
-    """The figure, its panels, and below each the strip of its transition points, None without any.
+    """The figure, its panels, and the strip of transition points below each panel.
 
-    Panels share the y axis. Below them is room for a legend of the methods and published lines.
+    The strips are None if no model has a transition point. Panels share the y axis. Below them is room
+    for a legend of the methods and published lines.
     """
     from matplotlib.figure import Figure
 
@@ -227,7 +231,7 @@ def lay_out(
         grid[1, 0].set_ylabel("$s_0$", rotation=0, va="center", labelpad=8)
     for ax in grid[-1]:
         ax.set_xlabel(x_label(spec, cells))
-    # Fractions stay on a plain axis.
+    # Fractions have a linear axis.
     if not (cells["unit"] == "fraction").all():
         scale_y(grid[0, 0], cells.loc[np.isfinite(cells["value"]), "value"])
     return figure, grid[0], grid[1] if strip else [None] * len(models)

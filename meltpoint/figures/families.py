@@ -67,7 +67,7 @@ def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
 def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
     """A panel for each model and compression; rows are methods, the best of a family on top.
 
-    Raises MeltpointError where no method is near to any of the compressions, or the rows are too many.
+    Raises MeltpointError if no method is near to any of the compressions, or the rows are too many.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -122,7 +122,7 @@ def dots_of() -> dict:
 def select_cells(scores: pd.DataFrame, spec: Spec, factor: float) -> pd.DataFrame:
     """Cells by family and compression, with their `row`, `rank` and tooltip; draws are one row.
 
-    A method may stand at several compressions. Raises MeltpointError where nothing is near to any.
+    A method may occur at several compressions. Raises MeltpointError if no method is near to any.
     """
     from meltpoint.analysis.families import at_compression, with_families
     from meltpoint.analysis.pairs import draws_together
@@ -147,7 +147,10 @@ def select_cells(scores: pd.DataFrame, spec: Spec, factor: float) -> pd.DataFram
 
 
 def with_ranks(ranked: pd.DataFrame, equal: str, compression: float) -> pd.DataFrame:
-    """Cells of a compression, which come best first, with what the figure shows of each."""
+    """The cells of a compression with columns for the figure: rank, row and tooltip.
+
+    ranked: the cells, the best of each family first.
+    """
     from meltpoint.analysis.levels import level_label
     from meltpoint.text import reading
 
@@ -169,9 +172,10 @@ def with_ranks(ranked: pd.DataFrame, equal: str, compression: float) -> pd.DataF
 
 
 def rows_of(cells: pd.DataFrame) -> list[str]:
-    """Rows from below: families in turn, the best method on top, by the first compression of each.
+    """Names of the rows from the bottom: family by family, the best method of each on top.
 
-    Above the methods of a family is a row with its name.
+    The first compression at which a method occurs decides its place. A row with the family's name is
+    above its methods.
     """
     from meltpoint.analysis.families import family_key
     from meltpoint.figures.family_rows import with_heads
@@ -183,7 +187,7 @@ def rows_of(cells: pd.DataFrame) -> list[str]:
 
 
 def draw_panel(ax: Axes, cells: pd.DataFrame, rows: list[str], dense: pd.Series) -> None:
-    """The methods of one compression."""
+    """Draws the methods of one compression; `dense` are the values of dashed lines."""
     from meltpoint.figures.axes import scale_x
     from meltpoint.figures.family_rows import DENSE, draw_dots, draw_families
     from meltpoint.figures.style import FAINT

@@ -1,4 +1,4 @@
-"""Rows of methods by family, with dots for their values: what figures of families share."""
+"""Rows of methods by family, with dots for their values, for all figures of families."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,13 +32,13 @@ class Dots:
 
 
 def with_heads(rows: Iterable[str]) -> list[str]:
-    """Rows from below with one more above each family, which has its name: "family: "."""
+    """The rows from the bottom, with one more row above each family, "family: "."""
     families = groupby(rows, key=lambda row: row.split(": ")[0])
     return [row for family, group in families for row in (*group, f"{family}: ")]
 
 
 def draw_dots(ax: Axes, cells: pd.DataFrame, rows: list[str], dots: Dots) -> None:
-    """Draws a dot for each cell (row, value, tooltip), rows from below; NaN is a word."""
+    """Draws a dot for each cell (row, value, tooltip), or the word nan; rows are from the bottom."""
     style = {"color": dots.color, "marker": dots.marker, "size": dots.size, "linewidth": dots.edge}
     sns.stripplot(
         cells, x="value", y="row", order=rows, jitter=False, edgecolor=dots.edge_color,
@@ -63,9 +63,9 @@ def handles(groups: Iterable[Dots]) -> list[Line2D]:
 
 
 def draw_families(ax: Axes, rows: list[str]) -> None:
-    """Labels of the methods, each family's name in bold above its methods, a line between families.
+    """Labels the methods, writes each family's name in bold above them, and draws lines between.
 
-    rows: those of `with_heads`, from below. The axes of one row of panels may share them.
+    rows: the result of `with_heads`. The axes of one row of panels may share it.
     """
     families, methods = zip(*(row.split(": ", 1) for row in rows), strict=True)
     heads = [method == "" for method in methods]

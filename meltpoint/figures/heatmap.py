@@ -73,7 +73,7 @@ def check(key: str, spec: Spec, study: StudyView) -> None:
 def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
     """A row of panels for each model, with a colour bar.
 
-    Raises MeltpointError where no cell has a value, or none has a setting along an axis.
+    Raises MeltpointError if no cell has a value, or if no cell has a setting along an axis.
     """
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.quantities import quantity
@@ -124,7 +124,7 @@ def select_cells(scores: pd.DataFrame, spec: Spec, factor: float) -> pd.DataFram
 
 
 def order_of(cells: pd.DataFrame, column: str, axis: str, spec: Spec) -> list[str]:
-    """Names along an axis: levels and numbers by size, methods as the study orders them."""
+    """Names along an axis: levels and numbers by size, methods in the order of the study."""
     from meltpoint.figures.style import ordered
 
     if axis == "method":
@@ -142,7 +142,7 @@ def _number(text: str) -> tuple:
 
 
 def tooltip(cell: dict, spec: Spec) -> str:
-    """Tooltip of a cell: its model and panel, its place and its value, or why it has none."""
+    """Tooltip of a cell: model and panel, place, and value or the reason for having none."""
     title = f"{cell['model']}, {cell['panel']}" if cell["panel"] else cell["model"]
     place = f"{spec.x} {cell['x']}, {spec.y} {cell['y']}"
     if cell["status"] != "ok":

@@ -18,19 +18,19 @@ from meltpoint.figures.style import INK, RC
 from meltpoint.figures.tooltips import note
 
 PANEL = 1.95, 1.3  # Inches.
-# Brightness of red, green and blue; below half of the full brightness numbers are white.
+# Brightness of red, green and blue. Numbers on colours that are darker than `DARK` are white.
 LUMINANCE, DARK = np.array([0.299, 0.587, 0.114]), 0.5
 FRAME = {"fill": False, "edgecolor": "#D55E00", "linewidth": 1.6}
 
 
 @dataclass(frozen=True)
 class Heatmap:
-    """What a heat map shows: columns of its frame, and how their values are printed.
+    """The columns of a frame that a heat map shows, and how their values are printed.
 
-    value: the score. rows, columns: what the panels are of. x, y: the settings along the axes, and
-    their labels. best: whether the largest ("max") or the smallest ("min") value of a row of panels is
-    framed, "" for none. panel: width and height of a panel in inches. x_order, y_order: the values
-    along the axes, from the left and from below; unset: sorted.
+    value: column of the score. rows, columns: columns whose values have a row or a column of panels. x,
+    y: columns of the settings along the axes. best: "max" or "min" to frame the largest or smallest
+    value of a row of panels, "" for none. panel: width and height of a panel in inches. x_order,
+    y_order: the values along the axes, from the left and from below; sorted by default.
     """
 
     value: str
@@ -51,7 +51,7 @@ class Heatmap:
 
 
 def draw_heatmap(frame: pd.DataFrame, spec: Heatmap) -> Figure:
-    """Draws panels of all rows and columns; those of a row share colours, and their best is framed.
+    """Draws all panels; the panels of a row share their colours, and the best of a row is framed.
 
     A cell without a finite value is blank. A column `tooltip` of the frame, if there is one, holds the
     tooltip of each cell.
@@ -72,7 +72,7 @@ def draw_heatmap(frame: pd.DataFrame, spec: Heatmap) -> Figure:
 
 
 def draw_row(axes: np.ndarray, cells: pd.DataFrame, columns: np.ndarray, spec: Heatmap) -> None:
-    """One row of panels with its colour bar."""
+    """Draws one row of panels and its colour bar."""
     values = cells[spec.value][np.isfinite(cells[spec.value])]
     norm = (LogNorm if spec.logarithmic else Normalize)(values.min(), values.max())
     best = getattr(values, spec.best)() if spec.best else None
@@ -94,7 +94,7 @@ def draw_row(axes: np.ndarray, cells: pd.DataFrame, columns: np.ndarray, spec: H
 def draw_panel(
     ax: Axes, cells: pd.DataFrame, norm: Normalize, best: float | None, spec: Heatmap
 ) -> None:
-    """The values of one panel in numbers and colours, a frame around the best."""
+    """Draws the values of one panel as numbers and colours, and a frame around the best."""
     grid = cells.pivot_table(index=spec.y, columns=spec.x, values=spec.value)
     grid = grid.reindex(index=spec.y_order, columns=spec.x_order)
     grid = grid.where(np.isfinite(grid))

@@ -11,12 +11,12 @@ from meltpoint.figures.tooltips import note
 ROW = 0.095
 INTERVAL = {"linewidth": 1.0, "marker": "|", "markersize": 5, "markeredgewidth": 1.0}
 
-# Of the error over windows or documents.
+# Line of the interval over windows or documents alone.
 OVER_UNITS = {"linewidth": 3.0, "solid_capstyle": "butt"}
 
 
 def draw_strip(ax: Axes | None, fits: pd.DataFrame, look: dict) -> None:
-    """Draws a row for each method of `look` that has a transition point; nothing without axes."""
+    """Draws a row for each method of `look` that has a transition point; nothing if `ax` is None."""
     if ax is None:
         return
     transitions = fits.dropna(subset="x").set_index("name")
@@ -30,7 +30,7 @@ def draw_strip(ax: Axes | None, fits: pd.DataFrame, look: dict) -> None:
 def draw_row(ax: Axes, y: float, fit: pd.Series, color: str) -> None:
     """Draws an interval with its s0 as a star; a published s0 is a hollow star.
 
-    Without an s0 it draws the circle of an accuracy, where half of its advantage is lost.
+    Without an s0 it draws a circle where half of an accuracy's advantage is lost.
     """
     if not np.isfinite(fit["s0"]):
         ax.plot([fit["s_half_low"], fit["s_half_high"]], [y, y], color=color, **OVER_UNITS)

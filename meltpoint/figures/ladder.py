@@ -18,7 +18,7 @@ NUMBERS = (0, 2)
 
 
 def in_order(cells: pd.DataFrame) -> bool:
-    """True where `x` only rises or only falls with the level, among sparsities and among bit widths."""
+    """True if `x` rises or falls monotonically with the level, for sparsities and for bit widths."""
     keys = cells["level"].map(level_key)
     for number in NUMBERS:
         ladder = keys[[key[0] == number for key in keys]].sort_values().index

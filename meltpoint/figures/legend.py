@@ -11,7 +11,7 @@ from meltpoint.figures.spec import FigureSpec
 from meltpoint.figures.style import INK
 
 LEGEND_ROW = 0.16
-# Triangles that point at the sparsity the pattern stands for, beside the points that are there.
+# Marker and shift along x of each pattern: triangles beside the unstructured points of that sparsity.
 PATTERNS = {"2of4": ("<", 0.014), "4of8": (">", -0.014)}
 HOLLOW = {"markerfacecolor": "white", "markeredgewidth": 0.9, "markersize": 4, "linestyle": "none"}
 STAR = {
@@ -21,7 +21,7 @@ STAR = {
     "markeredgewidth": 0.5,
     "linestyle": "none",
 }
-# Where half of an accuracy's advantage over chance is lost.
+# Marker of the sparsity at which half of an accuracy's advantage over chance is lost.
 HALF = {
     "marker": "o",
     "markersize": 4.5,
@@ -60,7 +60,7 @@ def draw_legend(
 
 
 def columns(labels: list[str], width: float) -> int:
-    """Number of columns of the legend that fit a width in inches, at most what one row needs."""
+    """Number of columns of the legend that fit a width in inches; no more than one row needs."""
     longest = max(13, *map(len, labels)) * 0.055 + 0.3
     return max(1, min(len(labels) + 3, int(width / longest)))
 

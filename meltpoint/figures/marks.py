@@ -1,4 +1,4 @@
-"""Marks that several kinds of figure share: the dense line, and signs for what is not finite."""
+"""Marks that several kinds of figure share: the dense line, and signs for values not finite."""
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,10 @@ DENSE_LINE = {"color": FAINT, "linestyle": (0, (4, 2)), "linewidth": 0.8, "zorde
 
 
 def draw_dense(ax: Axes, values: pd.Series, name: str = "dense", place: str = "") -> None:
-    """Draws the dense value as a dashed line, named on the right of the axes, where no curve runs.
+    """Draws the dense value as a dashed line; its name is right of the axes, away from the curves.
 
-    A value of 0 has no place on a logarithmic axis. name: of another value that is drawn so. place:
-    more words below the value, such as where it lies along x.
+    Values of 0 are left out on a logarithmic axis. name: text for a value other than dense. place: a
+    text below the value, such as its place along x.
     """
     seen = np.isfinite(values) & ((values > 0) | (ax.get_yscale() != "log"))
     for value in values[seen]:
@@ -40,7 +40,7 @@ def name_line(ax: Axes, value: float, name: str, place: str = "") -> None:
 
 
 def draw_infinities(ax: Axes, cells: pd.DataFrame, color: str, depth: int) -> None:
-    """Draws infinite and undefined values as signs at the upper edge; `depth` is the method's line."""
+    """Draws infinite and undefined values as signs at the upper edge, on line number `depth`."""
     edge = ax.get_xaxis_transform()
     lowered = offset_copy(edge, ax.figure, y=-6 * depth, units="points")
     for _, cell in cells[~np.isfinite(cells["value"])].iterrows():

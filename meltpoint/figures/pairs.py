@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 # Inches of a cell's height, and of the names around the panels.
 CELL_HEIGHT, NAMES = 0.24, 1.0
-# Light enough for dark numbers; told apart with every common colour blindness, and in grey.
+# Colours that are light enough for dark numbers, and that differ with every common colour blindness
+# and in grey.
 COLORS = {"better": "#A6CEE3", "worse": "#FDD0A2", "not told apart": "#F2F2F2"}
 OPPOSITE = {"better": "worse", "worse": "better", "not told apart": "not told apart"}
 
@@ -63,7 +64,7 @@ def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
 def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
     """A panel for each model: rows and columns are its methods, the best on top and left.
 
-    Raises MeltpointError where fewer than two chains have a value, or two cannot be compared.
+    Raises MeltpointError if fewer than two chains have a value, or if two cannot be compared.
     """
     from matplotlib.figure import Figure
 
@@ -92,7 +93,7 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
 
 
 def select_cells(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """The cells of the level with `printed`, a name for each chain; draws are one row."""
+    """The cells of the level with a printed name for each chain; draws are one row."""
     from meltpoint.analysis import pairs
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.rows import row_names
@@ -111,7 +112,7 @@ def best_first(cells: pd.DataFrame) -> list[str]:
 def draw_panel(
     ax: Axes, compared: pd.DataFrame, names: list[str], spec: Spec, factor: float
 ) -> None:
-    """The pairs of one model, each twice: the difference, and its opposite."""
+    """Draws the pairs of one model, each twice: the difference, and its opposite."""
     from matplotlib.patches import Rectangle
 
     from meltpoint.figures.style import INK
@@ -145,7 +146,7 @@ def tooltip(pair: dict, sign: int, verdict: str) -> str:
 
 
 def draw_legend(figure: Figure, title: str) -> None:
-    """The colours of the verdicts, below the panels."""
+    """Draws the legend of the verdicts' colours below the panels."""
     from matplotlib.patches import Patch
 
     handles = [Patch(color=color, label=verdict) for verdict, color in COLORS.items()]

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
-# Where a label may stand, in points from its data point: the first free place is taken.
+# Places of a label, in points from its data point, in order of preference.
 PLACES = [
     ((4, 3), "left", "bottom"),
     ((-4, -3), "right", "top"),
@@ -17,14 +17,14 @@ PLACES = [
     ((-5, 0), "right", "center"),
 ]
 SIZE, COLOR = 5.5, "#4A4A4A"
-# Number of pixels between two points of a line that a label keeps clear of.
+# Number of places between two points of a line that are checked for an overlap with labels.
 SAMPLES = 40
 
 
 def label_points(ax: Axes, x: ArrayLike, y: ArrayLike, labels: Sequence[str]) -> None:
-    """Puts a small label by each data point, and leaves out one that would lie on a label or a line.
+    """Puts a small label by each data point, and leaves out labels without a free place.
 
-    Call it after everything else is drawn: only then it is known what lies where.
+    A place is free if no line and no other text is there. Call this after everything else is drawn.
     """
     figure = ax.get_figure(root=True)
     figure.draw_without_rendering()

@@ -17,12 +17,12 @@ LOOK = {
 
 
 def split(cells: pd.DataFrame, spec: Compared) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The study's cells, and the published cells of the same methods, none without a published table.
+    """The study's cells, and published cells of the same methods; the latter empty without a table.
 
     Published cells get our name of their method as `matched`, and our model as `model`. Methods match
-    by name or by the label that they have here, upper and lower case being the same. If the published
-    table has several models, `spec.published_models` says which are kept; otherwise the cells are of
-    `spec.published_model`, or of our only model. Raises MeltpointError if no method matches.
+    by name or by label, in any case of letters. If the published table has several models, those in
+    `spec.published_models` are kept. Otherwise its cells belong to `spec.published_model`, or to our
+    only model. Raises MeltpointError if no method matches.
     """
     if spec.published is None:
         return cells, cells[:0].assign(matched="")
@@ -43,7 +43,7 @@ def split(cells: pd.DataFrame, spec: Compared) -> tuple[pd.DataFrame, pd.DataFra
 
 
 def _names_by_method(cells: pd.DataFrame, spec: Compared) -> dict[str, str]:
-    """Our name of each method and label, in lower case."""
+    """Our names, by methods and labels in lower case."""
     first = cells.drop_duplicates("method")
     names = {m.lower(): name for name, m in zip(first["name"], first["method"], strict=True)}
     known = set(cells["name"])

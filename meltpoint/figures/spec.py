@@ -41,12 +41,12 @@ class FigureSpec(Output):
 
     @property
     def needs_transitions(self) -> bool:
-        """True where the figure draws fitted curves, so that its source must be a sweep."""
+        """True if the figure draws fitted curves, so that its source must be a sweep."""
         return False
 
     @property
     def needs_samples(self) -> bool:
-        """True where the figure compares chains by what is kept beside their cells."""
+        """True if the figure needs the files that are kept beside the cells."""
         return False
 
     @property

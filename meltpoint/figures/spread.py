@@ -71,10 +71,10 @@ def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
 
 
 def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
-    """A panel per model and level, with methods or the values of a setting along x.
+    """A panel for each model and level, with methods or the values of a setting along x.
 
     Methods with a label have a place of their own; other differences in settings have a colour. The
-    dense value is a dashed line. Raises MeltpointError where no cell has the setting.
+    dense value is a dashed line. Raises MeltpointError if no cell has the setting.
     """
     from matplotlib.figure import Figure
 
@@ -118,8 +118,8 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
 def select_cells(frame: pd.DataFrame, spec: Spec, factor: float) -> pd.DataFrame:
     """Cells of the evaluation with their `place` along x and their `hue`; values divided by `factor`.
 
-    A method without a level that is named after its bits, and w8a8, stand with that bit width:
-    `chain_level` is the level as the chain spells it.
+    `level` is the bit width for a method that is named after its bits, and for w8a8. `chain_level` is
+    the level in the chain. Raises MeltpointError if no cell has a setting that the figure names.
     """
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.rows import row_names
@@ -145,7 +145,7 @@ def select_cells(frame: pd.DataFrame, spec: Spec, factor: float) -> pd.DataFrame
 
 
 def name_without(cells: pd.DataFrame, *keys: str | None) -> pd.DataFrame:
-    """The cells with `name`, their method and settings without these settings."""
+    """The cells with a column `name`: method and settings, without the settings in `keys`."""
     from meltpoint.analysis.rows import row_names
 
     settings = cells["settings"].astype(object).fillna("")
@@ -164,13 +164,16 @@ def what_varies(settings: pd.Series) -> pd.Series:
 
 
 def value_of(settings: str, key: str) -> str:
-    """Value of a setting as the chain spells it; "default" where the chain has it not."""
+    """Value of a setting in a chain's settings; "default" if they do not set it."""
     parts = (part.partition("=") for part in settings.replace("+", ",").split(","))
     return next((value for name, _, value in parts if name == key), "default")
 
 
 def ordered_places(places: np.ndarray, spec: Spec) -> list[str]:
-    """Places along x: methods as `spec.order` has them, values of a setting by size behind words."""
+    """Places along x: methods in the order of the study, or values of a setting.
+
+    Of these, words come first and numbers follow by size.
+    """
     from meltpoint.figures.style import ordered
 
     return ordered(places, spec.order) if spec.x == "method" else sorted(places, key=_size)

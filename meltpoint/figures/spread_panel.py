@@ -18,15 +18,15 @@ from meltpoint.text import reading
 
 # Share of the distance between two places that the hues of one place take, as in seaborn.
 DODGE = 0.8
-# Inches between labels that lie on each other unless they are steep.
+# Distance of labels in inches below which they overlap unless they are steep.
 CROWDED = 0.3
 SINGLE = {"size": 2.6, "alpha": 0.45, "linewidth": 0, "jitter": False, "zorder": 2}
 MEAN = {"markersize": 3.8, "markeredgewidth": 0, "linestyle": "none", "zorder": 4}
 ERROR = {"elinewidth": 1, "capsize": 2.4, "capthick": 1, "fmt": "none", "zorder": 3}
 ABSENT = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 6, "color": FAINT}
 BEYOND = ABSENT | {"rotation": 0, "fontsize": 8, "va": "center"}
-# Shares of the height of a panel: where signs below stand, how high they are at most, and how far a
-# line is from them.
+# Shares of a panel's height: place of signs at the bottom, their largest height, and their distance
+# from a line.
 LOWEST, SIGN, GAP = 0.02, 0.2, 0.02
 
 
@@ -41,12 +41,12 @@ def draw(
     """Draws the cells of a model and level: places along x, each hue beside the others.
 
     dense: the cells of the dense line. look: colour and marker by hue. A place without a finite value
-    has a sign, whose tooltip says why.
+    has a sign, whose tooltip gives the reason.
     """
     finite = cells[np.isfinite(cells["value"])]
     if len(finite):
         draw_means(ax, finite, places, look, averaged=spec.average_over is not None)
-        # Only now: seaborn would average logarithms on a logarithmic axis.
+        # After seaborn, which would average logarithms on a logarithmic axis.
         scale_y(ax, finite["value"])
     below = clear_of(draw_dense(ax, dense))
     for number, (hue, (color, _)) in enumerate(look.items()):
@@ -80,7 +80,7 @@ def draw_means(
 
 
 def error_of(cells: pd.DataFrame, spec: FigureSpec) -> float:
-    """Standard deviation of the averaged values, or the error of the paired difference of one value."""
+    """Standard deviation of averaged values; for one value the error of its paired difference."""
     if spec.average_over:
         return cells["value"].std(ddof=1) if len(cells) > 1 else 0
     error = cells["difference_stderr"].iloc[0]
@@ -88,7 +88,7 @@ def error_of(cells: pd.DataFrame, spec: FigureSpec) -> float:
 
 
 def tooltip(cells: pd.DataFrame, value: float, error: float, spec: FigureSpec) -> str:
-    """Tooltip of a mean: its place and hue, the level where it has another name, and its value."""
+    """Tooltip of a mean: place and hue, the level in the chain if that differs, and the value."""
     first = cells.iloc[0]
     other_level = first["chain_level"] not in ("", first["level"])
     level = f" at {level_label(first['chain_level'])}" if other_level else ""
@@ -97,7 +97,7 @@ def tooltip(cells: pd.DataFrame, value: float, error: float, spec: FigureSpec) -
 
 
 def draw_absent(ax: Axes, x: float, cells: pd.DataFrame, below: float) -> None:
-    """Draws N/A or "refused" below, ∞ or nan above, with a tooltip; nothing where there is no cell.
+    """Draws N/A or "refused" below, ∞ or nan above, with a tooltip; nothing without a cell.
 
     below: height at which the signs below start, as a share of the axis.
     """
@@ -118,7 +118,10 @@ def seen(ax: Axes, values: pd.Series) -> list[float]:
 
 
 def draw_dense(ax: Axes, dense: pd.DataFrame) -> list[float]:
-    """Draws the dense value as a dashed line where the axis has it; its height in [0, 1]."""
+    """Draws the dense value as a dashed line, if it is within the axis.
+
+    Returns the heights of the drawn lines as shares of the axis, 0 to 1.
+    """
     place, values = ax.transScale + ax.transLimits, seen(ax, dense["value"])
     for value in values:
         ax.axhline(value, **DENSE_LINE)
@@ -126,20 +129,20 @@ def draw_dense(ax: Axes, dense: pd.DataFrame) -> list[float]:
 
 
 def name_dense(row: Sequence[Axes], dense: pd.DataFrame) -> None:
-    """Names the dense line once in a row of panels: beside the last one that shows it."""
+    """Writes the name of the dense line once in a row: beside the last panel that shows the line."""
     for value in dense["value"]:
         for ax in [ax for ax in row if seen(ax, [value])][-1:]:
             name_line(ax, value, "dense")
 
 
 def clear_of(lines: list[float]) -> float:
-    """Height at which signs below start: above a line that would cross them."""
+    """Height at which signs at the bottom start, as a share of the axis: above a line across them."""
     crossing = [line for line in lines if line < LOWEST + SIGN]
     return max(crossing) + GAP if crossing else LOWEST
 
 
 def label_x(ax: Axes, places: list[str], spec: FigureSpec) -> None:
-    """Labels the places along x, slanted where they would overlap."""
+    """Labels the places along x, slanted if they would overlap."""
     slanted = max(map(len, places)) * 0.06 > spec.width / len(places) * 0.8
     steep = 45 if spec.width / len(places) < CROWDED else 30
     ax.set_xticks(range(len(places)), places, rotation=steep if slanted else 0,

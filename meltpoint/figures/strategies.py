@@ -66,7 +66,7 @@ def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
 def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
     """Panels with a row for each strategy and a marker for each chain.
 
-    Refused scores have no marker. Raises MeltpointError where no score has a value.
+    Refused scores have no marker. Raises MeltpointError if no score has a value.
     """
     from meltpoint.figures.strategy_panels import draw_panels
 
@@ -77,9 +77,10 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
 
 
 def panel_of(frame: pd.DataFrame, name: str, spec: Spec) -> pd.DataFrame:
-    """The finite scores of all strategies of an evaluation, with columns strategy and name.
+    """The finite scores of all strategies of an evaluation.
 
-    Dense rows come first; `stochastic` says whether the strategy draws tokens.
+    Columns are `strategy`, `stochastic` (true if the strategy draws tokens), and `line`, the printed
+    name of the chain.
     """
     from meltpoint.analysis.rows import row_names
     from meltpoint.analysis.strategies import scores_of_strategies

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from meltpoint.figures.strategies import Spec
 
 ROW, FRAME = 0.2, 1.1
-# Standard errors of an interval, and the part of a row that its markers are spread over.
+# Half width of an interval in standard errors, and the share of a row over which its markers spread.
 INTERVAL, SPREAD = 1.96, 0.6
 BAR = {"linestyle": "none", "markersize": 3.5, "elinewidth": 0.8, "capsize": 0}
 
@@ -50,7 +50,10 @@ def draw_panels(columns: list[pd.DataFrame], spec: Spec) -> Figure:
 
 
 def draw_panel(ax: Axes, cells: pd.DataFrame, look: dict[str, tuple[str, str]]) -> list[str]:
-    """Strategies of one task and model from the top, drawn with deterministic ones above a line."""
+    """Draws the strategies of one task and model; returns their names from the top.
+
+    Deterministic strategies are above a line. look: colour and marker of each chain's printed name.
+    """
     if cells.empty:
         ax.text(0.5, 0.5, "no score", transform=ax.transAxes, ha="center", color=FAINT)
         return []

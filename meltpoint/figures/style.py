@@ -1,4 +1,4 @@
-"""How every figure looks: colours and markers per method, fonts, and files that are reproducible."""
+"""The style of all figures: colours and markers of methods, fonts, and reproducible files."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart with every common colour blindness; yellow, too light for
-# lines, and black, kept for what is no method, are left out. Tints of Paul Tol's follow.
+# Okabe and Ito's colours, which differ with every common colour blindness, and then tints of Paul
+# Tol's. Yellow is left out as too light for lines, and black as the colour of everything but methods.
 PALETTE = [
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"),
     *("#882255", "#44AA99", "#6F4C9B", "#7A6A2B"),
 ]
 MARKERS = ["o", "s", "^", "D", "v", "p", "h", "P", "X", "8"]
-# The places of the methods that most figures hold, so that a method looks the same in all of them.
+# Fixed places in PALETTE and MARKERS for frequent methods, so that they look alike in all figures.
 PLACES = {
     **{"wanda": 0, "magnitude": 1, "sparsegpt": 2, "ria": 3, "dsnot": 4, "admm": 5},
     **{"slicegpt": 2, "llm-pruner": 1, "flap": 0, "sleb": 3, "shortgpt": 4, "blockwise": 5},
@@ -21,7 +21,7 @@ PLACES = {
 }
 INK, FAINT = "#222222", "#8A8A8A"
 RC = {
-    # Comes with matplotlib: the same figure on every machine.
+    # This font comes with matplotlib, so that a figure is the same on every machine.
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.labelsize": 8,
@@ -53,14 +53,17 @@ RC = {
     "lines.markersize": 4,
     "legend.frameon": False,
     "savefig.dpi": 300,
-    # Outlines rather than text: a paper's PDF must look the same where the font is missing.
+    # Outlines rather than text: a paper's PDF must look the same if the font is missing.
     "svg.fonttype": "path",
     "svg.hashsalt": "meltpoint",
 }
 
 
 def looks(names: Iterable[str], colors: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each name: its usual ones or the next free ones; `colors` overrules."""
+    """Colour and marker of each name: its usual ones, or the next free ones.
+
+    colors: colours by name, which take precedence.
+    """
     taken, look = set(), {}
     names = list(names)
     for name in sorted(names, key=lambda n: n.lower() not in PLACES):
@@ -68,7 +71,7 @@ def looks(names: Iterable[str], colors: Mapping[str, str]) -> dict[str, tuple[st
         usual = PLACES.get(name.lower())
         place = usual if usual in free else (free or [len(look) % len(PALETTE)])[0]
         taken.add(place)
-        # Where the colours come round again the markers must not.
+        # After the last colour the first one is used again, with another marker.
         turn = 3 * (len(look) // len(PALETTE))
         look[name] = (colors.get(name, PALETTE[place]), MARKERS[(place + turn) % len(MARKERS)])
     return {name: look[name] for name in names}
@@ -80,7 +83,7 @@ def ordered(names: Iterable[str], order: Sequence[str]) -> list[str]:
 
 
 def save(figure: Figure, paths: Iterable[Path]) -> None:
-    """Writes a figure to files of the formats that their names say; same figure, same bytes."""
+    """Writes a figure to files, in the formats of their suffixes; equal figures give equal bytes."""
     for path in map(Path, paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}

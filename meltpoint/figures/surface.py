@@ -15,13 +15,13 @@ from meltpoint.figures.style import FAINT, INK
 from meltpoint.figures.tooltips import note
 
 COLORS = "viridis_r"
-# As many sparsities as can be labelled one by one.
+# Largest number of sparsities that are labelled one by one.
 FEW = 8
 ABSENT = {"facecolor": "#F4F4F4", "edgecolor": "#CFCFCF", "hatch": "////", "linewidth": 0}
 STEPS = 25
 FRONT = {"color": "#D55E00", "linewidth": 1.4, "marker": "o", "markersize": 3.2}
 FRONT |= {"markerfacecolor": "white", "markeredgewidth": 0.9}
-# The dot of a cell: its edge is seen where half of it lies outside of the axes.
+# The dot of a cell. It has an edge, so that its half outside of the axes is visible on white.
 DOT = {"marker": ".", "color": "white", "markersize": 4.6, "markeredgecolor": INK}
 DOT |= {
     "markeredgewidth": 0.25,
@@ -38,8 +38,8 @@ LABELLED = {1: (1, 2, 3, 5, 7), 3.5: (1, 2, 5), np.inf: (1,)}
 class Surface:
     """Perplexities [schemes, sparsities], with the sparsities and the bits per weight of the schemes.
 
-    sizes: of each cell, in any unit. tooltips: of each cell. A perplexity that is not finite is left
-    out.
+    sizes, tooltips: [schemes, sparsities], sizes in any unit. Perplexities that are not finite are
+    left out.
     """
 
     schemes: list[str]
@@ -50,7 +50,7 @@ class Surface:
     tooltips: np.ndarray
 
     def front(self) -> list[tuple[int, int]]:
-        """The cells (scheme, sparsity) that no smaller one equals or beats, from the smallest on."""
+        """The cells (scheme, sparsity) with a lower perplexity than all smaller cells, by size."""
         known = np.isfinite(self.ppl) & np.isfinite(self.sizes)
         places = [place for place in np.ndindex(self.ppl.shape) if known[place]]
         best, front = np.inf, []
@@ -63,7 +63,7 @@ class Surface:
     def hull(self) -> list[tuple[int, int]]:
         """The cells on the lower convex hull of the front in log size and log perplexity.
 
-        No mixture of two others is better than they are.
+        No mixture of two other cells is better than a cell of the hull.
         """
         hull = []
         for place in self.front():
@@ -73,13 +73,13 @@ class Surface:
         return hull
 
     def turn(self, *places: tuple[int, int]) -> float:
-        """Positive where the way over three cells turns left."""
+        """A number that is positive if the path over three cells turns left, in logarithms."""
         a, b, c = (np.log([self.sizes[p], self.ppl[p]]) for p in places)
         return (b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0]
 
 
 def norm_of(ppl: np.ndarray) -> LogNorm:
-    """Range of the colours: that of the finite perplexities."""
+    """Range of the colours, from the smallest to the largest finite perplexity."""
     finite = ppl[np.isfinite(ppl)]
     return LogNorm(finite.min(), finite.max())
 
@@ -142,7 +142,7 @@ def draw_panel(ax: Axes, table: Surface, norm: LogNorm, nominal: bool) -> Scalar
 
 
 def draw_legend(figure: Figure, ax: Axes, tables: list[Surface]) -> None:
-    """Draws the legend below: the front, and the hatching where there is any."""
+    """Draws the legend below the panels: the front, and the hatching if there is any."""
     handles, labels = ax.get_legend_handles_labels()
     if any(not np.isfinite(table.ppl).all() for table in tables):
         handles.append(Patch(**ABSENT))

@@ -21,11 +21,12 @@ CHANCE = {"color": PALETTE[1], "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
 def draw_panels(
     cells: pd.DataFrame, lines: list[str], width: float, row: float, frame: float
 ) -> Figure:
-    """A panel for each model and score.
+    """A figure with a panel for each model and score.
 
-    cells: model, label (of the score), line (the name of the bar), chain, known (whether there is a
-    value), value, stderr, status and chance (NaN where there is none). lines: all bars from the top.
-    width: of a panel, row: of a bar, frame: of what stands above and below the bars, in inches.
+    cells: frame with the columns model, score, label (of the score), line (the name of the bar), chain,
+    known (true for a cell with a value), value, stderr, status and chance (or NaN). lines: names of all
+    bars from the top. In inches: width of a panel, height of a row, and height of a panel's frame,
+    the space above and below its bars.
     """
     parts = list(cells.groupby(["model", "score"], sort=False))
     several = len(cells["model"].unique()) > 1
@@ -45,7 +46,7 @@ def draw_panels(
 
 
 def draw_legend(figure: Figure, chance: pd.Series) -> None:
-    """The legend of the lines, below the panels; chance has its value where all panels share it."""
+    """Draws the legend of the lines below the panels; a value of chance that all share is in it."""
     values = chance.dropna().round(4).unique()
     handles = [Line2D([], [], label="dense", **DENSE)]
     if len(values):
@@ -55,7 +56,7 @@ def draw_legend(figure: Figure, chance: pd.Series) -> None:
 
 
 def draw_panel(ax: Axes, part: pd.DataFrame, lines: list[str]) -> None:
-    """The bars of one panel, their intervals and the line of dense."""
+    """Draws the bars of one panel, their intervals, and the lines of dense and chance."""
     known = part[part["known"]]
     places = known["line"].map(lines.index).to_numpy()
     colors = [FAINT if chain == "dense" else PALETTE[0] for chain in known["chain"]]

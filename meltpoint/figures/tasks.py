@@ -35,7 +35,7 @@ class Spec(FigureSpec):
 
     @property
     def needs_samples(self) -> bool:
-        """True: what is kept beside a cell says its scores at chance."""
+        """True: the scores at chance follow from the files beside a cell."""
         return True
 
     @property
@@ -69,9 +69,9 @@ def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
 
 
 def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
-    """A panel for each model and task with a bar for each chain; what has no value is said.
+    """A panel for each model and task with a bar for each chain, or its status without a value.
 
-    Raises MeltpointError where no score has a value.
+    Raises MeltpointError if no score has a value.
     """
     from meltpoint.analysis.answers import task_scores
     from meltpoint.analysis.levels import level_label
@@ -95,6 +95,6 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
 
 
 def chances(cells: pd.DataFrame) -> list[float]:
-    """Score at chance of each row; NaN where none is known, or a model that knows nothing has 0."""
+    """Score at chance of each row; NaN if it is unknown or 0."""
     samples = cells.get("sample", [None] * len(cells))
     return [getattr(sample, "floor", 0.0) or np.nan for sample in samples]

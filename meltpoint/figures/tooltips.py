@@ -9,7 +9,7 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.transforms import Transform
 from numpy.typing import ArrayLike
 
-# Above everything else: the topmost element gets the pointer.
+# Tooltips are above everything else, as the topmost element gets the pointer.
 ZORDER = 1e6
 # Pixels around the axes in which a point on the edge still counts as inside.
 EDGE = 1.0
@@ -25,9 +25,9 @@ def note(
 ) -> None:
     """Gives a data point, or many, a tooltip: x, y and text are broadcast.
 
-    x and y are data coordinates, or those of `transform`; radius is that of the sensitive circle, in
-    points. A point that is not finite, or lies outside the axes when the figure is written, gets no
-    circle. A line break in the text is one in the tooltip.
+    x and y are data coordinates, or coordinates of `transform`. radius: of the sensitive circle, in
+    points. A point that is not finite or outside the axes when the figure is written gets no circle.
+    Line breaks of the text are kept in the tooltip.
     """
     figure = ax.get_figure(root=True)
     tooltips = next((artist for artist in figure.artists if isinstance(artist, Tooltips)), None)
@@ -38,7 +38,7 @@ def note(
 
 
 class Tooltips(Artist):
-    """The tooltips of a figure, drawn with it: so layout and format have placed their points."""
+    """The tooltips of a figure, drawn together with it, after the layout has placed their points."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Tooltips(Artist):
         for ax, transform, x, y, text, radius in self.points:
             place = (transform or ax.transData).transform((x, y))
             if is_inside(ax, place):
-                # A fill that is transparent takes the pointer; none at all would not.
+                # A transparent fill gets the pointer; a circle without a fill would not.
                 writer.start("circle", attrib=circle(renderer, *place, radius))
                 writer.element("title", text)
                 writer.end("circle")

@@ -92,12 +92,12 @@ def panels(spec: Spec, study: StudyView) -> tuple[int, int]:
 
 
 def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> Figure:
-    """A line through the levels of each method, a panel for each model; of one method a line for each.
+    """A panel for each model with a line for each method; one panel of models for a single method.
 
-    Panels stand in rows of `meltpoint.figures.panels.ACROSS`. Points have the errors of their paired
-    differences and, where there is room, their level. Dense is a dashed line, and a star where it has
-    an `x`; an `x` far from all others is written beside the line. Published points are hollow, at the
-    `x` of our cell of that level. Raises MeltpointError if no cell has one.
+    Panels are in rows of `meltpoint.figures.panels.ACROSS`. Points have the errors of their paired
+    differences and, if there is room, their level. Dense is a dashed line, and also a star if it has an
+    `x`; an `x` far from all others is written beside the line. Published points are hollow, at the `x`
+    of our cell of that level. Raises MeltpointError if no cell has an `x`.
     """
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.quantities import quantity
@@ -124,14 +124,14 @@ def draw(frame: pd.DataFrame, _transitions: pd.DataFrame | None, spec: Spec) -> 
         for ax, group, (measured, others) in zip(axes, groups, of_group, strict=True):
             tradeoff_panel.draw(ax, measured, others, look)
             ax.set_title(group[0] if len(groups) > 1 else "")
-        # A model that is alone in its panel has a line for dense, wherever that lies.
+        # A single model in a panel has a line for dense, which the y axis must include.
         seen = (cells["x"] > 0) | ((cells["chain"] == "dense") & (len(groups[0]) == 1))
         linear = (cells["unit"] == FRACTION).any()
         in_bits = x_label is None or x_label.words == "bits per weight"
         tradeoff_panel.scale(axes[0], pd.concat([cells[seen], published]), in_bits, linear)
         for ax, (measured, _) in zip(axes, of_group, strict=True):
             named = measured[measured["chain"] != "dense"]
-            # From the top: of points above each other the upper one has the first choice.
+            # From the top, so that the upper one of two points gets the better place for its label.
             named = named.sort_values("value", ascending=False, kind="stable")
             label_points(ax, named["x"], named["value"], point_labels(named, spec))
     return figure
@@ -142,7 +142,8 @@ def select_cells(
 ) -> tuple[pd.DataFrame, Quantity | None]:
     """Cells of the perplexity with `x` and `tooltip`, and the quantity of x, None for nominal bits.
 
-    Published cells have their nominal bits; over an evaluation they have no `x` yet.
+    Published cells have their nominal bits as `x`; over an evaluation `place_published` sets it. Raises
+    MeltpointError if no cell of ours has an `x`.
     """
     from meltpoint.analysis.frame import scores_named
     from meltpoint.analysis.quantities import quantity
@@ -176,7 +177,7 @@ def tooltip(cell: dict, x_label: Quantity | None, spec: Spec, y_label: Quantity)
 def lay_out(
     count: int, handles: list[Line2D], spec: Spec, x_label: Quantity | None, y_label: Quantity
 ) -> tuple[Figure, list[Axes]]:
-    """The figure with so many labelled panels that share their axes, and its legend below."""
+    """The figure with `count` panels that share their axes, axis labels and a legend below."""
     from matplotlib.figure import Figure
 
     from meltpoint.figures.axes import in_rows, leftmost, lowest
@@ -197,7 +198,7 @@ def lay_out(
 
 
 def place_published(published: pd.DataFrame, cells: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """Published cells that have an `x`: that of our cell at the same level, or their nominal bits."""
+    """The published cells with an `x`: their nominal bits, or the `x` of our cell of that level."""
     if spec.x != "level":
         lines = [line for _, line in published.groupby(["model", "matched"], sort=False)]
         published = pd.concat([published[:0], *(place_line(line, cells) for line in lines)])
@@ -205,7 +206,7 @@ def place_published(published: pd.DataFrame, cells: pd.DataFrame, spec: Spec) ->
 
 
 def place_line(published: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Published cells of one method and model at the `x` of our cells, NaN where we have none."""
+    """Published cells of one method and model with the `x` of our cells; NaN without such a cell."""
     from meltpoint.analysis.published_match import pairs
 
     first = published.iloc[0]

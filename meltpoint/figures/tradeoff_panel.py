@@ -14,15 +14,18 @@ from meltpoint.figures.published_curves import LOOK
 from meltpoint.figures.style import INK
 from meltpoint.figures.tooltips import note
 
-# Room above and below on a linear axis, as a fraction of what the values span.
+# Room above and below on a linear axis, as a fraction of the values' range.
 MARGIN = 0.1
-# Most of a logarithmic axis that may lie empty between dense and all other cells.
+# Largest share of a logarithmic axis that may be empty between dense and all other cells.
 MOST_EMPTY = 0.4
 DENSE = {"marker": "*", "markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
 def without_far_dense(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells with `far`: the `x` of dense cells that would empty the axis; theirs is gone."""
+    """The cells with a column `far`: the `x` of dense cells that would leave most of the axis empty.
+
+    Those cells have NaN as `x`, and other cells NaN as `far`.
+    """
     dense = (cells["chain"] == "dense") & (cells["x"] > 0)
     x = np.log(cells.loc[(cells["chain"] != "dense") & (cells["x"] > 0), "x"])
     low, high, at = x.min(), x.max(), np.log(cells.loc[dense, "x"])
@@ -63,7 +66,10 @@ def draw_published(ax: Axes, cells: pd.DataFrame, color: str, marker: str) -> No
 
 
 def scale(ax: Axes, cells: pd.DataFrame, in_bits: bool, linear: bool = False) -> None:
-    """Makes both axes logarithmic over the cells, or x alone; bits are labelled one by one."""
+    """Makes both axes logarithmic over the cells, or with `linear` only x.
+
+    in_bits: x is in bits, whose ticks are labelled one by one.
+    """
     x = cells.loc[cells["x"] > 0, "x"]
     (scale_bits if in_bits else scale_x)(ax, x)
     if linear:

@@ -1,1 +1,1 @@
-"""GGUF files and llama.cpp: written, quantised, measured and weighed without leaving the library."""
+"""GGUF files and llama.cpp: conversion, quantization, measurement and size, all in this process."""

@@ -1,9 +1,8 @@
-"""Which architectures llama.cpp runs, by what names and numbers it knows them.
+"""Architectures that llama.cpp can run, with their names and numbers in a GGUF file.
 
-The weights of a Hugging Face model go into a GGUF file as they are but for two things: Llama's
-queries and keys have the two halves of each head interleaved (`permute`), for llama.cpp rotates
-neighbours where transformers rotates halves; and Gemma's norms are stored with the 1 that the model
-adds to them.
+The weights of a Hugging Face model go into a GGUF file unchanged, with two exceptions. Llama's queries
+and keys have the two halves of each head interleaved (`permute`), because llama.cpp rotates neighbours
+and transformers rotates halves. Gemma's norms are stored with the 1 that the model adds to them.
 """
 
 import math
@@ -26,7 +25,7 @@ SCALED_BY_HEADS = {"gemma2": 46, "gemma3": 62}
 
 @dataclass(frozen=True)
 class Architecture:
-    """One of llama.cpp's: by what `name`, and what of a model it takes for granted."""
+    """An architecture of llama.cpp: its `name`, and the properties that a model must have for it."""
 
     name: str
     activation: str = "silu"
@@ -54,7 +53,7 @@ ARCHITECTURES = {
 def architecture_of(config: "PreTrainedConfig") -> Architecture:
     """The architecture of a transformers config.
 
-    Raises NotApplicable for one, or a variant of one, that would not run as the model does.
+    Raises NotApplicable for an architecture, or a variant, that llama.cpp would not run faithfully.
     """
     if config.model_type not in ARCHITECTURES:
         known = ", ".join(name.removesuffix("_text") for name in ARCHITECTURES)
@@ -94,7 +93,7 @@ def _scores_scale(config, architecture: Architecture) -> float:
 
 
 def _rope(config) -> dict:
-    """The rotary parameters of the layers that attend to everything."""
+    """The rotary parameters of the layers with full attention."""
     return config.rope_parameters.get("full_attention", config.rope_parameters)
 
 
@@ -108,7 +107,7 @@ def write_parameters(
 ) -> None:
     """Adds a model's numbers to a file's metadata.
 
-    A sliding window is noted even where llama.cpp does not heed it: whoever runs the file can see it.
+    A sliding window is written even if llama.cpp ignores it, so that a user of the file can see it.
     """
     width = head_width(config)
     writer.add_block_count(config.num_hidden_layers)
@@ -150,7 +149,7 @@ def _write_attention(writer: gguf.GGUFWriter, config, architecture: Architecture
 
 
 def sliding_window(config: "PreTrainedConfig") -> int | None:
-    """Number of tokens that layers with a sliding window see; None where all layers see all."""
+    """Number of tokens that layers with a sliding window see; None if all layers see all tokens."""
     kinds = getattr(config, "layer_types", None)
     if kinds is not None and "sliding_attention" not in kinds:
         return None
@@ -160,8 +159,8 @@ def sliding_window(config: "PreTrainedConfig") -> int | None:
 def rope_factors(config: "PreTrainedConfig") -> torch.Tensor | None:
     """Divisors of Llama 3.1's rotary frequencies, float32 [head width / 2]; None for other models.
 
-    Frequencies whose wave is short in the context of pretraining stay, those of long waves are divided
-    by the factor, and between the two it goes smoothly.
+    Frequencies of waves that are short against the context of pretraining have the divisor 1, those of
+    long waves the scaling's factor, with a smooth transition in between.
     """
     rope = _rope(config)
     if rope["rope_type"] != "llama3":
@@ -175,7 +174,7 @@ def rope_factors(config: "PreTrainedConfig") -> torch.Tensor | None:
 
 
 def heads_to_permute(name: str, config: "PreTrainedConfig", architecture: Architecture) -> int:
-    """Number of heads in a parameter's rows, if the file has their halves interleaved; else 0."""
+    """Number of heads in a parameter's rows if the file interleaves their halves, else 0."""
     if not architecture.permuted:
         return 0
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
@@ -183,17 +182,17 @@ def heads_to_permute(name: str, config: "PreTrainedConfig", architecture: Archit
 
 
 def permute(tensor: torch.Tensor, heads: int) -> torch.Tensor:
-    """Interleaves the halves of each head's rows."""
+    """The parameter [rows, ...] with the halves of each head's rows interleaved."""
     return tensor.unflatten(0, (heads, 2, -1)).transpose(1, 2).reshape(tensor.shape)
 
 
 def unpermute(tensor: torch.Tensor, heads: int) -> torch.Tensor:
-    """Undoes `permute`."""
+    """The parameter [rows, ...] before `permute`."""
     return tensor.unflatten(0, (heads, -1, 2)).transpose(1, 2).reshape(tensor.shape)
 
 
 class Names:
-    """What a model's parameters are called in its GGUF file."""
+    """Names in a GGUF file by the names of a model's parameters."""
 
     def __init__(self, config, architecture: Architecture) -> None:
         self._names = tensor_names(architecture.name, config.num_hidden_layers)

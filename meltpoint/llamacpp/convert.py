@@ -26,7 +26,7 @@ from meltpoint.model import empty_model
 from meltpoint.model.stored_layout import follow
 from meltpoint.timing import timed
 
-# With fewer texts that the tokenizer itself reads back, a trial says nothing.
+# Number of texts that a trial of a tokenizer needs to be conclusive.
 FEWEST_PROBES = 3
 
 
@@ -38,16 +38,17 @@ class Source:
         self.config = model.config
         self.architecture = architecture_of(model.config)
         self.names = Names(model.config, self.architecture)
-        # The study's dtype is no matter: what is written is rounded once, from the numbers stored.
+        # float32 whatever the study's dtype, so that stored numbers are rounded once, in the file.
         self.reader = Reader(folder, torch.float32, torch.device("cpu"))
         follow(self.reader, model)
         shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
         self.shapes = {n: shapes[n] for n in empty_model.parameters_of(model, model, "")}
 
     def read(self, name: str) -> np.ndarray:
-        """A parameter as it stands in the file: matrices float16, norms and biases float32.
+        """A parameter in its form in the file: matrices in float16, norms and biases in float32.
 
-        Raises NotApplicable for one of another shape than its config's, or out of float16's range.
+        Raises NotApplicable for a shape that differs from the config's, and for weights beyond the
+        range of float16.
         """
         tensor = self.reader.read([name])[name]
         if tuple(tensor.shape) != self.shapes[name]:
@@ -64,7 +65,7 @@ class Source:
         return half.numpy()
 
     def tensors(self) -> Iterator[tuple[str, np.ndarray]]:
-        """All of the file's tensors by their names there, in its order."""
+        """All tensors of the file with their names there, in the file's order."""
         factors = rope_factors(self.config)
         if factors is not None:
             yield ROPE_FREQUENCIES, factors.numpy()
@@ -72,7 +73,7 @@ class Source:
             yield self.names[name], self.read(name)
 
     def layout(self) -> Iterator[tuple[str, tuple[int, ...], np.dtype]]:
-        """Name, shape and dtype of what `tensors` will give, without reading any."""
+        """Name, shape and dtype of each tensor, in the order of `tensors`, without reading weights."""
         factors = rope_factors(self.config)
         if factors is not None:
             yield ROPE_FREQUENCIES, tuple(factors.shape), np.dtype(np.float32)
@@ -82,11 +83,11 @@ class Source:
 
 @timed("save")
 def write_gguf(source: Path, file: Path) -> None:
-    """Writes a checkpoint as a GGUF file, tensor by tensor: one is held at a time.
+    """Writes a checkpoint as a GGUF file, with one tensor in memory at a time.
 
-    Its tokenizer comes with it where llama.cpp splits text as it does; else the file has no vocabulary:
-    it runs on token numbers, not on text. Raises NotApplicable for a model that llama.cpp would not
-    run as it is.
+    The file gets the tokenizer if llama.cpp splits text in the same way. Otherwise it has no
+    vocabulary, and runs on token numbers, not on text. Raises NotApplicable for a model that llama.cpp
+    would not run faithfully.
     """
     model = Source(source)
     vocabulary = vocabulary_of(source, model.config.vocab_size)
@@ -116,7 +117,7 @@ def _writer(
 
 
 def _agrees(vocabulary: Vocabulary, model: Source, file: Path) -> bool:
-    """Whether llama.cpp, given this vocabulary, splits text as the model's own tokenizer does."""
+    """True if llama.cpp, given this vocabulary, splits the probes as the model's own tokenizer does."""
     if len(vocabulary.probes) < FEWEST_PROBES:
         return False
     trial = file.with_suffix(".vocabulary.gguf")

@@ -19,12 +19,12 @@ from meltpoint.llamacpp.stored_tokenizer import tokenizer_of
 from meltpoint.model import empty_model
 from meltpoint.model.base_models import verify, write_description
 
-# Bytes of a shard, after which the next one begins.
+# Number of bytes of a shard after which the next shard begins.
 SHARD = 1e9
 
 
 class Stored:
-    """The model in a GGUF file: its config, and where each of its parameters is."""
+    """The model in a GGUF file: its config, and the tensor of each parameter."""
 
     def __init__(self, file: Path, dtype: torch.dtype) -> None:
         self.reader = read(file)
@@ -37,7 +37,7 @@ class Stored:
         self._check()
 
     def _check(self) -> None:
-        """Raises MeltpointError where the file holds less, or more, than the model."""
+        """Raises MeltpointError if the file lacks a parameter of the model, or holds an unknown one."""
         used = set(self.names.values())
         if missing := sorted(used - set(self.tensors)):
             raise MeltpointError(f"it holds no {missing[0]}, which its architecture needs")
@@ -67,7 +67,7 @@ class Stored:
         return weight.to(self.dtype)
 
     def shards(self) -> Iterator[dict[str, torch.Tensor]]:
-        """All parameters, some at a time."""
+        """All parameters by name, in shards of about `SHARD` bytes."""
         held: dict[str, torch.Tensor] = {}
         for parameter in self.parameters:
             held[parameter] = self.read(parameter)
@@ -78,7 +78,7 @@ class Stored:
             yield held
 
     def base_quantization(self) -> BaseQuantization | None:
-        """The types that the file has the decoder's linears in; None where all are plain numbers."""
+        """The quantization grids of the decoder's linears in the file; None if all are plain."""
         prefix, blocks = empty_model.decoder_blocks(self.model)
         linears = {
             self.names[f"{prefix}.{index}.{name}.weight"]
@@ -107,7 +107,7 @@ class Stored:
 
 
 def decode(file: Path, target: Path, dtype: torch.dtype, key: str) -> None:
-    """Makes `target` the base checkpoint of a GGUF file's model; `key` is for messages.
+    """Writes the model of a GGUF file as the base checkpoint `target`; `key` is for messages.
 
     Weights are decoded one tensor at a time. Raises MeltpointError for a file that is broken or holds
     no tokenizer, and for an architecture, a type or a tokenizer that cannot be decoded.

@@ -1,4 +1,4 @@
-"""A GGUF file, looked at before llama.cpp is let near it: a broken one could end the process."""
+"""Reads GGUF files without llama.cpp, in which a broken file could end the process."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ from meltpoint.errors import MeltpointError
 
 
 def read(file: Path) -> gguf.GGUFReader:
-    """The file's metadata and tensors, of which none is read yet.
+    """A reader of the file's metadata and tensors, which reads no tensor yet.
 
-    Raises MeltpointError for one that is missing, truncated or no GGUF file.
+    Raises MeltpointError for a file that is missing, truncated or not a GGUF file.
     """
     try:
         reader = gguf.GGUFReader(file)
@@ -26,7 +26,7 @@ def read(file: Path) -> gguf.GGUFReader:
 
 
 def tensor_names(architecture: str, blocks: int) -> gguf.TensorNameMap:
-    """Map of transformers' parameter names to those in files of one of llama.cpp's architectures."""
+    """Map from names of parameters in transformers to names in files of a llama.cpp architecture."""
     kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
     return gguf.get_tensor_name_map(kinds[architecture], blocks)
 

@@ -1,4 +1,4 @@
-"""The importance matrix: what a column of a linear's weights counts for, from the calibration."""
+"""The importance matrix: weights of the columns of linears, from the calibration."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from meltpoint.progress import track
 def importance_matrix(
     source: Path, windows: torch.Tensor, compute: Compute
 ) -> dict[str, np.ndarray]:
-    """The mean square of each column's input over all calibration tokens: float32 [columns].
+    """Mean squares of the inputs of linears over all calibration tokens, float32 [columns].
 
-    By the tensors' names in the GGUF file. One block is held at a time. `windows` are int64 [windows,
-    tokens]. Raises MeltpointError naming a block whose linears' inputs overflow the study's dtype.
+    They are by the names of tensors in the GGUF file. One block is in memory at a time. windows: int64
+    [windows, tokens]. Raises MeltpointError, naming the block, if inputs overflow the study's dtype.
     """
     return_memory()
     walk = Walk(Reader(source, compute.torch_dtype, compute.torch_device), windows, compute)

@@ -1,4 +1,4 @@
-"""What a GGUF file has made of a checkpoint's linears, read from the file."""
+"""Facts about the linears of a checkpoint after conversion, read from the GGUF file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def layers(source: Path, file: Path) -> dict[str, Linear]:
-    """Facts about the decoder's linears after a GGUF file was made of them, by name."""
+    """Facts about the decoder's linears as they are in the GGUF file, by name."""
     model = empty_model.build(source, torch.float32)
     names = Names(model.config, architecture_of(model.config))
     before = Reader(source, torch.float32, torch.device("cpu"))
@@ -41,7 +41,7 @@ def layers(source: Path, file: Path) -> dict[str, Linear]:
 
 
 def decoded(tensor: gguf.ReaderTensor, name: str, config: "PreTrainedConfig") -> torch.Tensor:
-    """A file's tensor as the model's parameter of that name is: float32, [rows, columns] for a matrix.
+    """The model's parameter `name`, decoded from a file's tensor: float32, [rows, columns] or [rows].
 
     Raises NotImplementedError for a type that the gguf package cannot decode.
     """
@@ -53,7 +53,7 @@ def decoded(tensor: gguf.ReaderTensor, name: str, config: "PreTrainedConfig") ->
 def grid(tensor: gguf.ReaderTensor) -> Quantized | None:
     """Bits, groups and scales of a tensor's type; None for a tensor in 16 or 32 bits.
 
-    What scales (and minima, signs and the rest) cost in all is exact, as if it were one scale a group.
+    The bits of scales, minima, signs and the rest are exact in sum, and counted as one scale a group.
     """
     kind = gguf.GGMLQuantizationType(tensor.tensor_type)
     if kind.name not in GROUPS:

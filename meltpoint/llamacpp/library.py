@@ -1,4 +1,4 @@
-"""llama.cpp, imported when it is first used, silent but for what it last complained of."""
+"""llama.cpp, imported at its first use. Its log is silent; the last errors are kept for messages."""
 
 import functools
 import re
@@ -7,7 +7,7 @@ from types import ModuleType
 
 # GGML_LOG_LEVEL_ERROR of ggml.h.
 ERROR = 4
-# What llama.cpp says of a model that it has loaded, where it was built for an accelerator.
+# Line of the log about a loaded model, in a build for an accelerator.
 OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _complaints: deque[str] = deque(maxlen=2)
 _offloaded: deque[int] = deque(maxlen=1)
@@ -15,7 +15,7 @@ _offloaded: deque[int] = deque(maxlen=1)
 
 @functools.cache
 def llama_cpp() -> ModuleType:
-    """The module, with llama.cpp's log caught and its backends ready."""
+    """The module of llama.cpp, with its log redirected and its backends ready."""
     import llama_cpp as module
 
     module.llama_log_set(_callback(module), None)
@@ -25,7 +25,7 @@ def llama_cpp() -> ModuleType:
 
 @functools.cache
 def _callback(module):
-    """Kept for as long as the process runs: llama.cpp calls it from its own threads."""
+    """Function for llama.cpp's log. It must live as long as the process, whose threads call it."""
 
     @module.llama_log_callback
     def note(level: int, text: bytes, _) -> None:
@@ -39,12 +39,12 @@ def _callback(module):
 
 
 def offloaded() -> int:
-    """Number of layers of the last model that lie on an accelerator; the next call gives 0."""
+    """Number of layers of the last loaded model on an accelerator; the next call gives 0."""
     return _offloaded.pop() if _offloaded else 0
 
 
 def complaint() -> str:
-    """llama.cpp's last lines of error, the cause and what failed of it, which are forgotten then."""
+    """The last errors in llama.cpp's log, as one line; they are forgotten then."""
     lines = list(_complaints)
     _complaints.clear()
     return "; ".join(lines) or "it does not say why"

@@ -11,10 +11,10 @@ from meltpoint.llamacpp.library import complaint, llama_cpp
 from meltpoint.model import empty_model
 from meltpoint.timing import timed
 
-# The number of columns that a block takes in the scheme's main type, which widths must be multiples of.
+# Number of columns of a block in a scheme's main type; widths must be multiples of it.
 BLOCKS = {"q8_0": 32, "q4_0": 32}
 LARGE_BLOCK = 256
-# Of a type: the bits of a code, how many weights share a scale, and whether there is no minimum.
+# For each type: bits of a code, number of weights that share a scale, and true without a minimum.
 GROUPS = {
     "Q8_0": (8, 32, True), "Q4_0": (4, 32, True), "Q4_1": (4, 32, False),
     "Q5_0": (5, 32, True), "Q5_1": (5, 32, False),
@@ -27,9 +27,9 @@ GROUPS = {
 
 
 def check_widths(source: Path, scheme: str) -> None:
-    """Raises NotApplicable where a linear's width is no multiple of what the scheme's blocks take.
+    """Raises NotApplicable if a linear's input width is not a multiple of the scheme's block.
 
-    llama.cpp itself would store such a linear in another type and say so in its log alone.
+    llama.cpp itself would store such a linear in another type, and mention it only in its log.
     """
     block = 1 if scheme == "f16" else BLOCKS.get(scheme, LARGE_BLOCK)
     name, blocks = empty_model.decoder_blocks(empty_model.build(source, torch.float32))
@@ -49,8 +49,8 @@ def quantize(
 ) -> None:
     """Writes a 16-bit GGUF file in a scheme's mixture of types.
 
-    `importance` weighs the columns of a tensor by its name: float32 [columns]. Raises MeltpointError
-    with llama.cpp's reason where it fails.
+    importance: weights of columns by the tensor's name, float32 [columns]. Raises MeltpointError, with
+    llama.cpp's reason, if the quantization fails.
     """
     library = llama_cpp()
     parameters = library.llama_model_quantize_default_params()
@@ -63,7 +63,7 @@ def quantize(
 
 
 def _array(library, importance: dict[str, np.ndarray]):
-    """llama.cpp's array of names and numbers, which an entry without a name ends."""
+    """The importances as llama.cpp's array of names and numbers; an entry without a name ends it."""
     array = (library.llama_model_imatrix_data * (len(importance) + 1))()
     for entry, (name, columns) in zip(array, importance.items(), strict=False):
         pointer = columns.ctypes.data_as(ctypes.POINTER(ctypes.c_float))

@@ -1,4 +1,4 @@
-"""What is measured of a GGUF file in llama.cpp: the likelihood of tokens, and speed."""
+"""Measurements of a GGUF file in llama.cpp: the likelihood of tokens, and speed."""
 
 import time
 from collections.abc import Callable
@@ -16,19 +16,20 @@ from meltpoint.llamacpp.library import llama_cpp
 from meltpoint.llamacpp.session import Context, Model, loaded
 from meltpoint.progress import track
 
-# Takes a slice of the predicted tokens and the logits at their places, float32 [places, vocabulary].
+# An observer is called with a slice of the predicted tokens, and with the logits at their places,
+# float32 [places, vocabulary].
 Observer = Callable[[slice, np.ndarray], None]
-# Logits that are held at once, float32: 64 MiB.
+# Largest number of logits in memory, in float32 64 MiB.
 LOGITS = 2**24
 LARGEST_BATCH = 512
-# These are run with attention to all tokens, whatever their files say of a sliding window.
+# llama.cpp runs these architectures with attention to all tokens, even with a sliding window.
 ATTENDS_TO_ALL = ("llama", "qwen2", "qwen3")
 
 
 class Speed(NamedTuple):
-    """Seconds to load a model; tokens a second of each run, of reading a prompt and of generating.
+    """Seconds to load a model, and each run's tokens per second of reading a prompt and of generating.
 
-    `device` is where it ran, "cpu" or "cuda"; `memory` the bytes that it took there, None on a CPU.
+    `device` is "cpu" or "cuda"; `memory` is the number of bytes in use there, None on a CPU.
     """
 
     load: float
@@ -41,9 +42,9 @@ class Speed(NamedTuple):
 def token_nll(file: Path, windows: np.ndarray, compute: Compute) -> np.ndarray:
     """The negative log likelihood of each predicted token in nats: float32 [windows, window - 1].
 
-    `windows` are token numbers [windows, window], used as they are: no token is put before them, and
-    each begins anew. Raises MeltpointError for a broken file or numbers that the model has no token
-    for, NotApplicable for windows that llama.cpp does not slide over as the model does.
+    windows: token numbers [windows, window]; no token is added, and each window is a text of its own.
+    Raises MeltpointError for a broken file and for unknown token numbers. Raises NotApplicable for
+    windows that exceed a sliding window which llama.cpp ignores.
     """
     with loaded(file, compute) as model:
         return windows_nll(model, file, windows)
@@ -52,9 +53,9 @@ def token_nll(file: Path, windows: np.ndarray, compute: Compute) -> np.ndarray:
 def windows_nll(
     model: Model, file: Path, windows: np.ndarray, observe: Observer = lambda *_: None
 ) -> np.ndarray:
-    """`token_nll` in a model that is loaded; the file is named in errors.
+    """The result of `token_nll`, from a loaded model; the file is named in errors.
 
-    `observe` sees the logits, part by part.
+    observe: called with the logits, part by part.
     """
     count, length = windows.shape
     check_tokens(model, file, windows, length)
@@ -66,22 +67,24 @@ def windows_nll(
 
 
 def batch_size(model: Model, length: int) -> int:
-    """Number of tokens that are read at once from texts of this length: their logits are held."""
+    """Number of tokens to read in one batch from texts of this length; all its logits are in memory."""
     return max(1, min(length, LARGEST_BATCH, LOGITS // model.vocabulary))
 
 
 def check_tokens(model: Model, file: Path, tokens: np.ndarray, length: int) -> None:
-    """Raises MeltpointError for numbers that a model has no token for, NotApplicable for texts so long
-    that llama.cpp does not slide over them as the model does."""
+    """Raises MeltpointError for numbers without a token, and NotApplicable for texts that are too long.
+
+    These exceed the model's sliding window, which llama.cpp ignores. length: that of the texts.
+    """
     _check_window(model.metadata, length)
     _check_tokens(file, tokens, model.vocabulary)
 
 
 def speed(file: Path, prompt: int, generate: int, runs: int, compute: Compute) -> Speed:
-    """Rates at which llama.cpp reads a prompt of so many tokens, and then so many more, one by one.
+    """Speed of reading a prompt of `prompt` tokens, and of `generate` more tokens one by one.
 
-    A run before those that count warms up. The tokens are drawn at random and the same in each run,
-    as in llama.cpp's own bench: which they are makes no difference to the time that they take.
+    One more run before the others warms up. As in llama.cpp's own bench, all runs read the same random
+    tokens; the time does not depend on the choice.
     """
     free = _free_memory(compute)
     with loaded(file, compute) as model:
@@ -92,7 +95,7 @@ def speed(file: Path, prompt: int, generate: int, runs: int, compute: Compute) -
                 context.clear()
                 reading = _seconds(context, tokens[:prompt], context.size)
                 seconds.append((reading, _seconds(context, tokens[prompt:], 1)))
-            # llama.cpp gives none back before it is done.
+            # llama.cpp frees no memory before it is closed, so that this is the peak.
             memory = free - _free_memory(compute) if model.device == "cuda" else None
     reads, makes = zip(*seconds[1:], strict=True)
     rates = [prompt / s for s in reads], [generate / s for s in makes]
@@ -100,7 +103,7 @@ def speed(file: Path, prompt: int, generate: int, runs: int, compute: Compute) -
 
 
 def _free_memory(compute: Compute) -> int:
-    """The free bytes of all accelerators, for llama.cpp spreads a model over them; 0 for a CPU."""
+    """Free bytes of all accelerators, over which llama.cpp spreads a model; 0 for a CPU."""
     if compute.torch_device.type != "cuda":
         return 0
     return sum(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
@@ -117,7 +120,7 @@ def _seconds(context: Context, tokens: np.ndarray, step: int) -> float:
 def _window_nll(
     context: Context, window: np.ndarray, place: int, nll: np.ndarray, observe: Observer
 ) -> None:
-    """Puts a window's losses into `nll` from `place` on."""
+    """Writes a window's losses, float32 [window - 1], to `nll` from `place` on."""
     context.clear()
     inputs, targets = (parts(part, context.size) for part in (window[:-1], window[1:]))
     for tokens, wanted in zip(inputs, targets, strict=True):
@@ -129,7 +132,10 @@ def _window_nll(
 
 
 def _nll(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """``log sum exp - logit``, of each row's target: float32 [tokens]."""
+    """Losses ``log sum exp - logit`` of each row's target in nats, float32 [tokens].
+
+    logits: float32 [tokens, vocabulary]. targets: token numbers [tokens].
+    """
     largest = logits.max(axis=1)
     total = np.exp(logits - largest[:, None]).sum(axis=1, dtype=np.float64)
     chosen = logits[np.arange(len(targets)), targets]

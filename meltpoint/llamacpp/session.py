@@ -1,8 +1,8 @@
 """A model that llama.cpp has loaded, and a sequence of tokens that it reads.
 
-Nothing is left to chance that results depend on: weights stay as their types have them in the file
-(llama.cpp would repack some for the processor, and add up in another order on each kind of one),
-the threads are the study's. The cache's keys and values are float16, as in llama.cpp's own tools.
+Results must not depend on the processor. Weights therefore keep their layout in the file: llama.cpp
+would repack some of them, and then add in an order that depends on the kind of processor. The number of
+threads is the study's. The cache's keys and values are float16, as in llama.cpp's own tools.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.llamacpp.file import read
 from meltpoint.llamacpp.library import complaint, llama_cpp, offloaded
 
-# A list of accelerators that none is on.
+# An empty list of accelerators.
 NO_DEVICES = (ctypes.c_void_p * 1)(None)
 
 
@@ -41,7 +41,7 @@ class Context:
         self._sequences, self._lengths = [0], [0]
 
     def clear(self, rows: int = 1) -> None:
-        """Forgets what was read, and begins so many sequences."""
+        """Empties the cache and begins `rows` sequences."""
         library = llama_cpp()
         library.llama_memory_clear(library.llama_get_memory(self.handle), True)
         self._sequences, self._lengths = list(range(rows)), [0] * rows
@@ -53,10 +53,10 @@ class Context:
         row: int = 0,
         wanted: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Reads on in one sequence by these tokens, `size` at the most.
+        """Reads more tokens, at most `size`, in sequence number `row`; returns logits.
 
-        Returns the logits after each, after the last, or after those where `wanted`, bool [tokens], is
-        true: float32 [tokens, vocabulary], there until the next batch is read.
+        These are float32 [places, vocabulary], valid until the next batch is read. Their places are all
+        tokens, or the last one, or those at which `wanted`, bool [tokens], is true.
         """
         count, start = len(tokens), self._lengths[row]
         self._tokens[:count] = tokens
@@ -69,7 +69,7 @@ class Context:
         return self._decode([self._sequences[row]] * count, int(wanted.sum()))
 
     def read_each(self, tokens: Sequence[int]) -> np.ndarray:
-        """Reads one token more in each sequence; returns the logits [sequences, vocabulary]."""
+        """Reads one more token in each sequence; returns logits, float32 [sequences, vocabulary]."""
         count = len(tokens)
         self._tokens[:count], self._positions[:count] = tokens, self._lengths
         self._wanted[:count] = True
@@ -77,9 +77,10 @@ class Context:
         return self._decode(self._sequences, count)
 
     def select(self, rows: Sequence[int]) -> None:
-        """Keeps these sequences in this order: any may be left out or repeated.
+        """Keeps these sequences, in this order; a sequence may be left out or repeated.
 
-        They get the numbers that are free, from 0 or from `_rows` on; no cell of the cache is copied.
+        They get the free half of the sequence numbers, from 0 or from `_rows` on. The cache is shared,
+        not copied.
         """
         library = llama_cpp()
         memory = library.llama_get_memory(self.handle)
@@ -105,9 +106,9 @@ class Context:
 
 
 class Model:
-    """A model in memory: `metadata` is its file's, `seconds` what llama.cpp took to load it.
+    """A loaded model; `metadata` is that of its file, `seconds` the time that loading took.
 
-    `device` is "cuda" where layers of it lie on the accelerator, else "cpu".
+    `device` is "cuda" if some of its layers are on an accelerator, else "cpu".
     """
 
     def __init__(
@@ -121,9 +122,9 @@ class Model:
 
     @contextmanager
     def context(self, length: int, size: int, rows: int | None = None) -> Iterator[Context]:
-        """A cache of so many tokens in all, with room for batches of `size`.
+        """Context with a cache of `length` tokens in all, which are read in batches of at most `size`.
 
-        It holds one sequence, or up to `rows` that are read side by side and can be selected.
+        It holds one sequence, or up to `rows` sequences that are read together and can be selected.
         """
         library = llama_cpp()
         parameters = library.llama_context_default_params()
@@ -145,7 +146,7 @@ class Model:
 
 @contextmanager
 def loaded(file: Path, compute: Compute, vocabulary_only: bool = False) -> Iterator[Model]:
-    """A file's model, in memory for a while; raises MeltpointError where it is broken."""
+    """Context with a file's model in memory; raises MeltpointError for a broken file."""
     metadata = None if vocabulary_only else read(file)
     library = llama_cpp()
     parameters = _parameters(library, compute, vocabulary_only)
@@ -161,28 +162,28 @@ def loaded(file: Path, compute: Compute, vocabulary_only: bool = False) -> Itera
 
 
 def _parameters(library, compute: Compute, vocabulary_only: bool):
-    """How a model is loaded."""
+    """llama.cpp's parameters for loading a model."""
     parameters = library.llama_model_default_params()
     if not vocabulary_only and compute.torch_device.type == "cuda":
         parameters.n_gpu_layers = -1
     else:
         parameters.n_gpu_layers = 0
-        # Else an accelerator that is at hand would multiply large batches all the same.
+        # Without this, an available accelerator would still multiply large batches.
         parameters.devices = ctypes.addressof(NO_DEVICES)
     parameters.vocab_only = vocabulary_only
-    # Its AMX kernels, which need repacked weights, have been seen to end the process.
+    # llama.cpp's AMX kernels, which need repacked weights, can end the process.
     parameters.use_extra_bufts = False
     return parameters
 
 
 def tokenize(file: Path, texts: Iterable[str]) -> list[list[int]]:
-    """llama.cpp's tokens of some texts, by a file's vocabulary alone; no special tokens are added."""
+    """llama.cpp's tokens of each text, by a file's vocabulary, without special tokens."""
     with loaded(file, Compute(device="cpu"), vocabulary_only=True) as model:
         return [_tokenize(model, text.encode()) for text in texts]
 
 
 def _tokenize(model: Model, text: bytes) -> list[int]:
-    # A token for each byte, and one for a space before them, are the most that it can be.
+    # A text has at most a token for each byte, and one for a space before it.
     tokens = (ctypes.c_int32 * (len(text) + 8))()
     count = llama_cpp().llama_tokenize(
         model.tokenizer, text, len(text), tokens, len(tokens), False, False

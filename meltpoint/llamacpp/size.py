@@ -1,4 +1,4 @@
-"""What a GGUF file weighs, counted in the file."""
+"""Size of a GGUF file: parameters, nonzeros, bits and bytes, counted in the file."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from meltpoint.checkpoints.linears import Linear
 from meltpoint.checkpoints.stored_tensor import Tensor, bits_per_weight, counts
 from meltpoint.llamacpp.file import read, tensor_names, value
 
-# Numbers that are decoded at once to count zeros among them.
+# Number of weights that are decoded at a time to count zeros.
 CHUNK = 1 << 24
 
 
 def size(folder: Path) -> dict[str, float]:
-    """Parameters, those that are not zero, bits per weight (of the decoder's linears too), and bytes.
+    """Exact counts by the names of scores: parameters, nonzeros, bits per weight, and bytes.
 
-    A weight of the decoder's linears costs what `meltpoint.evaluations.size.size` says, of all others
-    what is stored. How many of the linears' weights are zero is known from the checkpoint's
-    description; the rest is decoded and counted. Raises MeltpointError for a file that is missing or
-    broken.
+    Bits per weight are also given for the decoder's linears alone. A weight of these costs as many bits
+    as in `meltpoint.evaluations.size.size`, any other weight its stored bits. Zeros of the linears are
+    known from the checkpoint's description; other tensors are decoded and counted. Raises
+    MeltpointError for a file that is missing or broken.
     """
     file = folder / GGUF
     reader = read(file)
@@ -35,7 +35,7 @@ def size(folder: Path) -> dict[str, float]:
 
 
 def _layers(folder: Path, reader: gguf.GGUFReader) -> dict[str, Linear]:
-    """What is known of the decoder's linears, by the names of their tensors in the file."""
+    """Facts about the decoder's linears, by the names of their tensors in the file."""
     description = Description.of(folder)
     if description is None:
         return {}

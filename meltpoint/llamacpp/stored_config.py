@@ -13,9 +13,9 @@ from meltpoint.llamacpp.architecture import ROPE_FREQUENCIES, rope_factors
 from meltpoint.llamacpp.file import value
 from meltpoint.text import one_of
 
-# Architectures that are decoded, and what transformers calls them.
+# Architectures that can be decoded, with their names in transformers.
 MODEL_TYPES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
-# Keys of a config, and the numbers of the metadata that they are.
+# Keys of a config, with the keys of their numbers in the metadata.
 NUMBERS = {
     "max_position_embeddings": "context_length",
     "hidden_size": "embedding_length",
@@ -37,8 +37,8 @@ SPECIAL = {"bos": "bos", "eos": "eos", "pad": "padding"}
 def config_of(reader: gguf.GGUFReader, dtype: torch.dtype) -> PreTrainedConfig:
     """The config of a file's model, for weights in `dtype`.
 
-    Raises MeltpointError for an architecture that is not decoded, a number that is missing, and a
-    variant of an architecture that the config could not say.
+    Raises MeltpointError for an architecture that cannot be decoded, a missing number, and a variant of
+    an architecture that a config cannot express.
     """
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     model_type = _model_type(reader)
@@ -83,7 +83,7 @@ def _model_type(reader: gguf.GGUFReader) -> str:
 
 
 def _check_variant(reader: gguf.GGUFReader) -> None:
-    """Raises MeltpointError for what the architecture's usual model has not."""
+    """Raises MeltpointError for experts and kinds of rope scaling, which cannot be decoded."""
     if experts := _number(reader, "expert_count"):
         raise MeltpointError(f"its blocks have {experts} experts, which are not decoded from GGUF")
     scaling = value(reader, "{arch}.rope.scaling.type")
@@ -92,7 +92,7 @@ def _check_variant(reader: gguf.GGUFReader) -> None:
 
 
 def _number(reader: gguf.GGUFReader, key: str) -> Any:
-    """A number of the architecture; None where it is not there."""
+    """A number of the architecture; None if the metadata lacks it."""
     number = value(reader, f"{{arch}}.{key}")
     if isinstance(number, list):
         raise MeltpointError(f"its {key} differs from block to block, which no config can say")
@@ -114,7 +114,7 @@ def _vocabulary(tensors: dict[str, gguf.ReaderTensor]) -> int:
 
 
 def _biases(model_type: str, tensors: Container[str]) -> dict[str, bool]:
-    """Whether a Llama's linears have biases; the other types have those of their queries or none."""
+    """Config keys that say whether a Llama's linears have biases; empty for other types."""
     if model_type != "llama":
         return {}
     return {
@@ -124,7 +124,7 @@ def _biases(model_type: str, tensors: Container[str]) -> dict[str, bool]:
 
 
 def _window(reader: gguf.GGUFReader, model_type: str) -> dict[str, int]:
-    """A Mistral's sliding window."""
+    """Config key of a Mistral's sliding window; empty for other types."""
     if model_type != "mistral":
         return {}
     return {"sliding_window": _number(reader, "attention.sliding_window")}
@@ -139,9 +139,9 @@ def _rope(reader: gguf.GGUFReader) -> dict[str, Any]:
 
 
 def _llama3_rope(config: PreTrainedConfig, tensor: gguf.ReaderTensor) -> dict[str, Any]:
-    """Rotary parameters of Llama 3.1, whose divisors are the file's.
+    """Rotary parameters of Llama 3.1, found from the divisors in the file.
 
-    Raises MeltpointError for other divisors than those of its original context and bounds.
+    Raises MeltpointError for divisors that no factor gives with Llama 3.1's other parameters.
     """
     stored = torch.from_numpy(gguf.dequantize(tensor.data, tensor.tensor_type).copy())
     factor = float(stored.max())

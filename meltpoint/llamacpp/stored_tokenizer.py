@@ -1,8 +1,8 @@
 """The tokenizer in a GGUF file as a Hugging Face tokenizer.
 
-transformers builds one from a file too, but for every byte-level BPE with GPT-2's split of text into
-words, and of a Llama with the begin token as its end token. Here the split is the one that the file
-names, and the special tokens have the file's numbers.
+transformers can build a tokenizer from a file too. It gives every byte-level BPE GPT-2's split of text
+into words, and a Llama its begin token as its end token. This module uses the file's own split and the
+file's special tokens.
 """
 
 from collections.abc import Iterator
@@ -25,9 +25,9 @@ from meltpoint.llamacpp.file import value
 from meltpoint.llamacpp.tokenizer import DIGITS_SPLIT, GPT2_SPLIT, PRE_TOKENIZERS, SPACE
 from meltpoint.text import one_of
 
-# llama.cpp's names of what `PRE_TOKENIZERS` names, in older files.
+# Names of splits in older files, with the names in `PRE_TOKENIZERS`.
 OTHER_NAMES = {"llama3": "llama-bpe", "llama-v3": "llama-bpe"}
-# Of the byte-level tokenizers those that begin a text with a token where the file does not say.
+# Splits of byte-level tokenizers that begin a text with a token unless the file says otherwise.
 BEGIN_BY_DEFAULT = ("llama-bpe", "tekken")
 SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 
@@ -35,7 +35,7 @@ SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 def tokenizer_of(reader: gguf.GGUFReader) -> PreTrainedTokenizerFast:
     """The tokenizer of a file.
 
-    Raises MeltpointError for a file without one, and for a kind or a split of words that is not known.
+    Raises MeltpointError for a file without a tokenizer, and for an unknown kind or split of words.
     """
     kind = value(reader, "tokenizer.ggml.model")
     if kind in (None, "none", "no_vocab") or "tokenizer.ggml.tokens" not in reader.fields:
@@ -71,7 +71,7 @@ def tokenizer_of(reader: gguf.GGUFReader) -> PreTrainedTokenizerFast:
 
 
 def _begins(reader: gguf.GGUFReader, kind: str) -> bool:
-    """Whether the begin token stands before every text, by the file or llama.cpp's default."""
+    """True if the begin token comes before every text, by the file or by llama.cpp's default."""
     stored = value(reader, "tokenizer.ggml.add_bos_token")
     default = kind == "llama" or _split_name(reader) in BEGIN_BY_DEFAULT
     return default if stored is None else stored
@@ -101,7 +101,7 @@ def _byte_level(reader: gguf.GGUFReader, tokens: list[str]) -> Tokenizer:
 
 
 def _pre_tokenizer(split: str) -> pre_tokenizers.PreTokenizer:
-    """How text is split into words; `split` is one of `meltpoint.llamacpp.tokenizer`."""
+    """The pre-tokenizer, which splits text into words; `split` is one in `llamacpp.tokenizer`."""
     if split == GPT2_SPLIT:
         return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     if split == DIGITS_SPLIT:
@@ -113,7 +113,7 @@ def _pre_tokenizer(split: str) -> pre_tokenizers.PreTokenizer:
 
 
 def _sentence_piece(reader: gguf.GGUFReader, tokens: list[str]) -> Tokenizer:
-    """A tokenizer of SentencePiece's BPE: llama.cpp merges what gives the token of the best score."""
+    """A tokenizer of SentencePiece's BPE, which merges the pair whose token has the best score."""
     vocabulary = {token: number for number, token in enumerate(tokens)}
     scores = value(reader, "tokenizer.ggml.scores")
     if scores is None:
@@ -144,7 +144,7 @@ def _by_score(scores: list[float]) -> list[int]:
 
 
 def _pairs(token: str, vocabulary: dict[str, int]) -> Iterator[tuple[str, str]]:
-    """The pairs of tokens that a token can be merged from."""
+    """Pairs of tokens that merge into this token."""
     for place in range(1, len(token)):
         left, right = token[:place], token[place:]
         if left in vocabulary and right in vocabulary:
@@ -152,7 +152,7 @@ def _pairs(token: str, vocabulary: dict[str, int]) -> Iterator[tuple[str, str]]:
 
 
 def _add_tokens(tokenizer: Tokenizer, tokens: list[str], types: list[int]) -> None:
-    """Says which tokens are never split or merged: control tokens, and those a user has added."""
+    """Marks the tokens that are never split or merged: control tokens, and tokens added by users."""
     for token, kind in zip(tokens, types, strict=False):
         if kind in (gguf.TokenType.CONTROL, gguf.TokenType.UNKNOWN):
             tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True)])

@@ -1,9 +1,9 @@
-"""A Hugging Face tokenizer as llama.cpp has it.
+"""A Hugging Face tokenizer in llama.cpp's form.
 
-llama.cpp knows two kinds that our models use: byte-level BPE, whose pre-tokenizer it knows by name, not
-by its regular expression; and SentencePiece's BPE with byte fallback, which merges by the score of what
-comes out, where Hugging Face merges by the rank of the pair. Neither is a sure match, so that what is
-written is tried: on sentences that tell the pre-tokenizers apart.
+llama.cpp supports two kinds that our models use. For byte-level BPE it knows the pre-tokenizer by name,
+not by its regular expression. SentencePiece's BPE with byte fallback merges by the score of the result,
+while Hugging Face merges by the rank of the pair. Neither is certain to match, so the vocabulary is
+tried on sentences that tell the pre-tokenizers apart.
 """
 
 import json
@@ -26,9 +26,10 @@ TEKKEN_SPLIT = (
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# Each digit by itself, and what is between digits as GPT-2 splits it: SmolLM.
+# SmolLM's split: each digit by itself, and the text between digits as GPT-2 splits it.
 DIGITS_SPLIT = "Digits"
-# Of the regular expression and of whether a word that is a token is left whole (`ignore_merges`).
+# llama.cpp's names of pre-tokenizers, by regular expression and `ignore_merges` (true if a word that is
+# a token is left whole).
 PRE_TOKENIZERS = {
     (GPT2_SPLIT, False): "gpt-2",
     (DIGITS_SPLIT, False): "smollm",
@@ -47,15 +48,15 @@ SENTENCES = (
     "a b c d e f g h i j k l m n o p q r s t u v w x y z",
     "snake_case camelCase http://example.org/a?b=c&d=e --flag",
 )
-# How many texts of its own tokens a tokenizer is tried on besides.
+# Number of texts from a tokenizer's own tokens on which it is tried besides.
 OWN_TEXTS = 3
 
 
 @dataclass
 class Vocabulary:
-    """What a GGUF file says of a tokenizer; `model` is llama.cpp's kind, "gpt2" or "llama".
+    """A tokenizer in the form of a GGUF file; `model` is llama.cpp's kind, "gpt2" or "llama".
 
-    `probes` are texts, and what tokens the tokenizer itself makes of them.
+    `probes` are texts with the tokens that the Hugging Face tokenizer gives them.
     """
 
     model: str
@@ -92,9 +93,9 @@ class Vocabulary:
 def vocabulary_of(folder: Path, size: int) -> Vocabulary | None:
     """The vocabulary of a checkpoint's tokenizer, filled up to the model's `size`.
 
-    Added tokens beyond the model's are left out: Gemma 3's smaller models have one, of images. None
-    where there is no tokenizer, one with more tokens of its own than the model, or one that llama.cpp
-    has no kind for.
+    Added tokens beyond the model's are left out: Gemma 3's smaller models have one for images. None
+    without a tokenizer, for a tokenizer with more tokens of its own than the model, and for one of a
+    kind that llama.cpp lacks.
     """
     try:
         tokenizer = tokenizer_of(folder)
@@ -118,9 +119,9 @@ def vocabulary_of(folder: Path, size: int) -> Vocabulary | None:
 
 
 def _probes(tokenizer, size: int) -> dict[str, list[int]]:
-    """Texts that the tokenizer has tokens for, and those tokens.
+    """Texts that the tokenizer can decode again, with their tokens.
 
-    Besides the sentences texts of its own tokens: one learned from little text may know no others.
+    Some are made of its own tokens: a tokenizer learned from little text may fail on the sentences.
     """
     numbers = range(min(tokenizer.get_vocab_size(), size, 2000))
     own = [tokenizer.decode(list(numbers[start::OWN_TEXTS])) for start in range(OWN_TEXTS)]
@@ -131,20 +132,20 @@ def _probes(tokenizer, size: int) -> dict[str, list[int]]:
 
 
 def _kind(spec: dict):
-    """What makes a vocabulary of it."""
+    """The function that makes a vocabulary of this tokenizer; None for a kind that llama.cpp lacks."""
     model = spec["model"]
     if model["type"] != "BPE":
         return None
     if _pre_tokenizer(spec) is not None:
         return _byte_level if model["merges"] else None
-    # Without a token for every byte llama.cpp ends the process at a character that it does not know.
+    # Without a token for every byte, llama.cpp ends the process at an unknown character.
     if all(f"<0x{byte:02X}>" in model["vocab"] for byte in range(256)):
         return _sentence_piece
     return None
 
 
 def _pre_tokenizer(spec: dict) -> str | None:
-    """llama.cpp's name for how text is cut into words; None for one that it has no name for."""
+    """llama.cpp's name for the tokenizer's split of text into words; None if it has no name."""
     steps = spec["pre_tokenizer"] or {}
     steps = steps.get("pretokenizers", [steps])
     if steps[-1].get("type") != "ByteLevel" or steps[-1]["add_prefix_space"]:
@@ -169,14 +170,14 @@ def _sentence_piece(spec: dict, size: int) -> Vocabulary:
     ranks: dict[str, int] = {}
     for rank, pair in enumerate(_merges(spec)):
         ranks.setdefault("".join(pair), rank)
-    # What no merge makes comes after all that one does.
+    # Tokens that no merge makes come after all tokens that a merge makes.
     scores = [-float(ranks.get(token, len(ranks) + 1)) for token in tokens]
     space = _adds_space(spec)
     return Vocabulary("llama", "default", tokens, types, {}, False, scores=scores, adds_space=space)
 
 
 def _adds_space(spec: dict) -> bool:
-    """Whether a text is read as if a space stood before it."""
+    """True if the tokenizer puts a space before a text."""
     normalizer, splitter = spec["normalizer"] or {}, spec["pre_tokenizer"] or {}
     steps = normalizer.get("normalizers", [normalizer])
     prepends = any(step.get("type") == "Prepend" for step in steps)
@@ -189,7 +190,10 @@ def _merges(spec: dict) -> list[list[str]]:
 
 
 def _tokens(spec: dict, size: int) -> tuple[list[str], list[int]]:
-    """The tokens by their numbers, and llama.cpp's type of each; places without one are unused."""
+    """The tokens in the order of their numbers, and llama.cpp's type of each, [size].
+
+    Numbers without a token have the type for unused.
+    """
     tokens = [f"[PAD{number}]" for number in range(size)]
     types = [int(gguf.TokenType.UNUSED)] * size
     unknown = spec["model"].get("unk_token")

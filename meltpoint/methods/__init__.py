@@ -1,8 +1,8 @@
 """The registry: every file of this folder is a method.
 
-`meltpoint.methods.contract` says what a method's file declares. The docstring of the file gives the
-formula and the paper; its first line is the row of the docs. Files whose names begin with an
-underscore hold what methods share.
+`meltpoint.methods.contract` lists the declarations of a method's file. The docstring of the file gives
+the formula and the paper; its first sentence is a row in the docs. Files whose names begin with an
+underscore hold code that methods share.
 """
 
 import importlib
@@ -23,7 +23,8 @@ from meltpoint.validation import problem
 
 NOT_METHODS = ("contract", "settings")
 
-# Put together: a name in full would count as an import of whatever imports this registry.
+# The name is put together: a full name in the code would count as an import, in the import closure of
+# every module that imports this registry.
 COMPRESSION = f"{__name__.partition('.')[0]}.compression"
 
 
@@ -62,12 +63,12 @@ class Method:
 
     @property
     def env(self) -> str:
-        """Environment that it runs in."""
+        """Name of the environment of its jobs."""
         return self.facts.env
 
     @property
     def evaluation_env(self) -> str:
-        """Environment that its checkpoints are evaluated in."""
+        """Name of the environment in which its checkpoints are evaluated."""
         return self.facts.evaluation_env
 
     @property
@@ -77,7 +78,7 @@ class Method:
 
     @property
     def resources(self) -> Resources:
-        """Resources that a job asks of its machine."""
+        """Resources that a job of this method needs."""
         return self.facts.resources
 
     @property
@@ -201,7 +202,7 @@ class Method:
         return Step(self.name, None, tuple((k, v) for k, v in overrides if k in keys))
 
     def earlier_search(self, step: Step) -> Step | None:
-        """The search that a step's own search starts from, spelled as `search_step` does; or None."""
+        """The search that must run before a step's own, in the form of `search_step`, or None."""
         function = self._function("earlier_search")
         changes = None if function is None else function(self.settings(step))
         if changes is None:
@@ -210,7 +211,10 @@ class Method:
         return self.search_step(Step(self.name, step.level, overrides))
 
     def check_level(self, level: Level | None) -> None:
-        """Raises MeltpointError for a level that no method of this kind takes."""
+        """Raises MeltpointError for a level that the method does not take.
+
+        The message names methods of the same kind that do.
+        """
         alike = [method for method in registry().values() if method.kind == self.kind]
         _level_checks.check_level(self, level, alike)
 
@@ -230,7 +234,7 @@ def registry() -> dict[str, Method]:
 def load(module: ModuleType) -> Method:
     """The method of a module, named like its file.
 
-    Raises MeltpointError, naming the file, where it does not keep the contract.
+    Raises MeltpointError, naming the file, if the file breaks the contract.
     """
     name = module.__name__.rpartition(".")[2]
     return Method(name, module, _contract_checks.check(module, f"methods/{name}.py"))

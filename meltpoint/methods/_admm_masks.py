@@ -20,7 +20,11 @@ def choose(
     settings: "admm.Settings",
     iteration: int,
 ) -> Tensor:
-    """Mask of the weights to keep, bool [C, rows]; of those already gone (None: none), none."""
+    """Mask of the weights to keep, bool [C, rows]; weights that are gone already are never kept.
+
+    metric: [C, rows], changed in place. gone: bool [C, rows], or None. iteration: from 0; the schedule
+    removes more weights with each.
+    """
     if gone is None:
         return _largest(metric, level, settings, iteration)
     return _largest(metric.masked_fill_(gone, 0), level, settings, iteration).masked_fill_(gone, 0)
@@ -40,9 +44,9 @@ def _largest(
 
 
 def largest_of_groups(metric: Tensor, pattern: Pattern) -> Tensor:
-    """True for the `pattern.kept` largest of every `pattern.group` consecutive entries of a column.
+    """Mask [C, rows]: the `pattern.kept` largest of `pattern.group` consecutive entries of a column.
 
-    By counting what each loses against, which is many times faster than to sort so few.
+    Each entry's losses against the others are counted, which is many times faster than sorting so few.
     """
     groups = metric.unflatten(0, (-1, pattern.group))
     losses = torch.zeros(groups.shape, dtype=torch.int16, device=metric.device)
@@ -54,7 +58,10 @@ def largest_of_groups(metric: Tensor, pattern: Pattern) -> Tensor:
 
 
 def threshold(values: Tensor, fraction: float, among: "Tensor | None" = None) -> "Tensor | float":
-    """The largest of the floor(n fraction) smallest of n entries, or of those in the mask `among`."""
+    """The floor(n fraction)-th smallest of n entries, or of the entries in the mask `among`.
+
+    It is -inf if that number is 0.
+    """
     count = values.numel() if among is None else int(among.count_nonzero())
     rank = int(count * fraction)
     return kth_smallest(values, rank, among) if rank else -math.inf

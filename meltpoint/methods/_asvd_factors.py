@@ -1,4 +1,4 @@
-"""ASVD's ranks, its factors of a scaled weight, and the share of its numbers that each linear keeps."""
+"""ASVD's ranks, factors of a scaled weight, and ratios: the share of numbers that a linear keeps."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,11 @@ def aligned_rank(rows: int, columns: int, ratio: float, align: int) -> int:
 def scaled_factors(
     weight: Tensor, scale: Tensor, decomposition: str
 ) -> Callable[[int], tuple[Tensor, Tensor]]:
-    """Function from a rank to the factors of the weight whose columns are scaled, the scale undone."""
+    """Function from a rank to two factors, [rank, columns] and [rows, rank], of a weight.
+
+    weight: [rows, columns]. scale: [columns]. The scaled weight is decomposed, and the first factor is
+    divided by the scale.
+    """
     scaled = weight * scale
     whole = decompose(scaled) if decomposition == "exact" else None
 
@@ -47,9 +51,9 @@ def choose_ratios(
 ) -> dict[str, float]:
     """Ratio of each linear that is truncated, by "block.name".
 
-    Candidates (linear, ratio) are dropped from the most harmful on, as many as the level allows; each
-    linear takes the smallest ratio that is left. `wanted` is the fraction of the linears' numbers that
-    goes or, given the decoder's `parameters` (of the dense model, before the step), of these. Raises
+    Candidates (linear, ratio) are taken from the least harmful on until the level is reached; each
+    linear gets the smallest of its ratios. `wanted` is the fraction to remove of the linears' numbers,
+    or with `parameters` (of the dense decoder, of the decoder before the step) of these. Raises
     NotApplicable for a level beyond what all candidates together remove.
     """
     candidates = _by_harm(found)

@@ -85,7 +85,7 @@ class Trial:
     def pass_block(self, index: int, kept: Path | None = None) -> None:
         """Truncates each linear of a block to each ratio; makes the next block's inputs.
 
-        kept: a file of the block's perplexities. Where it is there, no linear is truncated.
+        kept: a file of the block's perplexities. If it exists, it is read and no linear is truncated.
         """
         walk = self.walk
         empty_model.fill(walk.model, walk.reader.read(walk.names(index)))
@@ -162,7 +162,10 @@ class Trial:
         return self.perplexities_of(hidden)
 
     def perplexities_of(self, hidden: torch.Tensor) -> list[float]:
-        """Perplexity of each group of windows, of hidden states behind the last block."""
+        """Perplexity of each candidate, from hidden states behind the last block.
+
+        hidden: [candidates x windows, tokens, width], the candidates one after another.
+        """
         tokens = self.walk.windows[: self.count].repeat(len(hidden) // self.count, 1)
         with head_of(self.walk) as token_losses:
             losses = torch.cat(

@@ -19,9 +19,9 @@ def reachable(candidates: torch.Tensor) -> tuple[float, float]:
 def exact_counts(
     rankings: dict[str, Ranking], alphas: dict[str, torch.Tensor], fraction: float
 ) -> dict[str, torch.Tensor]:
-    """Number of weights that each row loses, {name: [rows, 1]}, for a block of exactly that sparsity.
+    """Number of weights that each row loses, int64 [rows, 1] by name, for exactly that sparsity.
 
-    `alphas` are one per row, or one for all of a linear's.
+    fraction: the block's sparsity. alphas: learned sparsities by name, [rows], or [1] for all rows.
     """
     rows = {name: len(ranking.ranks) for name, ranking in rankings.items()}
     spread = torch.cat([alphas[name].detach().expand(count) for name, count in rows.items()])
@@ -37,11 +37,11 @@ def exact_counts(
 def shift_to_total(
     alphas: torch.Tensor, widths: torch.Tensor, zeros: torch.Tensor, total: int
 ) -> torch.Tensor:
-    """Number of weights that each row loses for `total` to be gone: [rows], int64.
+    """Number of weights that each row loses such that `total` are gone, int64 [rows].
 
-    All `alphas` [rows] are shifted by the one amount that makes it so, which leaves what was learned
-    between them; they are clipped to 0 and 1, and to the `zeros` that a row of a `widths` has
-    already. Of the parts of weights the largest are made whole.
+    One shift is added to all `alphas` [rows], which keeps the learned differences between rows. Sums
+    are clipped to 0 and 1, and counts are at least the `zeros` [rows] of a row of width `widths`
+    [rows]. The counts with the largest fractional parts are rounded up.
     """
 
     def wanted(shift: float) -> torch.Tensor:

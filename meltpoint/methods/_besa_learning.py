@@ -63,9 +63,11 @@ class Learner:
         target: float,
         penalty: float,
     ) -> torch.Tensor:
-        """The block's error under the present masks, and what its sparsity misses `target` by.
+        """Loss of the present masks: the block's error, and the penalty of a missed sparsity.
 
-        `forward(weights)` runs the block, `reference` is what it should give.
+        forward: runs the block with weights by name; returns its outputs. reference: the dense block's
+        outputs, [windows, tokens, H]. target: sparsity of the block. penalty: weight of the squared
+        relative miss.
         """
         shares = {name: self.shares(name) for name in self.logits}
         alphas = {name: p @ self.candidates for name, p in shares.items()}
@@ -99,7 +101,7 @@ class Learner:
 def reconstruction_error(outputs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """``(1/H) sum_th ((Y_ref - Y)_th / ||Y_ref,h||)^2`` of [windows, tokens, H], in float32.
 
-    The norm is over all tokens of the batch; a channel without any output says nothing.
+    The norm is over all tokens of the batch. A channel whose reference is 0 everywhere does not count.
     """
     outputs, reference = outputs.float().flatten(0, -2), reference.float().flatten(0, -2)
     squares = reference.square().sum(dim=0)

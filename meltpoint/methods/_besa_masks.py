@@ -7,8 +7,8 @@ CHUNK = 1 << 22
 
 
 def candidates(step: float) -> torch.Tensor:
-    """The sparsities 1, 1 - step, ..., 0 that a learned one is a mean of: [candidates]."""
-    # Single precision puts 0.5 a rounding below it; the official code's cuts come from the same.
+    """The sparsities 1, 1 - step, ..., 0, whose weighted mean is learned: float32 [candidates]."""
+    # In single precision 0.5 comes out slightly smaller, and so it does in the official code.
     values = torch.arange(1, -step / 2, -step)
     values[-1] = 0
     return values
@@ -17,9 +17,9 @@ def candidates(step: float) -> torch.Tensor:
 class Ranking:
     """The order in which the weights of each row [rows, C] are removed.
 
-    `metric` is small where a weight means little; of equal ones the leftmost goes first, weights
-    that are zero already before all others. ``cuts[d]`` is how many weights of a row go at the
-    sparsity ``candidates[d]``; ``goes[r, d]`` is 1 where the weight of rank r is one of them.
+    Weights with a small `metric` go first, and of equal ones the leftmost; weights that are zero
+    already go before all others. ``cuts[d]`` is the number of a row's weights that go at the sparsity
+    ``candidates[d]``. ``goes[r, d]`` is 1 if the weight of rank r is among them, else 0.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class Ranking:
         return torch.stack(parts).sum(dim=0) if shared else torch.cat(parts)
 
     def _prefix_sums(self, values, ranks, shared):
-        # A rank occurs once in a row: no sum is made in an order of the device's own, as a plain
-        # scatter-add or a scan would.
+        # Each rank occurs once in a row, so that this is deterministic: a scatter-add or a scan would
+        # add in an order that depends on the device.
         ordered = torch.empty_like(values).scatter_(1, ranks.long(), values)
         if shared:
             ordered = ordered.sum(dim=0, keepdim=True)
@@ -62,7 +62,7 @@ class Ranking:
 
 
 class MaskedWeight(torch.autograd.Function):
-    """A weight less its first `counts`; its gradient is that of the soft keep probability.
+    """A weight without its first `counts` entries; its gradient is that of a soft keep probability.
 
     The probability of the weight of rank r is ``P = 1 - sum_d p_d [r < cuts_d]``, with `shares` p
     [rows, candidates] or [1, candidates]. Straight through: the mask is hard going forward, and P

@@ -18,10 +18,10 @@ class FourBitSettings(MethodSettings):
 
 
 def quantize(source: Path, target: Path, compute: Compute, **options: object) -> None:
-    """Leaves the quantised checkpoint in `target`; `options` are those of `BitsAndBytesConfig`.
+    """Writes the quantised checkpoint to `target`; `options` are those of `BitsAndBytesConfig`.
 
     Only the linears of the decoder's blocks are quantised. The model must not run before it is saved:
-    on CPUs with AVX512-BF16 its first pass repacks the 4-bit weights, and what is saved then is wrong.
+    on CPUs with AVX512-BF16 its first pass repacks the 4-bit weights, and a later file would be wrong.
     """
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging

@@ -31,10 +31,10 @@ def removed_blocks(
 ) -> Sequence[int]:
     """Indices of the blocks that a step removes.
 
-    `nominal` is how many go by the official rounding of the level. ``choices[n]`` are the blocks that
-    go where n go, from none to as many as the method can remove. With of=parameters the number is the
-    one that comes nearest to the level, by the blocks' `parameters` in the search's result. Raises
-    NotApplicable for a level that removes none or too many.
+    `nominal` is the number of blocks to remove by the official rounding of the level. ``choices[n]``
+    are the n blocks to remove, for n from 0 to the most that the method can remove. With of=parameters
+    the number is the one nearest to the level, by the blocks' `parameters` in the search's result.
+    Raises NotApplicable for a level that removes no block or too many.
     """
     step, count = f"{method}@{level.fraction:g}", nominal
     if settings.of == "parameters":

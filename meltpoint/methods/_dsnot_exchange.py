@@ -1,8 +1,8 @@
 """DSnoT's exchanges: in each row a removed weight is grown and a kept one removed, cycle by cycle.
 
-Which weights can come next is known beforehand: of a row's removed weights those of either sign in
-the order of their gain, of the kept ones those of either sign in the order of Wanda's metric. Only
-as many of each as there are cycles can be reached: whole rows are sorted only where there are fewer.
+The order of candidates is known beforehand: a row's removed weights of either sign come in the order of
+their gain, its kept weights of either sign in the order of Wanda's metric. The cycles cannot reach more
+of each than their number. Whole rows are sorted only if there are fewer.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Rows:
     spread: Any  # v_j^power, [C]
 
     def error(self) -> "torch.Tensor":
-        """Sum of the removed weights' contributions: [rows]."""
+        """Sum of the removed weights' contributions, [rows]."""
         return (self.contribution * self.removed).sum(dim=1)
 
 
@@ -77,7 +77,7 @@ def _in_rows(rows: Rows, settings):
 def _in_groups(rows: Rows, pattern: Pattern, settings):
     """The pairs of N:M: the n-th to be grown with the least of those kept in its group.
 
-    Where the group has none left, the weight is exchanged for itself: the next one's turn comes.
+    If the group has none left, the weight is exchanged for itself, and the next weight's turn comes.
     """
     grown, lost = _to_be_grown(rows, settings.cycles)
     groups = rows.metric.masked_fill(rows.removed, INFINITY).unflatten(1, (-1, pattern.group))
@@ -124,10 +124,11 @@ def _ends(wanda, removed, contribution, count: int):
 def kept_by_wanda(
     wanda: "torch.Tensor", removed: "torch.Tensor", contribution: "torch.Tensor"
 ) -> "torch.Tensor":
-    """The rows' kept columns: [rows, kept], every row having as many.
+    """Kept columns of each row, int64 [rows, kept]; all rows have equally many.
 
-    First those of negative contribution in Wanda's order, last those of positive contribution in
-    the reverse of it, and in between a -1 for each that contributes nothing.
+    Columns of negative contribution come first, in Wanda's order. Columns of positive contribution come
+    last, in reverse order. In between there is a -1 for each column that contributes nothing. wanda,
+    removed, contribution: [rows, C].
     """
     order = wanda.argsort(dim=1, stable=True)
     kept = order[~removed.gather(1, order)].view(len(order), -1)

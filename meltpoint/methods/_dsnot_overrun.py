@@ -1,10 +1,10 @@
 """DSnoT's exchanges as the published code makes them.
 
-Both lists of a row are whole: all columns in the order of their signed gain, with zeros, in the
-middle, for the kept ones; and the kept ones in Wanda's order, those of positive contribution
-reversed behind the negative ones, with column 0 in between for each that contributes nothing. A
-pointer walks from either end of either list, in all rows as long as any is active, whatever it
-meets; in rows that are done the column to be grown is marked as removed.
+A row has two whole lists. One has all columns in the order of their signed gain; kept columns have the
+gain 0 and are in the middle. The other has the kept columns in Wanda's order, with those of positive
+contribution reversed behind the negative ones, and column 0 in between for each that contributes
+nothing. A pointer walks from either end of either list, in all rows as long as one of them is active,
+over any column. In rows that are done, the column to be grown is marked as removed.
 """
 
 from typing import TYPE_CHECKING

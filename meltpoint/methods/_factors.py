@@ -26,9 +26,9 @@ def rank_of(rows: int, columns: int, share: float) -> int:
 
 
 def ranks(method: str, block: Block, level: Sparsity, settings: FactorSettings) -> dict[str, int]:
-    """Ranks of a block's matrices, by name, after `expand_kv` where the settings ask for it.
+    """Ranks of a block's matrices by name, at the level; `expand_kv` is applied first if it is set.
 
-    Raises NotApplicable for a level that leaves a matrix no rank, or that no rank reaches.
+    Raises NotApplicable for a level that leaves a matrix without a rank, or that no rank reaches.
     """
     before = _count(block)
     expand(block, settings)
@@ -67,9 +67,9 @@ def _count(block: Block) -> int:
 
 
 def _share_of_parameters(method: str, block: Block, before: int, level: Sparsity) -> float:
-    """The share of the matrices' numbers with which the block loses its part of the parameters.
+    """The share of the matrices' numbers to keep so that the decoder loses the level's parameters.
 
-    Each block keeps the same fraction of its parameters, of which it had `before`.
+    Each block keeps the same fraction of its `before` parameters.
     """
     dense, total = block.parameters
     sizes = list(sizes_of(block).values())
@@ -94,7 +94,7 @@ def _distinct_shares(sizes: list[tuple[int, int]]) -> list[float]:
         for rank in range(1, min(rows, columns) + 1)
     }
     ordered = sorted(step for step in steps if step < 1)
-    # Halfway between two steps, where rounding cannot change a rank.
+    # The middle between two steps: rounding errors cannot change a rank there.
     middles = [(a + b) / 2 for a, b in zip(ordered, [*ordered[1:], 1.0], strict=True)]
     least = max((rows + columns) / (rows * columns) for rows, columns in sizes)
     return [share for share in middles if share > least]
@@ -126,7 +126,7 @@ def put(block: Block, name: str, factors: tuple[Tensor, Tensor]) -> None:
 
 
 def weights_of(block: Block) -> Mapping[str, Tensor]:
-    """Weights [rows, columns] of a block's matrices by name, float32; two factors multiplied out."""
+    """Weights of a block's matrices by name, float32 [rows, columns]; factors are multiplied."""
     matrices = block_parts.matrices(block.module)
     return {name: weight_of(linear) for name, linear in matrices.items()}
 

@@ -31,9 +31,9 @@ def select(
     settings: "Settings",
     parameters: tuple[int, int],
 ) -> list[Parts]:
-    """Masks of the units of each block that are left, bool [units] by "attention" and "mlp".
+    """For each block the masks of the units to keep, bool [units] by "attention" and "mlp".
 
-    `parameters` are those of the dense decoder, and of the decoder before the step. Raises
+    parameters: numbers of parameters of the dense decoder, and of the decoder before the step. Raises
     NotApplicable for a level that removes nothing, leaves nothing or cannot be reached.
     """
     dense, before = parameters
@@ -114,7 +114,10 @@ def _above_threshold(
 def _neurons(
     pools: Iterable[Pool], heads: int, fraction: float, size: Size, settings: "Settings"
 ) -> int:
-    """Number of neurons to cut besides so many units of attention, to reach the level."""
+    """Number of neurons to cut, besides `heads` units of attention, to reach the level.
+
+    Raises NotApplicable if no number of neurons reaches it.
+    """
     in_heads, in_neurons = (pool.costs[pool.scores.argsort()] for pool in pools)
     cut = int(in_heads[:heads].sum())
     if settings.of == "parameters":

@@ -48,8 +48,10 @@ def check_widths(source: Path, group_size: int) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the library's tables, its bars, which take a sixth of the time of a small model, and the
-    logs that it writes into the working directory."""
+    """Context without the library's tables, progress bars and logs in the working directory.
+
+    The bars take a sixth of the time of a small model.
+    """
     with contextlib.ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(mock.patch.object(loop_processor, "_PROJECT_LOG_DIR", logs))
@@ -60,9 +62,9 @@ def quiet() -> Iterator[None]:
 
 
 def load(source: Path, options: dict, compute: Compute) -> BaseQModel:
-    """The library's model of a plain checkpoint.
+    """The library's model of a plain checkpoint, loaded without a tokenizer.
 
-    It wants a tokenizer, to which it adds tokens, and which neither quantising nor saving needs here.
+    The library would add tokens to a tokenizer. Neither quantising nor saving needs one here.
     """
     with mock.patch.object(loader, "load_hf_tokenizer", return_value=None):
         model = GPTQModel.load(
@@ -71,15 +73,15 @@ def load(source: Path, options: dict, compute: Compute) -> BaseQModel:
             dtype=compute.torch_dtype,
             attn_implementation=empty_model.attention_of(source),
         )
-    # Saving would refuse one that transformers reads but does not write; the source's file is copied.
+    # Saving would refuse some configs that transformers can read; the source's file is copied instead.
     model.model.generation_config = GenerationConfig()
     return model
 
 
 def quantize(model: BaseQModel, windows: torch.Tensor, keep_zeros: bool) -> None:
-    """Quantises all linears of the blocks, in place, on windows [samples, length] as they are.
+    """Quantises all linears of the blocks in place, on unchanged windows, int64 [samples, length].
 
-    Raises NotApplicable where the library would get a linear's inputs wrong, or could only round it.
+    Raises NotApplicable if the library would compute a linear's inputs wrongly, or could only round it.
     """
     check_arguments(model.model, windows[:1])
     batches = [{"input_ids": w[None], "attention_mask": torch.ones_like(w[None])} for w in windows]
@@ -98,10 +100,10 @@ def quantize(model: BaseQModel, windows: torch.Tensor, keep_zeros: bool) -> None
 
 @torch.no_grad()
 def check_arguments(model: torch.nn.Module, window: torch.Tensor) -> None:
-    """Raises NotApplicable where blocks are called differently: the library calls all as the first.
+    """Raises NotApplicable if blocks get different arguments: the library gives all the first one's.
 
-    So it is with masks of sliding windows in some blocks only, once a window is longer than they are,
-    and with rotary bases of more than one kind.
+    Blocks differ if only some of them have masks of sliding windows that are shorter than `window`,
+    [1, tokens], and if there are several kinds of rotary bases.
     """
     blocks = empty_model.decoder_blocks(model)[1]
     with recorders(blocks) as (first, *_), stopping_at(first):

@@ -1,8 +1,8 @@
 """GPTQ's loop over the columns with weights that stay zero.
 
-GPTQModel's loop asks its quantizer for the rounded weights of one column after the other, and makes up
-for whatever error it is told. So a quantizer that knows the pruned weights suffices; it must know
-in which order the columns come.
+GPTQModel's loop asks its quantizer for the rounded weights of one column after the other, and
+compensates for any error of these. A quantizer that knows the pruned weights is therefore enough, if it
+knows the order of the columns.
 """
 
 import torch
@@ -21,7 +21,7 @@ class ZeroKeepingQuantizer(Quantizer):
 
     def find_params(self, x: torch.Tensor, weight: bool = False) -> None:
         """Finds the scale and zero point of a group, without its pruned weights."""
-        # Before the first column pruned weights are still zero, and columns are still being sorted.
+        # Calls before the first column need no mask: pruned weights are still zero then.
         if self.column:
             x = x.masked_fill(self._next(x.shape[1]), 0)
         super().find_params(x, weight)
@@ -44,7 +44,7 @@ class ZeroKeepingGPTQ(GPTQ):
         return ZeroKeepingQuantizer(qcfg=self.qcfg, name=name)
 
     def quantize(self, blocksize: int = 128) -> tuple:
-        """See `GPTQ.quantize`; raises RuntimeError where a zero was lost all the same."""
+        """Result of `GPTQ.quantize`; raises RuntimeError if a zero was lost all the same."""
         diagonal = self.finalize_hessian().diagonal()
         pruned = self.clone_module(device=diagonal.device) == 0
         self.quantizer.pruned = pruned[:, self._order(diagonal)]
@@ -56,7 +56,7 @@ class ZeroKeepingGPTQ(GPTQ):
 
     def _order(self, diagonal: torch.Tensor) -> torch.Tensor:
         """The columns in the order in which they are rounded, as the library sorts them."""
-        # Columns that no token excites have a 1 there by then.
+        # The library sets the diagonal of columns without any input to 1 before it sorts.
         diagonal = torch.where(diagonal == 0, 1.0, diagonal)
         if self.qcfg.desc_act:
             return diagonal.argsort(descending=True)

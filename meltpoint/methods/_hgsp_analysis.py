@@ -15,9 +15,10 @@ EPSILON = 1e-10
 
 
 def layer_gradients(search: dict[str, Any]) -> list[dict[str, float]]:
-    """Statistics of each block's gradients over its parameters and the batches.
+    """For each block statistics of its gradients, over its parameters and the batches.
 
-    The mean of means, of standard deviations and of norms, the largest and the smallest entry.
+    They are the means of means, of standard deviations and of norms, and the largest and the smallest
+    entry.
     """
     noted = np.asarray(search["gradients"], dtype=np.float64)
     owners = np.array([block for block, _ in search["gradient_parameters"]])
@@ -54,7 +55,7 @@ def _mean_importance(search: dict[str, Any], block: int, kind: str) -> float | N
 
 
 def gradient_fields(search: dict[str, Any]) -> dict[str, Any]:
-    """Ranges over the blocks of mean gradients and norms, and their ratios."""
+    """Ranges over the blocks of mean gradients and of norms, and the ratios of the ranges' ends."""
     layers, fields = layer_gradients(search), {}
     for key in ("mean", "norm"):
         values = np.array([layer[key] for layer in layers])
@@ -98,7 +99,7 @@ def _change(original: int, pruned: int) -> dict[str, float]:
 
 
 def diagnosis(search: dict[str, Any], compared: dict[str, Any]) -> dict[str, Any]:
-    """Layers that lose more than half of their MLP, the gradients' ranges, and what stands out."""
+    """Layers that lose more than half of their MLP, the gradients' ranges, and remarks on both."""
     gradients, fields, extreme = layer_gradients(search), gradient_fields(search), []
     for index, layer in enumerate(compared["layers"]):
         if layer["mlp"]["reduction_ratio"] > EXTREME:

@@ -17,15 +17,15 @@ from meltpoint.model.gradient_statistics import GradientAccumulator
 
 # Windows of a batch, as published.
 BATCH = 4
-# What is noted of |g| after each batch.
+# Statistics of |g| that are noted after each batch.
 STATISTICS = ("mean", "std", "norm", "max", "min")
 
 
 class BatchSum(GradientAccumulator):
     """The sum over batches of the gradients of their mean losses, noted after each batch.
 
-    The weights of the tokens hold what a batch divides by. `noted` are `STATISTICS` of the sum's
-    absolute values, in float32 whatever the model's dtype: in float16 a norm overflows.
+    The division by a batch's number of tokens is part of the tokens' weights. `noted` are `STATISTICS`
+    of the sum's absolute values, always in float32, since a norm would overflow in float16.
     """
 
     def __init__(self, weight: torch.Tensor, windows: int) -> None:
@@ -38,7 +38,7 @@ class BatchSum(GradientAccumulator):
         self._note()
 
     def update_product(self, left: torch.Tensor, right: torch.Tensor, scale: float) -> None:
-        """Adds the product without making it first."""
+        """Adds the product ``scale left^T right`` without a temporary array."""
         self.value.addmm_(left.T, right, alpha=scale)
         self._note()
 
@@ -48,17 +48,17 @@ class BatchSum(GradientAccumulator):
             return
         sizes = self.value.abs()
         mean, norm, (low, high) = sizes.mean(), sizes.norm(), sizes.aminmax()
-        # From the norm: torch's own deviation takes as long as all the others together.
+        # The variance is computed from the norm, as `std` takes as long as all the others together.
         count = sizes.numel()
         variance = ((norm / count**0.5) ** 2 - mean**2).clamp(min=0) * count / max(count - 1, 1)
         self.noted.append(torch.stack([mean, variance.sqrt(), norm, high, low]))
 
 
 def token_weights(windows: torch.Tensor, lengths: torch.Tensor | None, batch: int) -> torch.Tensor:
-    """Weights of the next tokens' losses, float64 [windows, tokens - 1], by which batches are means.
+    """Weights of the next tokens' losses, float64 [windows, tokens - 1]; those of a batch sum to 1.
 
-    `lengths` [windows] are the tokens before the padding, whose losses then weigh nothing; None lets
-    all tokens count. Of a batch that is all padding every weight is zero.
+    lengths: number of tokens before the padding, [windows]; losses on padding have the weight 0. None
+    if there is no padding. The weights of a batch of padding alone are 0.
     """
     count, tokens = windows.shape
     mask = torch.ones(count, tokens - 1, dtype=torch.float64)
@@ -79,8 +79,8 @@ def measure(
 
     `outer_parameters` is the number of parameters outside the blocks, tied ones counted once.
     `importance.{block}.{kind}` are arrays [units], `gradients` is [parameters, batches, statistics];
-    `gradient_parameters` says of which block and parameter each row is, `blocks` are the facts of
-    `_hgsp_units`. `prepare` changes each block first.
+    `gradient_parameters` holds block and parameter of each row, `blocks` the facts of `_hgsp_units`.
+    prepare: changes each block before its gradients are computed.
     """
     reader = Reader(source, compute.torch_dtype, compute.torch_device)
     weights = token_weights(windows, lengths, BATCH)

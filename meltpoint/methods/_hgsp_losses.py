@@ -1,8 +1,8 @@
-"""Losses without one block, one attention or one MLP: what the global search weighs importance by.
+"""Losses without one block, one attention or one MLP, by which the global search weighs importance.
 
-All these models run side by side through the blocks. So each block's weights are read once, and the
-blocks before a change, whose hidden states all share, run once. Held are the hidden states of each
-model: (parts of a block + 1) x blocks x windows x tokens x width.
+All these models run side by side through the blocks. Each block's weights are read once, and blocks
+before a change run once, as all models share their hidden states. Memory holds the hidden states of
+all models: (parts of a block + 1) x blocks x windows x tokens x width.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ from meltpoint.model.block_walk import Walk
 from meltpoint.model.token_losses import head_of
 from meltpoint.progress import track
 
-# Losses are measured on one of so many calibration windows.
+# Losses are measured on a fifth of the calibration windows.
 SHARE = 5
-# The part of a block that is all of it, as the search names it.
+# Name of the part that is a whole block, in the search's result.
 LAYER = "layer"
 
 
@@ -41,10 +41,7 @@ class PassThrough(nn.Module):
 
 
 def measure(source: Path, settings: MethodSettings, context: Context) -> dict[str, Any]:
-    """Loss and differences that the method's settings ask for, as `differences` has them.
-
-    Raises MeltpointError for too few windows.
-    """
+    """The result of `differences` for the method's settings; raises MeltpointError for few windows."""
     windows, lengths = context.windows, context.lengths
     name, number = settings.calibration, len(context.windows) // SHARE
     if settings.validation_calibration is not None:
@@ -71,7 +68,7 @@ def differences(
     kinds: tuple[str, ...],
     ablation: str,
 ) -> dict[str, Any]:
-    """Loss of a checkpoint, and how much it is higher without one part of one block.
+    """Loss of a checkpoint, and its increase without one part of one block.
 
     `weights` [windows, tokens - 1] are those of the next tokens' losses, whose sum is the loss.
     `kinds` are attention and mlp, or none for whole blocks alone. `difference.{kind}` are lists over
@@ -129,7 +126,7 @@ def _has(block: nn.Module, kind: str) -> bool:
 
 @contextlib.contextmanager
 def _without(block: nn.Module, kind: str, ablation: str) -> Iterator[None]:
-    """Replaces a part of the block for a while; a whole block keeps its residual stream alone."""
+    """Context in which a part of the block is replaced; of a whole block the residual stream stays."""
     parts = BlockParts(block)
     replaced: dict[str, nn.Module] = {}
     for part in KINDS if kind == LAYER else (kind,):

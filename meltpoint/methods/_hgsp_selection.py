@@ -55,8 +55,8 @@ def factors(
 ) -> np.ndarray:
     """``M = ln(1 + D)^temperature`` of each block and kind, float64 [blocks, kinds].
 
-    D is the loss's difference without the whole block or, where `blockwise` and the block's is not
-    below `tau`, without the kind alone. Raises NotApplicable where M is not defined.
+    D is the increase of the loss without the whole block. With `blockwise` it is that without the kind
+    alone, unless the block's is below `tau`. Raises NotApplicable if M is not defined.
     """
     layers = np.array(search["difference.layer"], dtype=np.float64)
     values = np.repeat(layers[:, None], len(KINDS), axis=1)
@@ -94,10 +94,10 @@ def removed_by_fraction(
     fraction: float,
     parameters: tuple[int, int],
 ) -> np.ndarray:
-    """Rows that go: the prefix after which nearest to `fraction` of the dense parameters are gone.
+    """Rows to remove: the prefix by score after which the fraction of parameters gone is nearest.
 
-    `parameters` are those of the dense decoder, and of the decoder that is cut. Raises NotApplicable
-    for a fraction that no prefix comes near to.
+    parameters: numbers of parameters of the dense decoder, and of the decoder before the cut. Raises
+    NotApplicable for a fraction that no prefix comes near to.
     """
     order = units.order
     gone = np.cumsum(_parameters(units, order, blocks))
@@ -108,7 +108,10 @@ def removed_by_fraction(
 
 
 def _parameters(units: Table, order: np.ndarray, blocks: Sequence[dict[str, Any]]) -> np.ndarray:
-    """Parameters that go with each row of `order`, what goes with the last of a part included."""
+    """Numbers of parameters that go with each row of `order`, int64 [units].
+
+    The last unit of a part takes the rest of the part with it, the last of a block its norms.
+    """
     numbers = np.array([[facts[kind]["parameters"] for kind in KINDS] for facts in blocks])
     gone = numbers[units.block[order], units.kind[order]]
     for index, facts in enumerate(blocks):
@@ -137,9 +140,9 @@ def kept(units: Table, removed: np.ndarray, blocks: int) -> list[dict[str, np.nd
 
 
 def select(block: Block, level: Sparsity, settings: MethodSettings) -> dict[str, Any]:
-    """Units that are kept of each block, by kind, with the table of all units.
+    """The units to keep in each block by kind, the table of all units, and the removed rows.
 
-    Raises NotApplicable where all or none of the units would go.
+    Raises NotApplicable if all units or none would go.
     """
     found = block.search
     blocks = found["blocks"]

@@ -29,19 +29,19 @@ class Member:
 
     @property
     def cost(self) -> int:
-        """Number of the weight's entries that a unit has."""
+        """Number of entries of the linear's weight that belong to one unit."""
         return self.size * self.linear.weight.shape[1 - self.axis]
 
     @property
     def biases(self) -> int:
-        """Number of the bias's entries that a unit has."""
+        """Number of entries of the linear's bias that belong to one unit."""
         return self.size if self.axis == 0 and self.linear.bias is not None else 0
 
 
 def members(block: nn.Module) -> dict[str, list[Member]]:
-    """The linears that each kind of unit is a part of; none where attention or MLP was removed.
+    """The linears that hold each kind of unit, by kind; none if attention or MLP was removed.
 
-    Of two factors that stand for a linear the second has its rows, the first its columns.
+    If a linear is two factors, the second holds its rows and the first its columns.
     """
     parts, found = BlockParts(block), {kind: [] for kind in KINDS}
     names = {id(linear): name for name, linear in linears(block).items()}
@@ -99,9 +99,9 @@ def _size(module: nn.Module) -> int:
 def facts(block: nn.Module) -> dict[str, Any]:
     """Facts about a block for the search: its units, their costs, and its other parameters.
 
-    A kind's `cost` is the number of a unit's weights, `parameters` counts its biases too, and `rest`
-    is what goes with the last unit. `norms` go where attention and MLP both go. `parameters` of the
-    block are all of them.
+    For a kind `cost` is the number of a unit's weights, `parameters` includes its biases, and `rest` is
+    the number of parameters that go with the last unit. The block's `norms` go if both attention and
+    MLP go. The block's `parameters` are all of its parameters.
     """
     before, parts = counts(block), BlockParts(block)
     numbers = {"attention": before["num_kv_heads"], "mlp": before["intermediate_size"]}

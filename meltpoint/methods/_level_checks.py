@@ -1,7 +1,7 @@
 """Checks of a step's level when a study is read: a level must suit some method of the kind.
 
-A level that only other methods of the kind take is no mistake: a sweep over methods and levels then
-has a cell that is not applicable.
+A level that only other methods of the kind take is no error: a sweep over methods and levels then has a
+cell that is not applicable.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def check_level(method: "Method", level: Level | None, alike: "Sequence[Method]") -> None:
-    """Raises MeltpointError for a level that none of the methods `alike`, of one kind, takes."""
+    """Raises MeltpointError for a missing level, and for one that no method of the kind takes.
+
+    alike: all methods of the method's kind.
+    """
     if level is None and method.levels:
         raise MeltpointError(f"{method.name} needs a level: {_forms(method)}")
     if level is not None and not method.levels:

@@ -31,9 +31,10 @@ def scored_blocks(
     units: dict[int, dict[str, int]],
     outer: "OuterGradients | None" = None,
 ) -> Iterator[tuple[int, "nn.Module", dict]]:
-    """Each block's index, the block with its weights, and their gradients; notes its `units`.
+    """Yields for each block its index, the block with its weights, and their gradients.
 
-    With `outer`, which collects the gradients around the blocks, norms and biases have theirs too.
+    units: gets the units of each block, by index. With `outer`, which collects the gradients around the
+    blocks, the gradients include those of norms and biases.
     """
     compute = context.compute
     reader = io.Reader(source, compute.torch_dtype, compute.torch_device)

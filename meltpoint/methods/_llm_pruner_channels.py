@@ -27,8 +27,8 @@ Gradients = Mapping[str, GradientStatistics]
 def scores(source: Path, settings: Settings, context: Context) -> torch.Tensor:
     """Scores of the residual stream's channels, float32 [width].
 
-    A channel's is the sum, or for l1 and l2 the mean, of its scores in all that reads or writes it.
-    Raises NotApplicable for a model whose stream changes its basis on the way.
+    A channel's score is the sum, or for l1 and l2 the mean, of its scores in all modules that read or
+    write it. Raises NotApplicable for a model whose stream changes its basis on the way.
     """
     importance = settings.importance
     accumulators = {name: GRADIENT_ACCUMULATORS[name] for name in GRADIENTS[importance]}
@@ -75,7 +75,7 @@ def _writers(parts: BlockParts) -> list[nn.Module]:
 
 
 def _norms(parts: BlockParts) -> list[nn.Module]:
-    """The norms of the stream that have weights."""
+    """The block's norms of the residual stream that have weights."""
     every = (*parts.attention_norms, *parts.mlp_norms)
     return [norm for norm in every if getattr(norm, "weight", None) is not None]
 
@@ -107,7 +107,7 @@ def _outer_members(
 
 
 def compress_block(block: Block, level: Level, settings: Settings) -> None:
-    """Cuts the block's channels of the stream in place; the first block chooses them."""
+    """Cuts the residual stream's channels in a block in place; the first block chooses them."""
     if block.index == 0:
         block.memory["channels"] = _select(block, level, settings)
         if block.hidden is not None:
@@ -125,7 +125,7 @@ def compress_block(block: Block, level: Level, settings: Settings) -> None:
 
 
 def _select(block: Block, level: Level, settings: Settings) -> torch.Tensor:
-    """Indices of the channels that are left, ascending; raises NotApplicable where none goes."""
+    """Indices of the channels to keep, ascending; raises NotApplicable if none would be cut."""
     values = torch.from_numpy(block.search["channels"])
     width = len(values)
     initial = block.memory.setdefault("width", width)
@@ -146,7 +146,7 @@ def _device(block: Block) -> torch.device:
 
 
 def _cost(module: nn.Module) -> int:
-    """Parameters of a block that a channel takes with it."""
+    """Number of a block's parameters that go with one channel."""
     parts = BlockParts(module)
     readers = [x[0] if isinstance(x, nn.Sequential) else x for x in _readers(parts)]
     writers = [x[-1] if isinstance(x, nn.Sequential) else x for x in _writers(parts)]

@@ -49,7 +49,7 @@ def member_scores(
 def scorer_of(
     module: "torch.nn.Module", gradients: "Mapping[str, GradientStatistics]", importance: str
 ) -> "Callable[[torch.nn.Module, int], Tensor]":
-    """Function of a linear of a block and a dimension that gives the scores of the other dimension."""
+    """Function from a linear and a dimension to scores of the other dimension, float32 [channels]."""
     names = {id(part): name for name, part in module.named_modules()}
 
     def score(linear: "torch.nn.Module", along: int) -> Tensor:
@@ -64,7 +64,7 @@ def scorer_of(
 def channel_scores(
     weight: Tensor, gradients: "GradientStatistics | None", importance: str, along: int
 ) -> Tensor:
-    """Importance of a matrix's channels: that of their weights, summed along the other dimension."""
+    """Importance of a matrix's channels, [channels]: that of their weights, summed along `along`."""
     weight = weight.float()
     if importance == "l1":
         return weight.abs().sum(along)
@@ -107,7 +107,7 @@ def unit_scores(
 
 
 def _fold(scores: Tensor, channels: int, width: int, across_heads: bool) -> Tensor:
-    """Scores of as many channels as there are, those of query heads added up."""
+    """Scores of `channels` channels, float32; those of several query heads are added up."""
     if across_heads:
         return scores.reshape(-1, channels).sum(0)
     return scores.reshape(channels // width, -1, width).sum(1).flatten()

@@ -21,10 +21,10 @@ def select(
     size: Size,
     settings: "Settings",
 ) -> list[Parts]:
-    """Masks of the units of each block that are left, bool [units] by "attention" and "mlp".
+    """For each block the masks of the units to keep, bool [units] by "attention" and "mlp".
 
-    `scores` are those of the layers that are pruned, and nothing for others. `initial` are the units
-    before the first of several steps. Each part keeps at least one unit.
+    scores: of the units of layers that are pruned; empty for other layers. initial: units before the
+    first of several steps. Each part keeps at least one unit.
     """
     indices = [index for index, parts in enumerate(scores) if parts]
     kept: list[Parts] = [{} for _ in blocks]
@@ -49,7 +49,7 @@ def select(
 
 
 def _count(units: Units, initial: Units, kind: str, fraction: float) -> int:
-    """Number of a block's units to cut, from the number of channels to cut in whole units."""
+    """Number of a block's units to cut: the whole units in the number of channels to cut."""
     width = units.head_width if kind == "attention" else 1
     left = int(initial.count_of(kind) * width * (1 - fraction))
     return max(units.count_of(kind) * width - left, 0) // width

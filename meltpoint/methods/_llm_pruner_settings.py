@@ -43,11 +43,11 @@ class Settings(OfficialSettings, ExpandableSettings, ShapeSettings, CalibratedSe
 
     @property
     def calibrated(self) -> bool:
-        """True for an importance of gradients."""
+        """True for an importance that needs gradients."""
         return bool(GRADIENTS[self.importance])
 
     def unused_settings(self) -> set[str]:
-        """Names of settings that do nothing: the calibration's, where only weights count."""
+        """Names of settings without effect, such as the calibration's if only weights count."""
         unused = set() if self.calibrated else set(CalibratedSettings.model_fields)
         if self.structure == "channelwise":
             return unused | {"fold_across_heads", "expand_kv", "scope"}
@@ -75,9 +75,9 @@ class Settings(OfficialSettings, ExpandableSettings, ShapeSettings, CalibratedSe
         return self
 
     def chosen(self, count: int) -> range:
-        """Indices of the layers to prune, of so many.
+        """Indices of the layers to prune in a model of `count` layers.
 
-        Raises NotApplicable where there are fewer.
+        Raises NotApplicable if the setting `layers` names more layers than that.
         """
         if self.layers is None:
             return range(count)

@@ -1,13 +1,13 @@
-"""What the methods over llm-compressor share.
+"""Code that the methods over llm-compressor share.
 
-The library smooths a model on the calibration's windows, that is, scales weights so that the model
-computes the same as before, and then rounds the decoder's linears to nearest. It holds the whole
-model in memory, with the inputs of one block for all windows, and computes on an accelerator if torch
-sees one, whatever `compute.device` says.
+The library smooths a model on the calibration windows: it scales weights such that the model computes
+the same as before. It then rounds the decoder's linears to nearest. It holds the whole model in memory,
+with the inputs of one block for all windows. It computes on an accelerator if torch finds one, whatever
+`compute.device` is.
 
-What it reports is not taken on trust. After smoothing the model must still compute what it did, which
-it does not where the library's list of what feeds what does not fit an architecture; it must have
-found something to scale; and each linear must be stored in the bits that were asked for.
+Its results are checked. After smoothing the model must still give the same logits, which fails if the
+library's list of layers does not fit an architecture. It must have found layers to scale. Each linear
+must be stored in the requested bits.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ PROBE = 64
 
 
 def start() -> None:
-    """Imports the library with its log silenced, which repeats what the checkpoint describes."""
+    """Imports the library and silences its log, which repeats facts of the checkpoint."""
     with phase("import"):
         from llmcompressor import LoggerConfig, configure_logger
     configure_logger(LoggerConfig(console_log_level="ERROR"))
@@ -90,7 +90,7 @@ READ_FROM_NORMS = {
 
 
 def ending(name: str) -> str:
-    """Pattern, in the library's syntax, of the layers whose names end in this."""
+    """Pattern, in the library's syntax, of the layers whose names end in `name`."""
     return f"re:.*{name}$"
 
 
@@ -126,12 +126,12 @@ def _oneshot(model, recipe: list, context) -> None:
     from llmcompressor import oneshot
 
     with _nothing_pinned():
-        # The windows are tokens already, so that no tokenizer is needed: False keeps it from looking.
+        # The windows are tokens already: False keeps the library from loading a tokenizer.
         oneshot(model=model, dataset=batches(context), recipe=recipe, processor=False)
 
 
 def batches(context: "Context") -> "torch.utils.data.DataLoader":
-    """The windows as they are, in their order."""
+    """Loader of the unchanged calibration windows in their order, in batches."""
     samples = [{"input_ids": window} for window in context.windows]
     size = context.compute.batch_size(context.windows.shape[1], TOKENS)
     return torch.utils.data.DataLoader(samples, batch_size=size)
@@ -139,10 +139,10 @@ def batches(context: "Context") -> "torch.utils.data.DataLoader":
 
 @contextlib.contextmanager
 def _nothing_pinned():
-    """Lets the library run without an accelerator.
+    """Context in which the library runs without an accelerator.
 
-    It pins what it has cached, for faster copies to an accelerator; where there is none torch refuses
-    to pin, and nothing is copied.
+    It pins cached arrays for faster copies to an accelerator. Without one torch refuses to pin, and
+    nothing is copied anyway.
     """
     if torch.accelerator.is_available():
         yield
@@ -164,9 +164,9 @@ def _outputs(model, context):
 
 @contextlib.contextmanager
 def _places(smoother) -> Iterator[list]:
-    """A list that takes the layers which the smoother has found, as soon as it has ended.
+    """Context with a list that gets the layers to scale that the smoother has found, at its end.
 
-    Each may keep its scale of one: on weights that lie on the grid already, any other is worse.
+    A layer may keep the scale of one: for weights that are on the grid already, any other is worse.
     """
     places, end = [], type(smoother).on_finalize
 
@@ -180,7 +180,7 @@ def _places(smoother) -> Iterator[list]:
 
 
 def _check_smoothed(model, smoother, before, places: list, context) -> None:
-    """Raises NotApplicable unless the library found layers, and the model computes what it did."""
+    """Raises NotApplicable unless the library found layers to scale and kept the model's logits."""
     from compressed_tensors.quantization import disable_quantization
 
     method = type(smoother).__name__.removesuffix("Modifier")
@@ -200,12 +200,12 @@ def _check_smoothed(model, smoother, before, places: list, context) -> None:
 @timed("save")
 def _save(model, target: Path) -> None:
     save_model(model, target)
-    # The library's own record of the step; ours is meltpoint.json.
+    # The library's own record of the step is not needed beside meltpoint.json.
     (target / "recipe.yaml").unlink()
 
 
 def check_stored(target: Path, names: list[str], bits: int) -> None:
-    """Raises MeltpointError unless each named linear is stored quantised, in so many bits."""
+    """Raises MeltpointError unless each named linear is stored quantised in `bits` bits."""
     keys = index(target)
     plain = [name for name in names if not compressed.parts(name, keys)]
     config = json.loads((target / "config.json").read_text()).get("quantization_config")

@@ -36,8 +36,8 @@ class MaskedLinear(Linear):
 class Adapters:
     """Adapters of a model's linears, in float32, put into the model in place.
 
-    `ranks` are the linears' by name: a matrix narrower than the rank gets one of its own width. `masks`
-    are of the weights that may change, by the names of the linears that have one.
+    ranks: rank of each linear's adapter by name; a matrix narrower than the setting has the rank of its
+    width. masks: masks of the weights that may change, for some of the linears by name.
     """
 
     def __init__(

@@ -16,14 +16,14 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Example:
-    """Tokens, int64 [tokens], and how many at the start have no loss: the first, or a prompt."""
+    """Tokens, int64 [tokens]; the first `read_only` of them (one, or a prompt) have no loss."""
 
     tokens: torch.Tensor
     read_only: int
 
 
 class Examples(torch.utils.data.Dataset):
-    """Examples in the order of some numbers."""
+    """A data set of examples in the order of their numbers in `order`."""
 
     def __init__(self, examples: Sequence[Example], order: np.ndarray | None = None) -> None:
         self.examples = examples
@@ -76,7 +76,7 @@ def _records(text: TrainingText, length: int) -> list[Example]:
 def split(
     settings: Settings, texts: dict[str, TrainingText]
 ) -> tuple[list[Example], list[Example]]:
-    """Examples to train on, and those to validate on; none where nothing is validated.
+    """Examples to train on, and examples to validate on; the latter are empty without validation.
 
     Raises MeltpointError for a text without examples, and for a share that is none or all of them.
     """
@@ -101,7 +101,7 @@ def split(
 
 
 def steps_of(settings: Settings, count: int) -> int:
-    """Number of steps of the optimiser on so many examples."""
+    """Number of steps of the optimiser for `count` examples."""
     if settings.steps is not None:
         return settings.steps
     return max(1, round(settings.epochs * count / settings.batch))
@@ -122,7 +122,7 @@ def order_of(settings: Settings, count: int, steps: int) -> np.ndarray:
 def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     """A batch: tokens and labels, int64 [examples, longest].
 
-    Shorter ones are padded on the right, where no token that counts can see it.
+    Shorter examples are padded on the right, where no token attends to the padding.
     """
     longest = max(len(example.tokens) for example in examples)
     tokens = torch.zeros(len(examples), longest, dtype=torch.long)

@@ -47,9 +47,9 @@ def part_of(name: str) -> str:
 
 
 def check_base(description: Description, settings: Settings) -> None:
-    """Raises MeltpointError where an adapter is to be kept and the base is no place for it.
+    """Raises MeltpointError if an adapter is to be kept and the base cannot have one.
 
-    Its weights are on no grid, or there is an adapter beside them already.
+    That is a base without quantization grids, or with an adapter beside it already.
     """
     if settings.merge:
         return
@@ -69,7 +69,7 @@ def check_base(description: Description, settings: Settings) -> None:
 def held_dtype(settings: Settings, compute: Compute) -> torch.dtype:
     """Dtype in which the fixed weights are held.
 
-    A study's float16 trains on an accelerator alone, where losses are scaled.
+    A study's float16 is used only on an accelerator, where losses are scaled.
     """
     if settings.bfloat16 or compute.dtype == "bfloat16":
         return torch.bfloat16
@@ -80,9 +80,9 @@ def held_dtype(settings: Settings, compute: Compute) -> torch.dtype:
 def check_memory(
     description: Description, ranks: Mapping[str, int], settings: Settings, compute: Compute
 ) -> None:
-    """Raises MeltpointError where the weights, gradients and moments exceed the memory.
+    """Raises MeltpointError if weights, gradients and moments exceed the memory.
 
-    Activations come on top: they depend on the windows that run together.
+    Activations are not counted: they depend on the number of windows that run together.
     """
     needed = needed_bytes(description, ranks, held_dtype(settings, compute).itemsize)
     device = compute.torch_device
@@ -97,7 +97,7 @@ def check_memory(
 
 
 def needed_bytes(description: Description, ranks: Mapping[str, int], itemsize: int) -> int:
-    """Bytes of all weights, of what is trained and of the masks."""
+    """Bytes of all weights and of the trained numbers; `itemsize` is that of a fixed weight."""
     linears, shapes = description.linears, description.shapes
     total = shapes.parameters + sum(math.prod(shape) for shape in shapes.others.values())
     if any(ranks.values()):

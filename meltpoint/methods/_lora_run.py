@@ -67,7 +67,7 @@ def _masks(model: torch.nn.Module, description: Description, names) -> dict[str,
 
 
 def is_pruned(linear: Linear) -> bool:
-    """True for a linear with zeros that did not come of rounding."""
+    """True for a linear with zeros that rounding did not make."""
     return linear.zeros > linear.zeros_rounded
 
 
@@ -88,7 +88,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _place(resume: Path | None) -> Iterator[Path]:
-    """Folder of the training's states."""
+    """Context with the folder of the training's states: `resume`, or a temporary folder."""
     if resume is not None:
         resume.mkdir(exist_ok=True)
         yield resume
@@ -123,7 +123,7 @@ def _write(
 def _keep_adapter(
     target: Path, trained: Adapters, description: Description, context: Context
 ) -> dict[str, Linear]:
-    """Writes the checkpoint that the step started from, as it is stored, and the adapter beside it."""
+    """Copies the stored checkpoint that the step started from, and writes the adapter beside it."""
     for file in sorted(context.parent.iterdir()):
         if file.is_file() and file.name not in NOT_CARRIED_ON - {INDEX}:
             shutil.copyfile(file, target / file.name)
@@ -139,13 +139,13 @@ def _keep_adapter(
 def _facts(before: torch.Tensor, after: torch.Tensor, earlier: Linear | None) -> Linear:
     facts = describe(after, LinearBefore(before, earlier), None)
     if earlier is not None and not is_pruned(earlier):
-        # Zeros that came of rounding are not zeros that a step made, so none of them is lost.
+        # Zeros that rounding made do not count as lost, as no step pruned them.
         return facts.model_copy(update={"zeros_lost": 0})
     return facts
 
 
 def _write_records(target: Path, history: Mapping, context: Context) -> None:
-    """Writes the losses, and what the training took, which differs from run to run."""
+    """Writes the losses, and in another file the cost of the training, which differs between runs."""
     place = target / "analysis"
     place.mkdir()
     write_json(place / "training.json", {k: v for k, v in history.items() if k != "seconds"})

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from meltpoint.methods.settings import MethodSettings
 
-# Tokens of the windows that run together, where `micro_batch` does not say it.
+# Number of tokens of the windows that run together, unless `micro_batch` is set.
 TOKENS = 4096
 PRESETS: dict[str, dict[str, Any]] = {
     # hf_prune's post_training.py by its script: AdamW, the response alone.
@@ -152,17 +152,17 @@ class Settings(MethodSettings):
 
     @property
     def training_data(self) -> dict[str, str | None]:
-        """Corpora of the training, and of a validation by a text of its own."""
+        """Names of the corpora of training, and of validation if that has a text of its own."""
         named = {"validation": self.validation} if isinstance(self.validation, str) else {}
         return {"data": self.data, **named}
 
     @property
     def needs_grid(self) -> bool:
-        """True where the adapter is kept beside a quantised base."""
+        """True if the adapter is kept beside a quantised base."""
         return not self.merge
 
     def trained_tokens(self, text_tokens: float) -> float:
-        """Number of tokens of all steps, those of padding counted."""
+        """Number of tokens of all steps, padding included, for a text of `text_tokens` tokens."""
         if self.steps is not None:
             return self.steps * self.batch * self.length
         windows = text_tokens / self.length
@@ -170,7 +170,7 @@ class Settings(MethodSettings):
 
     @property
     def windows_at_once(self) -> int:
-        """Windows of a forward pass."""
+        """Number of windows of a forward pass, a divisor of the batch."""
         most = self.micro_batch or max(1, TOKENS // self.length)
         return max(size for size in range(1, min(most, self.batch) + 1) if self.batch % size == 0)
 
@@ -179,5 +179,5 @@ class Settings(MethodSettings):
         return {**dict(type(self)(preset=self.preset)), "preset": ""}
 
     def unused_settings(self) -> set[str]:
-        """Names of settings without effect: those of adapters where there are none."""
+        """Names of settings without effect: those of adapters if there are no adapters."""
         return set() if self.rank else {"alpha", "dropout"}

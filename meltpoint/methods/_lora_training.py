@@ -1,4 +1,4 @@
-"""The training loop: transformers' Trainer, which here saves and reads what is trained alone."""
+"""The training loop: the Trainer of transformers, changed to save and read trained parameters only."""
 
 import json
 import logging
@@ -30,14 +30,14 @@ SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_
 
 
 class Training(Trainer):
-    """A training of some of a model's parameters, by name; states are whole or are not resumed."""
+    """A training of some of a model's parameters, by name; only whole states are resumed."""
 
     def __init__(self, trained: Mapping[str, nn.Parameter], **options: object) -> None:
         super().__init__(compute_loss_func=mean_loss, data_collator=collate, **options)
         self.trained = trained
 
     def _get_train_sampler(self, *_: object) -> torch.utils.data.Sampler:
-        # The examples are in their order already.
+        # The data set has the order of training already.
         return torch.utils.data.SequentialSampler(self.train_dataset)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
@@ -70,7 +70,7 @@ def mean_loss(
     labels: int64 [windows, tokens].
     """
     logits = outputs["logits"].float()
-    # The last token counts for nothing: without its logits, PyTorch would copy all others.
+    # The last token's logits are kept, though they do not count: dropping them would copy all others.
     targets = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED).to(logits.device)
     losses = nn.functional.cross_entropy(
         logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORED
@@ -182,7 +182,7 @@ def train(
 def arguments(
     settings: Settings, compute: Compute, folder: Path, steps: int, validates: bool
 ) -> TrainingArguments:
-    """The settings as transformers names them."""
+    """The settings in the form of transformers."""
     every = settings.every or max(1, steps // 10)
     at_once = settings.windows_at_once
     device = compute.torch_device.type
@@ -221,12 +221,12 @@ def arguments(
         use_cpu=device == "cpu",
         dataloader_pin_memory=False,
     )
-    # Where several accelerators are seen, one is used.
+    # One accelerator is used, even if there are several.
     found._n_gpu = min(1, found.n_gpu)
     return found
 
 
 def last_state(folder: Path) -> str | None:
-    """Path of the last state that was saved as a whole; None where there is none."""
+    """Path of the last state that was saved as a whole; None if there is none."""
     states = [file.parent for file in folder.glob(f"checkpoint-*/{WHOLE}")]
     return str(max(states, key=lambda path: int(path.name.split("-")[1]))) if states else None

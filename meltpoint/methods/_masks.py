@@ -13,15 +13,15 @@ SAMPLE = 2**14
 
 
 def at_most_threshold(metric: "torch.Tensor", fraction: float) -> "torch.Tensor":
-    """Entries at or below that of index floor(numel fraction) of the sorted metric.
+    """Mask of the entries at or below the entry of index floor(numel fraction) of the sorted metric.
 
-    One more than floor(numel fraction) entries, and all that equal the last of them.
+    These are floor(numel fraction) + 1 entries, and all entries equal to the largest of them.
     """
     return metric <= kth_smallest(metric, int(metric.numel() * fraction) + 1)
 
 
 def smallest_of_rows(metric: "torch.Tensor", count: int) -> "torch.Tensor":
-    """The `count` smallest entries of each row; of equal ones, the leftmost."""
+    """Mask of the `count` smallest entries of each row; of equal entries the leftmost count."""
     if count == 0:
         return torch.zeros_like(metric, dtype=torch.bool)
     threshold = metric.kthvalue(count, dim=1, keepdim=True).values
@@ -34,7 +34,7 @@ def smallest_of_rows(metric: "torch.Tensor", count: int) -> "torch.Tensor":
 
 
 def smallest_of_groups(metric: "torch.Tensor", pattern: Pattern) -> "torch.Tensor":
-    """All but the `pattern.kept` largest of every `pattern.group` consecutive entries of a row."""
+    """Mask of all but the `pattern.kept` largest of `pattern.group` consecutive entries of a row."""
     groups = metric.unflatten(1, (-1, pattern.group))
     smallest = groups.topk(pattern.group - pattern.kept, dim=2, largest=False).indices
     return torch.zeros_like(groups, dtype=torch.bool).scatter_(2, smallest, True).flatten(1)
@@ -43,11 +43,11 @@ def smallest_of_groups(metric: "torch.Tensor", pattern: Pattern) -> "torch.Tenso
 def kth_smallest(
     values: "torch.Tensor", rank: int, among: "torch.Tensor | None" = None
 ) -> "torch.Tensor":
-    """The entry of that rank, counted from 1, of all entries or of those in the mask `among`.
+    """The entry of a rank, counted from 1, among all entries or those in the mask `among`.
 
-    Two entries of a sorted sample, a little below and above that rank, bracket it as a rule, and
-    only what lies between them is searched (Floyd and Rivest, "Expected time bounds for selection",
-    1975); where they do not, all is.
+    Two entries of a sorted sample, a little below and above the rank, usually bracket it. Then only the
+    entries between them are searched, otherwise all (Floyd and Rivest, "Expected time bounds for
+    selection", 1975).
     """
     values = values.flatten()
     among = None if among is None else among.flatten()
@@ -65,7 +65,7 @@ def kth_smallest(
 
 
 def _bracket(values, rank: int, among):
-    # An odd stride does not stay in the same columns of a matrix.
+    # An odd stride visits different columns of a matrix.
     stride = slice(None, None, len(values) // SAMPLE | 1)
     count = len(values) if among is None else int(among.count_nonzero())
     sample = _taken(values[stride], None if among is None else among[stride]).sort().values

@@ -6,10 +6,10 @@ from meltpoint.errors import NotApplicable
 
 
 def nearest_level(method: str, fractions: Sequence[float], wanted: float) -> int:
-    """Index of the fraction, of those that the method can reach, that is nearest to `wanted`.
+    """Index of the reachable fraction that is nearest to `wanted`.
 
-    `fractions` are of the dense decoder's parameters that would be gone, in any order. Raises
-    NotApplicable, with the nearest, for a level beyond all of them by more than half of a step.
+    fractions: fractions of the dense decoder's parameters that the method can remove, in any order.
+    Raises NotApplicable, with the nearest, for a level beyond all of them by more than half a step.
     """
     ordered = sorted(set(fractions))
     nearest = min(range(len(fractions)), key=lambda index: abs(fractions[index] - wanted))

@@ -39,7 +39,7 @@ class Half:
     writer: nn.Module | None = None
 
     def passes(self, block: nn.Module) -> bool:
-        """True where the stream goes by unchanged, because earlier steps removed all that was here."""
+        """True if the stream passes unchanged, because earlier steps removed the whole half."""
         return self.writer is None and getattr(block, self.shortcut, None) is None
 
 
@@ -67,10 +67,10 @@ def halves(block: nn.Module) -> tuple[Half, Half]:
 
 
 def read(block: nn.Module, half: Half, basis: torch.Tensor, epsilon: float, divisor: int) -> None:
-    """Lets a half read the stream's coordinates, its norm without factors.
+    """Changes a half in place so that it reads the stream's coordinates; its norm loses its factors.
 
-    The norm divides by the root of sum x^2 / `divisor` + `epsilon`. torch's divides the sum by the
-    number of coordinates: the linears take what is between, and its epsilon follows.
+    The norm must divide by the root of sum x^2 / `divisor` + `epsilon`. torch's norm divides the sum by
+    the number of coordinates; the linears take up the ratio, and the norm's epsilon is adapted.
     """
     norm, kept = block.get_submodule(half.norm), basis.shape[1]
     scale, shift = scale_of(norm), getattr(norm, "bias", None)
@@ -89,7 +89,10 @@ def read(block: nn.Module, half: Half, basis: torch.Tensor, epsilon: float, divi
 
 
 def write(block: nn.Module, half: Half, basis: torch.Tensor) -> None:
-    """Lets a half write the stream's coordinates: its linear, or a matrix behind its last norm."""
+    """Changes a half in place so that it writes the stream's coordinates.
+
+    That is done in its linear, or by a matrix behind its last norm.
+    """
     if half.writer is None:
         return
     if not half.normalised:
@@ -102,7 +105,7 @@ def write(block: nn.Module, half: Half, basis: torch.Tensor) -> None:
 
 
 def write_rows(linear: nn.Module, basis: torch.Tensor) -> None:
-    """Lets a linear, or the second of two factors, write the coordinates of the stream."""
+    """Changes a linear, or the second of two factors, in place: its rows write coordinates."""
     _, last = ends(linear)
     dtype = last.weight.dtype
     surgery.set_parameter(last, "weight", (basis.T @ last.weight.double()).to(dtype))
@@ -111,7 +114,7 @@ def write_rows(linear: nn.Module, basis: torch.Tensor) -> None:
 
 
 def product(weight: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
-    """Matrix product weight basis in float64, in the weight's dtype, a part of the rows at a time."""
+    """Matrix product of weight and basis, computed in float64 part by part, in the weight's dtype."""
     return torch.cat([(part.double() @ basis).to(weight.dtype) for part in weight.split(ROWS)])
 
 

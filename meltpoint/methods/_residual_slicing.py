@@ -39,7 +39,7 @@ class Stream:
     def basis_of(self, total: torch.Tensor, block: Block) -> torch.Tensor:
         """Basis [width, kept] by a covariance of the stream in or in front of a block.
 
-        Raises MeltpointError where the stream is not finite.
+        Raises MeltpointError if the stream is not finite.
         """
         if not all_finite(total):
             place = f"block {block.index}" if self.sites else "the embeddings"
@@ -68,7 +68,7 @@ def enter(block: Block, stream: Stream) -> None:
 def slice_block(block: Block, stream: Stream) -> None:
     """Rotates and slices the stream through a block, on one pass of the windows.
 
-    The stream behind attention is held for all windows, in the full width of its site.
+    Memory holds the stream behind attention for all windows, in the full width of its site.
     """
     attention, mlp = rotation.halves(block.module)
     shortcut, inputs = None, block.hidden
@@ -114,7 +114,7 @@ def _slice_mlp(
 
 
 def _read(module: nn.Module, half: Half, stream: Stream) -> torch.Tensor:
-    """Matrix from the stream's coordinates to its next site's full width; a half reads them then."""
+    """Lets a half read coordinates; returns the matrix from these to the next site's full width."""
     basis, settings = stream.basis, stream.settings
     if half.writer is not None:
         epsilon = settings.norm_epsilon or rotation.epsilon_of(module, half)

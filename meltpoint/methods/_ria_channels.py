@@ -14,7 +14,7 @@ optimize = LazyModule("scipy.optimize")
 
 
 def arrange(metric: Tensor, pattern: Pattern, settings: "ria.Settings") -> "Tensor | None":
-    """Order [C] that the channels are to be grouped in, None where it is their own."""
+    """Order of the channels for grouping, int64 [C]; None if they keep their own order."""
     if not (settings.reallocate or settings.lsa):
         return None
     order = torch.arange(metric.shape[1], device=metric.device)
@@ -42,11 +42,12 @@ def deal_out(importance: Tensor, group: int) -> Tensor:
 
 
 def assign(metric: Tensor, order: Tensor, pattern: Pattern, blocks: int = 1) -> Tensor:
-    """The order, bettered slot by slot so that the groups' largest weights have a larger sum.
+    """The order, int64 [C], improved slot by slot: the groups' kept weights get a larger sum.
 
-    With a group's other channels fixed, a row keeps the larger of the candidate and the N-th
-    largest of the others, besides what it keeps anyhow. ``2 max(a, b) = a + b + |a - b|``, and the
-    sums of a and of b are the same for every assignment: what counts is the distance.
+    With a group's other channels fixed, a row keeps the larger of the candidate a and the N-th largest
+    b of the others, besides the weights that it keeps in any case. As
+    ``2 max(a, b) = a + b + |a - b|``, and the sums of a and of b are equal for every assignment, the
+    distances are maximised.
     """
     order = order.clone().view(-1, pattern.group)
     for slot in range(pattern.group):
@@ -61,7 +62,7 @@ def assign(metric: Tensor, order: Tensor, pattern: Pattern, blocks: int = 1) -> 
 
 
 def smallest(metric: Tensor, fraction: float, group: str) -> Tensor:
-    """Mask of the smallest entries of each row, or of the layer where `group` is so, bool [rows, C]."""
+    """Mask of the smallest entries, bool [rows, C]: of each row if `group` is "row", else of all."""
     if group == "row":
         return smallest_of_rows(metric, int(metric.shape[1] * fraction))
     return at_most_threshold(metric, fraction)

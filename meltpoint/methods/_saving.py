@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 
 
 def save_model(model: "PreTrainedModel", target: Path) -> None:
-    """Saves config and weights; the source's generation config is carried on as it is (`copy_missing`).
+    """Saves config and weights. `copy_missing` later copies the source's own generation config.
 
-    transformers refuses to write a generation config that it reads, such as Vicuna's temperature
+    transformers refuses to write some generation configs that it can read, such as Vicuna's temperature
     without sampling.
     """
     from transformers import GenerationConfig

@@ -14,7 +14,7 @@ from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
 from meltpoint.model.model_parts import ModelParts
 
-# What a cosine with a vector of length zero counts as.
+# Value of a cosine with a vector of length zero.
 UNDEFINED = 0.5
 
 
@@ -22,7 +22,7 @@ UNDEFINED = 0.5
 def measure(source: Path, context: Context) -> dict[str, Any]:
     """Influences of the blocks, angles of runs of blocks, and the blocks' parameters, by name.
 
-    Raises MeltpointError where the hidden states are not finite.
+    Raises MeltpointError if hidden states are not finite.
     """
     return_memory()
     compute = context.compute
@@ -81,9 +81,10 @@ def _influence_with_norm(walk: Walk, before: torch.Tensor) -> float:
 
 
 def _angles(states: torch.Tensor) -> list[list[float]]:
-    """Mean angles over pi between the last tokens' states [borders, windows, width] n borders apart.
+    """Mean angles, divided by pi, between states n borders apart: one list for each n from 1.
 
-    The first list is that of n = 1, by the first border; the last n leaves one block.
+    states: those of the last tokens, [borders, windows, width]. A list is by the first border. The
+    largest n leaves one block.
     """
     angles = []
     for count in range(1, len(states) - 1):
@@ -93,7 +94,7 @@ def _angles(states: torch.Tensor) -> list[list[float]]:
 
 
 def cosine(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Cosines of vectors [..., width] in float32; 0.5 where one of the two has no length."""
+    """Cosines of vectors [..., width], float32 [...]; `UNDEFINED` if one of the two has no length."""
     first, second = first.float(), second.float()
     lengths = first.norm(dim=-1) * second.norm(dim=-1)
     return ((first * second).sum(dim=-1) / lengths).nan_to_num(nan=UNDEFINED)

@@ -24,8 +24,8 @@ from meltpoint.model.token_losses import head_of
 def search(source: Path, context: Context) -> dict[str, Any]:
     """The blocks' `order` of removal, the `losses` of each removal by block, and their `parameters`.
 
-    What has been found is kept in `context.resume` after each removal. Raises NotApplicable for a
-    model of fewer than three blocks, and MeltpointError where no loss is finite.
+    Results so far are kept in `context.resume` after each removal. Raises NotApplicable for a model of
+    fewer than three blocks, and MeltpointError if no loss is finite.
     """
     return_memory()
     compute = context.compute
@@ -60,7 +60,7 @@ def _least(losses: dict[int, float], dtype: str) -> int:
 
 @dataclass
 class Group:
-    """Some of the windows, and the inputs of the first blocks that are left, in these blocks' order."""
+    """Some of the windows, with the inputs of the first remaining blocks, in the order of blocks."""
 
     windows: slice
     borders: list[torch.Tensor] = field(default_factory=list)
@@ -90,14 +90,14 @@ class Trials:
         return _slices(count, batches * self.batch)
 
     def remove(self, block: int) -> None:
-        """Leaves one more block out."""
+        """Removes one more block, and the hidden states that are no longer valid."""
         place = self.alive.index(block)
         del self.alive[place]
         for group in self.groups:
             del group.borders[1 + place if len(self.groups) == 1 else 1 :]
 
     def losses(self) -> dict[int, float]:
-        """The loss without each block but the first and the last, by the block, in ascending order."""
+        """Losses without each block except the first and the last, by block in ascending order."""
         losses = torch.cat([self._window_losses(group) for group in self.groups], dim=1)
         return dict(zip(self.alive[1:-1], losses.sum(dim=1).tolist(), strict=True))
 

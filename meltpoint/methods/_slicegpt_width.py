@@ -12,9 +12,9 @@ from meltpoint.model.block_parts import rows_of
 
 
 def kept_width(level: Sparsity, width: int, interval: int) -> int:
-    """Channels that are left of the stream's `width`: int((1 - s) width), less what `interval` leaves.
+    """Number of channels to keep: int((1 - s) width), rounded down to a multiple of `interval`.
 
-    Raises NotApplicable where no multiple of `interval` is left, and where all channels are.
+    Raises NotApplicable if this is 0, or all channels.
     """
     _check_interval(width, interval)
     kept = int((1 - level.fraction) * width)
@@ -36,8 +36,8 @@ def width_by_parameters(
 ) -> int:
     """Channels to keep so that about this fraction of the `dense` parameters is gone.
 
-    They are a multiple of `interval` below the stream's `width`. Raises NotApplicable for a fraction
-    beyond every such width's.
+    It is a multiple of `interval` below the stream's `width`. Raises NotApplicable for a fraction that
+    no such width reaches.
     """
     _check_interval(width, interval)
     choices = list(range(interval, width, interval))
@@ -88,7 +88,7 @@ def _width_behind(block: nn.Module, half: Half, width: int) -> int:
 
 
 def _read_difference(block: nn.Module, half: Half, kept: int) -> int:
-    """Parameters that readers of `kept` channels have more than before, their norm counted."""
+    """Change of the number of parameters of readers and norm if `kept` channels are read."""
     norm = block.get_submodule(half.norm)
     count = -sum(parameter.numel() for parameter in norm.parameters())
     for linear in half.readers:
@@ -100,7 +100,7 @@ def _read_difference(block: nn.Module, half: Half, kept: int) -> int:
 
 
 def _write_difference(block: nn.Module, half: Half, kept: int) -> int:
-    """Parameters that a writer to `kept` channels has more than before."""
+    """Change of the number of parameters of a writer if it writes to `kept` channels."""
     if half.normalised:
         return rows_of(half.writer) * kept - _size(block, half.projection)
     _, last = ends(half.writer)

@@ -53,7 +53,7 @@ def _size(block: Block, units: Units) -> Size:
 
 
 def _check(step: str, block: Block, units: Units, kept: Parts) -> None:
-    """Raises NotApplicable behind the last block where no block has lost anything."""
+    """Raises NotApplicable after the last block if no block has lost a unit."""
     left = sum(int(mask.sum()) for mask in kept.values())
     counts = block.memory.setdefault("units", []), block.memory.setdefault("left", [])
     for total, number in zip(counts, (units.heads + units.neurons, left), strict=True):

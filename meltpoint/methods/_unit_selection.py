@@ -10,7 +10,7 @@ from meltpoint.methods._reach import nearest_level
 from meltpoint.methods._units import KINDS, Units
 from meltpoint.methods.contract import Tensor
 
-# Of one block, a tensor by "attention" and "mlp".
+# Tensors of one block, by "attention" and "mlp".
 Parts = dict[str, Tensor]
 
 
@@ -18,18 +18,18 @@ Parts = dict[str, Tensor]
 class Size:
     """Parameters of the dense decoder, and of the decoder at hand with all units that may be cut.
 
-    Both may be those of a part of the decoder alone.
+    Both may be numbers of a part of the decoder.
     """
 
     dense: float
     uncut: float
 
     def gone(self, cut: float) -> float:
-        """Fraction of the dense parameters that is gone when so many of those here are cut."""
+        """Fraction of the dense parameters that is gone once `cut` parameters are cut."""
         return 1 - (self.uncut - cut) / self.dense
 
     def share(self, fraction: float) -> "Size":
-        """Size of this fraction of the model."""
+        """Size of a part of the model, the fraction `fraction` of it."""
         return Size(self.dense * fraction, self.uncut * fraction)
 
 
@@ -48,20 +48,20 @@ class Pool:
         self.costs = torch.tensor(costs, dtype=torch.int64).repeat_interleave(lengths)
 
     def spread(self, mask: Tensor, kept: Sequence[Parts]) -> None:
-        """Puts a mask of the pool's units in its places in the masks of the blocks."""
+        """Writes a mask of the pool's units, bool [units], into the masks of the blocks in `kept`."""
         for (index, part), values in zip(self.entries, mask.split(self.lengths), strict=True):
             kept[index][part] = values
 
 
 def per_unit(columns: Tensor, units: int) -> Tensor:
-    """Mean score of each unit's columns: [units] of [columns]."""
+    """Mean score of each unit's columns, [units], from scores [columns]."""
     return columns.reshape(units, -1).mean(dim=1)
 
 
 def keep_highest(scores: Tensor, cut: int) -> Tensor:
-    """Mask of the units that are left when the `cut` lowest are gone, bool [units].
+    """Mask of the units to keep once the `cut` lowest are cut, bool [units].
 
-    Units that tie with the lowest that is left are all left.
+    All units that tie with the lowest unit to keep are kept.
     """
     return scores >= (scores.sort().values[cut] if cut < len(scores) else math.inf)
 
@@ -69,11 +69,11 @@ def keep_highest(scores: Tensor, cut: int) -> Tensor:
 def ratios_of_parameters(
     method: str, blocks: Sequence[Units], size: Size, wanted: float
 ) -> dict[str, float]:
-    """Ratios of the units of each block, by "attention" and "mlp", that reach a level most nearly.
+    """Ratios of units to cut in each block, by "attention" and "mlp", that come nearest to a level.
 
-    `size` counts the blocks' units before the cut, `wanted` is a fraction of its dense parameters. The
-    heads have the ratio that is best for both kinds; the neurons then make up for the rest. Raises
-    NotApplicable for a level beyond all ratios.
+    size: parameters with all units. wanted: fraction of its dense parameters. The heads get the ratio
+    that is best for both kinds; the neurons' ratio then makes up for the rest. Raises NotApplicable for
+    a level beyond all ratios.
     """
     both = _ratios(blocks, KINDS)
     gone = [size.gone(cut) for cut in _cut_by(blocks, KINDS, both)]
@@ -88,12 +88,12 @@ def ratios_of_parameters(
 def _ratios(blocks: Sequence[Units], kinds: Sequence[str]) -> list[float]:
     """The ratios at which the number of units to cut changes in some block, ascending."""
     totals = {block.count_of(kind) for block in blocks for kind in kinds}
-    # A ratio of k / n must count k units, whatever its rounding.
+    # The factor makes sure that a ratio of k / n cuts k units in spite of rounding.
     return sorted({k / n * (1 + 1e-12) for n in totals for k in range(n)} | {0.0})
 
 
 def _cut_by(blocks: Sequence[Units], kinds: Sequence[str], ratios: list[float]) -> list[float]:
-    """Parameters that are cut at each ratio of the units of these kinds."""
+    """Number of parameters that each ratio cuts, over all units of these kinds."""
     grid = torch.tensor(ratios, dtype=torch.float64)
     cut = torch.zeros_like(grid)
     for block in blocks:
@@ -103,7 +103,7 @@ def _cut_by(blocks: Sequence[Units], kinds: Sequence[str], ratios: list[float]) 
 
 
 def check_cut(step: str, units: int, left: int) -> None:
-    """Raises NotApplicable where none of the heads and neurons that may go is cut, or none is left."""
+    """Raises NotApplicable if no unit is cut or none is left; `units` and `left` are numbers."""
     if left in (0, units):
         amount = "none" if left else "all"
         raise NotApplicable(f"{step} removes {amount} of {units} heads and neurons")

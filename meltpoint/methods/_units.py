@@ -86,7 +86,7 @@ def _missing_bias(linear: "torch.nn.Module") -> int:
 
 
 def outputs_of(module: "torch.nn.Module") -> dict[str, "torch.nn.Module"]:
-    """The linears behind heads and neurons, "attention" and "mlp"; a part that is absent has none."""
+    """The output linears by "attention" and "mlp"; a part that is absent has none."""
     parts = parts_of.BlockParts(module)
     outputs = {"attention": parts.attention_output} if parts.has_attention else {}
     return outputs | ({"mlp": parts.mlp_output} if parts.has_mlp else {})
@@ -104,10 +104,10 @@ def cut_units(
     neurons: "Tensor | None",
     biases: dict[str, Tensor] | None = None,
 ) -> None:
-    """Keeps the units of a block that are True, bool [units]; None leaves a part as it is.
+    """Cuts a block in place to the units that are true in the masks, bool [units].
 
-    `biases` are those of the outputs afterwards, by "attention" and "mlp". A part that loses all of its
-    units becomes absent: its output is its bias alone.
+    A part whose mask is None stays unchanged. biases: new biases of the outputs by "attention" and
+    "mlp". A part that loses all of its units becomes absent: its output is its bias alone.
     """
     outputs, biases = outputs_of(module), biases or {}
     for name, bias in biases.items():

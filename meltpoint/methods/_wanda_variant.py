@@ -3,7 +3,7 @@
 from meltpoint.errors import NotApplicable
 from meltpoint.methods.contract import Tensor
 
-# The official search: its bounds, and how near is near enough, of a sparsity and of an alpha.
+# The official search: largest share, and tolerance of the sparsity and of the share.
 HIGHEST_SHARE, NEAR = 0.8, 1e-3
 REACHED = 0.01
 
@@ -11,8 +11,8 @@ REACHED = 0.01
 def smallest_share_of_rows(metric: Tensor, fraction: float) -> Tensor:
     """Mask of each row's smallest entries that hold at most a share of its sum, bool [rows, columns].
 
-    The share, one for all rows, is found by bisection so that the mask removes the fraction. `metric`
-    is [rows, columns]. Raises NotApplicable where no share up to 0.8 gives the fraction.
+    One share for all rows is found by bisection such that the mask removes the fraction. metric:
+    [rows, columns]. Raises NotApplicable if no share up to `HIGHEST_SHARE` gives the fraction.
     """
     ascending = metric.sort(dim=1).values
     mass = ascending.cumsum(dim=1)

@@ -78,8 +78,8 @@ def compress_block(
 def factors(gram: Tensor, settings: Settings) -> tuple[Tensor, Tensor, Tensor]:
     """The inputs' norms [C], the normalised and damped G, and ``(G + rho I)^-1``, both [C, C].
 
-    Normalised by its diagonal G is no worse conditioned than before; a mask may hang on a weight in
-    the seventh digit all the same, so this and `prune` keep to the official order of operations.
+    A mask may depend on the seventh digit of a weight. This function and `prune` therefore keep the
+    official order of operations.
     """
     norm = gram.diagonal().sqrt() + 1e-8
     gram = (gram / norm).div_(norm[:, None])
@@ -98,7 +98,10 @@ def prune(
     level: Sparsity | Pattern,
     settings: Settings,
 ) -> Tensor:
-    """The pruned weight [rows, C], in float32; the iterations have it transposed, [C, rows]."""
+    """The pruned weight, float32 [rows, C].
+
+    norm: [C]. gram, inverse: [C, C]. The iterations work on the transposed weight.
+    """
     weight = (weight.float() * norm).T.contiguous()
     gone = weight == 0
     gone = gone if gone.any() else None

@@ -83,12 +83,12 @@ class Settings(CalibratedSettings, ShapeSettings, OfficialSettings):
 
     @property
     def accumulator(self) -> str:
-        """Name of the statistic of the inputs that the scales are made of."""
+        """Name of the statistic of the inputs from which the scales are computed."""
         return {"abs_mean": "absolute_mean", "abs_max": "absolute_maximum"}[self.scaling]
 
 
 def calibrated(level: Level, settings: Settings) -> bool:
-    """False: the search alone looks at text."""
+    """False: only the search reads the calibration."""
     return False
 
 
@@ -98,7 +98,10 @@ def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]
 
 
 def search_windows(settings: Settings, blocks: int, windows: int) -> tuple[int, int]:
-    """Windows of all candidates, through their own blocks and those behind them, and the head."""
+    """Numbers of windows of all candidates, through blocks and through the head.
+
+    A candidate passes its own block and all blocks behind it.
+    """
     tried = min(settings.sensitivity_windows, windows) * USUAL_LINEARS * len(settings.ratios)
     return tried * blocks * (blocks + 1) // 2, tried * blocks
 
@@ -106,7 +109,7 @@ def search_windows(settings: Settings, blocks: int, windows: int) -> tuple[int, 
 def compress_block(
     block: Block, statistics: dict[str, Statistics], level: Sparsity, settings: Settings
 ) -> None:
-    """Replaces those of the block's linears by two factors that the level truncates, in place."""
+    """Replaces the linears that the level truncates by two factors each, in place."""
     if "ratios" not in block.memory:
         parameters = block.parameters if settings.of == "parameters" else None
         block.memory["ratios"] = choose_ratios(

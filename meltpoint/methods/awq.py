@@ -50,7 +50,7 @@ needs_regular_shapes = True
 representative_level = "4bit"
 
 
-# Linears too are scaled, for those that read their output with nothing between but a ReLU.
+# A linear is scaled too if only a ReLU is between its output and the linears that read it.
 READERS = {
     "OPTForCausalLM": {
         **llmcompressor.READ_FROM_NORMS["OPTForCausalLM"],
@@ -80,7 +80,7 @@ class Settings(CalibratedSettings):
 
 
 def compress(source: Path, target: Path, level: Bits, settings: Settings, context: Context) -> None:
-    """Writes the quantised checkpoint; raises NotApplicable where the model does not suit."""
+    """Writes the quantised checkpoint; raises NotApplicable for a model that AWQ cannot quantise."""
     model = llmcompressor.load(source, context)
     check_widths(llmcompressor.linears(model), settings.group_size)
     llmcompressor.start()
@@ -98,7 +98,7 @@ def compress(source: Path, target: Path, level: Bits, settings: Settings, contex
 
 
 def grid(bits: int, settings: Settings) -> dict:
-    """The weights' grid in the library's words."""
+    """The weights' grid in the form of the library."""
     whole = settings.group_size == -1
     rows = {"strategy": "channel"}
     groups = {"strategy": "group", "group_size": settings.group_size}
@@ -117,7 +117,7 @@ def check_widths(linears: dict, group_size: int) -> None:
 
 
 def mappings(architecture: str) -> list | None:
-    """Mappings of outputs to the linears that read them, for the library; None where it knows them."""
+    """Mappings from layers to the linears that read their outputs; None if the library has them."""
     from llmcompressor.modifiers.transform.awq import AWQMapping
 
     if architecture not in READERS:

@@ -75,7 +75,7 @@ class Settings(CalibratedSettings):
 
 
 def needs_dense_outputs(settings: Settings) -> bool:
-    """True where a block's outputs are compared to those of the dense model."""
+    """True if a block's outputs are compared with those of the dense model."""
     auto = settings.reference == "auto"
     return (REFERENCE[settings.group] if auto else settings.reference) == "dense"
 
@@ -97,7 +97,7 @@ def compress_block(
 
 
 def batches(windows: int, settings: Settings) -> Iterator[slice]:
-    """The windows of each step, in their order, epoch after epoch."""
+    """Slices of the windows for each step, in order, epoch after epoch."""
     for _ in range(settings.epochs):
         for start in range(0, windows, settings.batch):
             yield slice(start, min(start + settings.batch, windows))

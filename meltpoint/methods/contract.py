@@ -260,8 +260,8 @@ class OptionalFunctions(Protocol):
     ) -> tuple[int, int]:
         """Numbers of windows that its search sends through one block, and through the head.
 
-        For the bill, of a model with so many blocks and a calibration of so many windows, where that is
-        more than a walk.
+        The estimate of cost uses them; only searches that take more than one walk need this function.
+        blocks, windows: numbers of the model's blocks and of the calibration's windows.
         """
 
     def earlier_search(self, settings: MethodSettings) -> dict[str, Any] | None:

@@ -82,7 +82,7 @@ def compress_block(
 ) -> None:
     """Zeroes the removed weights of each of the block's linears, in place.
 
-    Raises NotApplicable where, with `overrun`, a pointer leaves a row altogether.
+    Raises NotApplicable if, with `overrun`, a pointer leaves a row.
     """
     for names in block.same_input(statistics):
         moments = statistics[names[0]]
@@ -104,7 +104,7 @@ def _is_skipped(name: str, skip: str) -> bool:
 
 
 def _scale(moments: Statistics, settings: Settings) -> "Tensor | int":
-    """What multiplies a weight's magnitude in the metric of the first mask: [C], or 1."""
+    """Factor of a weight's magnitude in the metric of the first mask: [C], or 1."""
     if settings.init == "magnitude":
         return 1
     if settings.init == "wanda":
@@ -118,7 +118,7 @@ def _metric(weight: Tensor, scale: "Tensor | int", init: str) -> Tensor:
     metric = weight.abs().float() * scale
     if init == "sparsegpt":
         metric.square_()
-    # What is zero already goes first, before weights on dead inputs, whose metric is 0 too.
+    # Zeros go first, even before weights on dead inputs, whose metric is 0 too.
     return metric.masked_fill_(weight == 0, -1)
 
 
@@ -135,7 +135,7 @@ def _reselected(
     level: Level,
     settings: Settings,
 ) -> Tensor:
-    """The mask of matrices that see the same input, their rows one after the other."""
+    """Mask of the weights to remove, bool [rows of all, C], of matrices with the same input."""
     metric = torch.cat([_metric(weight, scale, settings.init) for weight in weights])
     wanda = metric
     if settings.init != "wanda" and isinstance(level, Sparsity):

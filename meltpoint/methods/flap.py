@@ -106,7 +106,7 @@ class Settings(OfficialSettings, ExpandableSettings, ShapeSettings, CalibratedSe
 
 
 def calibrated(level: Sparsity, settings: Settings) -> bool:
-    """False: all that a step needs of the calibration is in its search."""
+    """False: only the search reads the calibration."""
     return False
 
 
@@ -139,7 +139,7 @@ def compress_block(
 def _bias(
     linear: "torch.nn.Module", kept: Tensor, mean: "np.ndarray", settings: Settings
 ) -> Tensor:
-    """Bias of an output once its units are cut, from the mean of its inputs."""
+    """Bias [rows] of an output after the cut of its units, from the mean of its inputs."""
     weight, means = parts_of.weight_of(linear), torch.from_numpy(mean)
     if settings.half_mean:
         means = means.half().float()

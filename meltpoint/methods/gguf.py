@@ -50,7 +50,7 @@ env = "llama"
 evaluation_env = "llama"
 libraries = ("gguf", "llama-cpp-python")
 needs_regular_shapes = True
-# A copy in 16 bit lies beside the file that is made of it.
+# A file in 16 bit exists beside the one that is quantised from it.
 resources = Resources(disk=2.0)
 
 NEED_IMPORTANCE = ("iq2_m", "iq1_m")
@@ -78,7 +78,7 @@ class Settings(CalibratedSettings):
 
 
 def calibrated(level: Scheme, settings: Settings) -> bool:
-    """True for a step that looks at text."""
+    """True if the step needs an importance matrix, which is computed from the calibration."""
     if settings.imatrix == "auto":
         return level.name in NEED_IMPORTANCE
     return settings.imatrix == "on" and level.name not in IGNORE_IMPORTANCE
@@ -87,11 +87,11 @@ def calibrated(level: Scheme, settings: Settings) -> bool:
 def compress(
     source: Path, target: Path, level: Scheme, settings: Settings, context: Context
 ) -> dict:
-    """Leaves `model.gguf`; returns what it makes of each linear.
+    """Writes `model.gguf`; returns facts about each linear by name.
 
-    Raises NotApplicable for a model that llama.cpp would not run as it is, without `fallback` for
-    widths that the scheme's blocks do not fill, and without an importance matrix for the schemes that
-    need one.
+    Raises NotApplicable for a model that llama.cpp would not run faithfully, for widths that the
+    scheme's blocks do not fill (without `fallback`), and for a scheme that needs an importance matrix
+    and has none.
     """
     from meltpoint.llamacpp.convert import write_gguf
     from meltpoint.llamacpp.importance import importance_matrix

@@ -60,14 +60,14 @@ representative_level = "4bit"
 stores_biases_in = "float16"
 
 GROUP_SIZES = (-1, 16, 32, 64, 128, 256, 512, 1024)
-# Of GPTQModel's: two threads take turns with a model's linears, each of which is one's alone, so that
-# their number changes no result; it refuses to start with fewer. Its C++ packer is compiled where it
-# runs, and the one in Python packs the same codes.
+# Settings of GPTQModel. It needs two threads at least; each linear belongs to one thread, so that the
+# number changes no result. Its C++ packer would be compiled first, and its Python packer gives equal
+# codes.
 ENVIRONMENT = {"GPTQMODEL_CPU_WORKERS": "2", "GPTQMODEL_DISABLE_PACK_EXT": "1"}
 
 
 def known_size(size: int) -> int:
-    """The group size, -1 for 0; raises ValueError for one that the library's kernels do not have."""
+    """The group size, -1 for 0; raises ValueError for a size that the library's kernels lack."""
     if (size or -1) not in GROUP_SIZES:
         raise ValueError(f"group_size is {one_of(map(str, GROUP_SIZES))}, not {size}")
     return size or -1
@@ -106,16 +106,16 @@ class Settings(CalibratedSettings):
 
     @property
     def grouped_order(self) -> bool:
-        """True where groups are sorted: there are several, and `desc_act` does not sort all columns."""
+        """True if groups are sorted: there are several, and `desc_act` does not sort all columns."""
         return self.act_group_aware and not self.desc_act and self.group_size != -1
 
     def unused_settings(self) -> set[str]:
-        """Names of settings without effect: `act_group_aware` where groups are not sorted."""
+        """Names of settings without effect: `act_group_aware` if groups cannot be sorted."""
         return {"act_group_aware"} if self.desc_act or self.group_size == -1 else set()
 
 
 def compress(source: Path, target: Path, level: Bits, settings: Settings, context: Context) -> None:
-    """Quantises the checkpoint by GPTQModel; raises NotApplicable for what the library cannot do."""
+    """Quantises the checkpoint by GPTQModel; raises NotApplicable if the library cannot do it."""
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     from meltpoint.methods import _gptq_model as library
@@ -131,7 +131,7 @@ def compress(source: Path, target: Path, level: Bits, settings: Settings, contex
 
 
 def options(bits: int, settings: Settings, compute: Compute) -> dict:
-    """The settings as GPTQModel names them."""
+    """The settings by their names in GPTQModel."""
     return {
         "bits": bits,
         "group_size": settings.group_size,

@@ -88,7 +88,7 @@ class Settings(CalibratedSettings, ShapeSettings, ExpandableSettings):
 
     @property
     def validation_calibration(self) -> str | None:
-        """Name of the calibration that losses are measured on, where it is another one."""
+        """Name of the calibration on which losses are measured; None if it is the step's own."""
         other = self.prior != "taylor" and self.loss_split == "test"
         return self.loss_calibration if other else None
 
@@ -101,7 +101,7 @@ class Settings(CalibratedSettings, ShapeSettings, ExpandableSettings):
 
 
 def calibrated(level: Sparsity, settings: Settings) -> bool:
-    """False: the search looks at text, the cut at what it found."""
+    """False: only the search reads the calibration."""
     return False
 
 
@@ -116,7 +116,7 @@ def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]
 
 
 def earlier_search(settings: Settings) -> dict[str, Any] | None:
-    """Settings of the search whose importances those with another prior share."""
+    """Settings of the search with `prior=taylor`, whose importances other priors share, or None."""
     return None if settings.prior == "taylor" else {"prior": "taylor"}
 
 

@@ -48,7 +48,7 @@ needs_regular_shapes = True
 agrees_with_transformers = False
 representative_level = "4bit"
 
-# Rows of codes that share a byte; ten of 3 bits share an int32, but are filled up.
+# Number of rows of codes that are packed together, by bits. Rows of 3 bits are padded to ten.
 PACKED_ROWS = {2: 4, 3: 1, 4: 2, 8: 1}
 
 
@@ -77,7 +77,7 @@ class Settings(MethodSettings):
 
 
 def compress(source: Path, target: Path, level: Bits, settings: Settings, context: Context) -> None:
-    """Leaves the state dicts of hqq's linears, and all else as it is, block by block."""
+    """Writes the state dicts of hqq's linears, and all other tensors unchanged, block by block."""
     from hqq.core.quantize import BaseQuantizeConfig
 
     from meltpoint.checkpoints.io import Writer, copy_companions
@@ -136,7 +136,7 @@ def packed(
 
 
 def name_format(folder: Path, config: dict) -> None:
-    """Notes in the folder's config.json how its weights are stored, in transformers' words."""
+    """Writes the format of the weights to the folder's config.json, in transformers' form."""
     from meltpoint.files import write_json
 
     path = folder / "config.json"

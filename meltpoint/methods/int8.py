@@ -45,7 +45,7 @@ class Settings(MethodSettings):
 
 
 def compress(source: Path, target: Path, level: None, settings: Settings, context: Context) -> None:
-    """Leaves the checkpoint as transformers saves and loads it."""
+    """Writes the checkpoint in the format in which transformers saves and loads it."""
     _bitsandbytes.quantize(
         source,
         target,

@@ -56,7 +56,7 @@ search_format = "npz"
 
 
 def calibrated(level: Sparsity, settings: Settings) -> bool:
-    """True where later steps need gradients of their own; the first step's are in the search."""
+    """True if later steps need gradients of their own; those of the first step are in the search."""
     return settings.calibrated and settings.steps > 1
 
 
@@ -95,13 +95,13 @@ def compress_block(
 
 
 def finish(parts: "ModelParts", memory: dict[str, Any]) -> None:
-    """Cuts the residual stream's channels around the blocks, where they were cut in them."""
+    """Cuts the residual stream's channels around the blocks, if they were cut in the blocks."""
     if "channels" in memory:
         channels.cut_around(parts, memory["channels"])
 
 
 def _select(block: Block, level: Sparsity, settings: Settings) -> list[dict]:
-    """Masks of the units of all blocks that are left; raises NotApplicable where none goes."""
+    """For each block the masks of the units to keep; raises NotApplicable if none would be cut."""
     units = [Units(**facts) for facts in block.search["units"]]
     initial = block.memory.setdefault("initial", units)
     block.memory["step"] = block.memory.get("step", 0) + 1

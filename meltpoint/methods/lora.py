@@ -51,5 +51,8 @@ run = LazyModule("meltpoint.methods._lora_run")
 def compress(
     source: Path, target: Path, level: None, settings: Settings, context: Context
 ) -> dict[str, dict]:
-    """Trains the checkpoint's model; raises MeltpointError where text, targets or memory do not fit."""
+    """Trains the checkpoint's model, and returns facts about its linears by name.
+
+    Raises MeltpointError for a text, targets or memory that do not suffice.
+    """
     return run.finetune(source, target, settings, context)

@@ -24,11 +24,11 @@ class Settings(AllocatedSettings):
 
     @property
     def calibrated(self) -> bool:
-        """True for an allocation that looks at text."""
+        """True for an allocation that reads the calibration."""
         return self.allocation != "uniform"
 
     def unused_settings(self) -> set[str]:
-        """Names of settings without effect: those of the calibration where it is not used."""
+        """Names of settings without effect, such as the calibration's if it is not read."""
         unused = set() if self.calibrated else set(CalibratedSettings.model_fields)
         return super().unused_settings() | unused
 

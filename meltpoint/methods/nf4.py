@@ -38,5 +38,5 @@ class Settings(_bitsandbytes.FourBitSettings):
 
 
 def compress(source: Path, target: Path, level: None, settings: Settings, context: Context) -> None:
-    """Leaves the checkpoint as transformers saves and loads it."""
+    """Writes the checkpoint in the format in which transformers saves and loads it."""
     _bitsandbytes.quantize_to_4_bits(source, target, "nf4", settings, context)

@@ -84,7 +84,7 @@ def statistics(settings: Settings) -> tuple[str, ...]:
 def compress_block(
     block: Block, statistics: dict[str, Statistics], level: Sparsity | Pattern, settings: Settings
 ) -> None:
-    """Prunes the block's linears in place, and updates their weights where that is asked for."""
+    """Prunes the block's linears in place; with `reconstruct` also updates their weights."""
     for names in block.same_input(statistics):
         inputs = statistics[names[0]]
         weights = [block.linears[name].weight for name in names]
@@ -123,7 +123,10 @@ def relative_importance(weight: Tensor) -> Tensor:
 def reconstruct(
     weights: list[Tensor], hessian: Tensor, removed: list[Tensor], percdamp: float
 ) -> list[Tensor]:
-    """SparseGPT's updates of linears of one input with these masks, damped more if they fail."""
+    """Weights [rows, C] after SparseGPT's updates, for linears of one input and their masks.
+
+    A second try has ten times the damping. Raises MeltpointError if that fails too.
+    """
     try:
         return update(weights, hessian, removed, percdamp)
     except MeltpointError:

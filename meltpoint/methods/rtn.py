@@ -34,7 +34,7 @@ bits = tuple(range(2, 9))
 env = "torch"
 statistics = ()
 
-# The smallest float16 above zero: the scale of a group that is all zeros, or nearly.
+# The smallest float16 above zero, the scale of groups of zeros or tiny weights.
 LEAST_SCALE = 2.0**-24
 
 
@@ -52,7 +52,7 @@ class Settings(MethodSettings):
 def compress_block(
     block: Block, statistics: dict[str, Statistics], level: Bits, settings: Settings
 ) -> dict[str, Quantized]:
-    """Rounds the weights of each of the block's linears, in place; says how each can be stored."""
+    """Rounds the weights of the block's linears in place; returns by name how each can be stored."""
     for linear in block.linears.values():
         rounded = quantize(linear.weight, level.bits, settings.group_size, settings.symmetric)
         linear.weight.copy_(rounded)
@@ -64,7 +64,7 @@ def quantize(weight: Tensor, bits: int, group_size: int, symmetric: bool) -> Ten
     """The weight [rows, columns] with each entry on its group's grid, in float32."""
     columns = weight.shape[1]
     size = columns if group_size == -1 else min(group_size, columns)
-    # What fills up the last group does not change its grid: zero is in every range.
+    # Zeros fill up the last group. They do not change its grid, as zero is in every range.
     filled = torch.nn.functional.pad(weight.float(), (0, -columns % size))
     groups = filled.unflatten(1, (-1, size))
     scale, zero = grids(groups, bits, symmetric)

@@ -1,4 +1,4 @@
-"""What the settings of all methods have in common."""
+"""Base classes of the settings of methods."""
 
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ class MethodSettings(BaseModel):
 
     @property
     def calibrated(self) -> bool:
-        """True for a method that looks at text."""
+        """True for settings with which a step or search reads the calibration."""
         return False
 
     @property
@@ -22,23 +22,23 @@ class MethodSettings(BaseModel):
 
     @property
     def training_data(self) -> dict[str, str | None]:
-        """Corpora that a step is trained on, by their use: "data", "validation"; none for most methods.
+        """Names of training corpora by their use, "data" or "validation"; empty for most methods.
 
-        None stands for the text of the study's calibration `default`.
+        None stands for the corpus of the study's calibration `default`.
         """
         return {}
 
     @property
     def needs_grid(self) -> bool:
-        """True for a step that starts from weights on a quantization grid."""
+        """True for a step that needs weights on a quantization grid."""
         return False
 
     def trained_tokens(self, text_tokens: float) -> float:
-        """Number of tokens that a step is trained on, of a text of so many; 0 for most methods."""
+        """Number of tokens of all training steps, for a text of `text_tokens`; 0 for most methods."""
         return 0.0
 
     def unused_settings(self) -> set[str]:
-        """The settings that have no effect beside the others: a step is spelled without them."""
+        """Names of settings without effect beside the others, which a step's spelling leaves out."""
         return set()
 
     def defaults(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class CalibratedSettings(MethodSettings):
 
     @property
     def calibrated(self) -> bool:
-        """True: the method looks at text."""
+        """True: the method reads the calibration."""
         return True
 
 

@@ -54,7 +54,7 @@ class Settings(CalibratedSettings, ShapeSettings):
 
 
 def calibrated(level: Sparsity, settings: Settings) -> bool:
-    """False: the search alone looks at text."""
+    """False: only the search reads the calibration."""
     return False
 
 
@@ -72,7 +72,7 @@ def search(source: Path, settings: Settings, context: Context) -> dict[str, Any]
 def compress_block(
     block: Block, statistics: dict[str, Statistics], level: Sparsity, settings: Settings
 ) -> None:
-    """Drops the block if it is among those that matter least.
+    """Drops the block if the level removes it.
 
     Raises NotApplicable for a level that removes no block.
     """

@@ -22,7 +22,11 @@ class StopRunning(Exception):
 
 @contextlib.contextmanager
 def running(model: nn.Module, folder: Path) -> Iterator[None]:
-    """Context that turns an exception in a model's code into a MeltpointError; logs the traceback."""
+    """Context that turns exceptions in a model's code into MeltpointError, and logs the traceback.
+
+    MeltpointError, NotApplicable, StopRunning and all errors for lack of memory pass unchanged, and so
+    do KeyboardInterrupt and other exceptions that are not subclasses of Exception.
+    """
     try:
         yield
     except (MeltpointError, NotApplicable, StopRunning, MemoryError):
@@ -36,7 +40,7 @@ def running(model: nn.Module, folder: Path) -> Iterator[None]:
 
 
 def guard(model: PreTrainedModel, folder: Path) -> None:
-    """Wraps a model's `forward` so that any exception in its code becomes a MeltpointError.
+    """Wraps a model's `forward` in `running`, which turns most exceptions into MeltpointError.
 
     The wrapper makes no reference cycle. The weights are therefore freed with the last reference to the
     model, not at the next run of the garbage collector, which a full GPU would not trigger.

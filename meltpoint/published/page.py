@@ -1,4 +1,4 @@
-"""What the page of the published results shows."""
+"""The items of the page of published results."""
 
 from dataclasses import asdict
 
@@ -22,5 +22,5 @@ def items() -> list[Item]:
 
 
 def page() -> dict:
-    """The page of the published results, as a job spec holds it."""
+    """The page of the published results, in the form of a job spec."""
     return {"title": TITLE, "lead": LEAD, "items": [asdict(item) for item in items()]}

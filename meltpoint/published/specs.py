@@ -1,4 +1,4 @@
-"""What resources/published/*.yaml say of the published studies: texts, sources, layouts of tables."""
+"""The descriptions in resources/published/*.yaml: texts, sources and layouts of tables."""
 
 from functools import cache
 from pathlib import Path
@@ -44,7 +44,7 @@ class Measure(Spec):
 
 
 class Layout(Spec):
-    """How a CSV file is printed as a table. `{column}` stands for the row's value in a CSV column."""
+    """Layout of a CSV file as a table; `{column}` stands for the row's value in that column."""
 
     csv: str = Field(description="The CSV file's name in resources/published, without its ending.")
     where: dict[str, Any] = Field({}, description="Only CSV rows with these values are printed.")
@@ -106,7 +106,7 @@ class Part(Spec):
 
 
 class StudySpec(Spec):
-    """A published study: what is written of it, and what it is made from."""
+    """A published study: the texts of its tables, figures and files, and their sources."""
 
     phrases: dict[str, str]
     page: list[Part]
@@ -132,14 +132,14 @@ class StudySpec(Spec):
         ]
 
     def texts(self) -> dict:
-        """All of it as JSON values: what makes a job's result stale when it changes."""
+        """The whole description as JSON values; a change of it makes the study's results stale."""
         return self.model_dump(mode="json")
 
 
 def filled(texts: dict, phrases: dict[str, str]) -> dict:
-    """Title, caption, remarks and footnotes with the phrases in the places of their names.
+    """Title, caption, remarks and footnotes, with phrases in the places of their names.
 
-    Raises ValueError for a phrase that is not there.
+    Raises ValueError for an unknown phrase.
     """
     try:
         return with_phrases(texts, phrases)
@@ -148,7 +148,7 @@ def filled(texts: dict, phrases: dict[str, str]) -> dict:
 
 
 def with_phrases(texts: dict, phrases: dict[str, str]) -> dict:
-    """The texts with the phrases; raises KeyError for one that is not there."""
+    """The texts with the phrases filled in; raises KeyError for an unknown phrase."""
     notes = [
         {**note, "text": note["text"].format_map(phrases)} for note in texts.get("footnotes", [])
     ]

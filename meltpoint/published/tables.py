@@ -1,4 +1,4 @@
-"""Published tables, printed as the layouts of resources/published/*.yaml say."""
+"""Published tables, printed by the layouts in resources/published/*.yaml."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -39,7 +39,7 @@ def published_table(texts: Texts) -> Table:
 def printed(
     texts: Texts, cells: pd.DataFrame, grid: Grid, csv: pd.DataFrame | None = None
 ) -> Table:
-    """The table of cells in a grid with its texts; `csv` is what its CSV file holds."""
+    """The table of cells in a grid, with its texts; `csv` is the content of its CSV file."""
     notes = Notes()
     rows = rows_of(cells, grid, Printing(), notes)
     labels, heads = list(grid.labels), list(grid.heads.values())
@@ -87,7 +87,7 @@ def cell_of(row: dict, measure: Measure, layout: Layout) -> dict:
 
 
 def published_digits(values: pd.Series) -> int:
-    """Digits after the point that values were published with, from 2 to 4."""
+    """Number of digits after the point in the published values, from 2 to 4."""
     texts = values[np.isfinite(values)].map("{:.6f}".format).str.rstrip("0")
     return int(np.clip(texts.str.partition(".")[2].str.len().max(), 2, 4))
 
@@ -107,5 +107,5 @@ def with_marks(table: Table, cells: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def exact(value: float) -> str:
-    """Every digit of a number; `nan` and `inf` are values."""
+    """Text of a number with all digits; `nan` and `inf` are kept."""
     return repr(float(value))

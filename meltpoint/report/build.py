@@ -1,4 +1,4 @@
-"""A report page from what a job spec says of it, the files that it shows, and a study's cells."""
+"""Builds a report page from its job spec, the files that it shows, and a study's cells."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,10 +9,10 @@ from meltpoint.report.page import entries_of, write
 
 
 def build(target: Path, page: Mapping, cells: Iterable[Path] = ()) -> None:
-    """Write the page `target`; where there are cells, they are summed up before and behind the rest.
+    """Writes the page `target`. Cells, if any, are summed up before and behind the items.
 
-    page: title, lead, items (as dictionaries, their files relative to the folder of `target`) and,
-    of a study, sources (of models, by name). Raises MeltpointError for a file that cannot be read.
+    page: title, lead, items (dictionaries; their files are relative to the folder of `target`), and for
+    a study the sources of its models by name. Raises MeltpointError for a file that cannot be read.
     """
     shown = entries_of(map(item, page["items"]), target.parent)
     if measured := cell_summary.read(cells):
@@ -25,7 +25,7 @@ def build(target: Path, page: Mapping, cells: Iterable[Path] = ()) -> None:
 
 
 def item(fields: Mapping) -> Item:
-    """An item from a job spec, where a path is a string."""
+    """An item from its form in a job spec, in which paths are strings."""
     paths = {
         key: fields.get(key) and Path(fields[key]) for key in ("table", "figure", "text", "curves")
     }

@@ -1,4 +1,4 @@
-"""What the cells of a study say of it: models, protocols, what did not apply, versions."""
+"""Entries of the report on a study's cells: models, protocols, cells without a value, versions."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,12 +14,12 @@ SUMMARY, CELLS = "Summary", "Cells"
 
 
 def read(paths: Iterable[Path]) -> list[Cell]:
-    """The cells of JSON files; raises MeltpointError, naming the file, for one that is none."""
+    """The cells of JSON files; raises MeltpointError, naming the file, for a broken cell."""
     return [Cell.read(Path(path)) for path in paths]
 
 
 def before(cells: list[Cell], sources: Mapping[str, str]) -> list[dict]:
-    """The entries that stand before tables and figures."""
+    """The entries before tables and figures; `sources` says where each model is from."""
     left_out = [cell for cell in cells if cell.status != "ok"]
     entries = [
         fact(SUMMARY, "models", "Models", models(cells, sources), counts(cells, len(left_out))),
@@ -36,7 +36,7 @@ def before(cells: list[Cell], sources: Mapping[str, str]) -> list[dict]:
 
 
 def warnings(cells: list[Cell]) -> list[list[str]]:
-    """A row for each warning of a model's cells of an evaluation, with how many cells have it."""
+    """Rows (model, evaluation, warning, number of cells with it)."""
     found = Counter(
         (cell.model, cell.evaluation, warning)
         for cell in cells
@@ -46,7 +46,7 @@ def warnings(cells: list[Cell]) -> list[list[str]]:
 
 
 def after(cells: list[Cell]) -> list[dict]:
-    """The entries that stand behind them."""
+    """The entries behind tables and figures."""
     all_scores = "Every score with its standard error and its paired difference to dense."
     made = "The packages that made the checkpoints, the code and environment of the cells."
     return [
@@ -68,7 +68,7 @@ def counts(cells: list[Cell], left_out: int) -> str:
 
 
 def models(cells: list[Cell], sources: Mapping[str, str]) -> str:
-    """A row for each model: where it is from, its cells, the main scores of the dense model."""
+    """HTML table of models: source, numbers of cells, and the main scores of the dense model."""
     names = unique(cell.evaluation for cell in cells)
     rows = []
     for model, of_model in by(cells, "model"):
@@ -82,7 +82,7 @@ def models(cells: list[Cell], sources: Mapping[str, str]) -> str:
 
 
 def evaluations(cells: list[Cell]) -> str:
-    """A row for each evaluation: its kind and scores, and its protocol with all values of any cell."""
+    """HTML table of evaluations: kind, scores, and the protocol with all values in any cell."""
     rows = []
     for name, of_evaluation in by(cells, "evaluation"):
         done = [cell for cell in of_evaluation if cell.status == "ok"] or of_evaluation
@@ -98,7 +98,7 @@ def _of_protocol(cell: Cell, key: str) -> str:
 
 
 def absent(cells: list[Cell]) -> str:
-    """A row for each chain that does not apply, with its reason."""
+    """HTML table of the chains that do not apply, with the reasons."""
     rows = [
         [model, chain, ", ".join(unique(cell.evaluation for cell in group)), reason or ""]
         for (model, chain, reason), group in by(cells, "model", "chain", "reason")
@@ -107,7 +107,7 @@ def absent(cells: list[Cell]) -> str:
 
 
 def values(cells: list[Cell]) -> str:
-    """A row for each score, and for each cell without any."""
+    """HTML table with a row for each score, and for each cell without scores."""
     rows = [
         row
         for cell in cells
@@ -130,7 +130,7 @@ def _row(cell: Cell, name: str = "", score: Score | None = None) -> list[str]:
 
 
 def provenance(cells: list[Cell]) -> str:
-    """A row for each thing that cells record, and for each value that it has."""
+    """HTML table with a row for each distinct fact in the provenance of the cells."""
     facts = [
         *(
             (f"version of {name}", version)
@@ -150,7 +150,7 @@ def provenance(cells: list[Cell]) -> str:
 
 
 def measured(score: Score | None) -> str:
-    """A score's value and standard error; bytes as people count them; nothing for none."""
+    """Text of a score's value and standard error, bytes in a large unit; "" for None."""
     if score is None:
         return ""
     if score.status != "ok":
@@ -163,25 +163,28 @@ def measured(score: Score | None) -> str:
 
 
 def shorten(value: float | None, digits: int = 5) -> str:
-    """A number to so many digits; nothing for none."""
+    """A number rounded to `digits` significant digits; "" for None."""
     if value is None:
         return ""
     return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
 def grid(heads: list[str], rows: list[list[str]], words: int) -> str:
-    """A table whose first columns are words and whose others are numbers."""
+    """HTML of a table; the first `words` columns are texts, the others numbers."""
     right = [index >= words for index in range(len(heads))]
     return to_html(Grid(heads, rows, right))
 
 
 def unique(values: Iterable) -> list:
-    """Each value once, in the order of the first."""
+    """Each value once, in the order of first occurrence."""
     return list(dict.fromkeys(values))
 
 
 def by(cells: list[Cell], *keys: str) -> list[tuple]:
-    """Groups of cells with equal keys, in the order of the first of each."""
+    """Groups of cells with equal values of `keys`: (value or tuple of values, cells).
+
+    Groups are in the order of their first cells.
+    """
 
     def key(cell: Cell):
         values = tuple(getattr(cell, name) for name in keys)

@@ -1,4 +1,4 @@
-"""What a report page shows."""
+"""The items of a report page."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,11 @@ from pathlib import Path
 class Item:
     """One entry of a report page; its paths are relative to the results folder.
 
-    category: the section that it stands in; sections come in the order of their first item
+    category: the section of the item; sections come in the order of their first items
     name: its anchor, unique on the page: letters, digits, `-`, `_` and `.`
     caption: one or more sentences, in Markdown's inline markup
-    table: a CSV; where a Markdown file of the same stem lies beside it, that is what is shown, with
-        its marks and footnotes, and the CSV is for download
+    table: a CSV; a Markdown file of the same stem beside it is shown instead, with its marks and
+        footnotes, and the CSV is for download
     figure: an SVG
     text: a Markdown or plain text file
     curves: a CSV of fitted curves, of which the page shows a few columns; the CSV is for download
@@ -29,6 +29,6 @@ class Item:
 
     @property
     def files(self) -> list[Path]:
-        """The files that it names."""
+        """The files that the item names."""
         files = (self.table, self.figure, self.text, self.curves)
         return [file for file in files if file is not None]

@@ -1,4 +1,4 @@
-"""A table of the page: its cells and what a reader's sorting goes by."""
+"""HTML tables of the page, and the values by which a reader can sort them."""
 
 import csv
 import math
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-# A number that a cell begins with: alone, or before its error, its sign for per cent or a tie.
+# A number at the beginning of a cell: alone, or before an error, a per cent sign or a sign of a tie.
 NUMBER = re.compile(r"([+\-−]?(?:\d[\d,]*)?\.?\d+(?:[eE][+-]?\d+)?)(?=$|\s*(?:±|%|≈|\())")
-# Characters from which on a cell of words is broken into lines, and into longer ones.
+# Numbers of characters above which a cell of words is broken into lines, and into longer lines.
 LONG, LONGER = 48, 150
 UNDEFINED = {"", "-", "–", "—", "nan", "inf", "-inf", "∞", "N/A"}
 
@@ -21,7 +21,7 @@ CLOSE = "</table></div>"
 
 @dataclass(frozen=True)
 class Grid:
-    """Heads and rows of plain text, and which columns are flush right."""
+    """A table of plain texts; `right` is true for each column that is flush right."""
 
     heads: list[str]
     rows: list[list[str]]
@@ -45,9 +45,9 @@ def _cell(text: str, right: bool) -> str:
 
 
 def attributes(text: str, right: bool) -> dict[str, str]:
-    """Attributes of a cell that shows a text: its class, and `data-v`, which it is sorted by.
+    """Attributes of a cell that shows a text: its class, and `data-v`, its value for sorting.
 
-    `data-v` is a number, empty for what comes last, and absent where the text itself is compared.
+    `data-v` is a number, or empty for a cell that comes last. Without it the text itself is compared.
     """
     length = "longer" if len(text) > LONGER else "long" if len(text) > LONG else ""
     found = {"class": "r" if right else length}
@@ -58,7 +58,7 @@ def attributes(text: str, right: bool) -> dict[str, str]:
 
 
 def number(text: str) -> float | None:
-    """The finite number that a cell shows; None where it shows none."""
+    """The finite number at the beginning of a cell's text; None if there is none."""
     found = NUMBER.match(text)
     value = float(found[1].replace(",", "").replace("−", "-")) if found else math.nan
     return value if math.isfinite(value) else None
@@ -83,7 +83,7 @@ def are_numbers(column: Iterable[str]) -> bool:
 
 
 def _shorten(cell: str) -> str:
-    """A number to five digits; integers, and what is no number, as they are."""
+    """A number rounded to five significant digits; integers and other texts unchanged."""
     value = number(cell)
     if value is None or re.fullmatch(r"-?\d+", cell):
         return cell

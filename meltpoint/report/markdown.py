@@ -19,12 +19,12 @@ DEEPER, DEEPEST = 3, 6
 
 
 def inline(text: str) -> str:
-    """HTML of the markup of a line."""
+    """HTML of a line with inline markup."""
     return READER.renderInline(text)
 
 
 def plain(text: str) -> str:
-    """A line without its markup and its raised letters: the value that a cell holds."""
+    """A line without its markup and its raised letters, which is the value of a table's cell."""
     return "".join(_text(token.children or []) for token in READER.parseInline(text)).strip()
 
 
@@ -57,7 +57,7 @@ def _describe_cells(table: Sequence[Token]) -> None:
 
 
 def _text(tokens: Sequence[Token]) -> str:
-    """Text of inline tokens without what is raised."""
+    """Text of inline tokens, without raised letters."""
     words, raised = [], False
     for token in tokens:
         if token.content in ("<sup>", "</sup>"):
@@ -68,7 +68,7 @@ def _text(tokens: Sequence[Token]) -> str:
 
 
 def _raw_html(_renderer, tokens: Sequence[Token], index: int, _options, _env) -> str:
-    """A known tag as it is, any other escaped."""
+    """A known tag unchanged, any other tag escaped."""
     text = tokens[index].content
     return text if TAGS.fullmatch(text) else escape(text, quote=False)
 

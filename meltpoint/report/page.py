@@ -1,4 +1,4 @@
-"""The page itself: entries, ready or from items, as one HTML file."""
+"""Writes the entries of a report as one HTML page."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -15,15 +15,15 @@ from meltpoint.report.entries import Item
 from meltpoint.report.html_table import read_csv, to_html
 
 HERE = Path(__file__).parent
-# Of the three files of a table those that are offered for download, by what they are called.
+# Suffixes of a table's files that the page offers for download, with their names.
 DOWNLOADS = {".csv": "CSV", ".tex": "LaTeX"}
 
 
 def write(target: Path, title: str, lead: str, entries: Sequence[dict]) -> None:
-    """Write a page that needs no other file.
+    """Writes a page that needs no other file.
 
-    lead: what the page is, in Markdown. entries: as `fact` and `entries_of` give them.
-    Raises MeltpointError for two entries of one name.
+    lead: introduction in Markdown. entries: results of `fact` and `entries_of`. Raises MeltpointError
+    for two entries of one name.
     """
     names = [entry["name"] for entry in entries]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -52,7 +52,7 @@ def template() -> Template:
 
 
 def by_category(entries: Iterable[dict]) -> dict[str, list[dict]]:
-    """Entries by their category, in the order of each one's first."""
+    """Entries by category; categories are in the order of their first entries."""
     sections: dict[str, list[dict]] = {}
     for one in entries:
         sections.setdefault(one["category"], []).append(one)
@@ -60,7 +60,7 @@ def by_category(entries: Iterable[dict]) -> dict[str, list[dict]]:
 
 
 def fact(category: str, name: str, title: str, html: str, caption: str = "") -> dict:
-    """An entry of the template: HTML that is ready."""
+    """An entry for the template, from finished HTML."""
     return {
         **{"category": category, "name": name, "title": title, "body": Markup(html)},
         **{"caption": Markup(markdown.inline(caption)), "downloads": [], "figure": False},
@@ -68,7 +68,7 @@ def fact(category: str, name: str, title: str, html: str, caption: str = "") -> 
 
 
 def entries_of(items: Iterable[Item], folder: Path) -> list[dict]:
-    """Items as the template shows them; their paths are relative to `folder`.
+    """Entries for the template from items, whose paths are relative to `folder`.
 
     Raises MeltpointError, naming the item, for a file that is missing or cannot be read.
     """
@@ -77,7 +77,7 @@ def entries_of(items: Iterable[Item], folder: Path) -> list[dict]:
 
 
 def entry(item: Item, folder: Path, prefix: str) -> dict:
-    """One item as the template shows it; `prefix` is put before the ids of its drawing."""
+    """Entry for the template from one item; `prefix` is put before the ids of its drawing."""
     try:
         parts = []
         if item.figure:
@@ -103,7 +103,10 @@ def entry(item: Item, folder: Path, prefix: str) -> dict:
 
 
 def table(path: Path, caption: str) -> str:
-    """A table as its Markdown prints it, less the caption that the page has already, or its CSV."""
+    """HTML of a table, from its Markdown file if there is one, else from its CSV file.
+
+    The caption in the Markdown file is left out if the page's `caption` contains it.
+    """
     printed = path.with_suffix(".md")
     if not printed.exists():
         return to_html(read_csv(path))
@@ -114,7 +117,7 @@ def table(path: Path, caption: str) -> str:
 
 
 def text(path: Path) -> str:
-    """A text, folded away: reports are longer than all that stands around them."""
+    """HTML of a text, folded away because reports are longer than the rest of the page."""
     content = path.read_text(encoding="utf-8")
     plain = f"<pre>{escape(content, quote=False)}</pre>"
     body = markdown.html(content) if path.suffix == ".md" else plain
@@ -122,7 +125,7 @@ def text(path: Path) -> str:
 
 
 def links(path: Path) -> list[dict]:
-    """Files of a table, or a text, as links that hold their content."""
+    """Links that contain the files of a table, or a text: label, file name and data URI."""
     suffixes = DOWNLOADS if path.suffix in DOWNLOADS else {path.suffix: "Text"}
     files = [(path.with_suffix(suffix), label) for suffix, label in suffixes.items()]
     return [
@@ -133,6 +136,6 @@ def links(path: Path) -> list[dict]:
 
 
 def data_uri(file: Path) -> str:
-    """Address that holds a file's content."""
+    """Data URI with a file's content."""
     kind = "text/csv" if file.suffix == ".csv" else "text/plain"
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""What the page of a study shows: its tables, figures and fitted curves, as its config names them."""
+"""The items of a study's page: its tables, figures and fitted curves, from its config."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -17,7 +17,7 @@ STAR = (
 
 
 def page(config: StudyConfig, curves: Iterable[str]) -> dict:
-    """The page of a study, as a job spec holds it. curves: the sweeps that have fitted curves."""
+    """The page of a study, in the form of a job spec. curves: sweeps that have fitted curves."""
     return {
         "title": f"Meltpoint: {config.study}",
         "lead": lead(config),
@@ -37,12 +37,12 @@ def lead(config: StudyConfig) -> str:
 
 
 def sources(config: StudyConfig) -> dict[str, str]:
-    """Where each model comes from, as the study says."""
+    """The source of each model in words, by the model's name."""
     return {name: source(model.model_dump(mode="json")) for name, model in config.models.items()}
 
 
 def source(facts: dict[str, str]) -> str:
-    """Where a model comes from, of the keys of its section."""
+    """The source of a model in words, from the keys of its section."""
     if "hub" in facts:
         return f"hub: {facts['hub']} at {facts['revision']}"
     if "package" in facts:
@@ -54,7 +54,7 @@ def source(facts: dict[str, str]) -> str:
 
 
 def items(config: StudyConfig, curves: Iterable[str]) -> list[Item]:
-    """Its tables, figures, fitted curves of the sweeps that have any, and its parameter search."""
+    """Items of the figures, tables, fitted curves, predictions, and the parameter search."""
     return [
         *(figure(name, part) for name, part in config.figures.items()),
         *(table(name, part) for name, part in config.tables.items()),
@@ -103,7 +103,7 @@ def transitions(sweep: str) -> Item:
 
 
 def predictions(sweep: str) -> Item:
-    """Item of what a sweep's curves predict, with its caption."""
+    """Item of the predictions of a sweep's curves, with its caption."""
     caption = (
         "A row for each level that its curve was fitted without: the log perplexity that is predicted "
         "and measured, the 95 % prediction interval, and whether it holds the measured value."

@@ -2,12 +2,12 @@
 
 import re
 
-# CSS pixels per point of the drawing: half as large again as in print, and the least that lets type
-# of 7 points be read at all; on a narrower screen the drawing scrolls in its box.
+# CSS pixels per point of the drawing: half as large again as in print, and the least at which type of
+# 7 points can be read. On a narrower screen the drawing scrolls in its box.
 SCALE, LEAST = 2.0, 1.0
 ROOT = re.compile(r"<svg\b[^>]*>")
 SIZE = re.compile(r'\s(?:width|height|role|style)="[^"]*"')
-# Matplotlib's one rule for all elements, which inside a page would be a rule for all of the page.
+# Matplotlib's style rule for all elements; inside a page it would apply to the whole page.
 GLOBAL = re.compile(r"<defs>\s*<style[^>]*>\*\{[^}]*\}</style>\s*</defs>")
 LINES = "stroke-linejoin:round;stroke-linecap:butt"
 METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
@@ -15,9 +15,9 @@ IDS = re.compile(r'(\bid="|href="#|url\(#)')
 
 
 def embed(svg: str, prefix: str, label: str) -> str:
-    """The svg element alone, its ids prefixed so that those of two drawings do not meet.
+    """The svg element of a file, with a prefix on its ids so that two drawings cannot share one.
 
-    It has a width of its own, which a page may narrow. `label`, escaped, is what it is called.
+    Its width follows from the drawing; a page may make it narrower. label: accessible name, escaped.
     """
     svg = svg[svg.index("<svg") :]
     svg = GLOBAL.sub("", METADATA.sub("", svg))

@@ -1,4 +1,4 @@
-"""A table of fitted curves on the page: what a reader asks first; the CSV has all columns."""
+"""A table of fitted curves on the page, with the main columns; the CSV has all columns."""
 
 import csv
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from meltpoint.chain import row_name
 from meltpoint.report.html_table import Grid, to_html
 
 NO_FIT = "no fit: "
-# Columns of a CSV of transition points, in the order of the page, with their heads. One where no curve
-# has a value is left out.
+# Columns of a CSV of transition points, in the order of the page, with their heads. A column without
+# any value is left out.
 HEADS = {
     "s0_published": "published s0",
     "s0": "s0",
@@ -25,7 +25,7 @@ RIGHT = {"s0_published", "s0", "s0_interval", "s_half", "s_half_interval", "poin
 
 
 def html(path: Path) -> str:
-    """HTML of the curves of a CSV: a row for each that has a fit, and a sentence on the others."""
+    """HTML of the curves in a CSV: a row for each curve with a fit, and a sentence on the others."""
     with path.open(newline="", encoding="utf-8") as file:
         curves = [with_names(row) for row in csv.DictReader(file)]
     fitted = [curve for curve in curves if NO_FIT not in curve["warning"]]
@@ -38,7 +38,7 @@ def html(path: Path) -> str:
 
 
 def with_names(row: dict[str, str]) -> dict[str, str]:
-    """A row of the CSV with its curve, its score and its intervals in words."""
+    """A row of the CSV with added texts: the curve's name, its score and its intervals."""
     intervals = {
         f"{name}_interval": f"{number(row[f'{name}_low'])} to {number(row[f'{name}_high'])}"
         if row.get(f"{name}_low") and row.get(f"{name}_high")
@@ -54,12 +54,15 @@ def with_names(row: dict[str, str]) -> dict[str, str]:
 
 
 def number(text: str) -> str:
-    """A sparsity to three digits; "" for none."""
+    """A sparsity with three digits after the point; "" for an empty text."""
     return f"{float(text):.3f}" if text else ""
 
 
 def grid(curves: Sequence[dict[str, str]], several: Sequence[str]) -> Grid:
-    """The table of curves that have a fit. several: columns that tell the curves of a method apart."""
+    """The table of curves that have a fit.
+
+    several: further columns to name a curve, those of model and score that vary.
+    """
     names = {"curve": "method", "model": "model", "shown": "score"}
     columns = {key: names[key] for key in ("curve", *several)}
     columns |= {key: head for key, head in HEADS.items() if any(curve[key] for curve in curves)}
@@ -68,7 +71,7 @@ def grid(curves: Sequence[dict[str, str]], several: Sequence[str]) -> Grid:
 
 
 def sentence(curves: Sequence[dict[str, str]], several: Sequence[str], fitted: bool) -> str:
-    """A paragraph on the curves without a fit: which they are, by reason."""
+    """A paragraph that lists the curves without a fit by reason; fitted: whether others have a fit."""
     by_reason: dict[str, list[str]] = {}
     for curve in curves:
         reason = curve["warning"].partition(NO_FIT)[2].partition(";")[0]

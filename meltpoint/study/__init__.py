@@ -1,1 +1,1 @@
-"""What a study file may say, and what follows from it."""
+"""The keys of a study's file, their checks, and the resolved study with its chains and cells."""

@@ -15,14 +15,15 @@ from meltpoint.study import config
 from meltpoint.study.data_files import check_documents
 from meltpoint.study.resolved import Study
 
-# The tag of `<<`, which may be there more than once.
+# The tag of the merge key `<<`, which may occur more than once in a mapping.
 MERGE = "tag:yaml.org,2002:merge"
 
 
 def read_yaml(path: Path) -> dict:
-    """The content of a study's file.
+    """The content of a study's file, by key.
 
-    Raises MeltpointError, naming the line, for one that is no YAML or has no keys.
+    Raises MeltpointError, naming the line, for a file that is not valid YAML. Raises it too for a file
+    that cannot be read or has no keys.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -40,10 +41,10 @@ def read_yaml(path: Path) -> dict:
 
 
 def check_keys(path: Path) -> None:
-    """Raises MeltpointError for a key that a study's file has twice in one place.
+    """Raises MeltpointError for a key that occurs twice in one mapping of a study's file.
 
-    YAML takes the last one, and what stands under the first is gone. A file that is no YAML is left to
-    those who read it.
+    YAML keeps the last of them, and the content of the first would be lost silently. A file that is not
+    valid YAML passes: `read_yaml` refuses it.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -58,7 +59,10 @@ def check_keys(path: Path) -> None:
 
 
 def _repeated(node: yaml.Node | None, above: str, seen: set[int]) -> Iterator[tuple[str, int, int]]:
-    """Keys that are there twice, each with both of its lines; `seen` are nodes that were visited."""
+    """Repeated keys: (path of the key, its first line, its second line).
+
+    seen: ids of visited nodes, as an anchor can make one node part of several others.
+    """
     if id(node) in seen or not isinstance(node, yaml.CollectionNode):
         return
     seen.add(id(node))
@@ -77,7 +81,7 @@ def _repeated(node: yaml.Node | None, above: str, seen: set[int]) -> Iterator[tu
 
 
 def main(path: Path) -> None:
-    """Says whether a study can be planned; exits with one sentence if not."""
+    """Prints one line if the study can be planned; otherwise exits with the reason."""
     try:
         content = read_yaml(path)
         at(path.name, check_keys, path)

@@ -48,7 +48,7 @@ from meltpoint.text import did_you_mean
 
 
 def _by_key(*keys: str):
-    """Tells the members of a union apart by the key that only they have."""
+    """Discriminator of a union whose members each have one of these keys."""
 
     def tag(value: Any) -> str | None:
         have = value if isinstance(value, dict) else getattr(value, "__dict__", {})
@@ -81,7 +81,7 @@ Calibration = Annotated[
     Annotated[DrawnCalibration, Tag("corpus")] | Annotated[GivenCalibration, Tag("windows")],
     _by_key("corpus", "windows"),
 ]
-# One of the kinds in meltpoint/evaluations/, told apart by the key that has the kind's name.
+# The settings of any kind in meltpoint/evaluations/; the key with the kind's name tells them apart.
 KINDS = evaluations.registry()
 Evaluation = Annotated[
     reduce(or_, (Annotated[kind.settings_class, Tag(name)] for name, kind in KINDS.items())),
@@ -89,7 +89,7 @@ Evaluation = Annotated[
 ]
 
 
-# What tables and figures show.
+# Word for the source of a table or figure in error messages.
 GROUP = "sweep or group of chains"
 # Folders of results/ that all studies share.
 TAKEN = {"models": "the base checkpoints", "published": "the published results"}
@@ -159,7 +159,7 @@ class StudyConfig(Section):
         return self
 
     def _check_includes(self) -> None:
-        """Raises ValueError for a group that includes one which includes others itself."""
+        """Raises ValueError if a group includes a group that has an `include` of its own."""
         for name, section in self.chains.items():
             for other in section.include:
                 if other in self.chains and self.chains[other].include:
@@ -168,7 +168,7 @@ class StudyConfig(Section):
                     )
 
     def _check_scores(self) -> None:
-        """Raises ValueError, naming the key, for a score that there is not, or that is not measured."""
+        """Raises ValueError, naming the key, for a score that is undefined or not measured."""
         try:
             for name, settings in self.evaluations.items():
                 scores_of(name, settings)
@@ -184,7 +184,7 @@ class StudyConfig(Section):
             raise ValueError(str(error)) from None
 
     def _groups(self) -> Iterator[tuple[str, str, Sweep | Chains]]:
-        """Every sweep and group of chains: (the key of its evaluations, its name, itself)."""
+        """Every sweep and group of chains: (the key of its evaluations, its name, the section)."""
         for kind in ("sweeps", "chains"):
             for name, section in getattr(self, kind).items():
                 yield f"{kind}.{name}.evaluations", name, section
@@ -225,10 +225,10 @@ class StudyConfig(Section):
 
 
 def load(raw: dict, source: str) -> StudyConfig:
-    """The study of a YAML file's content; `source` is the file's name, for the message.
+    """The study's config, from the content of a YAML file.
 
-    Old spellings are read too. Raises MeltpointError with one sentence that names the first key that
-    is wrong.
+    source: the file's name, for error messages. Old spellings are accepted. Raises MeltpointError with
+    one sentence that names the first wrong key.
     """
     study = {}
     try:

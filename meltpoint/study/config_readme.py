@@ -43,7 +43,7 @@ figures:
 
 
 def configuration_page(schema: dict, header: str) -> str:
-    """Text of config/README.md from the study's JSON schema; `header` says what has written it."""
+    """Text of config/README.md from the study's JSON schema; `header` is its first line."""
     definitions, properties = schema["$defs"], schema["properties"]
     parts = [header, INTRO.format(example=EXAMPLE), "## The sections of a study"]
     parts += [_section(key, properties[key], schema, definitions) for key in properties]
@@ -59,7 +59,7 @@ def _section(key: str, field: dict, schema: dict, definitions: dict) -> str:
 
 
 def _references(value: object) -> list[str]:
-    """Names of the definitions that a field may hold, in their order."""
+    """Names of the definitions to which a part of the schema refers, in order."""
     if isinstance(value, list):
         return [name for item in value for name in _references(item)]
     if not isinstance(value, dict):
@@ -72,7 +72,7 @@ def _references(value: object) -> list[str]:
 
 
 def _form(definition: dict) -> str:
-    """Sentences on one way to write a section: its needed keys and kind, what it is, its layouts."""
+    """Sentences on one form of a section: its needed keys and kind, its gist, its layouts."""
     properties = definition.get("properties", {})
     values = {key: properties[key].get("const", "...") for key in definition.get("required", [])}
     if "const" in (kind := properties.get("kind", {})):

@@ -1,4 +1,4 @@
-"""The files that evaluations read their documents from, in the folders that a study names."""
+"""Files with the documents of evaluations, in the folders that a study names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def data_of(settings: EvaluationSettings) -> Path | None:
-    """The folder that an evaluation names; None where it names none, or its kind reads none."""
+    """The folder in an evaluation's key `data`; None if its kind lacks the key or it is not set."""
     return getattr(settings, "data", None)
 
 
 def data_folder(study: Study, evaluation: str) -> Path | None:
-    """Path of the folder that an evaluation reads its documents from; None where it has none."""
+    """Path of the folder with an evaluation's documents; None if it names no folder."""
     folder = data_of(study.config.evaluations[evaluation])
     return None if folder is None else study.path(folder)
 
@@ -27,7 +27,7 @@ def data_folder(study: Study, evaluation: str) -> Path | None:
 def data_files(study: Study, evaluation: str) -> dict[str, Path]:
     """Paths of the files that an evaluation reads, by their names in its folder or in resources/.
 
-    Raises MeltpointError where it reads files and names no folder.
+    Raises MeltpointError if the evaluation needs files and names no folder.
     """
     settings = study.config.evaluations[evaluation]
     needs = kind_of(settings).needs(settings)
@@ -42,7 +42,7 @@ def data_files(study: Study, evaluation: str) -> dict[str, Path]:
 
 
 def check_data_files(study: Study) -> None:
-    """Raises MeltpointError where a file that an evaluation reads is not there."""
+    """Raises MeltpointError if a file that an evaluation reads does not exist."""
     for evaluation in study.config.evaluations:
         for name, file in data_files(study, evaluation).items():
             if not file.is_file():
@@ -51,9 +51,9 @@ def check_data_files(study: Study) -> None:
 
 
 def check_documents(study: Study) -> None:
-    """Raises MeltpointError where an evaluation's jobs would refuse its documents or tasks.
+    """Raises MeltpointError for documents or tasks that an evaluation's jobs would refuse.
 
-    It reads all of them, so that a study is refused before it compresses anything.
+    All documents are read here, so that a study is refused before it compresses anything.
     """
     for name, settings in study.config.evaluations.items():
         kind_of(settings).check(f"evaluations.{name}", settings, data_folder(study, name))

@@ -1,4 +1,4 @@
-"""Steps that start from a quantised model: whether the steps before them leave one."""
+"""Checks of steps that need a quantised model: the steps before them must leave one."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from meltpoint.errors import MeltpointError
 
 
 def check_grids(key: str, steps: Sequence[Step]) -> None:
-    """Raises MeltpointError, naming the key, for a step whose base is surely dense numbers.
+    """Raises MeltpointError, naming the key, for a step that needs a grid and certainly has none.
 
-    A quantization puts weights on a grid, and other steps that change the weights which they keep take
-    them off it. Fine-tuning may leave some linears as they are, so its job decides what comes behind.
+    A quantization puts weights on a grid. Other methods that change weights which they keep take them
+    off the grid. Fine-tuning may leave some linears on it, so a step after it is checked in its job.
     """
     on_grid = False
     for place, step in enumerate(steps):

@@ -6,13 +6,13 @@ from meltpoint import evaluations
 
 
 def with_new_spellings(raw: dict) -> dict:
-    """The study with the evaluations as they are written now."""
+    """A copy of the study with old spellings of evaluations replaced; `raw` itself without any."""
     changes = {name: new for name, _, new in _old(raw)}
     return {**raw, "evaluations": {**raw["evaluations"], **changes}} if changes else raw
 
 
 def warnings(raw: dict, source: str) -> list[str]:
-    """A sentence for each evaluation of the study's file `source` that is written in an old way."""
+    """A sentence for each evaluation with an old spelling; `source` is the study's file."""
     return [
         f"{source}: evaluations.{name}.{key}: {raw['evaluations'][name][key]} is an old spelling, read "
         f"for one release: write {_flow(new)}"
@@ -21,7 +21,7 @@ def warnings(raw: dict, source: str) -> list[str]:
 
 
 def _old(raw: dict) -> Iterator[tuple[str, str, dict]]:
-    """Each old evaluation: its name, the key of its kind, and how it is written now."""
+    """Evaluations with an old spelling: (name, key of the kind, settings in the new spelling)."""
     declared = raw.get("evaluations") if isinstance(raw, dict) else None
     for name, settings in declared.items() if isinstance(declared, dict) else ():
         for key, kind in evaluations.registry().items():

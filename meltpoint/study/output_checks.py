@@ -1,4 +1,4 @@
-"""Checks that a study has what its tables and figures name, before anything runs."""
+"""Checks, before anything runs, that a study has the parts that its tables and figures name."""
 
 from meltpoint import evaluations, figures
 from meltpoint.analysis import pair_checks, references, strategy_checks
@@ -13,7 +13,7 @@ from meltpoint.tables.keys import Table
 
 
 def check(study: StudyView) -> None:
-    """Raises MeltpointError, naming the key, for a setting, row or method that is not there."""
+    """Raises MeltpointError, naming the key, for a setting, row or method that the study lacks."""
     parameter_search.check(study)
     for name, table in study.config.tables.items():
         check_table(f"tables.{name}", table, study)
@@ -25,7 +25,10 @@ def check(study: StudyView) -> None:
 
 
 def check_transitions(key: str, sweep: Sweep, study: StudyView) -> None:
-    """Checks that there is a law for each score whose curve is to be fitted."""
+    """Checks the scores of a sweep's `transitions`.
+
+    Raises MeltpointError for a score without a known law, or without a number for each unit.
+    """
     for name in sweep.transitions:
         score = study.score(name)[1]
         scale = scale_name(score.name, score.unit, score.better)
@@ -42,7 +45,7 @@ def check_transitions(key: str, sweep: Sweep, study: StudyView) -> None:
 
 
 def check_hold_out(key: str, sweep: Sweep, study: StudyView) -> None:
-    """Checks that a sweep has the levels that it predicts, and perplexities to fit."""
+    """Checks that a sweep with `predict` has a perplexity to fit, and the levels to hold out."""
     if sweep.predict is None:
         return
     if not any(study.perplexity(name) for name in sweep.evaluations):
@@ -53,7 +56,7 @@ def check_hold_out(key: str, sweep: Sweep, study: StudyView) -> None:
 
 
 def check_table(key: str, table: Table, study: StudyView) -> None:
-    """Checks the setting, the rows and the published table of a `meltpoint.tables.keys.Table`."""
+    """Checks the setting, the rows and the published table that a table names."""
     if table.layout == "strategies":
         strategy_checks.check(key, study, table)
         return

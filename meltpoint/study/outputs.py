@@ -1,4 +1,4 @@
-"""A study's figures: what their keys may say depends on their kind."""
+"""The type of a study's figures, whose keys depend on their kind."""
 
 from typing import Annotated, Any, Union
 
@@ -8,7 +8,7 @@ from meltpoint import figures
 
 
 def kind_of(figure: Any) -> str | None:
-    """The kind of a figure, read or still to be read."""
+    """The kind that a figure names, or the default; the figure is a dict of keys or a spec."""
     keys = figure if isinstance(figure, dict) else getattr(figure, "__dict__", {})
     return keys.get("kind", figures.DEFAULT_KIND)
 

@@ -1,4 +1,4 @@
-"""The section of a study that has its parameter search analysed, and the files that are made of it."""
+"""The section of a study for the analysis of its parameter search, and the files of that analysis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from meltpoint.section import Name, ScoreName, Section
 if TYPE_CHECKING:
     from meltpoint.study.resolved import Study
 
-# The kind of evaluation that keeps what a method says of its cut.
+# The kind of evaluation that keeps a method's own files about its cut.
 KIND = "pruning"
 # Files for each model, as the published study names them, and those for all models.
 RUNS = ("all_methods_results.csv", "global_best_config.json", "method_comparison.json")
@@ -72,7 +72,7 @@ class ParameterSearch(Section):
 
 
 def check(study: Study) -> None:
-    """Raises MeltpointError, naming the key, for a sweep that is no search."""
+    """Raises MeltpointError, naming the key, for sweeps and scores that the analysis cannot use."""
     section = study.config.parameter_search
     if section is None:
         return
@@ -110,7 +110,7 @@ def percent(study: Study) -> str:
 
 
 def runs(study: Study) -> dict[str, dict[str, str | int]]:
-    """Levels of the factors in each chain of the search, by the published columns."""
+    """For each chain of the search the values of its factors, by the names of published columns."""
     key, found = study.config.parameter_search.method, {}
     for step in steps_of(study):
         settings = methods.find(step.method).settings(step).model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Names and chains of a study as names of files: whether each can be one, and is its own."""
+"""Checks that names and chains of a study can be names of files, and that no two files collide."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from meltpoint.errors import MeltpointError
 if TYPE_CHECKING:
     from meltpoint.study.resolved import Study
 
-# File systems take names of 255 bytes, what is put before and behind a name or a chain included.
+# File systems allow names of 255 bytes; this leaves room for the longest additions on both sides.
 LONGEST = 255 - len(".partial.01234567.") - len(".documents.characters.npy")
 SECTIONS = ("models", "corpora", "evaluations", "sweeps", "tables", "figures")
-# Endings of the further files of a name, which are the first files of a name that has them too.
+# Endings of further files, by section. A corpus that is called `text.ends` would collide with the file
+# of ends of a corpus `text`.
 ENDINGS = {
     "corpora": (
         ".ends",
@@ -28,7 +29,7 @@ COST = "cost"
 
 
 def check_path_names(study: Study) -> None:
-    """Raises MeltpointError, naming the key, for what cannot be a file's name, or is another's."""
+    """Raises MeltpointError, naming the key, for a name that no file can have or another file has."""
     _check_length("study", study.config.study)
     for section in SECTIONS:
         names = getattr(study.config, section)
@@ -59,7 +60,7 @@ def _check_length(key: str, name: str) -> None:
 
 
 def _check_chain(key: str, chain: str) -> None:
-    """Raises MeltpointError for a chain whose folder's name is too long, or reads as another chain."""
+    """Raises MeltpointError for a chain that is too long for a folder's name, or ambiguous there."""
     if len(chain) > LONGEST:
         raise MeltpointError(
             f"{key}: the chain {chain[:60]}... names a folder and has {len(chain)} characters, more "

@@ -39,7 +39,7 @@ which numbers were compared with official ones."""
 
 
 def pages() -> dict[Path, str]:
-    """Every generated file with what it should contain."""
+    """Contents of all generated files, by their paths."""
     schema = StudyConfig.model_json_schema()
     readme, table = ROOT / "README.md", methods_table("docs/methods.md", "meltpoint/methods")
     return {
@@ -83,7 +83,10 @@ def shared_keys() -> dict:
 
 
 def _section(part: dict, level: str) -> str:
-    """A heading, the part's description, and its keys; those of every figure have their own section."""
+    """A part's heading, description and table of keys.
+
+    A kind of figure is listed without the keys of every figure, which have a section of their own.
+    """
     kind = part["properties"].get("kind", {}).get("const")
     heading = f"`kind: {kind}`" if kind else _words(part["title"].removesuffix("Section"))
     paragraphs = inspect.cleandoc(part.get("description", "")).split("\n\n")
@@ -100,12 +103,12 @@ def _section(part: dict, level: str) -> str:
 
 
 def _words(name: str) -> str:
-    """A class's name as words."""
+    """Words of a class's name: "Hub corpus" for "HubCorpus"."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
 
 
 def _referenced(value: object) -> list[str]:
-    """The definitions that a part of the schema points to, in order."""
+    """Names of the definitions that a part of the schema points to, in order."""
     if isinstance(value, list):
         found = [name for item in value for name in _referenced(item)]
     elif isinstance(value, dict):
@@ -143,7 +146,10 @@ def _default(key: str, field: dict, part: dict) -> str:
 
 
 def methods_table(page: str, folder: str) -> str:
-    """Table of the methods in Markdown. Names lead to `page`, own files are in `folder`."""
+    """Table of the methods in Markdown.
+
+    page: the page to which the names link. folder: the folder of the methods' files.
+    """
     rows = [
         f"| [`{name}`]({page}#{name}) | {method.kind} | {_levels(method)} | {_gist(method)} "
         f"| {_computed_by(method, folder)} |"
@@ -174,7 +180,7 @@ def _gist(method: methods.Method | figures.Kind) -> str:
 
 
 def methods_page() -> str:
-    """Each method with its formula, paper and settings, from its file."""
+    """The page of methods: each with its file's docstring, its facts and its settings."""
     header = HEADER.replace("meltpoint/study/config.py", "meltpoint/methods/")
     parts = [header, "# The methods", METHODS, methods_table("", "../meltpoint/methods")]
     for name, method in methods.registry().items():
@@ -187,7 +193,7 @@ def methods_page() -> str:
 
 
 def settings_table(settings: type[BaseModel], head: str = "setting") -> str:
-    """A table of settings with their defaults and descriptions; nothing for none."""
+    """A table of settings with their defaults and descriptions; "" for a class without settings."""
     schema = settings.model_json_schema()
     rows = [
         f"| `{key}` | {_type(field)} | {_default(key, field, schema)} | {field['description']} |"
@@ -198,13 +204,13 @@ def settings_table(settings: type[BaseModel], head: str = "setting") -> str:
 
 
 def _needed_first(schema: dict) -> list[tuple[str, dict]]:
-    """The properties: those without a default first, `main`, which all evaluations have, last."""
+    """The schema's properties: those without a default first, and `main`, a key of all kinds, last."""
     needed, properties = schema.get("required", []), schema.get("properties", {})
     return sorted(properties.items(), key=lambda item: (item[0] not in needed, item[0] == "main"))
 
 
 def evaluations_page() -> str:
-    """Each kind of evaluation with its keys in a study and its scores, from its file."""
+    """The page of evaluations: each kind with its file's docstring, its keys and its scores."""
     kinds = evaluations.registry()
     parts = [HEADER.replace("study/config.py", "evaluations/"), "# The evaluations", EVALUATIONS]
     rows = [
@@ -220,7 +226,7 @@ def evaluations_page() -> str:
 
 
 def scores_table(kind: evaluations.Evaluation) -> str:
-    """The scores of a kind, the main one first."""
+    """Table of a kind's scores, the main score first."""
     rows = [
         f"| `{spec.name}` | {spec.label} | {spec.unit} | {spec.better} |"
         for spec in kind.scores(kind.example).values()
@@ -234,7 +240,7 @@ def _in_a_study(kind: evaluations.Evaluation) -> str:
 
 
 def _facts(method: methods.Method) -> str:
-    """A table of one row: what a user wants to know of a method before running it."""
+    """A table of one row with the facts that a user of a method needs before running it."""
     packages = ", ".join(f"`{name}`" for name in method.libraries) or "none of its own"
     facts = {
         "kind": method.kind,
@@ -256,18 +262,21 @@ def _yes(fact: bool) -> str:
 
 
 def _docstring(module: str) -> str:
-    """A module's docstring, without importing what it imports."""
+    """A module's docstring, read without importing the module."""
     return ast.get_docstring(ast.parse((ROOT / f"meltpoint/{module}.py").read_text()))
 
 
 def between(text: str, mark: str, content: str) -> str:
-    """The text with what stands between ``<!-- mark -->`` and ``<!-- /mark -->`` replaced."""
+    """The text with new content between ``<!-- mark -->`` and ``<!-- /mark -->``."""
     pattern = rf"(<!-- {mark}.*? -->\n).*?(\n<!-- /{mark} -->)"
     return re.sub(pattern, lambda m: m[1] + content + m[2], text, flags=re.S)
 
 
 def main(check: bool) -> int:
-    """Writes pages that are out of date, with `check` only names them; returns an exit status."""
+    """Prints the names of pages that are out of date, and writes them unless `check` is true.
+
+    Returns an exit status: 1 if `check` found such a page.
+    """
     stale = [
         path for path, text in pages().items() if not path.exists() or path.read_text() != text
     ]

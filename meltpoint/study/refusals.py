@@ -1,4 +1,4 @@
-"""What is said of a key of a study that pydantic refuses."""
+"""Error messages for keys of a study that pydantic refuses."""
 
 from functools import reduce
 from operator import getitem
@@ -9,15 +9,16 @@ from meltpoint import figures
 from meltpoint.text import did_you_mean, nearest, one_of
 from meltpoint.validation import problem
 
-# Errors of validators, and of sections that are told apart by a key.
+# Types of errors whose messages do not contain the given value.
 SAYS_NOTHING_GIVEN = {"value_error", "kind"}
 UNIONS = {"models", "corpora", "calibrations", "evaluations", "figures"}
 
 
 def sentence(error: dict, study: dict, model: type[BaseModel]) -> str:
-    """Sentence of one of pydantic's errors of a study of that model, behind the key that is wrong.
+    """A sentence for one error of pydantic; it begins with the wrong key.
 
-    error: an entry of `ValidationError.errors()`.
+    error: an entry of `ValidationError.errors()`. study: the content that was read. model: the class
+    of the study's config.
     """
     key = _key(error["loc"])
     if error["type"] == "extra_forbidden":
@@ -44,7 +45,7 @@ def _keys(model: type[BaseModel]) -> set[str]:
 
 
 def _beside(study: dict, location: tuple) -> set[str]:
-    """The keys of the section in which a key stands; that key alone where a place is no key."""
+    """The keys of the section that holds a key; the key alone if the location is not in the study."""
     try:
         return set(reduce(getitem, _parts(location)[:-1], study))
     except (KeyError, IndexError, TypeError):
@@ -52,7 +53,7 @@ def _beside(study: dict, location: tuple) -> set[str]:
 
 
 def _of_another_kind(location: tuple) -> str:
-    """Says of a key of a figure that only other kinds of figure have it; "" of any other key."""
+    """End of the sentence for a figure's key that other kinds of figure have; "" for other keys."""
     if location[0] != "figures" or len(location) != 4:
         return ""
     _, _, kind, key = location
@@ -61,12 +62,15 @@ def _of_another_kind(location: tuple) -> str:
 
 
 def _key(location: tuple) -> str:
-    """The key as it stands in the study."""
+    """The key with its sections, joined by dots."""
     return ".".join(map(str, _parts(location)))
 
 
 def _parts(location: tuple) -> list:
-    """Keys and positions that lead to a value; pydantic adds which member of a union it tried."""
+    """Keys and positions that lead to a value in the study.
+
+    These are pydantic's, without its entries for the member of a union that it tried.
+    """
     parts = [part for part in location if part != "[key]"]
     if parts and parts[0] in UNIONS:
         del parts[2:3]

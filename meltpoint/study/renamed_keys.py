@@ -1,4 +1,4 @@
-"""Keys of a study that have a new name: for one release the old one is read, with a warning."""
+"""Keys of a study that have a new name: for one release the old name is read, with a warning."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -8,13 +8,13 @@ from meltpoint.errors import MeltpointError
 
 
 def _comparison(part: Mapping) -> str:
-    """New name of a table's `beside`, which was two keys in one."""
+    """New name of a table's key `beside`, which stood for two keys."""
     name = part.get("published")
     several = name in published.names() and bool(published.models(name))
     return "published_models" if several else "compare_with"
 
 
-# The new name of each old key, by section; or a function that tells it from the part of the study.
+# New names of old keys, by section. A function finds the new name from the table or figure.
 RENAMED: dict[str, dict[str, str | Callable[[Mapping], str]]] = {
     "tables": {
         "of": "source",
@@ -28,7 +28,7 @@ RENAMED: dict[str, dict[str, str | Callable[[Mapping], str]]] = {
 
 
 class Rename(NamedTuple):
-    """An old key that a study uses: `{section}.{name}.{old}`."""
+    """An old key in a study, `{section}.{name}.{old}`, and its new name."""
 
     section: str
     name: str
@@ -42,7 +42,7 @@ class Rename(NamedTuple):
 
 
 def renames(study: Mapping) -> Iterator[Rename]:
-    """Old keys of a study, as YAML gives it, in the order of the study."""
+    """Old keys in a study's YAML content, in the order of the study."""
     for section, names in RENAMED.items():
         parts = study.get(section)
         for name, part in parts.items() if isinstance(parts, Mapping) else ():
@@ -53,7 +53,7 @@ def renames(study: Mapping) -> Iterator[Rename]:
 
 
 def with_new_keys(study: Mapping) -> dict:
-    """The study with the new spelling of every key; `study` itself stays as it is.
+    """A copy of the study in which every key has its new name.
 
     Raises MeltpointError for a part that has both the old and the new key.
     """

@@ -9,10 +9,10 @@ from meltpoint.text import did_you_mean
 
 
 def split_name(name: str, declared: Mapping[str, EvaluationSettings]) -> tuple[str, ScoreSpec]:
-    """The evaluation and the score that a name means, among the study's evaluations.
+    """The evaluation and the score that a name in a study stands for.
 
-    The names of both may hold dots: the longest evaluation that fits is taken. Raises MeltpointError,
-    with the nearest name, where there is no such evaluation, or it has no such score.
+    declared: the study's evaluations. Both names may hold dots: the longest evaluation that fits is
+    taken. Raises MeltpointError, with the nearest name, for an unknown evaluation or score.
     """
     evaluation = evaluation_of(name, declared)
     if evaluation is None:
@@ -26,7 +26,7 @@ def split_name(name: str, declared: Mapping[str, EvaluationSettings]) -> tuple[s
 
 
 def evaluation_of(name: str, declared: Iterable[str]) -> str | None:
-    """The longest of the evaluations' names that is the name's beginning; None where none is."""
+    """The longest name of an evaluation with which `name` begins; None if there is none."""
     fitting = (each for each in declared if name == each or name.startswith(f"{each}."))
     return max(fitting, key=len, default=None)
 
@@ -38,7 +38,10 @@ def check_measured(
     declared: Mapping[str, EvaluationSettings],
     measured: Collection[str],
 ) -> None:
-    """Raises MeltpointError, naming the key, for a score that a sweep or group has not measured."""
+    """Raises MeltpointError, naming the key, if the sweep or group does not measure the score.
+
+    measured: names of the evaluations of the group.
+    """
     if evaluation_of(name, declared) not in measured:
         raise MeltpointError(
             f"{key}: {group} is not evaluated on {name!r}{did_you_mean(name, measured)}"
@@ -49,6 +52,6 @@ def check_measured(
 def scores_of(evaluation: str, settings: EvaluationSettings) -> dict[str, ScoreSpec]:
     """The scores of one of the study's evaluations, the main one first.
 
-    Raises MeltpointError, naming the key, where its settings ask for a main score that it has not.
+    Raises MeltpointError, naming the key, if `main` in its settings is not one of them.
     """
     return at(f"evaluations.{evaluation}", evaluations.kind_of(settings).scores, settings)

@@ -42,7 +42,7 @@ def check_source_files(study: Study) -> None:
 
 
 def source_files(config: StudyConfig) -> Iterator[tuple[str, Path, bool]]:
-    """Every path of a study: its key, the path, and whether it is that of a folder."""
+    """Every path in a study: (key, path, true for a folder)."""
     for name, model in config.models.items():
         if isinstance(model, LocalModel):
             yield f"models.{name}.path", model.path, True
@@ -72,7 +72,7 @@ def local_models(study: Study) -> dict[str, Path]:
 
 
 def check_gguf(file: Path) -> None:
-    """Raises MeltpointError for a file that does not begin as a GGUF file does."""
+    """Raises MeltpointError for a file that does not begin with `GGUF_MAGIC`."""
     with file.open("rb") as opened:
         if opened.read(len(GGUF_MAGIC)) != GGUF_MAGIC:
             raise MeltpointError(f"{file} is no GGUF file: its first bytes are not GGUF")

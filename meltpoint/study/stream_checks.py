@@ -1,4 +1,4 @@
-"""Whether a study's chains can be streamed: some engines hold whole models."""
+"""Checks that a study's chains can be streamed: some engines only run whole models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_stream(study: Study) -> None:
-    """Raises MeltpointError where a chain is to be streamed that its engine runs as a whole."""
+    """Raises MeltpointError if `compute.stream` is true and the engine of a chain cannot stream."""
     if study.config.compute.stream is not True:
         return
     for _, chain, evaluation in study.all_cells:

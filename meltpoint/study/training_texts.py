@@ -1,4 +1,4 @@
-"""The texts that a step is trained on, in a study: which corpora, and in what form."""
+"""The corpora on which a step is trained, and the form in which they are read."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from meltpoint.text import did_you_mean
 if TYPE_CHECKING:
     from meltpoint.study.config import StudyConfig
 
-# The calibration whose text is learned where a step names none.
+# The calibration whose corpus is learned if a step names no corpus.
 DEFAULT = "default"
 # Names of a corpus's files of tokens, by the form in which they are read.
 FILES = {
@@ -26,7 +26,7 @@ FILES = {
 def training_texts(config: "StudyConfig", settings: MethodSettings) -> dict[str, dict[str, str]]:
     """Corpus and form of each text that a step is trained on, by its use.
 
-    The form is "stream" or "instructions". Windows that the study gives as a file have that `file`.
+    The form is "stream" or "instructions". A calibration that is given as windows has `file` instead.
     """
     return {use: _text(config, name) for use, name in settings.training_data.items()}
 
@@ -42,7 +42,7 @@ def _text(config: "StudyConfig", name: str | None) -> dict[str, str]:
 
 
 def check_training_texts(key: str, config: "StudyConfig", settings: MethodSettings) -> None:
-    """Raises MeltpointError, naming the key, for a corpus that the study does not have."""
+    """Raises MeltpointError, naming the key, for a training corpus that the study lacks."""
     for use, name in settings.training_data.items():
         if name is None and DEFAULT not in config.calibrations:
             raise MeltpointError(
@@ -56,7 +56,7 @@ def check_training_texts(key: str, config: "StudyConfig", settings: MethodSettin
 
 
 def token_files(text: dict[str, str], folder: str) -> list[str]:
-    """Files of a text's tokens below a folder of tokens; none for windows that are given."""
+    """Paths of a text's files of tokens in a folder of tokens; none for given windows."""
     if "file" in text:
         return []
     return [f"{folder}/{text['corpus']}{ending}" for ending in FILES[text["form"]]]

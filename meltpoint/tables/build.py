@@ -65,10 +65,10 @@ ACHIEVED = {
 def from_cells(
     paths: Sequence[Path], steps: Mapping[str, Mapping[str, str]], section: keys.Table
 ) -> Table:
-    """The table of a study from its cells, in the order in which it shows them.
+    """The table of a study from its cells.
 
-    steps: what the tidy frame says of each chain. Raises MeltpointError for a cell, or what is kept
-    beside it, that cannot be read.
+    paths: the cells' files, in the order of the rows. steps: columns of the tidy frame for each chain.
+    Raises MeltpointError if a cell, or a file beside it, cannot be read.
     """
     frame, published = read_cells(paths, steps), None
     if section.needs_samples:
@@ -88,11 +88,11 @@ def from_cells(
 def build(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None = None) -> Table:
     """The table of `spec` (`meltpoint.tables.keys.Table`) from a tidy frame.
 
-    Rows are methods, by settings and by model where these vary; columns are levels in their natural
-    order behind the dense value, or scores. Best and second are marked per model and column,
-    after rounding. Rows that `spec` compares with `published` cells have the published number and the
-    difference beside them. With a `layout` of `COMPARISONS`, or with `equivalence`, the rows are of
-    another kind, mostly comparisons, for which the frame holds samples (`meltpoint.analysis.samples`).
+    Rows are methods, split by settings and by model if these vary. Columns are levels in their natural
+    order behind the dense value, or scores. The best and the second are marked for each model and
+    column, after rounding. Rows that `spec` compares with `published` cells also have the published
+    number and the difference. A `layout` of `COMPARISONS`, or `equivalence`, gives other rows, mostly
+    comparisons; for these the frame holds samples (`meltpoint.analysis.samples`).
     """
     if spec.layout in COMPARISONS:
         return COMPARISONS[spec.layout](frame, spec)
@@ -130,7 +130,7 @@ def remarks(
 
 
 def marks(rows: list[tuple[list[str], list[Entry]]], cells: pd.DataFrame) -> list[str]:
-    """The sentence that says what bold and underlined numbers are, where there are any."""
+    """A list of one sentence that explains bold and underlined numbers; empty without any."""
     printed = [entry for _, entries in rows for entry in entries]
     tied = any(entry.tied for entry in printed)
     best = TIED.format(samples.units_of(cells["sample"])) if tied else BEST
@@ -140,7 +140,10 @@ def marks(rows: list[tuple[list[str], list[Entry]]], cells: pd.DataFrame) -> lis
 
 
 def csv_cells(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells as a CSV file holds them: at full precision; a NaN that was measured is "nan"."""
+    """The cells with the columns of the CSV file, at full precision.
+
+    A NaN that was measured becomes "nan", so that it differs from a missing value.
+    """
     extra = [column for column in ("count",) if column in cells]
     undefined = (cells["status"] == "ok") & cells["value"].isna()
     value = cells["value"].astype(object).where(~undefined, "nan")

@@ -12,18 +12,18 @@ from meltpoint.tables.grid import Grid, varying_labels, without_competition
 from meltpoint.tables.specs import TableSpec
 
 NUMBERS = ("value", "stderr", "difference", "difference_stderr")
-# The columns that published values add behind a score's; their keys are no names of scores.
+# Columns that published values add behind the column of a score. They are no names of scores.
 ADDED = ("published", "difference")
 
 
 def lay_out(
     cells: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None
 ) -> tuple[pd.DataFrame, Grid]:
-    """Cells with the head that each stands under, and their grid: dense, then rows as swept.
+    """Cells with their heads, and the grid: dense first, then rows in the order of the sweep.
 
-    Each column has its own unit, digits and direction of what is best; marks are given per model,
-    dense left out. Right of the perplexity, and of scores with a published column, comes what is
-    `published` of it, with the difference.
+    Each column has its own unit, digits and better direction. The best cells of each model are marked,
+    without dense. The published value and the difference from it are right of the perplexity, and
+    right of other scores with a published column.
     """
     quantities = {name: quantity(cells[cells["score_name"] == name]) for name in spec.evaluations}
     cells = in_units(cells, quantities)
@@ -43,7 +43,7 @@ def lay_out(
 
 
 def with_published(heads: dict, names: Collection[str]) -> dict:
-    """The heads, with those of published values and of differences behind each name's."""
+    """The heads by column, with heads of published values and differences behind the given scores."""
     parts = (
         {name: head} | ({(name, added): added for added in ADDED} if name in names else {})
         for name, head in heads.items()
@@ -52,15 +52,15 @@ def with_published(heads: dict, names: Collection[str]) -> dict:
 
 
 def in_units(cells: pd.DataFrame, quantities: dict[str, Quantity]) -> pd.DataFrame:
-    """The cells in the units that are printed."""
+    """The cells with their numbers divided by each score's factor: the printed units."""
     factors = cells["score_name"].map({name: q.factor for name, q in quantities.items()})
     return cells.assign(**{column: cells[column] / factors for column in NUMBERS})
 
 
 def heads_of(quantities: dict[str, Quantity], compares: list[str]) -> dict[str, str]:
-    """Heads by the name of the score: the quantity, and that name where two share a quantity.
+    """Heads by score: the quantity, followed by the score's name if two scores share a quantity.
 
-    A perplexity is always named: it depends on the text and the window.
+    The name always follows a perplexity, which depends on the text and the window.
     """
     printed = list(map(str, quantities.values()))
     return {
@@ -72,7 +72,7 @@ def heads_of(quantities: dict[str, Quantity], compares: list[str]) -> dict[str, 
 def published_cells(
     cells: pd.DataFrame, name: str, spec: TableSpec, published: pd.DataFrame
 ) -> pd.DataFrame:
-    """For each row the published value of a score and the difference, blank without one."""
+    """Cells with the published value of a score and the difference from it, blank without a value."""
     added, published = [], published[published["compared"] == name]
     for names, row in cells.groupby(LABELS, sort=False):
         scored = row[row["score_name"] == name]

@@ -15,9 +15,9 @@ DENSE = "dense"
 def lay_out(
     cells: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None
 ) -> tuple[pd.DataFrame, Grid]:
-    """Cells with the head that each stands under, and their grid; marks are given per model.
+    """Cells with their heads, and the grid; the best cells of each model are marked.
 
-    Below a row that is compared come two more: the published values, and the difference.
+    Two rows follow a row that is compared with published values: these, and the difference.
     """
     compressed = cells[cells["chain"] != "dense"]
     levels = sorted(compressed["level"].unique(), key=level_key)
@@ -35,7 +35,7 @@ def lay_out(
 
 
 def dense_cell(dense: pd.DataFrame, line: pd.DataFrame) -> pd.DataFrame:
-    """The dense cell of a row's model as the first cell of the row, where it does not compete."""
+    """A copy of the dense cell of a row's model, as the row's first cell; it is never marked."""
     first = line.iloc[0]
     names = {column: first[column] for column in LABELS}
     own = dense[dense["model"] == first["model"]]
@@ -45,7 +45,10 @@ def dense_cell(dense: pd.DataFrame, line: pd.DataFrame) -> pd.DataFrame:
 def lines_below(
     line: pd.DataFrame, levels: list[str], values: dict, spec: TableSpec
 ) -> pd.DataFrame:
-    """Cells of the two rows below a row: what was published of it, by level, and ours above that."""
+    """Cells of the two rows below a row: published values, and the row's values minus these.
+
+    values: published values by level.
+    """
     first, digits = line.iloc[0], spec.places(spec.value)
     by_level = {cell["level"]: cell for cell in line.to_dict("records")}
     method = spec.compare_with.get(first["row"]) or spec.published_models[first["model"]]

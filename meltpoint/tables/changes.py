@@ -1,4 +1,4 @@
-"""A table of changes: what each operation, or each sequence of them, changes in percent."""
+"""A table of changes: the change in percent by each operation or sequence of operations."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ ERRORS = "±: standard error of the change, paired by document or window where t
 
 
 def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
-    """The table of the changes of `spec.value` in percent, the published ones to their right."""
+    """The table of the changes of `spec.value` in percent, with published changes to their right."""
     changes = own_changes(frame, spec.evaluations, spec.operations, spec.change)
     published = published_changes(changes, spec.published_metrics, spec.change)
     changes = changes.assign(published_change_pct=published)
@@ -48,7 +48,7 @@ def entries_of(group: pd.DataFrame, spec: TableSpec, notes: Notes) -> list[Entry
 
 
 def entry_of(row: dict, digits: int, notes: Notes) -> Entry:
-    """One change with its error; N/A or "refused" with the reason where a score has no value."""
+    """One change with its error; N/A or "refused", with the reason, if a score has no value."""
     if row["status"] != "ok":
         word = "refused" if row["status"] == "refused" else "N/A"
         return Entry(word, notes=[notes.letter(row["reason"] or "not applicable")])

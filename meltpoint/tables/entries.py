@@ -1,4 +1,4 @@
-"""Cells as a table prints them: digits, footnotes, and which is the best."""
+"""Turns cells into printed entries: digits, footnotes, and marks of the best."""
 
 from string import ascii_lowercase
 
@@ -11,13 +11,13 @@ from meltpoint.tables.specs import EntrySpec
 
 
 class Notes:
-    """Footnotes, each given a letter once."""
+    """Footnotes by letter; equal texts share a letter."""
 
     def __init__(self) -> None:
         self.by_letter: dict[str, str] = {}
 
     def letter(self, text: str) -> str:
-        """Letter of a note: the same for the same text."""
+        """Letter of a note; a new text gets the next letter."""
         for letter, known in self.by_letter.items():
             if known == text:
                 return letter
@@ -27,16 +27,16 @@ class Notes:
 
 
 def name_of(index: int) -> str:
-    """a ... z, aa, ab ..."""
+    """Letters of note number `index`, from 0: a to z, then aa, ab and so on."""
     prefix = name_of(index // 26 - 1) if index >= 26 else ""
     return prefix + ascii_lowercase[index % 26]
 
 
 def entry(cell: dict | None, spec: EntrySpec, notes: Notes) -> Entry:
-    """A cell as printed: "-" where there is none, N/A or "refused" with the reason as a note.
+    """The printed form of a cell: "-" without a cell, N/A or "refused" with the reason as a note.
 
-    A frame may say more of a cell: a `note`, a `mark`, its own `digits`, whether its sign is printed
-    (`signed`), or the whole `text`.
+    Optional columns of a cell are `note`, `mark`, `digits`, `signed` (print the sign), and `text`,
+    which replaces the number.
     """
     if cell is None:
         return Entry("-")
@@ -59,7 +59,7 @@ def entry(cell: dict | None, spec: EntrySpec, notes: Notes) -> Entry:
 
 
 def annotated(printed: Entry, cell: dict, notes: Notes) -> Entry:
-    """The entry with the mark and the letter of the note that its cell has, if any."""
+    """The entry itself, changed: with its cell's mark and the letter of its cell's note, if any."""
     note, mark = (cell.get(column) for column in ("note", "mark"))
     printed.mark = mark if isinstance(mark, str) else ""
     printed.notes = [notes.letter(note)] if isinstance(note, str) and note else []
@@ -67,7 +67,7 @@ def annotated(printed: Entry, cell: dict, notes: Notes) -> Entry:
 
 
 def against(cell: dict | None, published: float | None, digits: int) -> tuple[str, str]:
-    """A published value and how far the cell is above it, as texts; "-" without a number."""
+    """Texts of a published value and of the cell minus that value; "-" without a number."""
     if published is None:
         return "-", "-"
     above = np.nan
@@ -89,9 +89,9 @@ def places(cell: dict, spec: EntrySpec) -> int:
 
 
 def comparable(cell: dict | None, spec: EntrySpec) -> float | None:
-    """The value as printed, lower for better; None where it does not compete.
+    """The rounded value with its sign such that lower is better; None for a cell that cannot be marked.
 
-    A frame may say of a cell which direction is `better`; "" takes it out of the contest.
+    The cell's `better` is "lower", "higher", or "" for a cell that is never marked.
     """
     if cell is None or isinstance(cell.get("text"), str) or cell.get("better") == "":
         return None
@@ -105,9 +105,10 @@ def mark(
     values: list[list[float | None]],
     samples: list[list[object]] | None = None,
 ) -> None:
-    """Marks the best of two or more entries of a column, and the second of three or more.
+    """Marks the best of two or more entries of a column, and the second of three or more, in place.
 
-    Equal values share their mark. Where an entry has a sample, one that cannot be told apart from the
+    values, samples: for each row one item for each column; None in `values` for an entry that cannot be
+    marked. Equal values share their mark. With samples, an entry that a test cannot tell apart from the
     best is marked as best too, and as tied.
     """
     for column in range(len(values[0]) if values else 0):
@@ -131,7 +132,10 @@ def mark(
 
 
 def ties(best: list[bool], numbers: list[float | None], samples: list[object]) -> list[bool]:
-    """True for each entry of a column that is not the best, and cannot be told apart from it."""
+    """For each entry of a column true if a test cannot tell it apart from the best; false for that.
+
+    best: true for the best entries. samples: each entry's sample, if it has one.
+    """
     tied = [False] * len(best)
     leader = best.index(True)
     if not samples or not isinstance(samples[leader], Sample):

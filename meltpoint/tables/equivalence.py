@@ -16,7 +16,8 @@ from meltpoint.tables.specs import TableSpec
 def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
     """The table of `spec.equivalence` from a tidy frame with samples.
 
-    Raises MeltpointError where dense has no value, nothing has one, or a chain cannot be compared.
+    Raises MeltpointError if dense or all compressed models lack a value, and if the windows of two
+    chains differ.
     """
     key = f"{spec.value} of {spec.source}"
     usable, left_out = pairs.split_usable(select(frame, spec))
@@ -62,7 +63,7 @@ def percent(fraction: float) -> str:
 
 
 def remarks(compared: pd.DataFrame, units: str) -> list[str]:
-    """Sentences on how the numbers of the table came about."""
+    """Sentences below the table that explain its columns."""
     return [
         "loss: the score less dense's, in per cent of dense",
         *pairs.error_sentences(compared, units),

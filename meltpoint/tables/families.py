@@ -1,4 +1,4 @@
-"""A table of families at equal compression: the best and the median method of each, and what ties."""
+"""A table of families at equal compression: each family's best and median method, and ties."""
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,14 @@ from meltpoint.tables.markup import Entry, Table
 from meltpoint.tables.pairs import left_out_sentences
 from meltpoint.tables.specs import TableSpec
 
-# What is removed of the dense decoder, by what is equal.
+# Words for the removed part of the dense decoder, by the quantity that is equal.
 OF = {"removed": "weights or bits", "bytes": "bytes"}
 
 
 def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
     """The table of the families of `spec.source` from a tidy frame with samples.
 
-    Raises MeltpointError where no method is near to any of the compressions.
+    Raises MeltpointError if no method is near to any of the compressions.
     """
     key = f"{spec.value} of {spec.source}"
     cells = select(frame, spec)
@@ -41,7 +41,7 @@ def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
 
 
 def select(frame: pd.DataFrame, spec: TableSpec) -> pd.DataFrame:
-    """The cells of single steps with their families and `printed`, a name; draws are one row."""
+    """The cells of single steps with columns for family and printed name; draws are one row."""
     cells = scores_named(frame, spec.value).assign(score_name=spec.value)
     cells = row_names(draws_together(cells, spec.average_over), spec.labels)
     cells = with_families(cells)
@@ -75,7 +75,7 @@ def entries_of(row: dict, compared: pd.DataFrame, spec: TableSpec, factor: float
 
 
 def value_entry(row: dict, block: pd.DataFrame, rank: str, spec: TableSpec, factor: float) -> Entry:
-    """A value with its error, bold where it is the block's first or ties with that."""
+    """A value with its error, in bold if it is the best of its block or ties with the best."""
     digits = spec.places(spec.value)
     value, error = (row[f"{rank}_{key}"] / factor for key in ("value", "stderr"))
     printed = Entry(f"{value:.{digits}f}", f"{error:.{digits}f}" if np.isfinite(error) else "")
@@ -87,7 +87,7 @@ def value_entry(row: dict, block: pd.DataFrame, rank: str, spec: TableSpec, fact
 
 
 def remarks(compared: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
-    """Sentences on how the numbers of the table came about."""
+    """Sentences below the table that explain its columns."""
     count, units = len(compared), units_of(cells["sample"])
     draws = ", or the standard deviation over draws of the calibration"
     return [
@@ -116,7 +116,7 @@ def absent(compared: pd.DataFrame, spec: TableSpec) -> list[str]:
 
 
 def not_applicable(cells: pd.DataFrame) -> list[str]:
-    """A phrase on each chain that has no value."""
+    """For each chain without a value its printed name and the reason."""
     left = cells[cells["status"] != "ok"]
     reasons = zip(left["printed"], left["reason"].fillna(""), strict=True)
     return [f"{name} ({reason})" for name, reason in reasons]

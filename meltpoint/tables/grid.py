@@ -16,7 +16,7 @@ from meltpoint.tables.entries import Notes, comparable, entry, mark
 from meltpoint.tables.markup import Entry
 from meltpoint.tables.specs import EntrySpec
 
-# What `rows_of` needs of every cell, where a frame does not say it.
+# Values of the columns that `rows_of` needs, for frames and cells that lack them.
 DEFAULTS = {
     **{"status": "ok", "reason": "", "source": "published", "chain": "", "note": ""},
     **{"score_name": "", "better": "", "value": np.nan, "stderr": np.nan, "difference": np.nan},
@@ -28,12 +28,12 @@ DEFAULTS = {
 class Grid:
     """Rows and columns of a table, as columns of its cells.
 
-    labels: the column of the cells that holds a row's label, by the printed name of the labels.
-    heads: the printed heads by the values of the cells' column `head`, from left to right.
-    row: the columns whose values together name a row; unset: those of the labels.
-    block: the columns whose equal values make a block of rows; unset: all rows are one block.
-    best: whether the cells of a "column" compete within their block for the marks, or those of a "row".
-    small_once: whether of a row only the first small print is kept.
+    labels: columns of the cells with the rows' labels, by the printed heads of the label columns.
+    heads: printed heads from left to right, by the values of the cells' column `head`.
+    row: columns whose values together identify a row. Default: those of the labels.
+    block: columns whose values together identify a block of rows. Default: all rows are one block.
+    best: "column" to mark the best in each column of a block, "row" to mark the best in each row.
+    small_once: whether only the first entry of a row keeps its small print.
     """
 
     labels: Mapping[str, str]
@@ -46,7 +46,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Printing:
-    """How cells are printed that no study's table describes; they may have `digits` of their own."""
+    """An `EntrySpec` for tables that no study describes; cells may have `digits` of their own."""
 
     digits: int = 2
     show: str = "value"
@@ -66,13 +66,13 @@ def varying_labels(cells: pd.DataFrame) -> dict[str, str]:
 
 
 def without_competition(cells: pd.DataFrame, excluded: pd.Series) -> pd.DataFrame:
-    """The cells with the excluded ones left out of the contest for the marks."""
+    """The cells, of which the `excluded` ones (a mask) can no longer be marked as best or second."""
     better = cells["better"] if "better" in cells else pd.Series(None, cells.index, dtype=object)
     return cells.assign(better=better.mask(excluded, ""))
 
 
 def cells_of(rows: Iterable[Mapping]) -> pd.DataFrame:
-    """Frame of cells from dictionaries that say only what is special of each.
+    """Frame of cells from dictionaries; missing keys get their default.
 
     A cell has its labels, its `head`, and a `value` or a `text`; it may have `stderr`, `digits`,
     `signed`, `mark`, `note`, `better` ("lower", "higher"), or `status` and `reason`.
@@ -114,6 +114,6 @@ def rows_of(
 
 
 def mark_rows(lines: list, values: list[list[float | None]]) -> None:
-    """Marks the best and the second entry of each row."""
+    """Marks the best and the second entry of each row, in place."""
     columns = [([], list(column)) for column in zip(*(e for _, e in lines), strict=True)]
     mark(columns, list(map(list, zip(*values, strict=True))))

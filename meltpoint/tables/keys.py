@@ -93,7 +93,7 @@ class Table(AtLevel, OfOperations, Compared):
 
     @property
     def compares(self) -> bool:
-        """True where rows are compared with published ones, not only printed with them."""
+        """True if rows are compared with published ones, not only printed with them."""
         return bool(self.compare_with or self.published_models)
 
     @property
@@ -108,12 +108,12 @@ class Table(AtLevel, OfOperations, Compared):
 
     @property
     def compares_chains(self) -> bool:
-        """True where the rows are comparisons, not values."""
+        """True if the rows are comparisons, not values."""
         return self.layout in ("pairs", "families", "orders") or self.equivalence is not None
 
     @property
     def needs_samples(self) -> bool:
-        """True where the table reads what is kept beside its cells."""
+        """True if the table needs the files that are kept beside its cells."""
         return self.compares_chains or self.layout in ("tasks", "changes") or self.mark_best
 
     @property

@@ -18,7 +18,10 @@ def with_labels(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def arrange(cells: pd.DataFrame, order: list[str]) -> pd.DataFrame:
-    """Cells by model as they come, dense first, methods as ordered and then as they come."""
+    """The cells in the order of rows: by model, dense first, then the methods of `order`.
+
+    Models and other methods keep the order of the frame; levels are in their natural order.
+    """
     methods = [*order, *(m for m in cells["row"].unique() if m not in order)]
     keys = pd.DataFrame(index=cells.index)
     keys["model"] = pd.factorize(cells["model"])[0]

@@ -1,4 +1,4 @@
-"""A table as it is printed, and how CSV, Markdown and LaTeX write it."""
+"""A printed table, and its text in CSV, Markdown and LaTeX."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ import pandas as pd
 class Entry:
     """One printed cell: its text, its standard error, "best" or "second", its notes' letters.
 
-    `small` stands behind it in small print. `tied` is True of one that cannot be told apart from the
-    best of its column.
+    `small` is printed behind it in small type. `tied` is true for an entry that a test cannot tell
+    apart from the best of its column.
     """
 
     text: str
@@ -26,7 +26,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """What is printed: `heads` of the label columns and of the entries, rows, notes by letter."""
+    """A table before it is written.
+
+    `labels` are the heads of the label columns, `heads` those of the entries. A row is its labels and
+    its entries. `notes` are footnotes by letter, `remarks` sentences below the table. `cells` is the
+    frame for the CSV file.
+    """
 
     caption: str
     labels: list[str]
@@ -38,17 +43,20 @@ class Table:
 
 
 def to_csv(table: Table) -> str:
-    """The table's cells, one a row, at full precision; booleans in lower case, nothing for missing."""
+    """CSV text of the table's cells, one for each line, at full precision.
+
+    Booleans are in lower case, and missing values are empty.
+    """
     return table.cells.map(in_lower_case).to_csv(index=False, lineterminator="\n")
 
 
 def in_lower_case(value: object) -> object:
-    """true and false as the published tables spell them; any other value as it is."""
+    """The texts "true" and "false" for booleans, as in published tables; other values unchanged."""
     return str(bool(value)).lower() if isinstance(value, bool | np.bool_) else value
 
 
 def to_markdown(table: Table) -> str:
-    """Best bold, second underlined, a sign for what ties with the best, notes below."""
+    """Markdown text: the best in bold, the second underlined, ties with a sign, notes below."""
     body = [
         [*map(escape_markdown, labels), *(render(e, MARKDOWN) for e in entries)]
         for labels, entries in table.rows
@@ -70,7 +78,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A table environment for a document that loads booktabs."""
+    """LaTeX text: a table environment, for a document that loads booktabs."""
     columns = "l" * len(table.labels) + "r" * len(table.heads)
     lines = [r"\begin{table}", r"\centering"]
     if table.caption:
@@ -87,7 +95,7 @@ def to_latex(table: Table) -> str:
 
 
 def blocked(table: Table) -> bool:
-    """True where rows with the same first label belong together."""
+    """True if rows with equal first labels form a block, which a line separates from the next."""
     return len(table.labels) > 1 and table.labels[0] != "method"
 
 
@@ -110,7 +118,7 @@ def latex_notes(table: Table) -> list[str]:
 
 @dataclass(frozen=True)
 class Markup:
-    """How a format writes a mark, an error and a note."""
+    """Templates of one format for marks, errors, notes and small print, and its escape function."""
 
     best: str
     second: str
@@ -122,14 +130,14 @@ class Markup:
 
 
 def escape_markdown(text: str) -> str:
-    """Text in which Markdown finds no markup."""
+    """The text with Markdown's special characters escaped."""
     for character in "\\|*_<`":
         text = text.replace(character, "&lt;" if character == "<" else "\\" + character)
     return text
 
 
 def escape_latex(text: str) -> str:
-    """LaTeX's own characters, and the dash that stands for no level, as text."""
+    """The text with LaTeX's special characters, dashes and signs replaced by commands."""
     special = {
         **{c: "\\" + c for c in "&%$#_{}"},
         **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
@@ -165,7 +173,7 @@ LATEX = Markup(
 
 
 def render(printed: Entry, markup: Markup) -> str:
-    """An entry in a format."""
+    """Text of an entry in a format."""
     text = markup.escape(printed.text)
     if printed.mark:
         text = getattr(markup, printed.mark).format(text)

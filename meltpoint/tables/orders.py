@@ -1,4 +1,4 @@
-"""A table of the order effect: two orders of the same steps, their difference and its error."""
+"""A table of the order effect: pairs of orders of the same steps, with difference and error."""
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ HYPOTHESIS = "Prune-then-Quantize or Quantize-then-Prune?, ICLR 2026, arXiv 2603
 def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
     """The table of the orders of `spec.source` by `spec.value`, from a tidy frame with samples.
 
-    Raises MeltpointError where no two chains are orders of the same steps.
+    Raises MeltpointError if no two chains are orders of the same steps.
     """
     cells = scores_named(frame, spec.value)
     cells = cells[cells["chain"] != "dense"].assign(score_name=spec.value, printed=cells["chain"])
@@ -60,7 +60,7 @@ def settings_of(step: Step) -> str:
 
 
 def entries_of(row: dict, spec: TableSpec, factor: float, notes: Notes) -> list[Entry]:
-    """The printed numbers of a pair, and which order is better."""
+    """The printed numbers of a pair, and the name of the better order."""
     if row["status"] != "ok":
         return [Entry("N/A", notes=[notes.letter(row["reason"])]), *[Entry("-")] * 5]
     digits = spec.places(spec.value)
@@ -77,7 +77,7 @@ def entries_of(row: dict, spec: TableSpec, factor: float, notes: Notes) -> list[
 
 
 def remarks(compared: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
-    """Sentences on how the numbers came about, and on the hypothesis about weaker steps."""
+    """Sentences that explain the columns, and one on the hypothesis about weaker steps."""
     usable = compared[compared["status"] == "ok"]
     lower = bool((cells["better"] == "lower").all())
     better = "lower" if lower else "higher"

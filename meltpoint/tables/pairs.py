@@ -23,7 +23,7 @@ BY_SIGN_FLIPS = (
 def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
     """The table of the pairs of `spec.value` from a tidy frame with samples.
 
-    Raises MeltpointError where fewer than two chains have a value, or two cannot be compared.
+    Raises MeltpointError if fewer than two chains have a value, or if two cannot be compared.
     """
     cells = select(frame, spec)
     usable, left_out = pairs.split_usable(cells)
@@ -42,7 +42,7 @@ def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
 
 
 def select(frame: pd.DataFrame, spec: TableSpec) -> pd.DataFrame:
-    """The cells of the level, in the order of the rows, with `printed`; draws are one row."""
+    """The cells of the level, in the order of the rows, with printed names; draws are one row."""
     cells = pairs.at_level(scores_named(frame, spec.value), spec.level)
     cells = pairs.draws_together(cells.assign(score_name=spec.value), spec.average_over)
     cells = arrange(row_names(cells, spec.labels), spec.order)
@@ -50,7 +50,7 @@ def select(frame: pd.DataFrame, spec: TableSpec) -> pd.DataFrame:
 
 
 def labels_of(pair: dict, several_models: bool) -> list[str]:
-    """Labels of a pair: its model where there are several, and the names of the two."""
+    """Labels of a pair: the model if the table has several, and the names of the two methods."""
     return [*([pair["model"]] if several_models else []), pair["first"], pair["second"]]
 
 
@@ -75,7 +75,7 @@ def p_text(p: float) -> str:
 
 
 def remarks(compared: pd.DataFrame, cells: pd.DataFrame, units: str) -> list[str]:
-    """Sentences on how the numbers of the table came about."""
+    """Sentences below the table that explain its columns."""
     better = "lower" if (cells["better"] == "lower").all() else "higher"
     test = f"t test over {units}"
     if (compared["test"] == TWO_WAY).any():
@@ -90,7 +90,7 @@ def remarks(compared: pd.DataFrame, cells: pd.DataFrame, units: str) -> list[str
 
 
 def tied_sentence(compared: pd.DataFrame) -> str:
-    """Sentence on which methods cannot be told apart."""
+    """Sentence that lists the pairs of methods that cannot be told apart."""
     tied = compared[compared["verdict"] == pairs.NEITHER]
     several = len(compared["model"].unique()) > 1
     names = [
@@ -103,5 +103,5 @@ def tied_sentence(compared: pd.DataFrame) -> str:
 
 
 def left_out_sentences(left_out: list[str]) -> list[str]:
-    """A sentence that lists what cannot be compared, if anything."""
+    """A list of one sentence that names the chains without a comparison; empty without any."""
     return [f"left out: {'; '.join(left_out)}"] if left_out else []

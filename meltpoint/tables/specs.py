@@ -1,4 +1,4 @@
-"""Keys that a table is built by: the parts of a study's table that this room reads."""
+"""The keys of a study's table that the modules of this folder read."""
 
 from typing import Literal, Protocol
 

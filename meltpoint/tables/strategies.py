@@ -19,7 +19,7 @@ from meltpoint.tables.specs import TableSpec
 
 # The key and the head of the column of published values.
 PUBLISHED, HEAD = "published", "published pass@1"
-# Columns that name a block of rows, and those of the CSV file besides.
+# Columns that identify a block of rows, and the other columns of the CSV file.
 CHAIN = ["model", "chain"]
 CSV_COLUMNS = [
     *("evaluation", "score", "unit", "value", "stderr", "difference", "difference_stderr"),
@@ -30,8 +30,8 @@ CSV_COLUMNS = [
 def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
     """The table of `spec` from a tidy frame: strategies as blocks of a model and a chain.
 
-    Deterministic strategies come first. The best of a column is marked within its block. Right of the
-    first column of pass@1 stand the published values of the dense model.
+    Deterministic strategies come first. The best of each column is marked within its block. Published
+    values of the dense model have a column right of the first column of pass@1.
     """
     parts = [scores_of_strategies(frame, name).assign(score_name=name) for name in spec.evaluations]
     heads = heads_of(dict(zip(spec.evaluations, parts, strict=True)))
@@ -63,14 +63,14 @@ def laid_out(cells: pd.DataFrame, spec: TableSpec) -> pd.DataFrame:
 
 
 def with_published(heads: dict[str, str], name: str) -> dict[str, str]:
-    """Heads with that of the published values right of a score's."""
+    """The heads with one more, for published values, right of the score's own."""
     place = list(heads).index(name) + 1
     items = list(heads.items())
     return dict([*items[:place], (PUBLISHED, HEAD), *items[place:]])
 
 
 def heads_of(parts: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """Heads by the name of the score: what it is, and of which evaluation."""
+    """Heads by score: the quantity, followed by the evaluation if there are several."""
     several = len({part["evaluation"].iloc[0] for part in parts.values()}) > 1
     return {
         name: f"{quantity(part)}, {part['evaluation'].iloc[0]}" if several else str(quantity(part))
@@ -95,7 +95,7 @@ def is_passed(part: pd.DataFrame) -> bool:
 def published_cells(
     cells: pd.DataFrame, name: str, spec: TableSpec, published: pd.DataFrame
 ) -> pd.DataFrame:
-    """For each row of the dense model its published value, blank without one."""
+    """Cells with the published value of each row; blank for a compressed model or without a value."""
     rows = cells[cells["score_name"] == name].copy()
     texts = []
     for row in rows.to_dict("records"):
@@ -106,7 +106,7 @@ def published_cells(
 
 
 def remarks(spec: TableSpec) -> list[str]:
-    """A sentence on the published values, where there are some."""
+    """A list of one sentence that names the published table; empty without one."""
     if spec.published is None:
         return []
     return [f"published: {spec.published} (its models and prompts: resources/published/README.md)"]

@@ -1,4 +1,4 @@
-"""A table of tasks: each chain's score on each task, and how its answers differ from dense's."""
+"""A table of tasks: each chain's score on each task, and the answers that differ from dense's."""
 
 import pandas as pd
 
@@ -39,7 +39,7 @@ def build(frame: pd.DataFrame, spec: TableSpec) -> Table:
 
 
 def select(frame: pd.DataFrame, spec: TableSpec) -> pd.DataFrame:
-    """The cells task by task, in the order of the rows, with `printed`; dense has no level."""
+    """The cells task by task, in the order of the rows, with printed names ("dense" for dense)."""
     cells = task_scores(frame, spec.value).assign(score_name=spec.value)
     parts = [
         arrange(row_names(part, spec.labels), spec.order)
@@ -61,7 +61,7 @@ def scores_of(cell: dict, spec: TableSpec, notes: Notes) -> list[Entry]:
 
 
 def changes_of(row: dict, notes: Notes) -> list[Entry]:
-    """Documents whose answer changed, and the test of as many losses as gains."""
+    """Entries on documents whose answer changed, with McNemar's test; blank for dense."""
     if isinstance(row["not_tested"], str):
         return [Entry("-", notes=[notes.letter(row["not_tested"])]), *[NOTHING] * 4]
     if pd.isna(row["p"]):
@@ -76,7 +76,7 @@ def changes_of(row: dict, notes: Notes) -> list[Entry]:
 
 
 def remarks(compared: pd.DataFrame) -> list[str]:
-    """Sentences on how the numbers of the table came about."""
+    """Sentences below the table that explain its columns."""
     tested = int(compared["p"].notna().sum())
     return [
         "score ± standard error over documents; difference: the score less dense's, ± its standard "

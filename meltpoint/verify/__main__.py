@@ -21,8 +21,8 @@ from meltpoint.verify.tally import COMPARED, RECOMPUTED, Tally
 def verify(results: Path) -> Tally:
     """Counts and differences of all numbers of a folder of results.
 
-    A file that is missing or cannot be read is a difference too. Raises MeltpointError where the record
-    of the study is.
+    A file that is missing or cannot be read counts as a difference. Raises MeltpointError if that file
+    is the study's record.
     """
     record, tally = Record.read(results), Tally()
     for cell in record.cells:
@@ -38,7 +38,7 @@ def verify(results: Path) -> Tally:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Verifies as the command line says; the exit status is 1 where a number differs."""
+    """Verifies the folder or bundle of the command line; exit status 1 if a number differs."""
     parser = argparse.ArgumentParser(prog="python -m meltpoint.verify", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("results", type=Path, help="folder of a study's results, or a bundle")

@@ -16,18 +16,18 @@ from meltpoint.errors import MeltpointError
 from meltpoint.files import whole_file
 from meltpoint.hashing import hash_file
 
-# As `sha256sum --check` reads it.
+# File of checksums, in the format of `sha256sum --check`.
 CHECKSUMS = "SHA256SUMS"
 ENVIRONMENT = "environment.json"
 ENDING = ".tar.gz"
-# Files beside a dense cell that anyone may delete: too large to hand on.
+# Ending of the hidden states beside a dense cell, which may be deleted and are too large for a bundle.
 LEFT_OUT = ".hidden.npy"
 
 
 def write_bundle(target: Path, results: Path, files: Iterable[Path], envs: Iterable[Path]) -> None:
     """Writes files of a study's results, the versions of its environment, and checksums of all.
 
-    The archive has one folder, named after that of the results. The same files give the same bytes.
+    The archive has one folder, with the name of the results' folder. Equal files give equal bytes.
     """
     members = {str(file.relative_to(results)): file.read_bytes for file in map(Path, files)
                if not file.name.endswith(LEFT_OUT)}  # fmt: skip
@@ -54,7 +54,7 @@ def add_members(archive: tarfile.TarFile, folder: str, members: Mapping) -> None
 
 
 def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Adds a file with neither owner nor time."""
+    """Adds a file without owner and time, so that the archive depends on contents alone."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(content), 0o644
     archive.addfile(member, io.BytesIO(content))
@@ -72,9 +72,9 @@ def environment() -> dict:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Path]:
-    """Folder of a study's results: the path itself, or what a bundle holds, unpacked for a while.
+    """Context with the folder of a study's results: the path itself, or an unpacked bundle.
 
-    Raises MeltpointError for a path that is neither.
+    Raises MeltpointError for a path that is neither a folder nor a bundle.
     """
     if path.is_dir():
         yield path
@@ -84,10 +84,10 @@ def opened(path: Path) -> Iterator[Path]:
 
 
 def unpacked(path: Path, folder: Path) -> Path:
-    """The one folder of a bundle, unpacked into `folder`."""
+    """Path of the bundle's folder, unpacked into `folder`; raises MeltpointError for no bundle."""
     try:
         with tarfile.open(path, "r:gz") as archive:
-            # Nothing is written outside the folder, and no link or device is made.
+            # With this filter nothing is written outside the folder, and links and devices are refused.
             archive.extractall(folder, filter="data")
     except (OSError, EOFError, tarfile.TarError):
         raise MeltpointError(
@@ -102,7 +102,7 @@ def unpacked(path: Path, folder: Path) -> Path:
 
 
 def check_sums(results: Path) -> int:
-    """Number of files whose checksum is as the bundle says; 0 for a folder without checksums.
+    """Number of files with checksums, all of which are right; 0 for a folder without checksums.
 
     Raises MeltpointError, naming the first file that is missing or was changed.
     """

@@ -1,4 +1,4 @@
-"""The cells: scores, errors and differences again, from what is kept beside them."""
+"""Recomputes scores, errors and differences of cells from the files that are kept beside them."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def path_of(results: Path, name: CellName) -> Path:
 
 
 def verify_cell(results: Path, name: CellName, tally: Tally) -> None:
-    """Checks one cell: that it is of its place, and all of its scores.
+    """Checks that a cell is the one that its path names, and checks all of its scores.
 
     Raises MeltpointError, naming the file, for a cell or an array that is missing or cannot be read.
     """
@@ -46,7 +46,7 @@ def identity(cell: Cell) -> CellName:
 
 
 def recomputed(path: Path, cell: Cell) -> tuple[dict[str, Estimate], dict[str, Difference]]:
-    """Scores that follow from what is kept, and the differences of all scores to the dense model."""
+    """Scores that the kept files give, and the differences of all scores from the dense model's."""
     kind = evaluations.find(cell.kind)
     settings = kind.settings_of(cell.protocol)
     inputs = inputs_of(path, cell, kind, settings)
@@ -71,7 +71,7 @@ def check_score(
 ) -> None:
     """Checks the value, the error and the difference of a score.
 
-    Without an estimate the value is the cell's own, and only the difference is computed again.
+    Without an estimate the value cannot be recomputed, and only the difference is checked.
     """
     kind = COMPARED if estimate is None else RECOMPUTED
     if estimate is not None:

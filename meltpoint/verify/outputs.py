@@ -1,4 +1,4 @@
-"""Tables, fits and predictions, made again from the cells and what is kept beside them."""
+"""Recomputes tables, fits and predictions from the cells and the files kept beside them."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from meltpoint.verify.tally import COMPARED, RECOMPUTED, Tally
 def verify_table(results: Path, name: str, shown: Shown, tally: Tally) -> None:
     """Checks the numbers of a table's CSV file, and its Markdown and LaTeX.
 
-    A table of comparisons is recomputed from what is kept; one of values repeats the cells.
+    A table of comparisons is recomputed from the kept files; a table of values must repeat the cells.
     """
     section = Table(**shown.keys)
     kind = RECOMPUTED if section.compares_chains or section.layout == "tasks" else COMPARED
@@ -45,20 +45,20 @@ def verify_transitions(results: Path, sweep: str, shown: Shown, tally: Tally) ->
 
 
 def verify_predictions(results: Path, sweep: str, shown: Shown, tally: Tally) -> None:
-    """Checks what a sweep's curves predict of the levels that they were fitted without."""
+    """Checks a sweep's predictions of the levels that its curves were fitted without."""
     predicted = predict_held_out(frame_of(results, shown), shown.keys["hold_out"])
     check_frame(results, f"transitions/{sweep}.predictions.csv", predicted, tally)
 
 
 def frame_of(results: Path, shown: Shown, samples: bool = False) -> pd.DataFrame:
-    """The tidy frame of the cells of a sweep, with the windows' scores where `samples`."""
+    """The tidy frame of the cells that a table or sweep reads; with `samples` also their units."""
     paths = [path_of(results, cell) for cell in shown.cells]
     frame = read_cells(paths, shown.steps)
     return with_samples(frame, paths) if samples else frame
 
 
 def check_frame(results: Path, place: str, computed: pd.DataFrame, tally: Tally) -> None:
-    """Checks a CSV file that a frame was written to."""
+    """Checks a CSV file against the recomputed frame."""
     tally.check_csv(place, text_of(results, place), computed.to_csv(index=False), RECOMPUTED)
 
 

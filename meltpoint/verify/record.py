@@ -1,4 +1,4 @@
-"""`study.json`: what a study's tables and fits are made of, so that its results can be recomputed."""
+"""`study.json`: the inputs of a study's tables and fits, so that its results can be recomputed."""
 
 import json
 from pathlib import Path
@@ -21,11 +21,11 @@ class Document(BaseModel):
 
 
 class Shown(Document):
-    """What a table or the fits of a sweep are made of.
+    """Inputs of a table, or of the fits of a sweep.
 
-    `cells` are those that it reads, in their order; `steps` is what the tidy frame says of each chain;
-    `keys` are those of the table as the study declares it, the scores whose curves are fitted, or the
-    levels that a prediction holds out.
+    `cells` are the cells that it reads, in order. `steps` holds columns of the tidy frame for each
+    chain. `keys` are the study's keys of the table, the scores whose curves are fitted, or the levels
+    that a prediction holds out.
     """
 
     cells: list[CellName]
@@ -34,7 +34,7 @@ class Shown(Document):
 
 
 class Record(Document):
-    """The content of `study.json`: the study's keys, its cells, and by name what shows them."""
+    """The content of `study.json`: the study's keys, its cells, and by name its tables and fits."""
 
     study: dict[str, Any]
     cells: list[CellName]

@@ -28,7 +28,7 @@ def strategy_tables() -> tuple[str, ...]:
 
 
 def has_perplexities(file: Path) -> bool:
-    """True for a CSV file of perplexities: a known table, or a user's with its columns."""
+    """True for a CSV file of perplexities: a known table, or a user's table with the right columns."""
     if file.stem in MODELS:
         return issubclass(MODELS[file.stem], PerplexityRow)
     with file.open(newline="", encoding="utf-8") as opened:
@@ -38,7 +38,7 @@ def has_perplexities(file: Path) -> bool:
 
 @cache
 def columns(name: str) -> tuple[str, ...]:
-    """Columns of numbers of a published table, the perplexity among them."""
+    """Names of a published table's columns of numbers, the perplexity included."""
     numbers = [row.model_dump(exclude=set(row.key)) for row in read_rows(name)]
     return tuple(key for key, value in numbers[0].items() if isinstance(value, float))
 
@@ -52,6 +52,6 @@ def methods(name: str) -> tuple[str, ...]:
 
 @cache
 def models(name: str) -> tuple[str, ...]:
-    """Models of a published table that holds several, in its order; none for one of a single model."""
+    """Models of a published table in its order; empty for a table without a column of models."""
     rows = (row.model_dump() for row in read_rows(name))
     return tuple(dict.fromkeys(row["model"] for row in rows if "model" in row))

@@ -1,4 +1,4 @@
-"""Types of the columns of published tables: what a cell's text may be, and what is made of it."""
+"""Types of the columns of published tables: the allowed texts of a cell, and their values."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -20,7 +20,7 @@ def not_blank(value: str) -> str:
 
 
 def as_value_error(parse: Callable[[str], str]) -> Callable[[str], str]:
-    """A parser whose MeltpointError is a ValueError, which pydantic reports with the cell's place."""
+    """A parser that raises ValueError instead of MeltpointError, so that pydantic adds the place."""
 
     def parse_cell(value: str) -> str:
         """The parsed cell."""
@@ -34,13 +34,13 @@ def as_value_error(parse: Callable[[str], str]) -> Callable[[str], str]:
 
 @as_value_error
 def chain_level(value: str) -> str:
-    """A level, or levels joined by `+`, as `meltpoint.chain` spells them."""
+    """A level, or levels joined by `+`, in the spelling of `meltpoint.chain`."""
     return "+".join(str(parse_level(part)) for part in value.split("+"))
 
 
 @as_value_error
 def pruning_level(value: str) -> str:
-    """A sparsity or a pattern as `meltpoint.chain` spells it ("0.5", "2of4")."""
+    """A sparsity or a pattern in the spelling of `meltpoint.chain` ("0.5", "2of4")."""
     level = parse_level(value)
     if isinstance(level, Bits | Scheme):
         raise ValueError("it is no sparsity such as 0.5, and no pattern such as 2:4")
@@ -48,7 +48,7 @@ def pruning_level(value: str) -> str:
 
 
 def true_or_false(value: str) -> bool:
-    """A truth value as the files spell it."""
+    """The boolean for "true" or "false"; raises ValueError for any other text."""
     if value not in ("true", "false"):
         raise ValueError("it is neither true nor false")
     return value == "true"

@@ -12,9 +12,9 @@ from meltpoint.data.published.rows import PERPLEXITY
 def read(name: str, folder: Path = FOLDER) -> pd.DataFrame:
     """Data frame of a published table, its columns in the file's order.
 
-    Numbers are floats, NaN where nothing was published; whole numbers that may be missing are floats
-    too. Levels are spelled as in `meltpoint.chain` ("0.5", "2of4"). Raises MeltpointError as
-    `read_rows` does.
+    Numbers are floats, NaN if nothing was published; whole numbers that may be missing are floats too.
+    Levels have the spelling of `meltpoint.chain` ("0.5", "2of4"). Raises MeltpointError for a file
+    that `read_rows` refuses.
     """
     rows = pd.DataFrame([row.model_dump() for row in read_rows(name, folder)])
     with (Path(folder) / f"{name}.csv").open(newline="", encoding="utf-8") as file:
@@ -22,10 +22,11 @@ def read(name: str, folder: Path = FOLDER) -> pd.DataFrame:
 
 
 def perplexities(name: str, column: str = PERPLEXITY) -> pd.DataFrame:
-    """Perplexities of a published table: model ("" where it is of one), method, level, value, stderr.
+    """Perplexities of a published table, with the columns model, method, level, value and stderr.
 
-    Methods are as printed, levels as `meltpoint.chain` spells them, both joined by `+` for a chain.
-    column: another column of numbers in the place of the perplexity, which has no error.
+    The model is "" in a table of one model. Methods are as printed, levels in the spelling of
+    `meltpoint.chain`; both are joined by `+` for a chain. column: a column of numbers to read instead
+    of the perplexity. stderr is NaN if the table has none.
     """
     cells = []
     for row in read_rows(name):

@@ -1,4 +1,4 @@
-"""Published tables as checked rows; what is wrong is one sentence that names file, row and column."""
+"""Published tables as checked rows; an error is one sentence with file, row and column."""
 
 import csv
 from pathlib import Path
@@ -12,15 +12,15 @@ from meltpoint.files import from_here
 from meltpoint.validation import problem
 
 FOLDER = Path(__file__).parents[3] / "resources/published"
-# The key under which csv.DictReader puts the cells of a row that has more than the header.
+# The key under which csv.DictReader puts the surplus cells of a row.
 TOO_MANY = "cells beyond the header's"
 
 
 def read_rows(name: str, folder: Path = FOLDER) -> list[Row]:
-    """Rows of the table of a name, each of its model; a table without a model is a user's own.
+    """Rows of the table `name`, in its class of rows; a table without a class is a user's own.
 
-    Raises MeltpointError in one sentence that names the file, the row (counted as a text editor does)
-    and the column.
+    Raises MeltpointError for a file that cannot be read, and for a wrong cell. The sentence names the
+    file, the line and the column.
     """
     path, model = Path(folder) / f"{name}.csv", MODELS.get(name, OwnTableRow)
     try:
@@ -45,7 +45,7 @@ def read_rows(name: str, folder: Path = FOLDER) -> list[Row]:
 
 
 def refuse(path: Path, line: int, column: str, problem: str) -> NoReturn:
-    """Raises MeltpointError for a cell; lines count from 1, the header's."""
+    """Raises MeltpointError for a cell; the header is line 1."""
     raise MeltpointError(f"{from_here(path)}, row {line}, column {column!r}: {problem}")
 
 

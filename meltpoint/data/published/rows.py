@@ -1,7 +1,7 @@
 """Rows of the published tables: a pydantic model for each CSV file.
 
-`nan` and `inf` are published values; an empty cell, where a column allows it, says that nothing was
-published. Neither pandas nor NumPy is imported: a study is checked by these models before it runs.
+`nan` and `inf` are published values. An empty cell, if its column allows it, means that nothing was
+published. This module imports neither pandas nor NumPy, as a study is checked with it before it runs.
 """
 
 import re
@@ -20,11 +20,11 @@ from meltpoint.data.published.columns import (
     Text,
 )
 
-# What llama.cpp calls a scheme that a table prints otherwise.
+# Names in llama.cpp of schemes that a table prints in another way.
 LLAMA_CPP = {"q8_k_0": "q8_0", "q2_k_m": "q2_k", "fp16": "f16"}
 # The column of every table that a study may compare its own with.
 PERPLEXITY = "ppl"
-# The text that every perplexity of Tables 8 to 10 which stands for a chain is measured on.
+# The text of the perplexities in Tables 8 to 10 that a study can compare with.
 DATASET = "wikitext2"
 TASKS = ("boolq", "piqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge", "openbookqa")
 
@@ -38,13 +38,13 @@ class Row(BaseModel):
 
 
 class PerplexityRow(Row):
-    """A row that holds a perplexity of a method at a level: what a study may compare its own with."""
+    """A row with the perplexity of a method at a level, with which a study may compare its own."""
 
     key = ("method", "level")
     ppl: float
 
     def step(self) -> tuple[str, str] | None:
-        """Method as printed and level as `meltpoint.chain` spells it; None for a row that is neither.
+        """Method as printed, and level in the spelling of `meltpoint.chain`; None for a row without.
 
         Methods and levels of a chain are joined by `+`.
         """
@@ -113,7 +113,7 @@ class CombinedRow(PerplexityRow):
     size_pct: PublishedNumber
 
     def step(self) -> tuple[str, str] | None:
-        """The steps that were done; None for the dense model, and for the other data set."""
+        """Methods and levels of the row's steps; None for the dense model and the other data set."""
         if self.dataset != DATASET:
             return None
         steps = [(self.method, f"{self.ratio:g}")] if self.ratio else []
@@ -185,7 +185,7 @@ class TransitionRangeRow(Row):
 
 
 class StrategyRow(Row):
-    """A score of a model with a decoding strategy; `here` is how a study spells it, without values."""
+    """A score of a model with a decoding strategy; `here` is a study's text for it, without values."""
 
     key = ("model", "strategy")
     model: Text

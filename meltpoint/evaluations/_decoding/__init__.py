@@ -1,14 +1,14 @@
 """The registry of decoding strategies: every file of this folder is one (leading underscores left out).
 
-A study spells a strategy as a step: its name and settings, ``fsd_d,alpha=0.6,k=5,n=3``. Its file
-declares, at module level:
+A study writes a strategy like a step of a chain: ``fsd_d,alpha=0.6,k=5,n=3`` is a name with settings.
+The file of that name declares, at module level:
 
 ``Settings``
     a `StrategySettings`: its settings with their defaults
 ``write(batch, settings)``
-    the texts that it writes after a batch's prompts, `list[Text]`
+    the texts that the strategy writes after a batch's prompts, `list[Text]`
 ``width(settings)``
-    optional: the rows that a text takes in the cache while it is written; 1 if it is not said
+    optional: number of rows that a text takes in the cache while it is written. Default: 1
 ``stochastic``
     optional: True for a strategy that draws tokens, so that seeds make a difference
 
@@ -31,7 +31,7 @@ from meltpoint.validation import problem
 
 @dataclass(frozen=True)
 class Strategy:
-    """A strategy with its settings; `spelled` is how the study spells it."""
+    """A strategy with its settings; `spelled` is its text in the study."""
 
     spelled: str
     module: ModuleType
@@ -39,23 +39,23 @@ class Strategy:
 
     @property
     def stochastic(self) -> bool:
-        """True where other seeds give other texts."""
+        """True if other seeds give other texts."""
         return getattr(self.module, "stochastic", False)
 
     @property
     def width(self) -> int:
-        """The rows that a text takes in the cache."""
+        """Number of rows that a text takes in the cache while it is written."""
         return self.module.width(self.settings) if hasattr(self.module, "width") else 1
 
     @property
     def amateur(self) -> str | None:
-        """The model or model/chain of the study that it contrasts with; None for most strategies."""
+        """The weaker model of a contrast, `model` or `model/chain` of the study; None for most."""
         return getattr(self.settings, "amateur", None)
 
 
 @cache
 def registry() -> dict[str, ModuleType]:
-    """All strategies' files by name."""
+    """Modules of all strategies by name."""
     names = (info.name for info in pkgutil.iter_modules(__path__))
     return {
         name: importlib.import_module(f"{__name__}.{name}")
@@ -65,7 +65,10 @@ def registry() -> dict[str, ModuleType]:
 
 
 def parse(spelled: str) -> Strategy:
-    """The strategy that a study spells; raises MeltpointError, naming what is wrong."""
+    """The strategy that a study's text names.
+
+    Raises MeltpointError for an unknown strategy or setting, and for a wrong value.
+    """
     name, *pairs = (part.strip() for part in spelled.split(","))
     if name not in registry():
         raise MeltpointError(
@@ -84,9 +87,9 @@ def parse(spelled: str) -> Strategy:
 
 
 def _values(spelled: str, pairs: list[str], settings: type[StrategySettings]) -> dict[str, str]:
-    """The settings of a strategy by name, as they are spelled.
+    """The texts of a strategy's settings by name.
 
-    A part that sets nothing goes on with the value before it, where that value may hold commas.
+    A part without a setting's name continues the value before it, if that value may hold commas.
     """
     values: dict[str, str] = {}
     last = ""

@@ -1,4 +1,4 @@
-"""What decoding strategies are handed and return."""
+"""The arguments and the results of decoding strategies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StrategySettings(BaseModel):
-    """Settings of a strategy; `with_commas` are those whose values may hold commas."""
+    """Settings of a strategy; `with_commas` names the settings whose values may hold commas."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     with_commas: ClassVar[frozenset[str]] = frozenset()
@@ -23,11 +23,11 @@ class StrategySettings(BaseModel):
 
 @dataclass(frozen=True)
 class Batch:
-    """Prompts that are gone on with together.
+    """Prompts, in token numbers, after which a strategy writes texts in one pass.
 
     `places` are the prompts' places in their file. `eos` are tokens that end a text. `amateur` is the
-    engine of the weaker model, for a strategy that contrasts two. A stochastic strategy draws from
-    `generator`.
+    engine of the weaker model, for a strategy that contrasts two models. A stochastic strategy draws
+    from `generator`.
     """
 
     engine: Engine
@@ -39,7 +39,11 @@ class Batch:
     amateur: Engine | None = None
 
     def generator(self, text: int) -> torch.Generator:
-        """Random numbers of a text, which depend on the seed and the place of its prompt alone."""
+        """Generator for text number `text` of the batch.
+
+        It depends on nothing but the seed and the place of the prompt, so that the batch has no
+        influence on what is drawn.
+        """
         import numpy as np
         import torch
 
@@ -51,9 +55,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Text:
-    """New tokens of a text, the end token kept, and whether all logits were finite.
+    """New tokens of a text, the end token included, and whether all logits were finite.
 
-    A text ends where its next token's logits are not.
+    A text ends before the first token whose logits are not finite.
     """
 
     tokens: list[int]

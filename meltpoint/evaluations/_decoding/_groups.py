@@ -13,13 +13,18 @@ from dataclasses import dataclass, field
 from meltpoint.evaluations._decoding._contract import Batch, Text
 from meltpoint.lazy_import import torch
 
-# The sum of a beam that must not be chosen: all beams of a group begin alike.
+# Sum of log probabilities of all beams but a group's first at the start: the beams begin alike, and
+# without it the group would choose the same token several times.
 LEFT_OUT = -1e9
 
 
 @dataclass
 class Group:
-    """Beams of one group of a text: their new tokens and sums, and the texts that have ended."""
+    """Beams of one group of a text.
+
+    `beams` are the new tokens of each beam, `sums` their sums of log probabilities, float32 [size].
+    `ended` are finished texts: (mean log probability, new tokens).
+    """
 
     size: int
     beams: list[list[int]]
@@ -28,7 +33,7 @@ class Group:
     done: bool = False
 
     def add(self, total: float, tokens: list[int]) -> None:
-        """Takes a text that has ended, by its mean log probability, if it is among the best."""
+        """Adds a finished text with the sum `total` of log probabilities; keeps the `size` best."""
         self.ended.append((total / len(tokens), tokens))
         if len(self.ended) > self.size:
             self.ended.remove(min(self.ended, key=lambda each: each[0]))
@@ -36,9 +41,9 @@ class Group:
     def take(
         self, totals: Sequence[float], places: Sequence[tuple[int, int]], eos: frozenset[int]
     ) -> tuple[list[int], list[int]]:
-        """Chooses beams among the best candidates; the beam that each goes on from, and its token.
+        """Chooses the next beams; returns for each the beam that it continues, and its new token.
 
-        totals: sums of candidates in falling order. places: (beam, token) of each.
+        totals: sums of the candidates in falling order. places: (beam, token) of each candidate.
         """
         rows, tokens, sums = [], [], []
         for rank, (total, (beam, token)) in enumerate(zip(totals, places, strict=True)):
@@ -59,7 +64,10 @@ class Group:
         return rows, tokens
 
     def finish(self) -> list[tuple[float, list[int]]]:
-        """The texts that have ended; beams of a search that was cut count among them."""
+        """Finished texts, (mean log probability, new tokens), the best last.
+
+        The beams of a search that reached the limit of new tokens count as finished.
+        """
         if not self.done:
             for total, beam in zip(self.sums.tolist(), self.beams, strict=True):
                 self.add(total, beam)
@@ -79,14 +87,14 @@ class Search:
 
     @property
     def done(self) -> bool:
-        """True where no group goes on."""
+        """True if no group continues."""
         return not self.finite or all(group.done for group in self.groups)
 
     def step(self, logits: torch.Tensor) -> tuple[list[int], list[int]]:
         """Chooses the next tokens from logits, float32 [beams, vocabulary].
 
-        Returns for each beam the one that it goes on from, and its token; a group that has ended
-        repeats its first beam, which nobody looks at.
+        Returns for each beam the beam that it continues, and its new token. A group that has ended
+        repeats its first beam, to keep the number of rows; these rows are not used.
         """
         if not bool((logits < float("inf")).all()):
             self.finite = False
@@ -124,7 +132,7 @@ class Search:
 
 
 def search(batch: Batch, beams: int, groups: int, penalty: float) -> list[Text]:
-    """The best text of each prompt."""
+    """The best text after each prompt, in the prompts' order."""
     searches = [Search(beams, groups, penalty, batch.eos) for _ in batch.prompts]
     going_on = list(range(len(searches)))
     rows = len(searches) * beams

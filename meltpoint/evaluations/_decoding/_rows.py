@@ -1,4 +1,4 @@
-"""Texts that are written token by token, one a row."""
+"""Texts that are written token by token; each is one row of the batch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
     from meltpoint.evaluations.engines._decoding import Decoding
 
-# Takes the texts that are being written, and for each row the number and the tokens of its text,
-# the prompt included; returns the next token of each row, int64 [rows].
+# A function that chooses the next token of each row, int64 [rows]. Its arguments are the open
+# decoding, and for each row the number of its text in the batch and the text's tokens with the prompt.
 Choose: TypeAlias = "Callable[[Decoding, Sequence[int], Sequence[Sequence[int]]], torch.Tensor]"
 
 
 class OpenTexts:
     """The texts of a batch that have not ended; each is a row of the model's cache.
 
-    `numbers` are the open texts' places in the batch, row by row; `read` is each one's prompt with
+    For each row `numbers` holds the text's place in the batch, and `read` the tokens of its prompt and
     its new tokens.
     """
 
@@ -32,11 +32,14 @@ class OpenTexts:
 
     @property
     def read(self) -> list[list[int]]:
-        """The tokens of each row's text."""
+        """For each row the tokens of its text, prompt included."""
         return [self._read[number] for number in self.numbers]
 
     def drop_non_finite(self, decoding: Decoding) -> None:
-        """Ends the texts whose next token's logits are NaN or infinite; minus infinity is allowed."""
+        """Ends the texts with a NaN or infinity in the logits of the next token.
+
+        Minus infinity is allowed: a strategy gives it to tokens that must not follow.
+        """
         finite = (decoding.logits < float("inf")).all(dim=-1).tolist()
         if all(finite):
             return
@@ -48,7 +51,7 @@ class OpenTexts:
             decoding.select(rows)
 
     def add(self, tokens: Sequence[int]) -> list[int]:
-        """Adds a token to each row's text; the rows of the texts that go on."""
+        """Adds a token to each row's text; returns the rows whose texts have not ended."""
         for text, token in zip(self.read, tokens, strict=True):
             text.append(token)
         rows = [row for row, token in enumerate(tokens) if token not in self._batch.eos]
@@ -56,7 +59,7 @@ class OpenTexts:
         return rows
 
     def texts(self) -> list[Text]:
-        """All texts of the batch."""
+        """All texts of the batch, in the order of its prompts."""
         prompts = self._batch.prompts
         return [
             Text(read[len(prompt) :], finite)
@@ -65,7 +68,10 @@ class OpenTexts:
 
 
 def write_rows(decoding: Decoding, batch: Batch, choose: Choose) -> list[Text]:
-    """The texts whose tokens `choose` chooses; texts that have ended are let go."""
+    """Texts that `choose` writes token by token, in the prompts' order.
+
+    Rows of texts that have ended are removed from `decoding`.
+    """
     texts = OpenTexts(batch)
     for step in range(batch.max_new_tokens):
         texts.drop_non_finite(decoding)
@@ -82,7 +88,10 @@ def write_rows(decoding: Decoding, batch: Batch, choose: Choose) -> list[Text]:
 
 
 def write(batch: Batch, choose: Choose, hidden_states: bool = False) -> list[Text]:
-    """The texts whose tokens `choose` chooses from the logits and hidden states of the engine."""
+    """Texts that `choose` writes token by token on the batch's engine, in the prompts' order.
+
+    With `hidden_states` the decoding keeps them, for `choose` to read.
+    """
     decoding = batch.engine.decoding(
         batch.prompts, batch.max_new_tokens, hidden_states=hidden_states
     )
@@ -91,5 +100,5 @@ def write(batch: Batch, choose: Choose, hidden_states: bool = False) -> list[Tex
 
 
 def most_probable(decoding: Decoding, numbers: Sequence[int], read: Sequence) -> torch.Tensor:
-    """The token with the largest logit in each row."""
+    """The token with the largest logit in each row, int64 [rows]; a `Choose`."""
     return decoding.logits.argmax(dim=-1)

@@ -24,7 +24,7 @@ def write_texts(
 ) -> list[Text]:
     """The texts that a strategy writes after prompts in token numbers, in the prompts' order.
 
-    Prompts are batched by length. Neither batch nor padding changes what a text is given to see.
+    Prompts are batched by length. A text sees neither the other texts of its batch nor the padding.
     """
     texts: list[Text] = [Text([]) for _ in prompts]
     lengths = [len(prompt) + max_new_tokens for prompt in prompts]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class StateHistory:
-    """The last layer's hidden state of each position, text by text, without padding."""
+    """The last layer's hidden states, float32 [tokens, width] for each text, without padding."""
 
     def __init__(self) -> None:
         self._states: dict[int, torch.Tensor] = {}
@@ -21,9 +21,10 @@ class StateHistory:
         return self._states[number]
 
     def read(self, decoding: Decoding, numbers: Sequence[int], lengths: Sequence[int]) -> None:
-        """Adds the states that were computed last; prompts are padded on the left.
+        """Adds the states of the latest pass.
 
-        numbers: the text of each row. lengths: how many tokens of it were read.
+        numbers: the text of each row. lengths: number of tokens of each text so far; the states of
+        those that are not yet known are at the end of the row, as prompts are padded on the left.
         """
         last = decoding.hidden_states[-1]
         for row, (number, length) in enumerate(zip(numbers, lengths, strict=True)):

@@ -24,7 +24,7 @@ def width(settings: Settings) -> int:
 
 
 def write(batch: Batch, settings: Settings) -> list[Text]:
-    """The best text of each prompt."""
+    """The best text after each prompt."""
     if not batch.engine.runs_transformers:
         return _groups.search(batch, settings.beams, groups=1, penalty=0.0)
     from meltpoint.evaluations.engines import _generate

@@ -33,7 +33,10 @@ class Settings(StrategySettings):
 
 
 class Contrasted:
-    """Texts that the expert and the amateur read together; `logits` are the contrasted ones."""
+    """A decoding of two models, which read the same texts; `logits` are the contrasted ones.
+
+    It has no hidden states, as those of the two models differ.
+    """
 
     hidden_states = None
 
@@ -42,7 +45,7 @@ class Contrasted:
 
     @property
     def logits(self) -> torch.Tensor:
-        """Contrasted logits, float32 [rows, vocabulary]; minus infinity for a token left out."""
+        """Contrasted logits, float32 [rows, vocabulary]; minus infinity for improbable tokens."""
         expert, amateur = self._expert.logits, self._amateur.logits.to(self._expert.logits.device)
         beta = self._settings.beta
         least = math.log(self._settings.alpha) + expert.amax(dim=-1, keepdim=True)
@@ -50,18 +53,18 @@ class Contrasted:
         return scores.masked_fill(expert < least, -math.inf)
 
     def append(self, tokens: Sequence[int]) -> None:
-        """Reads one token more in each row."""
+        """Lets both models read one more token in each row."""
         self._expert.append(tokens)
         self._amateur.append(tokens)
 
     def select(self, rows: Sequence[int]) -> None:
-        """Keeps these rows in this order."""
+        """Keeps these rows, in this order, in both models."""
         self._expert.select(rows)
         self._amateur.select(rows)
 
 
 def write(batch: Batch, settings: Settings) -> list[Text]:
-    """The texts of the largest contrasted logits."""
+    """The texts whose tokens have the largest contrasted logits."""
     with _contrasted(batch, settings) as decoding:
         return write_rows(decoding, batch, most_probable)
 

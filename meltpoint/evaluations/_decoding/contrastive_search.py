@@ -23,7 +23,7 @@ class Settings(StrategySettings):
 
 
 def width(settings: Settings) -> int:
-    """The candidates of a text are read side by side."""
+    """One row for each candidate: a text's candidates are read in one pass."""
     return settings.k
 
 
@@ -32,7 +32,7 @@ def write(batch: Batch, settings: Settings) -> list[Text]:
     k = min(settings.k, batch.engine.vocabulary)
     texts, history = OpenTexts(batch), StateHistory()
     rows = len(batch.prompts) * k
-    # The last token is read too, as a candidate.
+    # One token more than in greedy search: candidates for the last token are read too.
     room = batch.max_new_tokens + 1
     with batch.engine.decoding(batch.prompts, room, rows, hidden_states=True) as decoding:
         history.read(decoding, texts.numbers, [len(text) for text in texts.read])
@@ -63,6 +63,9 @@ def _write_token(decoding, texts: OpenTexts, history: StateHistory, k: int, alph
 
 
 def _penalty(candidates, earlier):
-    """The largest cosine of each candidate's state with an earlier one, float32 [candidates]."""
+    """For each candidate's state the largest cosine with an earlier state, float32 [candidates].
+
+    candidates: [candidates, width]. earlier: [positions, width].
+    """
     normalize = torch.nn.functional.normalize
     return (normalize(candidates, dim=-1) @ normalize(earlier, dim=-1).T).amax(dim=-1)

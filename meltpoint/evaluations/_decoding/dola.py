@@ -49,7 +49,7 @@ class Settings(StrategySettings):
 
 
 class Chooser:
-    """Chooses tokens by the layers of the model."""
+    """Chooses tokens by the contrast of the mature layer with one of the candidate layers."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -69,7 +69,10 @@ class Chooser:
         return scores.argmax(dim=-1)
 
     def _layers(self, count: int) -> tuple[Sequence[int], int]:
-        """The candidate layers and the mature one of a model of `count` blocks."""
+        """Numbers of the candidate layers and of the mature layer in a model of `count` blocks.
+
+        Raises NotApplicable unless all candidates come before the mature layer and the model has it.
+        """
         mature = self._settings.mature_layer or count
         candidates = self._settings.candidate_layers
         if candidates is None:
@@ -83,22 +86,25 @@ class Chooser:
 
 
 def divergence(early: torch.Tensor, final: torch.Tensor) -> torch.Tensor:
-    """Jensen-Shannon divergence of each early layer's distribution to the final one's.
+    """Jensen-Shannon divergence of early layers' distributions from the final one, [layers, rows].
 
-    It is summed as the official code does, with the mean as the target. early: log probabilities
-    [layers, rows, vocabulary]; final: [rows, vocabulary]; returns [layers, rows].
+    The mean distribution is the target, and the mean over the vocabulary replaces the sum, as in the
+    official code. early: log probabilities [layers, rows, vocabulary]. final: [rows, vocabulary].
     """
     mean = 0.5 * (early.exp() + final.exp())
     return (torch.xlogy(mean, mean) - 0.5 * mean * (early + final)).mean(dim=-1)
 
 
 def penalize(scores: torch.Tensor, text: Sequence[int], penalty: float) -> None:
-    """Divides positive scores of a text's tokens by the penalty, multiplies negative ones, in place."""
+    """Penalises the tokens of a text in place: positive scores are divided, negative ones multiplied.
+
+    scores: [vocabulary].
+    """
     tokens = torch.tensor(sorted(set(text)), device=scores.device)
     held = scores[tokens]
     scores[tokens] = torch.where(held < 0, held * penalty, held / penalty)
 
 
 def write(batch: Batch, settings: Settings) -> list[Text]:
-    """The texts of the largest contrasted log probabilities."""
+    """The texts whose tokens have the largest contrasted log probabilities."""
     return _rows.write(batch, Chooser(settings), hidden_states=True)

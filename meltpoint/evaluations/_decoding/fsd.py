@@ -54,7 +54,8 @@ def penalties_of(
 ) -> torch.Tensor:
     """The anti-model's penalty of each token, float32 [vocabulary].
 
-    states: hidden states of the text's tokens, [tokens, width].
+    It is 0 for a text of fewer than n tokens. states: hidden states of the text's tokens,
+    [tokens, width].
     """
     penalties = states.new_zeros(vocabulary)
     if len(states) < n:

@@ -17,6 +17,7 @@ from meltpoint.evaluations._decoding import _rows
 from meltpoint.evaluations._decoding._contract import Batch, StrategySettings, Text
 from meltpoint.lazy_import import torch
 
+# Share that an order of n-grams takes of the weight that longer orders left.
 SMOOTHING = 0.9
 
 
@@ -29,7 +30,7 @@ class Settings(StrategySettings):
 
 
 class NGrams:
-    """Counts of a text's n-grams up to an order; `add` takes one token more."""
+    """Counts of a text's n-grams up to an order, updated token by token."""
 
     def __init__(self, order: int) -> None:
         self.order = order
@@ -45,12 +46,15 @@ class NGrams:
         self._tokens.append(token)
 
     def extend(self, text: Sequence[int]) -> None:
-        """Takes what a text has beyond the tokens that are counted."""
+        """Counts the tokens of a text that are not counted yet, those at its end."""
         for token in text[len(self._tokens) :]:
             self.add(token)
 
     def penalty(self, token: int) -> float:
-        """The model's probability that the token comes next; 0 for a text of less than n - 1 tokens."""
+        """The n-gram model's probability that the token comes next.
+
+        It is 0 for a text of fewer than n - 1 tokens.
+        """
         if len(self._tokens) < self.order - 1:
             return 0.0
         penalty, rest = 0.0, 1.0
@@ -66,7 +70,7 @@ class NGrams:
         return penalty
 
     def _contexts(self) -> list[tuple[int, ...]]:
-        """The last n - 1, ..., 1, 0 tokens."""
+        """Contexts of the next token: the last n - 1, ..., 1, 0 tokens."""
         longest = min(self.order - 1, len(self._tokens))
         return [tuple(self._tokens[len(self._tokens) - i :]) for i in range(longest, -1, -1)]
 

@@ -17,7 +17,7 @@ from meltpoint.evaluations._decoding._contract import Batch, StrategySettings, T
 from meltpoint.lazy_import import torch
 
 stochastic = True
-# Ratios of neighbouring probabilities that s is estimated from.
+# Number of ratios of neighbouring probabilities from which s is estimated.
 RATIOS = 100
 
 
@@ -39,7 +39,11 @@ def zipf_exponent(probabilities: torch.Tensor) -> float:
 
 
 def k_of(s: float, mu: float, vocabulary: int) -> int:
-    """The number of tokens to draw from; the whole vocabulary where the formula gives no number."""
+    """Number of most probable tokens to draw from, 1 to `vocabulary`.
+
+    s: exponent of Zipf's law. mu: bound in bits. Where the formula gives no number, all tokens but one
+    are drawn from.
+    """
     e = s - 1
     try:
         k = round((e * 2**mu / (1 - vocabulary**-e)) ** (1 / s)) + 1

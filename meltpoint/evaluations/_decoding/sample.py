@@ -35,7 +35,7 @@ class Settings(StrategySettings):
 
 
 def warpers(settings: Settings) -> list:
-    """Processors of logits, of transformers and in its order, for the settings that cut something."""
+    """Logits processors of transformers, in its order, for the settings that are not off."""
     from transformers.generation import logits_process as hf
 
     each = (

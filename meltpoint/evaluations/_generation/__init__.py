@@ -1,1 +1,1 @@
-"""The parts of the evaluation `generation`: documents, answers, code that is run, texts' statistics."""
+"""Parts of the evaluation `generation`: documents, answers, a sandbox, and statistics of texts."""

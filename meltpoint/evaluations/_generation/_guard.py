@@ -6,7 +6,8 @@ import resource
 import sys
 from collections.abc import Callable
 
-# The exit status of a program that ran to its end: one that exits early has not passed.
+# Exit status of a program that ran to its end. It is not 0, so that a program that calls `exit()`
+# before its tests does not pass.
 PASSED = 77
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 FORBIDDEN = (
@@ -24,7 +25,10 @@ ALSO_FORBIDDEN = frozenset({"os.system", "os.kill", "os.chmod", "os.chown", "pty
 
 
 def limit(seconds: float, memory: int, file: int) -> None:
-    """Sets the kernel's limits of this process, and takes the network away where it can."""
+    """Sets the kernel's limits of this process: seconds of CPU, bytes of memory and of a file.
+
+    A network namespace without a network is tried too; a kernel that refuses it is no error.
+    """
     ctypes.CDLL(None).unshare(CLONE_NEWUSER | CLONE_NEWNET)
     whole = int(seconds) + 1
     for name, value in (
@@ -37,7 +41,10 @@ def limit(seconds: float, memory: int, file: int) -> None:
 
 
 def guard(folder: str) -> Callable[[str, tuple], None]:
-    """An audit hook that raises PermissionError for what a program may not do."""
+    """An audit hook that raises PermissionError for a forbidden event.
+
+    These are the events above, and every change of a file outside `folder`.
+    """
 
     def is_within(path: object) -> bool:
         if isinstance(path, int):
@@ -56,7 +63,7 @@ def guard(folder: str) -> Callable[[str, tuple], None]:
 
 
 def main() -> None:
-    """Runs the program; the exit status is `PASSED` where it raises nothing."""
+    """Runs the program; the exit status is `PASSED` if it ends without an exception."""
     seconds, memory, file = sys.argv[1:]
     code = compile(sys.stdin.read(), "program", "exec")
     limit(float(seconds), int(memory), int(file))

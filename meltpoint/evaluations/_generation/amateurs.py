@@ -42,9 +42,9 @@ def _check_vocabulary(name: str, amateur: Path, inputs: Inputs) -> None:
 
 @contextlib.contextmanager
 def open_amateur(strategy: Strategy, inputs: Inputs) -> Iterator[Engine | None]:
-    """The engine of a strategy's amateur, in float32; None for a strategy that has none.
+    """Context with the engine of a strategy's amateur, in float32; None for a strategy without one.
 
-    Raises NotApplicable for an amateur whose compression does not apply.
+    Raises NotApplicable if the amateur's compression does not apply to its model.
     """
     if strategy.amateur is None:
         yield None

@@ -11,7 +11,7 @@ from typing import Any
 from meltpoint.errors import MeltpointError
 from meltpoint.evaluations._generation import gsm8k, mbpp
 
-# Names that published files of prompts have for the prompt.
+# Keys of the prompt in published files of prompts.
 PROMPT_KEYS = ("prompt", "instructions")
 
 
@@ -27,7 +27,7 @@ class Document:
 def read_documents(path: Path, task: str, limit: int | None) -> list[Document]:
     """The first prompts of a task's file, at most `limit`.
 
-    Raises MeltpointError that names the file, and the line that is wrong.
+    Raises MeltpointError, with the file and the line, for a wrong line and for a file without any.
     """
     lines = read_lines(path)
     documents = READERS[task](path, lines)[:limit]
@@ -37,7 +37,10 @@ def read_documents(path: Path, task: str, limit: int | None) -> list[Document]:
 
 
 def read_lines(path: Path) -> list[dict]:
-    """The objects of a JSON lines file; raises MeltpointError for what is none."""
+    """The objects of a JSON lines file, without blank lines.
+
+    Raises MeltpointError, with the file, if it cannot be read or a line is not a JSON object.
+    """
     try:
         # Not splitlines: a text may hold other characters that count as line ends there.
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -55,7 +58,7 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def check_fields(path: Path, place: int, line: Mapping, fields: Mapping[str, type]) -> None:
-    """Raises MeltpointError for a line that lacks one of these fields."""
+    """Raises MeltpointError for a line that lacks one of these fields or has another type there."""
     for key, kind in fields.items():
         if not isinstance(line.get(key), kind):
             raise MeltpointError(f"{path}: document {place} has no {key!r}")

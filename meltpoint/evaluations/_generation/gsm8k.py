@@ -27,12 +27,15 @@ def prompt(question: str) -> str:
 
 
 def is_right(text: str, answer: str) -> bool:
-    """True where the text's answer is the document's, which follows `####` there."""
+    """True if the text names the right number; in the document's `answer` that follows `####`."""
     return normalized(answer_of(text)) == normalized(answer.rpartition("####")[2])
 
 
 def answer_of(text: str) -> str:
-    """The answer that a text names; the empty string where it names none."""
+    """The answer that a text names, up to its first blank line; empty if it names none.
+
+    That is the content of `boxed{...}`, or the text after "the answer is", or the last number.
+    """
     text = text.strip().partition("\n\n")[0]
     if "boxed" in text:
         answer = _boxed(text.rpartition("boxed")[2])
@@ -46,7 +49,7 @@ def answer_of(text: str) -> str:
 
 
 def _boxed(rest: str) -> str:
-    """What stands in the braces that follow, or before the next dollar sign."""
+    """The content of the braces that `rest` begins with, or else the text before the first `$`."""
     if not rest.startswith("{"):
         return rest.partition("$")[0]
     depth = 0
@@ -58,7 +61,7 @@ def _boxed(rest: str) -> str:
 
 
 def normalized(answer: str) -> str:
-    """A number without money and percent signs, \\text, commas, spaces and a fraction of zero."""
+    """The answer without money and percent signs, \\text, commas, spaces, "and" and a final .0."""
     answer = re.sub(r"\\text\{.*?\}", "", answer)
     answer = re.sub(r"[\s,$%\\]|and", "", answer)
     return re.sub(r"\.0+$", "", answer)

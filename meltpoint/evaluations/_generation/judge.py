@@ -25,7 +25,10 @@ def judge(
     inputs: Inputs,
     settings: Any,
 ) -> Samples:
-    """The samples, each with its task's verdict under the name of the score."""
+    """Copies of the samples, each with a verdict under the name of the task's score.
+
+    prompts: token numbers of the documents' prompts. A verdict is 1.0 or 0.0, or the coherence in nats.
+    """
     places = {document.place: index for index, document in enumerate(documents)}
     indices = [places[sample["prompt"]] for sample in samples]
     if settings.generation == "prompts":
@@ -38,9 +41,9 @@ def judge(
 
 
 def coherence(dense: Engine, texts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list:
-    """Mean log probability of the new tokens under the dense model; None for a text without any.
+    """For each text the mean log probability of its new tokens under the dense model, in nats.
 
-    texts: (prompt, new tokens) in token numbers.
+    It is None for a text without new tokens. texts: (prompt, new tokens) in token numbers.
     """
     written = [index for index, (_, tokens) in enumerate(texts) if tokens]
     found: list[float | None] = [None] * len(texts)
@@ -53,7 +56,10 @@ def coherence(dense: Engine, texts: Sequence[tuple[Sequence[int], Sequence[int]]
 def mauve_scores(
     samples: Samples, writer: Writer, references: Sequence[str], inputs: Inputs
 ) -> dict[str, Estimate]:
-    """MAUVE of each strategy, by the name of the score; references are in the documents' order."""
+    """MAUVE of each strategy, by the name of the score.
+
+    references: texts in the documents' order, each with its prompt.
+    """
     expected = [writer.tokens_of(text) for text in references]
     written: dict[str, dict[int, list[list[int]]]] = {}
     for sample in samples:
@@ -66,7 +72,7 @@ def mauve_scores(
 
 @contextlib.contextmanager
 def dense_engine(engine: Engine, inputs: Inputs) -> Iterator[Engine]:
-    """The dense model's engine; the one that is open where it is the dense model's."""
+    """Context with the dense model's engine: `engine` itself if it runs the dense model."""
     if inputs.dense_checkpoint in (None, inputs.checkpoint):
         yield engine
         return

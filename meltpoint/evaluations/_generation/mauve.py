@@ -1,8 +1,8 @@
 """MAUVE of continuations and references (Pillutla et al., arXiv 2102.01454), by its authors' library.
 
-Features are the dense model's: its last hidden state at the last of a text's first `TOKENS` tokens.
-Only pairs are compared of which both texts have as many, as in Su and Xu (arXiv 2211.10797). With
-another featurizer than GPT-2 the numbers do not compare with published ones.
+The feature of a text is the dense model's last hidden state at token number `TOKENS`. A pair counts
+only if both of its texts have that many tokens, as in Su and Xu (arXiv 2211.10797). Published numbers
+use GPT-2 for the features, so these numbers cannot be compared with them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from meltpoint.evaluations.engines._engine import Engine
 
 TOKENS = 128
-# Names that published files have for the text that begins with the prompt.
+# Keys of the reference text, which begins with the prompt, in published files.
 REFERENCE_KEYS = ("reference", "gold_ref")
 
 
@@ -58,9 +58,9 @@ def protocol() -> dict[str, Any]:
 def score(
     dense: Engine, expected: Sequence[Sequence[int]], written: Mapping[int, Sequence[Sequence[int]]]
 ) -> Estimate:
-    """MAUVE's mean over seeds; refused where too few pairs are long enough.
+    """Mean of MAUVE over seeds, without a standard error; refused if too few pairs are long enough.
 
-    expected: the references' tokens. written: by seed, the tokens of prompts with continuations.
+    expected: the references' tokens. written: for each seed the tokens of prompts with continuations.
     """
     import mauve
 
@@ -80,7 +80,7 @@ def score(
 
 
 def features(dense: Engine, texts: Sequence[Sequence[int]]) -> np.ndarray:
-    """Last hidden states at the texts' token number `TOKENS`, float32 [texts, width]."""
+    """Last hidden states at token number `TOKENS` of each text, float32 [texts, width]."""
     rows = []
     for batch in dense.text_batches([TOKENS] * len(texts)):
         cut = [texts[index][:TOKENS] for index in batch]

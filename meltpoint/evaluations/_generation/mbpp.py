@@ -1,4 +1,4 @@
-"""MBPP: the prompt of three shots, and the program that an answer makes.
+"""MBPP: the prompt with three shots, and the program that tests an answer.
 
 Problems 11 to 510 are asked, with problems 2, 3 and 8 as shots (Austin et al., arXiv 2108.07732; the
 shots are those of Shi et al., arXiv 2402.06925).
@@ -20,7 +20,10 @@ FIRST, LAST = 11, 510
 def prompts(
     ids: Sequence[int], problems: Sequence[Mapping[str, Any]], path: Path
 ) -> list[tuple[int, str]]:
-    """The place and the prompt of each problem that is asked; raises MeltpointError without shots."""
+    """Place and prompt of each problem from `FIRST` to `LAST`.
+
+    ids: the problems' numbers. Raises MeltpointError, with `path`, if a shot is missing.
+    """
     places = {task: place for place, task in enumerate(ids)}
     missing = [task for task in SHOTS if task not in places]
     if missing:
@@ -45,17 +48,17 @@ def _question(problem: Mapping[str, Any]) -> str:
 
 
 def code_of(answer: str) -> str:
-    """The code of an answer, cut where Shi et al. cut it."""
+    """The code in an answer; the text around it is cut off as in Shi et al.'s code."""
     code = answer.strip().replace("\r", "").partition("[DONE]")[0]
     if "```python" in code:
         code = code.partition("```python")[2].partition("```")[0]
     if "__name__" in code:
-        # The line that holds it begins with an `if`.
+        # The whole line goes: it begins with an `if`.
         code = code.partition("__name__")[0].rpartition("\n")[0]
     return code.partition("# Example usage")[0]
 
 
 def program_of(answer: str, problem: Mapping[str, Any]) -> str:
-    """The program that passes if the answer is right."""
+    """A program that ends without an exception if the answer is right: setup, answer and tests."""
     setup = problem.get("test_setup_code") or ""
     return "\n".join([setup, code_of(answer), *problem["test_list"]])

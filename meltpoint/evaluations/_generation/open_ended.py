@@ -1,8 +1,8 @@
-"""Statistics of texts: repetition, diversity and coherence.
+"""Statistics of texts: repetition and diversity.
 
-rep-n is one less the distinct n-grams of words over all of them, pooled over texts, and diversity is
-the product of 1 - rep-n for n of 2, 3 and 4 (Su et al., arXiv 2202.06417). As in their library, the
-last n-gram of each text is left out, so that numbers compare with published ones.
+rep-n is 1 - distinct n-grams / n-grams of words, both summed over texts. Diversity is the product of
+1 - rep-n for n of 2, 3 and 4 (Su et al., arXiv 2202.06417). As in their library, the last n-gram of
+each text is left out, so that numbers can be compared with published ones.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ ORDERS = (2, 3, 4)
 
 
 def counts(text: str, n: int) -> tuple[int, int]:
-    """The distinct n-grams of a text's words, and all of them."""
+    """Numbers of distinct n-grams and of all n-grams of a text's words, without the last n-gram."""
     words = text.split()
     grams = [tuple(words[i : i + n]) for i in range(len(words) - n)]
     return len(set(grams)), len(grams)
 
 
 def repetition(texts: Sequence[Sequence[str]], n: int) -> Estimate:
-    """rep-n of texts, 0 to 1; the texts of one prompt are one unit."""
+    """rep-n of texts, 0 to 1; refused if no text has n + 1 words.
+
+    texts: for each prompt its texts, which together are one unit.
+    """
     pooled = _pooled(texts, n)
     if pooled is None:
         return _too_short(n)
@@ -33,7 +36,11 @@ def repetition(texts: Sequence[Sequence[str]], n: int) -> Estimate:
 
 
 def diversity(texts: Sequence[Sequence[str]]) -> Estimate:
-    """Product of 1 - rep-n for n of 2, 3, 4; its error follows from the shares' to first order."""
+    """Diversity, the product of 1 - rep-n for n of 2, 3 and 4; refused if all texts are too short.
+
+    texts: for each prompt its texts, which together are one unit. The error is of first order in the
+    errors of the factors.
+    """
     pooled = [_pooled(texts, n) for n in ORDERS]
     if None in pooled:
         return _too_short(ORDERS[pooled.index(None)])
@@ -43,9 +50,9 @@ def diversity(texts: Sequence[Sequence[str]]) -> Estimate:
 
 
 def _pooled(texts: Sequence[Sequence[str]], n: int) -> tuple[float, np.ndarray] | None:
-    """Distinct n-grams over all of them, and units whose mean has the error of that ratio.
+    """The ratio of distinct n-grams to all n-grams, and its units, [prompts]; None without n-grams.
 
-    A ratio R of two sums has the error of the mean of R + (u - R v) / mean(v).
+    A ratio R of the sums of u and v has the standard error of the mean of R + (u - R v) / mean(v).
     """
     pairs = [np.sum([counts(text, n) for text in each], axis=0) for each in texts]
     distinct, total = np.asarray(pairs, np.float64).T

@@ -1,4 +1,4 @@
-"""The scores of `generation` that follow from its samples."""
+"""The scores of `generation` that are computed from its samples."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ Sample = Mapping[str, Any]
 def estimates(
     samples: Sequence[Sample], settings: Any, names: Sequence[str]
 ) -> dict[str, Estimate]:
-    """All scores but the speeds, strategy by strategy.
+    """All scores by name, except for the speeds and MAUVE.
 
-    A strategy's scores are refused by its own texts. Units are prompts: seeds of one are averaged.
+    names: the task's scores. A strategy's scores are refused if too many of its own texts are
+    degenerate. Units are prompts: a unit is the mean over the seeds.
     """
     found: dict[str, Estimate] = {}
     for strategy in settings.parsed:
@@ -28,7 +29,7 @@ def estimates(
         reason = not_applicable or _degenerate.refusal(chosen, settings.refuse_above)
         spread = ["spread"] if len(settings.seeds_of(strategy)) > 1 else []
         if reason is not None:
-            # MAUVE is no score of single samples, and is refused with the others.
+            # MAUVE is not computed from samples, but is refused together with the scores that are.
             measured = ["mauve"] if settings.mauve else []
             scores = dict.fromkeys([*names, *spread, *measured], Estimate(refused=reason))
         else:
@@ -59,7 +60,7 @@ def _score(name: str, samples: Sequence[Sample]) -> Estimate:
 
 
 def _spread(name: str, samples: Sequence[Sample]) -> Estimate:
-    """Standard deviation of a score over the seeds."""
+    """Standard deviation of a score over the seeds; refused if the score of one seed is."""
     seeds = dict.fromkeys(sample["seed"] for sample in samples)
     scores = [_score(name, [each for each in samples if each["seed"] == seed]) for seed in seeds]
     refused = [score for score in scores if score.refused is not None]

@@ -1,9 +1,9 @@
 """Runs a program that a model wrote, in a process with limits.
 
-Limits of the kernel: seconds of CPU, memory, the size of a file. A network namespace of its own where
-the kernel lets a user have one. Limits within Python, by an audit hook that a program cannot remove: no
-sockets, no other processes, no foreign code, and no file is changed outside the process's own folder.
-These limits guard against accidents of a model, not against an attacker.
+The kernel limits seconds of CPU, memory and the size of a file. The process gets a network namespace of
+its own if the kernel allows users to make one. An audit hook, which a program cannot remove, forbids
+sockets, other processes, foreign code, and changes of files outside the process's own folder. These
+limits guard against accidents of a model, not against an attacker.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ GUARD = Path(__file__).with_name("_guard.py")
 
 
 def passes(program: str, seconds: float) -> bool:
-    """True where a program ends without an error within some seconds."""
+    """True if a program ends without an exception in the given number of seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        # -I: neither the environment nor the folder changes what is imported.
+        # With -I neither environment variables nor the folder's files change what Python imports.
         command = [
             sys.executable,
             "-I",
@@ -51,6 +51,6 @@ def passes(program: str, seconds: float) -> bool:
 
 
 def all_pass(programs: list[str], seconds: float, workers: int) -> list[bool]:
-    """Results of the programs, True for one that passes; `workers` of them run at a time."""
+    """For each program True if it passes; `workers` programs run at a time."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
         return list(pool.map(lambda program: passes(program, seconds), programs))

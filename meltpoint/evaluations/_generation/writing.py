@@ -1,4 +1,4 @@
-"""Texts of all strategies, as samples."""
+"""Texts that the strategies write, as samples: one object for each prompt and seed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Writes after the documents' prompts, which are cut from the left to fit the model's context.
+    """Writes texts after the documents' prompts, which are cut from the left to fit the context.
 
-    `prompts` are token numbers, and `cut_prompts` the number of those that were cut. Raises
-    MeltpointError for an amateur with another vocabulary, and for a prompt without room.
+    `prompts` are token numbers, and `cut_prompts` is the number of prompts that were cut. Raises
+    MeltpointError for an amateur with another vocabulary, for a prompt with an unknown token, and if
+    `max_new_tokens` leaves no room for a prompt.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Writer:
         self._eos = frozenset([] if end is None else [end])
 
     def write(self, strategy: Strategy) -> tuple[list[dict], Estimate]:
-        """The samples of a strategy with all of its seeds, and the tokens that it writes a second.
+        """A strategy's samples over all of its seeds, and its speed in tokens per second.
 
-        Samples of a strategy that does not apply to the model are empty and say why as `refused`.
+        If the strategy does not apply to the model, the samples are without tokens, and both have the
+        reason as `refused`.
         """
         try:
             return self._write(strategy)
@@ -80,7 +82,7 @@ class Writer:
         return samples, Estimate(tokens / seconds)
 
     def warnings(self) -> list[str]:
-        """A sentence on prompts that were cut."""
+        """A list of one sentence with the number of prompts that were cut; empty if none was."""
         if not self.cut_prompts:
             return []
         return [
@@ -117,7 +119,10 @@ class Writer:
         return list(document.prompt)
 
     def _room(self, context_length: int | None) -> int | None:
-        """The most tokens of a prompt, so that all new tokens can be read after it."""
+        """The largest number of tokens of a prompt; None if there is no limit.
+
+        All new tokens have room after it, as some strategies read the last one too.
+        """
         if context_length is None:
             return None
         room = context_length - self._settings.max_new_tokens

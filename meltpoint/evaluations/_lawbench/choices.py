@@ -1,6 +1,6 @@
 """Answers that name options: letters, or labels of a list.
 
-An option counts as named where it stands anywhere in the answer, in a negation or another word too.
+An option counts as named if it occurs anywhere in the answer, even in a negation or within a word.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ _ARTICLE = re.compile(r"第(.*?)条")
 def one_option(
     options: Sequence[str], right: Callable[[str], str], left_out: Sequence[str] = ()
 ) -> Scorer:
-    """Scorer of a question with one right option: 1 where it is named, and no other.
+    """Scorer of questions with one right option: 1 if the answer names it alone, else 0.
 
-    right: the right option of a reference. left_out: right options whose questions do not count.
+    right: finds the right option in a reference. left_out: questions with these right options do not
+    count.
     """
 
     def score(answer: Answer) -> Verdict | None:
@@ -33,7 +34,10 @@ def one_option(
 
 
 def option_set(labels: Sequence[str], right: Callable[[str], set[str]]) -> Scorer:
-    """Scorer of a question with several right labels: the F1 of the set that the answer names."""
+    """Scorer of questions with several right labels: the F1 of the labels that the answer names.
+
+    right: finds the right labels in a reference.
+    """
 
     def score(answer: Answer) -> Verdict:
         named = {label for label in labels if label in answer.prediction}
@@ -45,8 +49,9 @@ def option_set(labels: Sequence[str], right: Callable[[str], set[str]]) -> Score
 def articles(answer: Answer) -> Verdict:
     """F1 of the numbers of the criminal code's articles that an answer names.
 
-    The answer is split at 、 and each piece gives its first number, in digits or Chinese numerals.
-    第…款 is deleted first, from the first 第 on: "第三百六十四条第一款" names no article then.
+    The answer is split at 、, and the first number of each piece counts, in digits or Chinese numerals.
+    第…款 is deleted before, from the first 第 on: "第三百六十四条第一款" therefore names no article.
+    Raises MeltpointError for a reference in another form.
     """
     from meltpoint.evaluations._lawbench.numerals import integer, to_digits
 
@@ -62,7 +67,7 @@ def articles(answer: Answer) -> Verdict:
 
 
 def set_f1(predicted: set, reference: set) -> float:
-    """F1 of a set against another; 0 where they share nothing."""
+    """F1 of the predicted set, 0 to 1; 0 if the two sets share nothing."""
     hits = len(predicted & reference)
     if not hits:
         return 0.0

@@ -1,4 +1,4 @@
-"""Lists that ship with the scorers, in resources/lawbench (its README says where they are from)."""
+"""Lists that the scorers need, from resources/lawbench; its README names their sources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def labels() -> Mapping[str, Sequence[str]]:
 
 @cache
 def word_classes() -> Mapping[str, tuple[str, str, str]]:
-    """Class of a character in the thesaurus Cilin, the three levels of its code: (A, a, 01)."""
+    """Class of each character in the thesaurus Cilin, as three levels of a code: (A, a, 01)."""
     classes = {}
     for code, characters in _rows("cilin_characters.txt"):
         classes |= dict.fromkeys(characters, (code[0], code[1], code[2:4]))
@@ -27,7 +27,7 @@ def word_classes() -> Mapping[str, tuple[str, str, str]]:
 
 @cache
 def confusable() -> frozenset[tuple[str, str]]:
-    """Pairs of characters that are mistaken for one another and share no reading, in their order."""
+    """Sorted pairs of characters that are mistaken for one another and share no reading."""
     rows = _rows("confusable_characters.txt")
     return frozenset((first, second) for first, others in rows for second in others)
 

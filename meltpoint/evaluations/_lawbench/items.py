@@ -1,4 +1,4 @@
-"""An answer to a question of LawBench, and what a scorer says of it."""
+"""An answer to a question of LawBench, and the verdict of a scorer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from meltpoint.errors import MeltpointError
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer, the reference as the data set holds it, and the whole prompt."""
+    """A model's answer, the reference answer of the data set, and the whole prompt."""
 
     prediction: str
     reference: str
@@ -31,9 +31,9 @@ class Counts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Score of one answer, or its counts where the task's score is made of their sums.
+    """Score of one answer, or its counts if the task's score is computed from their sums.
 
-    `abstained` says that the answer holds nothing that could be scored.
+    `abstained` is true for an answer in which the scorer found nothing to score.
     """
 
     score: float = 0.0
@@ -42,12 +42,12 @@ class Verdict:
 
 
 def check_reference(known: bool, reference: str) -> None:
-    """Raises MeltpointError for a reference that is not in the form of the data set."""
+    """Raises MeltpointError unless the reference is in a known form, that of the data set."""
     if not known:
         raise MeltpointError(
             f"the reference {reference[:40]!r} is not in LawBench's form: see its data set"
         )
 
 
-# None: the official code leaves the question out of the mean.
+# A scorer returns None if the official code leaves the question out of the mean.
 Scorer = Callable[[Answer], Verdict | None]

@@ -9,15 +9,17 @@ from decimal import Decimal
 
 from meltpoint.evaluations._lawbench.items import Answer, Verdict, check_reference
 
-# The distance of a term that is not given, and the scale of the score: ln(18 years in months).
+# Scale of the score: the logarithm of 18 years in months. It is also the distance of an answer without
+# a term, whose score is therefore 0.
 LARGEST = math.log(216)
 
 
 def prison_term(answer: Answer) -> Verdict | None:
-    """Score of a prison term: 1 - |ln(right + 1) - ln(predicted + 1)| / ln 216, not clipped.
+    """Score of a prison term in months: 1 - |ln(right + 1) - ln(predicted + 1)| / ln 216, not clipped.
 
-    The predicted term is the first number before 个月; else the first before 月, a date's month too;
-    else 12 times the first before 年. None for a sentence of death or for life.
+    The predicted term is the first number before 个月. Without one it is the first number before 月,
+    even the month of a date, and without that 12 times the first number before 年. None for a sentence
+    of death or for life. Raises MeltpointError for a reference without a number.
     """
     if "死刑" in answer.reference or "无期" in answer.reference:
         return None
@@ -32,7 +34,10 @@ def prison_term(answer: Answer) -> Verdict | None:
 
 
 def amount(answer: Answer) -> Verdict:
-    """1 where the right sum of money is among the numbers of the text, written in digits."""
+    """Score of a sum of money: 1 if it is among the numbers in digits in the text, else 0.
+
+    Raises MeltpointError for a reference in another form.
+    """
     right = answer.reference.removeprefix("上文涉及到的犯罪金额:").removesuffix("元。")
     check_reference(re.fullmatch(r"\d+\.?\d*", right) is not None, answer.reference)
     numbers = [float(number) for number in re.findall(r"\d+\.?\d*", answer.prediction)]
@@ -40,17 +45,20 @@ def amount(answer: Answer) -> Verdict:
 
 
 def to_digits(text: str) -> str:
-    """The text with its Chinese numerals as digits, as far as cn2an can read them."""
+    """The text with digits instead of the Chinese numerals that cn2an can read."""
     import cn2an
 
     with warnings.catch_warnings():
-        # cn2an warns of each numeral that it leaves as it is.
+        # cn2an warns about each numeral that it cannot read.
         warnings.simplefilter("ignore")
         return cn2an.transform(text, "cn2an")
 
 
 def integer(digits: str) -> int:
-    """The number that digits stand for; `int` refuses more than 4,300 of them, as loops produce."""
+    """The number that digits stand for, of any length.
+
+    `int` refuses more than 4,300 digits, which an answer that loops can have.
+    """
     return int(Decimal(digits))
 
 

@@ -1,4 +1,4 @@
-"""Answers that are texts, scored by what they share with the reference."""
+"""Answers that are texts, scored by the characters or words that they share with the reference."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from meltpoint.evaluations._lawbench.items import Answer, Scorer, Verdict, check
 
 # Keeps a ratio finite where both of its terms are zero; part of the official scores.
 TINY = 1e-10
-# The one word of a blank answer.
+# The text that replaces a blank answer, as ROUGE needs a word.
 EMPTY = "无内容"
 
 
 def character_f1(prediction: str, reference: str) -> float:
-    """F1 of two texts' letters and digits as multisets; 1 where neither has any."""
+    """F1 of two texts' letters and digits as multisets; 1 if neither text has any."""
     first, second = _characters(prediction), _characters(reference)
     if not first or not second:
         return float(not first and not second)
@@ -37,14 +37,17 @@ def reading(answer: Answer) -> Verdict:
 
 
 def triggers(answer: Answer) -> Verdict:
-    """Soft F1 of trigger words, which are paired by their places in the lists."""
+    """Soft F1 of trigger words: the nth word of the answer is compared with the reference's nth."""
     predicted, right = answer.prediction.split(";"), answer.reference.split(";")
     similarity = sum(map(character_f1, predicted, right))
     return Verdict(_soft_f1(similarity, len(predicted), len(right)))
 
 
 def entities(types: Sequence[str]) -> Scorer:
-    """Scorer of named entities: soft F1 over the types that the answer and the reference have."""
+    """Scorer of named entities: soft F1 over the types of entity in answer and reference.
+
+    It raises MeltpointError for a reference in another form.
+    """
 
     def score(answer: Answer) -> Verdict:
         predicted = _entities(answer.prediction, types)
@@ -61,7 +64,7 @@ def entities(types: Sequence[str]) -> Scorer:
 
 
 def _entities(text: str, types: Sequence[str]) -> dict[str, str]:
-    """Entities of a text by type: what follows the type and a colon, up to a blank or a new line."""
+    """Entities of a text by type: the text after a type and a colon, up to a blank or a new line."""
     found = {}
     for name in types:
         for place in re.finditer(re.escape(name), text):
@@ -82,7 +85,7 @@ def _soft_f1(similarity: float, predicted: int, right: int) -> float:
 
 
 def rouge_l(prefix: str = "") -> Scorer:
-    """Scorer by ROUGE-L over jieba's words; `prefix` is left out of the reference."""
+    """Scorer by the F1 of ROUGE-L over jieba's words; `prefix` is removed from the reference."""
 
     def score(answer: Answer) -> Verdict:
         prediction = _words(answer.prediction) if answer.prediction.strip() else EMPTY
@@ -96,7 +99,7 @@ def _words(text: str) -> str:
     """The words of a Chinese text, joined with blanks."""
     import jieba
 
-    # jieba reports on standard error that it reads its dictionary.
+    # Without this jieba reports on standard error that it reads its dictionary.
     jieba.setLogLevel("ERROR")
     return " ".join(jieba.cut(text))
 

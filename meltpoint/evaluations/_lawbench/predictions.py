@@ -15,9 +15,10 @@ from meltpoint.text import did_you_mean
 def score_file(path: Path) -> dict[str, dict[str, float | None]]:
     """Score and fraction of abstentions of each task in a file of predictions.
 
-    The file is ``{"1-1": [{"index", "prediction", "refr"}, ...], ...}``; predictions of 2-1 have the
-    whole prompt too, as `origin_prompt`. A score is None where no prediction counts, an abstention
-    where the official function counts none. Raises MeltpointError for a file that is not like that.
+    The file is ``{"1-1": [{"index", "prediction", "refr"}, ...], ...}``; predictions of 2-1 also have
+    the whole prompt, as `origin_prompt`. A score is None if no prediction counts. A fraction of
+    abstentions is None if the official function does not count them. Raises MeltpointError for a file
+    in another form.
     """
     results = {task: score_task(task, answers) for task, answers in read(path).items()}
     return {
@@ -27,7 +28,10 @@ def score_file(path: Path) -> dict[str, dict[str, float | None]]:
 
 
 def read(path: Path) -> dict[str, list[Answer]]:
-    """The answers of a file of predictions by task; raises MeltpointError that names the file."""
+    """The answers in a file of predictions by task.
+
+    Raises MeltpointError, naming the file, if it cannot be read or has another form.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -22,7 +22,10 @@ class Question:
 
 
 def read_questions(path: Path, task: str, limit: int | None = None) -> list[Question]:
-    """The first questions of a task's file, at most `limit`; raises MeltpointError that names it."""
+    """The first questions of a task's file, at most `limit`.
+
+    Raises MeltpointError, naming the file, if it cannot be read or holds no such questions.
+    """
     try:
         documents = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

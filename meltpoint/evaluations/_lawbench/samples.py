@@ -1,4 +1,4 @@
-"""LawBench's samples: an answer and its verdict each; and the scores that follow from them."""
+"""LawBench's samples, each an answer with its verdict, and the scores that are computed from them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Sample = Mapping[str, Any]
 
 @cache
 def bounds() -> Mapping[str, Mapping[str, float | str]]:
-    """Each task's floor, the trivial answer that reaches it, and its ceiling, a perfect answer's."""
+    """For each task the floor, the trivial answer that reaches it, and the score of perfect answers."""
     return json.loads((FOLDER / "bounds.json").read_text(encoding="utf-8"))
 
 
 def sample_of(question: Question, answer: Generated) -> Sample:
-    """The sample of an answer; its verdict is None where the official code leaves the question out."""
+    """The sample of an answer; its verdict is None if the official code leaves the question out."""
     scored = Answer(answer.text, question.reference, question.prompt)
     verdict = scorers()[question.task](scored)
     return {
@@ -50,7 +50,11 @@ def sample_of(question: Question, answer: Generated) -> Sample:
 def estimates(
     samples: Sequence[Sample], tasks: Sequence[str], refuse_above: float
 ) -> dict[str, Estimate]:
-    """All scores of an evaluation from its samples."""
+    """All scores of an evaluation by name, computed from its samples.
+
+    A task's score is refused if more than `refuse_above` of its answers are degenerate, or if none of
+    its questions counts.
+    """
     by_task = {task: [each for each in samples if each["task"] == task] for task in tasks}
     found = {task: _score(task, part, refuse_above) for task, part in by_task.items()}
     abstentions = {
@@ -73,15 +77,16 @@ def _score(task: str, samples: Sequence[Sample], refuse_above: float) -> Estimat
 
 
 def verdict_of(sample: Sample) -> Verdict | None:
-    """The verdict that a sample holds."""
+    """The verdict in a sample; None if the official code leaves its question out."""
     facts = sample["verdict"]
     return None if facts is None else Verdict(**{**facts, "counts": Counts(**facts["counts"])})
 
 
 def _units(task: str, verdicts: Sequence[Verdict], value: float) -> np.ndarray:
-    """Numbers whose mean has the error of the score, one for each answer that counts.
+    """Numbers whose mean has the standard error of the score, float64 [answers that count].
 
-    F0.5 over a corpus is a ratio of sums, 1.25 tp over 1.25 tp + 0.25 fn + fp (delta method).
+    F0.5 over a corpus is a ratio of two sums, 1.25 tp and 1.25 tp + 0.25 fn + fp; its units follow from
+    the delta method.
     """
     if task not in CORPUS_LEVEL:
         return np.array([verdict.score for verdict in verdicts])
@@ -94,6 +99,6 @@ def _units(task: str, verdicts: Sequence[Verdict], value: float) -> np.ndarray:
 
 
 def _abstention(samples: Sequence[Sample]) -> Estimate:
-    """The fraction of answers that abstain, of those too whose question is left out of the score."""
+    """The fraction of abstentions among all answers, even those that do not count for the score."""
     verdicts = [verdict_of(sample) for sample in samples]
     return mean_of_units([verdict is not None and verdict.abstained for verdict in verdicts])

@@ -23,13 +23,13 @@ COUNT_ABSTENTIONS = frozenset(
 )
 
 
-# Tasks whose score is made of counts over all answers; others are means over answers.
+# Tasks whose score is computed from sums of counts over all answers; other scores are means.
 CORPUS_LEVEL = frozenset(("2-1",))
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """A task's score, the fraction of answers that abstain (None: not counted), each verdict."""
+    """A task's score, the fraction of abstentions (None if not counted), and all verdicts."""
 
     score: float | None
     abstention: float | None
@@ -37,9 +37,9 @@ class TaskResult:
 
 
 def score_task(task: str, answers: Sequence[Answer]) -> TaskResult:
-    """The official result of a task's answers; its score is None where no answer counts.
+    """The official result of a task's answers; its score is None if no answer counts.
 
-    The mean is over the answers that count; the fraction of abstentions is over all of them.
+    The score is over the answers that count, the fraction of abstentions over all answers.
     """
     return result_of(task, [scorers()[task](answer) for answer in answers])
 
@@ -66,7 +66,7 @@ def mean_score(verdicts: Sequence[Verdict]) -> float:
 
 @cache
 def scorers() -> Mapping[str, Scorer]:
-    """The scorer of each task."""
+    """The official scorer of each task, by the task's number."""
     lists = labels()
     return {
         "1-1": rouge_l("答案:"),
@@ -93,5 +93,5 @@ def scorers() -> Mapping[str, Scorer]:
 
 
 def _after(reference: str, prefix: str, separator: str) -> set[str]:
-    """The labels of a reference, without the words before them."""
+    """The labels of a reference, without the prefix before them."""
     return set(reference.removeprefix(prefix).split(separator))

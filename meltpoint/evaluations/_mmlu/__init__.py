@@ -1,1 +1,1 @@
-"""MMLU by generation, as OpenCompass has it."""
+"""MMLU by generation, with the prompts and the reading of answers of OpenCompass."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-# Texts before the letter, each with a letter behind it; a letter may be in brackets or bold.
+# Texts that come directly before the letter; some allow brackets or bold type around it.
 _CHINESE = (
     *(r"答案是?\s*", r"答案是?\s*：\s*", r"答案是?\s*:\s*"),
     *(r"答案选项应?该?是\s*", r"答案选项应?该?为\s*", r"答案应该?是\s*", r"答案应该?选\s*"),
@@ -30,7 +30,7 @@ _STATEMENTS = (
     *(r"[\s，,：:][故即]X[。.]?$", r"[\s，,：:]因此X[。.]?$", r"[是为。]\s?X[。.]?$"),
     *(r"因此\s?X[。.]?$", r"显然\s?X[。.]?$"),
 )
-# A word that may hold a letter.
+# Texts before a word in which the letter is looked for.
 _WORDS = (r"答案是\s?(\S+)(?:。|$)", r"答案应该是\s?(\S+)(?:。|$)", r"答案为\s?(\S+)(?:。|$)")
 _SAYING = "[Tt]he {}:?"
 _PLAIN, _BOLD, _BOXED = r"\s+\(?X", r"\s+\(?\*{0,2}X", r".*?boxed{X}"
@@ -50,7 +50,7 @@ _LAST = (
     *(r"^选项\s?X", r"^X\s?选?项"),
     # The official rule takes a letter between blanks too, but then reads the blank before it.
     r"(?:(\s)|^)[ABCD][\s。，,：:.$]",
-    # All that follows a 1 and any character: its first letter of the alphabet counts.
+    # The whole text after a 1 and any character; the first option in alphabetical order counts.
     r"1.\s?(.*?)$",
     *("X:", "X"),
 )
@@ -80,14 +80,15 @@ def _options_found(text: str, options: str) -> Iterator[str]:
 
 
 def first_capital(text: str) -> str:
-    """The first upper-case character of an answer, whatever letter; empty if there is none."""
+    """The first upper-case character of an answer, an option or not; empty if there is none."""
     return next((character for character in text if character.isupper()), "")
 
 
 def first_line(text: str) -> str:
-    """An answer up to the end of its first line that is not blank.
+    """The first line of an answer that is not blank.
 
-    A base model answers and goes on with a question that it makes up, whose letters would count.
+    A base model continues after its answer with a question that it makes up, whose letters must not
+    count.
     """
     lines = text.strip().splitlines()
     return lines[0] if lines else ""

@@ -26,9 +26,10 @@ class Question:
 
 
 def read_questions(folder: Path, subject: str, limit: int | None = None) -> list[Question]:
-    """The first questions of a subject's test file, at most `limit`, after five of its dev file.
+    """The first questions of a subject's test file, at most `limit`.
 
-    Raises MeltpointError for a file that is not one of MMLU's, and for fewer than five shots.
+    Each prompt begins with five solved questions of the subject's dev file. Raises MeltpointError for a
+    file in another form than MMLU's, and for fewer than five shots.
     """
     dev, test = (folder / split / f"{subject}_{split}.csv" for split in ("dev", "test"))
     shots = read_rows(dev)[:SHOTS]
@@ -41,7 +42,10 @@ def read_questions(folder: Path, subject: str, limit: int | None = None) -> list
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """Rows of a CSV file of MMLU; raises MeltpointError that names the file and the row."""
+    """Rows of a CSV file of MMLU: a question, four choices and the right letter.
+
+    Raises MeltpointError, naming the file and the row, for a row in another form.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
@@ -58,9 +62,9 @@ def read_rows(path: Path) -> list[list[str]]:
 
 
 def prompt_of(subject: str, shots: Sequence[Sequence[str]], row: Sequence[str]) -> str:
-    """The prompt of a question for a base model: all turns, joined by new lines.
+    """The prompt of a question for a base model: shots and question, joined by new lines.
 
-    An answer stands on the line after "Answer: ", and its turn ends in a new line of its own.
+    A shot's answer is on the line after "Answer: ", and a blank line follows it.
     """
     turns = []
     for shot in shots:
@@ -69,7 +73,7 @@ def prompt_of(subject: str, shots: Sequence[Sequence[str]], row: Sequence[str]) 
 
 
 def block(subject: str, row: Sequence[str]) -> str:
-    """A question with its choices as OpenCompass asks it; it ends in a blank."""
+    """A question with its choices in OpenCompass's words; the text ends in "Answer: "."""
     question, *choices, _ = row
     named = "\n".join(
         f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=True)

@@ -1,4 +1,4 @@
-"""MMLU's samples: an answer and the letter that it names; and the scores that follow from them."""
+"""MMLU's samples, each an answer and the letter that it names, and the scores computed from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Sample = Mapping[str, Any]
 
 
 def sample_of(question: Question, answer: Generated, extractor: str, cut: bool) -> Sample:
-    """The sample of an answer; with `cut` its first line alone is read."""
+    """The sample of an answer; with `cut` only the answer's first line is searched for a letter."""
     letter = EXTRACTORS[extractor](first_line(answer.text) if cut else answer.text)
     return {
         "task": question.subject,
@@ -35,10 +35,10 @@ def sample_of(question: Question, answer: Generated, extractor: str, cut: bool) 
 def estimates(
     samples: Sequence[Sample], parts: Mapping[str, Sequence[str]], refuse_above: float
 ) -> dict[str, Estimate]:
-    """All scores of an evaluation from its samples.
+    """All scores of an evaluation by name, computed from its samples.
 
-    parts: the subjects of each group or subject that the study names. A score is refused by the
-    answers that it is made of.
+    parts: for each group or subject that the study names, its subjects. A score is refused if more
+    than `refuse_above` of its own answers are degenerate.
     """
     by_subject: dict[str, list[Sample]] = {}
     for sample in samples:

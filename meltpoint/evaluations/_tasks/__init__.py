@@ -1,1 +1,1 @@
-"""Tasks of lm-eval: its documents and prompts, on any engine."""
+"""Tasks of lm-eval, with its documents and prompts, measured on any engine."""

@@ -1,4 +1,4 @@
-"""Documents of local files, or made from a text, in the form in which lm-eval reads them."""
+"""Documents from local files, or made from a text, in the form that lm-eval reads."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from meltpoint.errors import MeltpointError
 from meltpoint.evaluations._tasks.local import LocalTask
 from meltpoint.evaluations._tasks.questions import questions_of
 
-# lm-eval's names of the splits that the documents and the shots are.
+# Names of the two splits in lm-eval's configuration: the documents, and the shots.
 DOCUMENTS, SHOTS = "test", "shots"
 
 
 def config_of(task: LocalTask, data: Path, limit: int | None) -> dict[str, Any]:
     """Keys of lm-eval's configuration that make it read a task's local files.
 
-    The first `limit` documents are read. Raises MeltpointError for a file that cannot be read, one
-    without documents, and a document that lacks a field.
+    The first `limit` documents are read. Raises MeltpointError if a file cannot be read or holds no
+    documents, and if a document lacks a field.
     """
     splits = {DOCUMENTS: read_documents(task, data, task.documents, limit)}
     if task.shots is not None:
@@ -32,7 +32,7 @@ def config_of(task: LocalTask, data: Path, limit: int | None) -> dict[str, Any]:
 
 
 def config_of_questions(task: LocalTask, text: str, limit: int | None) -> dict[str, Any]:
-    """Keys of lm-eval's configuration of a task that is made from a text.
+    """Keys of lm-eval's configuration for a task whose documents are made from a text.
 
     Raises MeltpointError for a text that is too short.
     """
@@ -48,7 +48,7 @@ def _config(task: LocalTask, splits: Mapping[str, list[dict[str, Any]]]) -> dict
         **{"training_split": None, "validation_split": None, "test_split": DOCUMENTS},
         "fewshot_split": SHOTS if task.shots is not None else None,
         "dataset_kwargs": None,
-        # lm-eval hands it the task's metadata, which say nothing about local files.
+        # lm-eval passes the task's metadata as arguments; local files do not depend on them.
         "custom_dataset": lambda **_: tables,
         **task.config,
     }
@@ -57,7 +57,11 @@ def _config(task: LocalTask, splits: Mapping[str, list[dict[str, Any]]]) -> dict
 def read_documents(
     task: LocalTask, data: Path, file: str, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """The first documents of a file of the folder, with the fields that lm-eval reads."""
+    """The first documents of a file in the folder `data`, with the fields that lm-eval reads.
+
+    Raises MeltpointError if a file cannot be read or holds no documents, and if a document lacks a
+    field or a label.
+    """
     path = data / file
     rows = _rows(path, task, limit)
     if not rows:
@@ -107,7 +111,7 @@ def _document(
     for name, expression in expressions.items():
         try:
             document[name] = expression(row)
-            # What is missing stays undefined within a list until it is used.
+            # A missing value within a list stays undefined until it is used: this uses all values.
             json.dumps(document[name])
         except (jinja2.UndefinedError, TypeError, ValueError, AttributeError):
             raise MeltpointError(

@@ -1,4 +1,4 @@
-"""Tasks of lm-eval, made ready: by name from the hub, or from local files."""
+"""Loads tasks of lm-eval: by name from the hub, or from local files."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from meltpoint.evaluations.tasks import Settings
 
 FOLDER = Path(lm_eval.tasks.__file__).parent
-# The kinds of request that an engine answers; a page's likelihood is a perplexity.
+# Kinds of request that an engine answers. The likelihood of whole pages is missing: the evaluation
+# perplexity measures it.
 OUTPUTS = ("multiple_choice", "loglikelihood", "generate_until")
-# lm-eval's own seed of shots that are drawn.
+# lm-eval's default seed for drawing shots.
 SHOTS_SEED = 1234
 
 
 @dataclass(frozen=True)
 class Named:
-    """A task that is to be done, and the groups that the study names of which it is a part."""
+    """A loaded task, and those groups with this task that the study names."""
 
     name: str
     task: Task
@@ -43,12 +44,12 @@ class Named:
 def load(settings: Settings, data: Path | None, key: str, text: str | None = None) -> list[Named]:
     """All tasks that an evaluation names, each once.
 
-    data: the folder of local files; None for the hub. key: the evaluation's, for the sentence of an
-    error. text: that of the evaluation's corpus, where tasks are made from it. Raises MeltpointError
-    for a task that lm-eval does not have, that runs code without `execute_code`, or whose documents
-    cannot be read.
+    data: the folder of local files; None for the hub. key: the evaluation's key, for error messages.
+    text: the text of the evaluation's corpus, if tasks are made from it. Raises MeltpointError for a
+    task that lm-eval does not have, that runs code without `execute_code`, or whose documents cannot
+    be read.
     """
-    # It warns of what is meant here: documents that are not the hub's, a number of shots.
+    # lm-eval would warn about documents from elsewhere and the number of shots: both are intended.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     found: dict[str, Task] = {}
     groups: dict[str, list[str]] = {}
@@ -72,7 +73,10 @@ def load(settings: Settings, data: Path | None, key: str, text: str | None = Non
 
 
 def _config(name: str, data: Path | None, text: str | None, limit: int | None) -> dict[str, Any]:
-    """lm-eval's configuration of a task that has local files, with them where there is a folder."""
+    """lm-eval's configuration of a task of resources/tasks.
+
+    It reads the task's local files if there is a folder of data, or questions made from the text.
+    """
     task = local.tasks()[name]
     if task.questions is not None:
         return config_of_questions(task, text, limit)
@@ -88,7 +92,7 @@ def _load(manager: TaskManager, specs: list, key: str) -> dict[str, Task]:
         return manager.load(specs)["tasks"]
     except MeltpointError:
         raise
-    # Of a data set that cannot be had, each library has its own exception.
+    # Each library raises its own exception for a data set that cannot be loaded.
     except Exception as error:
         names = ", ".join(spec if isinstance(spec, str) else spec["task"] for spec in specs)
         raise MeltpointError(
@@ -100,7 +104,11 @@ def _load(manager: TaskManager, specs: list, key: str) -> dict[str, Task]:
 def _checked(
     index: Mapping[str, Entry], name: str, settings: Settings, key: str
 ) -> tuple[str, ...]:
-    """The tasks of a name in lm-eval's index, which may be a group."""
+    """Names of the tasks that a name in lm-eval's index stands for: a task, or those of a group.
+
+    Raises MeltpointError for an unknown name, for a group that is not weighted by its tasks' sizes, and
+    for a task that runs code without `execute_code`.
+    """
     if name not in index:
         raise MeltpointError(
             f"{key}.tasks: lm-eval has no task {name!r}{did_you_mean(name, index)}"
@@ -134,7 +142,10 @@ def _leaves(index: Mapping[str, Entry], name: str) -> Iterator[str]:
 
 
 def _prepare(name: str, task: Task, shots: int, key: str) -> None:
-    """Sets the number of shots; raises MeltpointError for a task that cannot be measured so."""
+    """Sets the number and the seed of shots.
+
+    Raises MeltpointError for a task without documents, or whose kind of request no engine answers.
+    """
     if task.OUTPUT_TYPE not in OUTPUTS:
         raise MeltpointError(
             f"{key}.tasks: {name} is of the kind {task.OUTPUT_TYPE}, which is measured by the "
@@ -142,7 +153,7 @@ def _prepare(name: str, task: Task, shots: int, key: str) -> None:
         )
     if not len(task.eval_docs):
         raise MeltpointError(f"{key}.tasks: {name} has no documents")
-    # lm-eval leaves a task alone whose configuration says that it takes none.
+    # As in lm-eval, a task whose configuration says that it takes no shots keeps none.
     if task.get_config("num_fewshot") != 0:
         task.set_config(key="num_fewshot", value=shots)
     task.set_fewshot_seed(seed=SHOTS_SEED)

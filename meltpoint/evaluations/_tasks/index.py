@@ -1,8 +1,8 @@
 """Names and settings of lm-eval's tasks, read from the files of its package.
 
-Studies are planned with it. Importing lm-eval takes seconds, and its own index, which parses all of
-its 14,000 files, takes seconds more. Here names are found by a pattern, and only the files of the
-tasks that a study names are parsed.
+Planning a study needs them. Importing lm-eval takes seconds, and its own index, which parses all of its
+14,000 files, takes seconds more. This module finds names by a pattern, and parses only the files of the
+tasks that a study names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import yaml
 from meltpoint.errors import MeltpointError
 from meltpoint.text import did_you_mean
 
-# A file that others include need not end in .yaml.
+# All other files may declare tasks: a file that others include need not end in .yaml.
 OTHER_FILES = (".py", ".pyc", ".md", ".json", ".jsonl", ".txt", ".csv")
 # A key with its value on the line, and with the items of a list on the lines after it.
 DECLARATION = re.compile(
@@ -34,7 +34,7 @@ Config = Mapping[str, Any]
 
 
 class Loader(yaml.SafeLoader):
-    """Reads a task's file; functions that it names stay their names."""
+    """Reads a task's file without lm-eval: a value that names a function is read as that name."""
 
 
 Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
@@ -44,7 +44,8 @@ Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar
 def files() -> Mapping[str, Path | None] | None:
     """Names of lm-eval's tasks, groups and tags, each with the file that declares it.
 
-    A tag has no file of its own. None where lm-eval is not installed: its jobs run elsewhere.
+    The file is None for a tag. The result is None if lm-eval is not installed: the jobs have an
+    environment of their own.
     """
     package = importlib.util.find_spec("lm_eval")
     if package is None:
@@ -68,7 +69,7 @@ def _paths(folder: Path) -> list[Path]:
 
 
 def _names(text: str) -> Iterator[tuple[str, bool]]:
-    """Each name in a file, and whether the file may be the one that declares it."""
+    """Each name in a file's text, and true if the file may declare the name."""
     for match in DECLARATION.finditer(text):
         for name in WORD.findall(match["value"]):
             yield name, match["key"] != "tag" and not match["indent"]
@@ -77,7 +78,11 @@ def _names(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def check_name(name: str, execute_code: bool) -> None:
-    """Raises MeltpointError for a name that lm-eval has not, or a task that may not be measured so."""
+    """Raises MeltpointError for a name that lm-eval lacks or that cannot be measured.
+
+    That is a group without a mean over all its documents, or a task that runs code without
+    `execute_code`. Nothing is checked if lm-eval is not installed.
+    """
     known = files()
     if known is None:
         return
@@ -85,7 +90,7 @@ def check_name(name: str, execute_code: bool) -> None:
         raise MeltpointError(f"lm-eval has no task {name!r}{did_you_mean(name, known)}")
     path = known[name]
     config = {"group": name} if path is None else read_config(path)
-    # Another name may be found by the pattern in a text: it is left to the job.
+    # The pattern may find names that the file does not declare, in a text: the job checks them.
     if name == config.get("group") and not is_weighted_by_size(config):
         raise MeltpointError(
             f"{name} is a group without a mean over all its documents: name its tasks"
@@ -95,13 +100,16 @@ def check_name(name: str, execute_code: bool) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A task's file with those that it includes, whose keys count where it has none."""
+    """The keys of a task's file, and those of included files that the file itself lacks.
+
+    Empty for a file that cannot be read.
+    """
     try:
         config = yaml.load(path.read_text(encoding="utf-8"), Loader)
         included = config.pop("include", [])
         for other in [included] if isinstance(included, str) else included:
             config = {**read_config(path.parent / other), **config}
-    # The job reads it again by lm-eval, and says what is wrong.
+    # In the job lm-eval reads the file again, and reports the error.
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         return {}
     return config
@@ -118,7 +126,7 @@ def check_code(name: str, config: Config, execute_code: bool) -> None:
 
 
 def is_weighted_by_size(config: Config) -> bool:
-    """True for a group whose mean is one over all documents of its tasks."""
+    """True for the configuration of a group whose mean is over all documents of its tasks."""
     means = config.get("aggregate_metric_list") or []
     means = [means] if isinstance(means, dict) else means
     return bool(means) and all(mean.get("weight_by_size", True) for mean in means)

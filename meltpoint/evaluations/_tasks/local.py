@@ -14,7 +14,7 @@ SUBJECT = "{subject}"
 
 @dataclass(frozen=True)
 class LocalTask:
-    """A task that needs no hub, as a file of resources/tasks says; its README explains the fields."""
+    """A task that a file of resources/tasks declares; the README there explains the fields."""
 
     name: str
     file: Path
@@ -31,13 +31,13 @@ class LocalTask:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All files that it reads."""
+        """Names of all files that the task reads in the folder of data."""
         return tuple(file for file in (self.documents, self.shots, self.labels) if file is not None)
 
 
 @cache
 def tasks() -> Mapping[str, LocalTask]:
-    """All tasks by their names in lm-eval."""
+    """All tasks of resources/tasks by their names in lm-eval."""
     found = {}
     for stem, content in _files().items():
         keys = {key: value for key, value in content.items() if key != "groups"}
@@ -48,7 +48,10 @@ def tasks() -> Mapping[str, LocalTask]:
 
 @cache
 def groups() -> Mapping[str, tuple[str, ...]]:
-    """All groups of tasks with their tasks; each is weighted by its tasks' sizes."""
+    """All groups of resources/tasks with the names of their tasks.
+
+    The mean of a group is weighted by its tasks' sizes.
+    """
     found = {}
     for stem, content in _files().items():
         parts = {
@@ -61,12 +64,12 @@ def groups() -> Mapping[str, tuple[str, ...]]:
 
 
 def tasks_of(name: str, without: Sequence[str] = ()) -> tuple[str, ...]:
-    """The tasks of a group but for some, or a task alone."""
+    """Names of a group's tasks, or the name of a task itself, except for those in `without`."""
     return tuple(task for task in groups().get(name, (name,)) if task not in without)
 
 
 def metrics_of(name: str) -> tuple[str, ...] | None:
-    """Metrics of a task or a group; None where it has no local files."""
+    """Metrics of a task or a group; None if resources/tasks does not declare it."""
     first = tasks_of(name)[0]
     return tasks()[first].metrics if first in tasks() else None
 
@@ -82,7 +85,7 @@ def _files() -> Mapping[str, Mapping[str, Any]]:
 
 
 def _subjects(stem: str, content: Mapping) -> list[tuple[str, str]]:
-    """Name and subject of each task of a file."""
+    """Name and subject of each task in a file; the subject is empty for a file of one task."""
     parts = content.get("groups")
     if parts is None:
         return [(stem, "")]

@@ -1,4 +1,4 @@
-"""An engine as lm-eval sees a model: text is tokenised as lm-eval's own class for transformers does."""
+"""An engine in the form of lm-eval's class for models; tokens are those of its class `HFLM`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from transformers import PreTrainedTokenizerBase
 from meltpoint.errors import MeltpointError, NotApplicable
 from meltpoint.evaluations.engines._engine import Engine
 
-# lm-eval's, for a model that does not say how many tokens it can read.
+# lm-eval's default for a model that does not say how many tokens it can read.
 DEFAULT_LENGTH = 2048
-# What transformers writes for a tokenizer without a limit is more.
+# A tokenizer of transformers without a limit has this length or more.
 NO_LIMIT = int(1e20)
 # Tokens at the end of a text in which a stop string is looked for while it is written.
 LAST_TOKENS = 32
@@ -30,9 +30,9 @@ HARMLESS = {"until", "max_gen_toks", "temperature", "do_sample", "top_p", "top_k
 
 
 class EngineModel(TemplateLM):
-    """Answers lm-eval's requests by an engine.
+    """Answers lm-eval's requests with an engine.
 
-    `cut` counts the requests that lost their beginning as they were longer than the model's context.
+    `cut` is the number of requests that were longer than the model's context and lost their beginning.
     """
 
     def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -41,7 +41,7 @@ class EngineModel(TemplateLM):
 
     @property
     def max_length(self) -> int:
-        """The most tokens that the model reads."""
+        """The largest number of tokens that the model reads."""
         if self.engine.context_length is not None:
             return self.engine.context_length
         longest = self.tokenizer.model_max_length
@@ -49,23 +49,23 @@ class EngineModel(TemplateLM):
 
     @property
     def eot_token_id(self) -> int:
-        """The end token."""
+        """Number of the end token."""
         return self.tokenizer.eos_token_id
 
     @property
     def prefix_token_id(self) -> int:
-        """The token before a continuation without a context: that of the beginning, else the end."""
+        """The token before a continuation without a context: the beginning token, or else the end."""
         first = self.tokenizer.bos_token_id
         return self.eot_token_id if first is None else first
 
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **_: object
     ) -> list[int]:
-        """Tokens of a text, with the tokenizer's special ones unless the text begins with them."""
+        """Token numbers of a text, with special tokens unless the text begins with the first one."""
         flags = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
         if add_special_tokens is None and self._begins(string):
             flags["add_special_tokens"] = False
-        # Without its warning of long texts: they are cut, counted and reported.
+        # The tokenizer need not warn about long texts: they are cut, counted and reported.
         return self.tokenizer.encode(string, verbose=False, **flags)
 
     def _begins(self, string: str) -> bool:
@@ -81,10 +81,11 @@ class EngineModel(TemplateLM):
     def _fitting(
         self, context: list[int], continuation: list[int]
     ) -> list[tuple[list[int], list[int]]]:
-        """The requests that a model's context has room for; the last token of each is never read.
+        """A request as (context, continuation) pairs for which the model's context has room.
 
-        A context loses its beginning, as in lm-eval. A continuation that is longer than the model's
-        context, for which lm-eval stops, is scored in parts, each after the tokens before it.
+        The context loses its beginning, as in lm-eval. A continuation that is longer than the model's
+        context, for which lm-eval stops, becomes several pairs, each with the tokens before it as its
+        context. A pair may exceed the limit by one token, as the last token is never read.
         """
         tokens, start = [*context, *continuation], len(context)
         most = self.max_length
@@ -103,7 +104,11 @@ class EngineModel(TemplateLM):
         raise MeltpointError("likelihoods of whole pages are measured by the evaluation perplexity")
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        """The most probable text after each context, up to the first of its stop strings."""
+        """The greedy text after each context, up to the first of its stop strings.
+
+        Raises MeltpointError for a task that asks for sampling, NotApplicable if its new tokens leave
+        no room for a prompt.
+        """
         texts = [""] * len(requests)
         by_settings: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
@@ -142,14 +147,14 @@ class EngineModel(TemplateLM):
 
 
 def _together(scores: Sequence[tuple[float, bool]]) -> tuple[float, bool]:
-    """The log-likelihood of a continuation from those of its parts, and whether it is greedy."""
+    """Log-likelihood of a continuation in nats, and true if it is the greedy one, from its parts'."""
     return sum(score for score, _ in scores), all(greedy for _, greedy in scores)
 
 
 class StopStrings:
     """A logits processor that ends a text once it holds a stop string.
 
-    The text is cut at the string afterwards: this only saves what would be written behind it.
+    It only saves time: the text is cut at the string afterwards in any case.
     """
 
     def __init__(
@@ -163,7 +168,7 @@ class StopStrings:
         self._lengths = sorted({len(prompt) for prompt in prompts}, reverse=True)
 
     def __call__(self, tokens: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """The logits, or those of the end token alone."""
+        """The logits [1, vocabulary], or logits that allow nothing but the end token."""
         text = tuple(tokens[0].tolist())
         start = next(n for n in self._lengths if text[:n] in self._prompts)
         last = self._tokenizer.decode(text[max(start, len(text) - LAST_TOKENS) :])

@@ -1,8 +1,8 @@
-"""Questions with four choices that are made from a text: they need no data set, and any model has some.
+"""Questions with four choices that are made from a text, and so need no data set.
 
-A text is cut into passages of `CONTEXT + ANSWER` words. The first words are the context of a question,
-the others its right answer. Passages are put in a random order that depends on their number alone, and
-so are the wrong answers.
+A text is cut into passages of `CONTEXT + ANSWER` words. The first words of a passage are the context of
+a question, the others its right answer. The random order of the questions depends on nothing but the
+number of passages. The draw of a question's wrong answers depends on that and the passage's place.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ Question = dict[str, Any]
 
 
 def continuation(passages: Sequence[Sequence[str]], place: int, draw: random.Random) -> list[str]:
-    """Wrong answers of a question: the ends of other passages, of as many words."""
+    """Three wrong answers of a question: the last `ANSWER` words of other passages.
+
+    passages: words with the white space before them. place: the question's passage.
+    """
     others = draw.sample([n for n in range(len(passages)) if n != place], CHOICES - 1)
     space = leading_space(passages[place][CONTEXT])
     return [space + "".join(passages[other][CONTEXT:]).lstrip() for other in others]
 
 
 def order(passages: Sequence[Sequence[str]], place: int, draw: random.Random) -> list[str]:
-    """Wrong answers of a question: the right one with two neighbouring words exchanged.
+    """Three wrong answers of a question: the right one with two neighbouring words exchanged.
 
-    White space stays where it is. A text that repeats one word gives equal answers.
+    passages: words with the white space before them. place: the question's passage. White space stays
+    in place. A text that repeats one word gives equal answers.
     """
     words = passages[place][CONTEXT:]
     differ = [n for n in range(ANSWER - 1) if words[n].strip() != words[n + 1].strip()]
@@ -41,7 +45,7 @@ def order(passages: Sequence[Sequence[str]], place: int, draw: random.Random) ->
 
 
 def exchanged(words: Sequence[str], place: int) -> str:
-    """The words as a text, with the one at a place and the next exchanged."""
+    """The words as a text; the word at `place` and the next one are exchanged."""
     first, second = words[place], words[place + 1]
     pair = leading_space(first) + second.strip(), leading_space(second) + first.strip()
     return "".join([*words[:place], *pair, *words[place + 2 :]])
@@ -52,7 +56,7 @@ def leading_space(word: str) -> str:
     return word[: len(word) - len(word.lstrip())]
 
 
-# What a file of resources/tasks may name as `questions`.
+# Values of the key `questions` in a file of resources/tasks.
 WRONG_ANSWERS: Mapping[str, Callable[[Sequence[Sequence[str]], int, random.Random], list[str]]] = {
     "continuation": continuation,
     "order": order,

@@ -1,4 +1,4 @@
-"""One task after the other on an engine; what is done is kept for the case of a kill."""
+"""Runs one task after the other on an engine; finished tasks survive a kill of the job."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Done:
-    """A task that has been done: its samples, and how many requests were cut from the left."""
+    """A finished task: its samples, the number of its requests, and of those cut from the left."""
 
     task: str
     samples: Sequence[Mapping[str, Any]]
@@ -40,9 +40,13 @@ def run(
     execute_code: bool,
     resume: Path | None,
 ) -> Iterator[Done]:
-    """Each task's samples; a task that was done before the job was killed is read from `resume`."""
+    """Runs the tasks in order and yields each when it is finished.
+
+    A task that was finished before a kill is read from the folder `resume`. Raises NotApplicable for a
+    task that does not fit the model's context.
+    """
     if execute_code:
-        # The metric of tasks that run code asks for it.
+        # The metric of tasks that run code refuses to run without this variable.
         os.environ["HF_ALLOW_CODE_EVAL"] = "1"
     for named in track(tasks, "tasks"):
         file = None if resume is None else resume / f"{named.name}.json"
@@ -59,7 +63,7 @@ def run(
 def _run(named: Named, model: EngineModel, limit: int | None, execute_code: bool) -> Done:
     model.cut = 0
     try:
-        # Its progress bars would mix with what other jobs print.
+        # lm-eval's progress bars would mix with the output of other jobs.
         with patch("lm_eval.api.task.tqdm", _silent), patch("lm_eval.api.model.tqdm", _silent):
             results = evaluate(
                 lm=model,
@@ -71,7 +75,7 @@ def _run(named: Named, model: EngineModel, limit: int | None, execute_code: bool
     except NotApplicable as reason:
         raise NotApplicable(f"{named.name}: {reason}") from None
     logged = results["samples"][named.name]
-    # A task whose answers are read in several ways is scored by the first.
+    # If a task has several filters to read answers, the first one decides the score.
     first = [each for each in logged if each["filter"] == logged[0]["filter"]]
     averaged = averaged_metrics(named.task)
     samples = [sample_of(named.name, each, averaged, named.groups) for each in first]
@@ -85,7 +89,7 @@ def _silent(iterable: Iterable, **_: object) -> Iterable:
 
 
 def averaged_metrics(task: Task) -> list[str]:
-    """Metrics of a task that are means over its documents, and better where they are higher."""
+    """Names of a task's metrics that are means over its documents, with higher values better."""
     higher = task.higher_is_better()
     return [
         metric

@@ -1,4 +1,4 @@
-"""Samples of tasks, a document each, and the scores that follow from them."""
+"""Samples of tasks, one for each document, and the scores that are computed from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meltpoint.evaluations.contract import Estimate
 NON_FINITE = "non_finite"
 # Metrics that have a score of their own.
 ACC, ACC_NORM = "acc", "acc_norm"
-# The metric of a task that has neither.
+# Key of the first metric of a task without acc and acc_norm.
 OTHER = "score"
 
 Sample = Mapping[str, Any]
@@ -25,10 +25,10 @@ Sample = Mapping[str, Any]
 def sample_of(
     name: str, logged: Mapping[str, Any], averaged: Sequence[str], groups: Sequence[str]
 ) -> Sample:
-    """The sample of a document from what lm-eval logs of it.
+    """The sample of a document, made from lm-eval's log of it.
 
-    averaged: the task's metrics that are means over documents. Raises MeltpointError for a task that
-    has none.
+    averaged: the task's metrics that are means over documents. Raises MeltpointError if the log has
+    none of them.
     """
     sample = {"task": name, "document": logged["doc_id"], **_answer(logged)}
     numbers = {m: float(logged[m]) for m in averaged if isinstance(logged.get(m), Real)}
@@ -44,7 +44,7 @@ def sample_of(
 
 
 def _answer(logged: Mapping[str, Any]) -> dict[str, Any]:
-    """The text that was written, or the log-likelihood of each choice, and whether it is a number."""
+    """The written text, or each choice's log-likelihood and a mark if one of them is not finite."""
     responses = [each[0] for each in logged["resps"]]
     if isinstance(responses[0], str):
         return {"text": responses[0]}
@@ -56,10 +56,11 @@ def _answer(logged: Mapping[str, Any]) -> dict[str, Any]:
 def estimates(
     samples: Sequence[Sample], names: Sequence[str], refuse_above: float
 ) -> dict[str, Estimate]:
-    """All scores of an evaluation from its samples; `names` are the tasks and groups it names.
+    """All scores of an evaluation by name, computed from its samples.
 
-    The score of a task is acc_norm where lm-eval has it, else acc, else its first metric. A score is
-    refused where too many of its documents have log-likelihoods that are not finite.
+    names: the tasks and groups that the study names. The score of a task is acc_norm if lm-eval has it,
+    else acc, else the task's first metric. A score is refused if more than `refuse_above` of its
+    documents have log-likelihoods that are not finite.
     """
     found: dict[str, Estimate] = {}
     places = _answers_of(samples, names)
@@ -76,7 +77,7 @@ def estimates(
 
 
 def _answers_of(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, list[int]]:
-    """Places of the samples that each score is made of."""
+    """For each task or group the places of its samples."""
     return {
         name: [
             n for n, each in enumerate(samples) if name in (each["task"], *each.get("groups", ()))
@@ -88,8 +89,9 @@ def _answers_of(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, li
 def weighted_mean(samples: Sequence[Sample], metric: str) -> Estimate:
     """Mean of a metric over documents, with lm-eval's standard error.
 
-    Over several tasks it is weighted by their sizes, and the error is pooled: with n documents and the
-    standard error e in each of k tasks, sqrt(sum((n - 1) n e^2) / (sum(n) - k) / sum(n)).
+    The mean of several tasks is weighted by their sizes, and its error is pooled. With n documents and
+    the standard error e in each of k tasks it is sqrt(sum((n - 1) n e^2) / (sum(n) - k) / sum(n)). The
+    error is None if each task has one document.
     """
     values = np.array([each[metric] for each in samples], np.float64)
     tasks = np.array([each["task"] for each in samples])
@@ -102,9 +104,10 @@ def weighted_mean(samples: Sequence[Sample], metric: str) -> Estimate:
 
 
 def floors(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, float]:
-    """Accuracies at chance of the tasks and groups that are named, of their metrics, and their mean.
+    """Accuracies at chance, by score: of the named tasks and groups, of their metrics, of the mean.
 
-    A document with k choices is answered right by chance with probability 1 / k; a text never is.
+    A document with k choices is answered right by chance with probability 1 / k, and a document that
+    asks for a text never is.
     """
     found: dict[str, float] = {}
     for name in names:
@@ -116,7 +119,7 @@ def floors(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, float]:
 
 
 def refusal(samples: Sequence[Sample], refuse_above: float) -> str | None:
-    """Why the score of samples is refused; None where it is not."""
+    """The reason why the score of samples is refused, with an example; None if it is not refused."""
     broken = [each for each in samples if "degenerate" in each]
     share = len(broken) / len(samples)
     if share <= refuse_above:

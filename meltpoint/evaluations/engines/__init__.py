@@ -5,18 +5,18 @@ An engine runs a checkpoint. Its file declares, at module level:
 ``label``
     the program's name
 ``opens(checkpoint)``
-    whether it runs what this folder holds
+    True if the engine can run the checkpoint in this folder
 ``kernels``
-    for which wishes it is taken: False, weights decoded into plain ones; True, the kernels of the
-    library that packed the weights; or both
+    the values of `open_engine`'s argument `kernels` for which the engine is chosen: False to decode
+    packed weights, True to run the kernels of the library that packed them
 ``env``
-    the environment in which it runs, as methods name that in which their checkpoints are evaluated
+    the environment in which the engine runs; methods name the one that evaluates their checkpoints
 ``streams``
-    whether `compute.stream` applies to it
+    True if `compute.stream` applies to the engine
 ``sources``
-    the modules that, with their imports, are its code
+    the modules that, with their imports, are the engine's code
 ``open(checkpoint, compute)``
-    makes the engine
+    returns the engine
 
 None of these files imports torch before `open` is called.
 """
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @cache
 def registry() -> dict[str, ModuleType]:
-    """All engines' files by name."""
+    """Modules of all engines by name."""
     names = (info.name for info in pkgutil.iter_modules(__path__))
     return {
         name: importlib.import_module(f"{__name__}.{name}")
@@ -47,10 +47,10 @@ def registry() -> dict[str, ModuleType]:
 
 
 def open_engine(checkpoint: Path, compute: Compute, kernels: bool = False) -> "Engine":
-    """The engine that runs a checkpoint, a context manager that lets go of the model at its end.
+    """The engine that runs a checkpoint, a context manager that frees the model at its end.
 
-    With `kernels` a packed checkpoint is run by the library that packed it; without, its weights are
-    decoded. Raises MeltpointError for a checkpoint that is broken, or that no engine opens.
+    With `kernels` the library that packed a checkpoint runs it; without, its weights are decoded.
+    Raises MeltpointError for a checkpoint that is broken or that no engine opens.
     """
     engines = [e for e in registry().values() if kernels in e.kernels and e.opens(checkpoint)]
     if len(engines) != 1:
@@ -59,9 +59,10 @@ def open_engine(checkpoint: Path, compute: Compute, kernels: bool = False) -> "E
 
 
 def planned(env: str, kernels: bool = False) -> ModuleType:
-    """The file of the engine that will run a checkpoint which is evaluated in an environment.
+    """Module of the engine that runs checkpoints in the environment `env`.
 
-    It is known before the checkpoint is there: a method declares that environment.
+    It is known before the checkpoint exists, as methods declare the environment of evaluations. Raises
+    MeltpointError unless there is exactly one.
     """
     engines = [e for e in registry().values() if kernels in e.kernels and e.env == env]
     if len(engines) != 1:

@@ -1,4 +1,4 @@
-"""The texts that an engine is writing."""
+"""The interface to texts that an engine is writing token by token."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ import torch
 
 
 class Decoding(ABC):
-    """Texts that a model is writing, one a row; what they hold so far is in the model's cache.
+    """Texts that a model is writing, one for each row; the model's cache holds the tokens so far.
 
-    A decoding strategy is a loop over it: look at `logits`, choose, `append`. A search also lets rows
-    go, repeats and reorders them by `select`.
+    A decoding strategy is a loop: it reads `logits`, chooses a token for each row, and calls `append`.
+    A search also drops, repeats and reorders rows with `select`.
 
-    `logits`, float32 [rows, vocabulary], are those of each row's next token. `hidden_states`, where
-    they were asked for, are those of the tokens that were read last (first the prompts, padded on the
-    left; then one token a row): the embeddings' and each block's, [rows, tokens, width], the last with
-    the final norm applied.
+    `logits`, float32 [rows, vocabulary], are those of each row's next token. `hidden_states` are None
+    unless they were asked for. They belong to the tokens of the latest pass: first the prompts, padded
+    on the left, then one token for each row. They are the states of the embeddings and of each block,
+    [rows, tokens, width]; the final norm is applied to the last.
     """
 
     logits: torch.Tensor
@@ -23,15 +23,15 @@ class Decoding(ABC):
 
     @abstractmethod
     def append(self, tokens: Sequence[int]) -> None:
-        """Reads one token more in each row."""
+        """Lets the model read one more token in each row."""
 
     @abstractmethod
     def select(self, rows: Sequence[int]) -> None:
-        """Keeps these rows in this order: any may be left out or repeated."""
+        """Keeps these rows, in this order; a row may be left out or repeated."""
 
     def layer_logits(self, layer: int) -> torch.Tensor:
-        """Logits of a layer: the head applied to its hidden states at the last token of each row.
+        """Logits of a layer, float32 [rows, vocabulary]: the head on its states at each last token.
 
-        float32 [rows, vocabulary]; layer 0 is the embeddings. For texts with hidden states alone.
+        Layer 0 is the embeddings. Only for texts that keep hidden states.
         """
         raise NotImplementedError(f"{type(self).__name__} has no hidden states")

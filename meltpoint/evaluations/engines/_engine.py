@@ -1,4 +1,4 @@
-"""What every engine offers."""
+"""The interface of all engines."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +15,11 @@ from meltpoint.evaluations.engines._greedy import write
 from meltpoint.evaluations.engines._requests import Pass, Request
 from meltpoint.progress import track
 
-# Tokens of the texts that are written together, by the device: their keys and values are held.
+# Number of tokens, by device, of the texts that are written together: the cache holds all their keys
+# and values.
 AUTO_TOKENS = {"cpu": 2048, "cuda": 16384}
-# Takes a slice of the predicted tokens, in the order of `nll`, and the log probabilities of all tokens
-# at their places, float32 [places, vocabulary].
+# An observer is called with a slice of the predicted tokens, in the order of `nll`, and with the log
+# probabilities at their places, float32 [places, vocabulary].
 Observer = Callable[[slice, torch.Tensor], None]
 Processor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -26,10 +27,10 @@ Processor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 class Engine(ABC):
     """A checkpoint that is ready to run.
 
-    Attributes: `name`, the program or library that runs it; `provenance`, what a cell says of that;
-    `vocabulary`, the number of its tokens; `context_length`, the most tokens that it can read, None
-    where there is no limit; `load_seconds`, what it took to read the weights; `runs_transformers`,
-    whether transformers' own `generate` can write with it.
+    Attributes: `name`, the program or library that runs it; `vocabulary`, the number of its tokens;
+    `context_length`, the largest number of tokens that it can read, None without a limit;
+    `load_seconds`, the time that reading the weights took; `runs_transformers`, true if `generate` of
+    transformers can run the model.
     """
 
     name: str
@@ -50,23 +51,23 @@ class Engine(ABC):
     def nll(self, windows: np.ndarray, observe: Observer | None = None) -> np.ndarray:
         """Negative log likelihood of each predicted token in nats: float32 [windows, length - 1].
 
-        `windows` are token numbers [windows, length], used as they are; each is a text of its own.
-        `observe` sees the log probabilities that they are taken from, part by part.
+        windows: token numbers [windows, length]; no token is added, and each window is a text of its
+        own. observe: called with the log probabilities, part by part.
         """
 
     def head_inputs(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
-        """Hidden states that the head predicts tokens from, [places, width] in the model's dtype.
+        """Inputs of the head, part by part, [places, width] in the model's dtype.
 
         The places of all parts together are those of `nll`, in its order. Raises MeltpointError for an
-        engine that has none to give.
+        engine without access to hidden states.
         """
         raise MeltpointError(f"{self.name} gives no hidden states")
 
     @abstractmethod
     def logits(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
-        """The logits of all windows in their order, batch by batch: float32 [batch, length, tokens].
+        """The logits of all windows in order, batch by batch: float32 [batch, length, vocabulary].
 
-        Those at a position are of the token after it. No batch is held when the next is made.
+        The logits at a position are those of the token after it. A batch is freed before the next one.
         """
 
     @abstractmethod
@@ -77,11 +78,12 @@ class Engine(ABC):
         rows: int | None = None,
         hidden_states: bool = False,
     ) -> AbstractContextManager[Decoding]:
-        """Begins to write after some prompts, which have been read then.
+        """Context of a decoding after some prompts, which it has read.
 
-        Room is made for `max_new_tokens` more in each of `rows` texts (as many as there are prompts,
-        if it is not said). Raises MeltpointError for an empty prompt, for what does not fit the model's
-        context, and NotApplicable for hidden states from an engine that has none to give.
+        rows: the largest number of rows; default: that of the prompts. The cache has room for
+        `max_new_tokens` after each prompt. Raises MeltpointError for an empty prompt, and for a prompt
+        that is too long for the model's context. Raises NotApplicable if hidden states are asked for
+        and the engine has no access to them.
         """
 
     @abstractmethod
@@ -90,7 +92,7 @@ class Engine(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Lets go of the model."""
+        """Frees the model."""
 
     def __enter__(self) -> "Engine":
         return self
@@ -100,12 +102,11 @@ class Engine(ABC):
 
     @torch.no_grad()
     def loglikelihood(self, requests: Sequence[Request]) -> list[tuple[float, bool]]:
-        """Of each (context, continuation) in token numbers: the log probability of the continuation
-        after the context in nats, and whether greedy decoding would write it.
+        """Log probability in nats of each request's continuation, and whether it is the greedy one.
 
-        What several requests have in common from their first token on up to the last but one of the
-        shorter is read once. Raises MeltpointError for a request without a context or a continuation,
-        or one longer than the model's context.
+        A request is (context, continuation) in token numbers. A request whose tokens, but for the last,
+        begin another request is read together with that one. Raises MeltpointError for a request
+        without context or continuation, and for one that is longer than the model's context.
         """
         results: list[tuple[float, bool]] = [(0.0, True)] * len(requests)
         passes = _requests.passes(requests, self.context_length)
@@ -124,12 +125,12 @@ class Engine(ABC):
         eos: Sequence[int] = (),
         processors: Sequence[Processor] = (),
     ) -> list[list[int]]:
-        """The most probable token after each prompt, and so on: the new tokens of each text.
+        """The new tokens that greedy decoding writes after each prompt, in the prompts' order.
 
-        A text ends at the first token of `eos`, which is kept, or after `max_new_tokens`. A processor
-        takes the tokens of one text so far, int64 [1, tokens], without any padding, and its next
-        token's logits, float32 [1, vocabulary], and returns other logits, as those of transformers do.
-        Texts are batched by length; neither batch nor padding changes what a text is given to see.
+        A text ends at the first token of `eos`, which is kept, or after `max_new_tokens`. Processors
+        are those of transformers: each takes the tokens of one text so far without padding, int64
+        [1, tokens], and the next token's logits, float32 [1, vocabulary], and returns new logits. Texts
+        are batched by length. A text sees neither the other texts of its batch nor the padding.
         """
         results: list[list[int]] = [[] for _ in prompts]
         lengths = [len(prompt) + max_new_tokens for prompt in prompts]
@@ -142,9 +143,9 @@ class Engine(ABC):
         return results
 
     def text_batches(self, lengths: Sequence[int], width: int = 1) -> list[list[int]]:
-        """The texts, by their numbers, that are written together.
+        """Batches of texts that are written together, as lists of the texts' numbers.
 
-        lengths: the most tokens of each text. width: the rows that a text takes while it is written.
+        lengths: largest number of tokens of each text. width: rows that a text takes in the cache.
         """
         lengths = [length * width for length in lengths]
         if self.compute.batch != "auto":

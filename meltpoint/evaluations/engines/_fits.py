@@ -1,4 +1,4 @@
-"""Whether a model fits in the memory that is there."""
+"""Compares a model's size with the available memory."""
 
 import logging
 
@@ -10,7 +10,7 @@ from meltpoint.text import human_bytes
 
 
 def fits(model: nn.Module, compute: Compute) -> bool:
-    """True where the model's weights take no more than the memory that may be used."""
+    """True if the model's weights fit in the memory that may be used; logs the sizes if not."""
     needed, usable = weight_bytes(model), memory.usable_bytes(compute)
     if needed <= usable:
         return True
@@ -23,5 +23,5 @@ def fits(model: nn.Module, compute: Compute) -> bool:
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """Bytes of a model's parameters in their dtype, tied ones once."""
+    """Bytes of a model's parameters in their dtypes; tied parameters count once."""
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

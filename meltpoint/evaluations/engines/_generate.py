@@ -1,4 +1,4 @@
-"""What transformers' own `generate` writes with an engine's model."""
+"""Beam search by `generate` of transformers, with an engine's model."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -11,13 +11,13 @@ from meltpoint.evaluations.engines._model_engine import ModelEngine
 
 
 class FiniteBeams(LogitsProcessor):
-    """Remembers which texts had scores that are no numbers; changes nothing."""
+    """A logits processor that changes nothing, and remembers texts whose scores were NaN."""
 
     def __init__(self, texts: int) -> None:
         self.finite = [True] * texts
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """The scores as they are, float32 [texts x beams, vocabulary]."""
+        """The unchanged scores, float32 [texts x beams, vocabulary]."""
         holds = (~scores.isnan()).all(dim=-1).view(len(self.finite), -1).all(dim=-1).tolist()
         self.finite = [a and b for a, b in zip(self.finite, holds, strict=True)]
         return scores
@@ -31,9 +31,10 @@ def beam_search(
     beams: int,
     eos: frozenset[int],
 ) -> list[tuple[list[int], bool]]:
-    """The new tokens of each text, and whether all of its scores were numbers.
+    """For each prompt the new tokens of its best text, and false if one of its scores was NaN.
 
-    Prompts are padded on the left and masked.
+    Prompts are padded on the left and masked. Raises MeltpointError for an empty prompt, and for one
+    without room for the new tokens.
     """
     _requests.check_prompts(prompts, max_new_tokens, engine.context_length)
     longest = max(map(len, prompts))
@@ -67,7 +68,10 @@ def _until_end(tokens: list[int], eos: frozenset[int]) -> list[int]:
 
 @contextlib.contextmanager
 def _config_of(model: PreTrainedModel, config: GenerationConfig) -> Iterator[None]:
-    """Has `generate` see this config alone: it fills what is not set from the model's own."""
+    """Context in which this is the model's own config of generation.
+
+    `generate` fills the keys that a config leaves open from the model's own.
+    """
     before = model.generation_config
     model.generation_config = config
     try:

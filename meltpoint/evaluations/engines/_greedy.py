@@ -1,4 +1,4 @@
-"""Greedy decoding, a loop over the texts that an engine is writing."""
+"""Greedy decoding on the texts that an engine is writing."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ def write(
     eos: frozenset[int],
     processors: Sequence = (),
 ) -> list[list[int]]:
-    """The new tokens of each text, each the most probable one by the processed logits.
+    """The new tokens of each text; each token has the largest processed logit.
 
-    Texts that have ended are let go, so that the others are no longer padded for them.
+    Rows of texts that have ended are removed, which saves computing their next tokens.
     """
     texts: list[list[int]] = [[] for _ in prompts]
     open_texts = list(range(len(prompts)))
@@ -36,7 +36,10 @@ def write(
 
 
 def _process(logits: torch.Tensor, texts: list[list[int]], processors: Sequence) -> torch.Tensor:
-    """The logits as the processors leave them, text by text."""
+    """The processed logits, float32 [rows, vocabulary]. Processors get one text at a time.
+
+    texts: the tokens of each row's text, prompt included.
+    """
     if not processors:
         return logits
     rows = []

@@ -1,4 +1,4 @@
-"""A checkpoint that hqq packed, with hqq's own linears, which transformers 5.17 does not make."""
+"""Loads a checkpoint that hqq packed with hqq's own linears; transformers 5.17 cannot do it."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from meltpoint.model.decoded import Parts
 
 
 def load(folder: Path, compute: Compute) -> PreTrainedModel:
-    """The model, ready to run, its packed linears multiplied by hqq."""
+    """The model, ready to run; hqq's kernels multiply its packed linears."""
     parts = Parts(folder, compute)
     model = empty_model.build(folder, compute.torch_dtype)
     empty_model.move_buffers(model, compute.torch_device)

@@ -7,7 +7,7 @@ from meltpoint.evaluations.engines._model_engine import ModelEngine
 
 
 class KernelsEngine(ModelEngine):
-    """Runs a model as its users do; `library` is the package whose kernels run, None for torch's."""
+    """Runs a model as its users do; `library` is the package of the kernels, None for torch's own."""
 
     def __init__(
         self, model: PreTrainedModel, compute: Compute, load_seconds: float, library: str | None
@@ -17,7 +17,7 @@ class KernelsEngine(ModelEngine):
 
     @property
     def provenance(self) -> dict[str, str]:
-        """The program, and the classes of the modules that multiply in a decoder's block."""
+        """Name of the program, and the classes of all modules with weights to multiply but the head."""
         head = self.model.get_output_embeddings()
         wide = (m for m in self.model.modules() if hasattr(m, "in_features") and m is not head)
         names = {type(module).__name__ for module in wide}

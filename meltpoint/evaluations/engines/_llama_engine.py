@@ -20,7 +20,7 @@ from meltpoint.llamacpp.session import Context, loaded
 
 
 class LlamaEngine(Engine):
-    """Runs a GGUF file; texts are read one by one, and written side by side."""
+    """Runs a GGUF file. Given texts are read one by one; new texts are written in one batch."""
 
     name = "llama.cpp"
 
@@ -39,7 +39,7 @@ class LlamaEngine(Engine):
         return runtime.windows_nll(self.model, self.file, windows, _observing(observe))
 
     def logits(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
-        """The logits of all windows one by one: float32 [1, length, vocabulary]."""
+        """The logits of all windows, window by window: float32 [1, length, vocabulary]."""
         length = windows.shape[1]
         runtime.check_tokens(self.model, self.file, windows, length)
         size = runtime.batch_size(self.model, length)
@@ -56,7 +56,11 @@ class LlamaEngine(Engine):
         rows: int | None = None,
         hidden_states: bool = False,
     ) -> Iterator["LlamaDecoding"]:
-        """Begins to write after some prompts, in a cache for `rows` texts."""
+        """Context of a decoding after some prompts, in a cache for `rows` texts.
+
+        Raises NotApplicable if hidden states are asked for, MeltpointError for a prompt that does not
+        fit the context, and for more rows than llama.cpp has sequences.
+        """
         if hidden_states:
             raise NotApplicable(
                 "llama.cpp gives no hidden states, which this strategy of decoding needs"
@@ -85,18 +89,24 @@ class LlamaEngine(Engine):
                 yield each, _tensor(context.read(x, wanted=y) for x, y in parts)
 
     def text_batches(self, lengths: Sequence[int], width: int = 1) -> list[list[int]]:
-        """The texts that are written together, no more than llama.cpp has sequences for."""
+        """Batches of texts that are written together, as lists of the texts' numbers.
+
+        Their rows use at most half of llama.cpp's sequences, as `select` needs the other half.
+        """
         most = max(1, llama_cpp().llama_max_parallel_sequences() // 2 // width)
         batches = super().text_batches(lengths, width)
         return [batch[i : i + most] for batch in batches for i in range(0, len(batch), most)]
 
     def close(self) -> None:
-        """Lets go of the model."""
+        """Frees the model."""
         self._opened.close()
 
 
 class LlamaDecoding(Decoding):
-    """Each row is a sequence of llama.cpp's cache, at positions of its own, without padding."""
+    """A decoding in which each row is a sequence of llama.cpp's cache.
+
+    Sequences have positions of their own, so that there is no padding.
+    """
 
     def __init__(self, context: Context, prompts: Sequence[Sequence[int]]) -> None:
         self._context = context
@@ -104,11 +114,11 @@ class LlamaDecoding(Decoding):
         self.logits = torch.cat([self._read(row, prompt) for row, prompt in enumerate(prompts)])
 
     def append(self, tokens: Sequence[int]) -> None:
-        """Reads one token more in each row."""
+        """Lets the model read one more token in each row."""
         self.logits = _tensor([self._context.read_each(tokens)])
 
     def select(self, rows: Sequence[int]) -> None:
-        """Keeps these rows in this order: any may be left out or repeated."""
+        """Keeps these rows, in this order; a row may be left out or repeated."""
         self._context.select(rows)
         self.logits = self.logits[list(rows)]
 
@@ -118,10 +128,10 @@ class LlamaDecoding(Decoding):
 
 
 def _observing(observe: Observer) -> Callable[[slice, np.ndarray], None]:
-    """The observer for logits of llama.cpp, float32 [places, vocabulary]."""
+    """A function that passes logits of llama.cpp, float32 [places, vocabulary], to an observer."""
     return lambda places, logits: observe(places, torch.from_numpy(logits).log_softmax(-1))
 
 
 def _tensor(parts) -> torch.Tensor:
-    """Rows of logits, copied, as llama.cpp overwrites them: float32 [tokens, vocabulary]."""
+    """Logits, float32 [tokens, vocabulary], copied from llama.cpp, which overwrites its own."""
     return torch.from_numpy(np.concatenate([part.copy() for part in parts]))

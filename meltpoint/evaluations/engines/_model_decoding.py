@@ -11,9 +11,10 @@ from meltpoint.evaluations.engines._decoding import Decoding
 
 
 class ModelDecoding(Decoding):
-    """Prompts are padded on the left, so that all rows go on at the same place of the cache.
+    """A decoding over the cache of transformers.
 
-    The attention mask leaves the padding out, and positions are counted from a row's first token.
+    Prompts are padded on the left, so that the next tokens of all rows have the same place in the
+    cache. The attention mask leaves the padding out, and positions count from a row's first token.
     """
 
     @torch.no_grad()
@@ -25,7 +26,7 @@ class ModelDecoding(Decoding):
         hidden_states: bool,
     ) -> None:
         self._model, self._device, self._wants_hidden = model, device, hidden_states
-        # BLOOM and the like place tokens by the attention mask alone.
+        # BLOOM and similar models take no positions: they count them in the attention mask.
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         self._cache = None
         longest = max(map(len, prompts))
@@ -38,14 +39,14 @@ class ModelDecoding(Decoding):
 
     @torch.no_grad()
     def append(self, tokens: Sequence[int]) -> None:
-        """Reads one token more in each row."""
+        """Lets the model read one more token in each row."""
         ids = torch.tensor(list(tokens), device=self._device)[:, None]
         self._mask = torch.cat([self._mask, torch.ones_like(ids)], dim=1)
         self._read(ids)
 
     @torch.no_grad()
     def select(self, rows: Sequence[int]) -> None:
-        """Keeps these rows in this order: any may be left out or repeated."""
+        """Keeps these rows, in this order; a row may be left out or repeated."""
         index = torch.tensor(list(rows), device=self._device)
         self._cache.reorder_cache(index)
         self._mask, self.logits = self._mask[index], self.logits[index]
@@ -54,7 +55,10 @@ class ModelDecoding(Decoding):
 
     @torch.no_grad()
     def layer_logits(self, layer: int) -> torch.Tensor:
-        """Logits of a layer: the head applied to its hidden states at the last position."""
+        """Logits of a layer, float32 [rows, vocabulary]: the head on its states at each last token.
+
+        Raises NotApplicable if the layer's states have another width than the head reads.
+        """
         head, states = self._model.get_output_embeddings(), self.hidden_states[layer][:, -1]
         if head.weight.shape[1] != states.shape[-1]:
             raise NotApplicable(

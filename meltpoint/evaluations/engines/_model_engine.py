@@ -1,4 +1,4 @@
-"""A model of transformers, in memory as a whole."""
+"""A model of transformers whose weights are all in memory."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ from meltpoint.evaluations.engines._places import only_these, padded, stopping_b
 from meltpoint.evaluations.engines._requests import Pass
 from meltpoint.progress import track
 
-# Logits of a batch at float32 stay below this many numbers: 16 MiB on a CPU, whose caches hold most of
-# that (64 MiB took a seventh more time), and 1 GiB on a GPU.
+# Largest number of logits of a batch, by device: in float32 16 MiB on a CPU, most of which fits in its
+# caches (64 MiB took a seventh more time), and 1 GiB on a GPU.
 AUTO_LOGITS = {"cpu": 2**22, "cuda": 2**28}
 
 
 class ModelEngine(Engine):
-    """Runs a model with all of its weights in memory; `load_seconds` is what it took to load it."""
+    """Runs a model with all of its weights in memory; `load_seconds` is the time to load them."""
 
     name = "transformers"
     runs_transformers = True
@@ -38,7 +38,7 @@ class ModelEngine(Engine):
 
     @torch.no_grad()
     def head_inputs(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
-        """Hidden states that the head predicts tokens from, batch by batch: [places, width]."""
+        """Inputs of the head, batch by batch, [places, width] in the model's dtype."""
         for batch in window_batches(windows, self.vocabulary, self.compute):
             ids = torch.from_numpy(batch).long().to(self.compute.torch_device)
             with stopping_before_head(self.model) as found:
@@ -60,7 +60,10 @@ class ModelEngine(Engine):
         rows: int | None = None,
         hidden_states: bool = False,
     ) -> Iterator[ModelDecoding]:
-        """Begins to write after some prompts; `rows` need not be said, the cache grows as it must."""
+        """Context of a decoding after some prompts; `rows` is ignored, as the cache grows.
+
+        Raises MeltpointError for an empty prompt, and for one that does not fit the model's context.
+        """
         _requests.check_prompts(prompts, max_new_tokens, self.context_length)
         yield ModelDecoding(self.model, prompts, self.compute.torch_device, hidden_states)
 
@@ -72,12 +75,12 @@ class ModelEngine(Engine):
             yield from zip(batch, logits.split([len(p.positions) for p in batch]), strict=True)
 
     def close(self) -> None:
-        """Lets go of the model."""
+        """Frees the model."""
         del self.model
 
 
 def limits(model: PreTrainedModel) -> tuple[int, int | None]:
-    """The number of a model's tokens, and of its positions (None: any)."""
+    """Numbers of a model's tokens and of its positions; None for positions without a limit."""
     config = model.config.get_text_config()
     return config.vocab_size, getattr(config, "max_position_embeddings", None)
 
@@ -99,7 +102,7 @@ def token_nll(
 
 
 def window_batches(windows: np.ndarray, vocabulary: int, compute: Compute) -> list[np.ndarray]:
-    """The windows in batches whose logits fit."""
+    """The windows in batches, int32 [batch, length], whose logits fit in `AUTO_LOGITS`."""
     budget = {device: count // vocabulary for device, count in AUTO_LOGITS.items()}
     size = compute.batch_size(windows.shape[1], budget)
     return np.split(windows, range(size, len(windows), size))
@@ -108,9 +111,10 @@ def window_batches(windows: np.ndarray, vocabulary: int, compute: Compute) -> li
 def losses(
     logits: torch.Tensor, targets: torch.Tensor, place: int, observe: Observer | None
 ) -> torch.Tensor:
-    """Cross-entropy of each token, float32 [tokens]; the first is the token at `place`.
+    """Cross-entropy of each token in nats, float32 [tokens].
 
-    logits: float32 [tokens, vocabulary]. targets: int64 [tokens].
+    logits: float32 [tokens, vocabulary]. targets: int64 [tokens]. place: number of the first token
+    among all predicted ones, for the observer.
     """
     log_probabilities = F.log_softmax(logits, dim=-1)
     if observe is not None:
@@ -119,10 +123,10 @@ def losses(
 
 
 def pass_batches(passes: list[Pass], vocabulary: int, compute: Compute) -> list[list[Pass]]:
-    """The passes in batches: by their tokens and the logits that are needed, or `compute.batch`.
+    """The passes in batches, limited by tokens and logits, or to `compute.batch` passes.
 
-    On a CPU a batch of several texts saves little, and padding moves a long text's log likelihood by
-    more than 1e-4: those of one length alone are read together.
+    On a CPU only passes of equal length are batched: batches save little time there, and padding moves
+    the log likelihood of a long text by more than 1e-4.
     """
     lengths = [len(each) for each in passes]
     if compute.batch != "auto":

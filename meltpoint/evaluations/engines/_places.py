@@ -1,4 +1,4 @@
-"""Places in texts whose logits count: the head is spared all others."""
+"""Computes the logits of chosen places in texts only, to save the head's work at the others."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from meltpoint.model.running import StopRunning
 
 
 def padded(batch: list[Pass]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Token numbers [passes, length], and the rows and columns of the places that count, int64.
+    """Token numbers [passes, length], and rows and columns of the places that count, [places], int64.
 
-    The padding is on the right, where no token that counts looks.
+    The padding is on the right, where no token attends to it.
     """
     ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.long)
     for row, each in enumerate(batch):
@@ -25,7 +25,10 @@ def padded(batch: list[Pass]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @contextlib.contextmanager
 def only_these(model: PreTrainedModel, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
-    """Has the head see the hidden states of these places alone: logits are [1, places, vocabulary]."""
+    """Context in which the head computes these places only: logits are [1, places, vocabulary].
+
+    rows, columns: int64 [places].
+    """
 
     def choose(_, inputs: tuple) -> tuple:
         return (inputs[0][rows, columns][None], *inputs[1:])
@@ -39,7 +42,10 @@ def only_these(model: PreTrainedModel, rows: torch.Tensor, columns: torch.Tensor
 
 @contextlib.contextmanager
 def stopping_before_head(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
-    """Around a run of a model that ends before its head: yields a list that gets the head's input."""
+    """Context of a run of a model that ends before its head; yields a list.
+
+    The list then holds the head's input, [texts, tokens, width].
+    """
     found: list[torch.Tensor] = []
 
     def stop(_, inputs: tuple) -> None:

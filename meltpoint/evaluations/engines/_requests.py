@@ -1,4 +1,4 @@
-"""What is read to answer requests for likelihoods, and what is read together."""
+"""Passes that answer requests for likelihoods, and batches of texts that are read together."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ Request = tuple[Sequence[int], Sequence[int]]
 
 @dataclass
 class Pass:
-    """Tokens that are read once, the positions whose logits count, and the requests answered."""
+    """Tokens that are read once, the positions whose logits count, and the requests' numbers."""
 
     tokens: tuple[int, ...]
     positions: list[int] = field(default_factory=list)
@@ -23,15 +23,16 @@ class Pass:
 
 
 def passes(requests: Sequence[Request], longest: int | None) -> list[Pass]:
-    """Passes that score the requests; a request that begins a longer one is read with that one.
+    """Passes that score the requests; a request that begins a longer one shares its pass.
 
-    Raises MeltpointError for a request that has no context or continuation, or is too long.
+    longest: the model's number of positions, None without a limit. Raises MeltpointError for a request
+    without context or continuation, and for one that is too long.
     """
     inputs = [_inputs(index, request) for index, request in enumerate(requests)]
     check_lengths((len(tokens) for tokens in inputs), longest)
     carriers: dict[tuple[int, ...], Pass] = {}
     later: Pass | None = None
-    # In this order whatever goes on from a sequence comes right after it.
+    # In falling order a sequence comes directly after the sequences that begin with it.
     for tokens in sorted(set(inputs), reverse=True):
         if later is None or later.tokens[: len(tokens)] != tokens:
             later = Pass(tokens)
@@ -47,7 +48,7 @@ def passes(requests: Sequence[Request], longest: int | None) -> list[Pass]:
 
 
 def _inputs(index: int, request: Request) -> tuple[int, ...]:
-    """What the model has to read to predict each token of the continuation."""
+    """The tokens that the model has to read: the request without its last token."""
     context, continuation = request
     if not len(context) or not len(continuation):
         lacks = "continuation" if len(context) else "context"
@@ -58,7 +59,7 @@ def _inputs(index: int, request: Request) -> tuple[int, ...]:
 
 
 def check_lengths(lengths: Iterable[int], longest: int | None) -> None:
-    """Raises MeltpointError for more tokens than the model can read."""
+    """Raises MeltpointError if a length exceeds the number of tokens that the model can read."""
     most = max(lengths, default=0)
     if longest is not None and most > longest:
         raise MeltpointError(
@@ -68,15 +69,15 @@ def check_lengths(lengths: Iterable[int], longest: int | None) -> None:
 
 
 def score(logits: torch.Tensor, continuation: Sequence[int]) -> tuple[float, bool]:
-    """The log probability of a continuation, and whether it is the most probable token everywhere.
+    """The log probability of a continuation in nats, and true if each token is the most probable one.
 
-    `logits` are those of its tokens, float32 [tokens, vocabulary].
+    logits: those of the continuation's tokens, float32 [tokens, vocabulary].
     """
     targets = torch.tensor(list(continuation), device=logits.device)
     chosen = logits.log_softmax(dim=-1).gather(1, targets[:, None])
     greedy = bool((logits.argmax(dim=-1) == targets).all())
-    # In float32 over one row, as lm-eval sums: beyond 1,024 nats another order or precision moves the
-    # sum by more than 1e-4.
+    # The sum is in float32 and over one row, as in lm-eval: beyond 1,024 nats another order or
+    # precision would move it by more than 1e-4.
     return float(chosen[:, 0].sum()), greedy
 
 
@@ -88,11 +89,11 @@ def batches(
     most_rows: int = 0,
     padding: bool = True,
 ) -> list[list[int]]:
-    """Numbers of texts that are read together, the longest first, each batch padded to its first.
+    """Batches of texts that are read together, as lists of the texts' numbers, the longest first.
 
-    A batch holds at most so many `tokens` with its padding, or `most` texts; where `rows` says how
-    many logits each text needs, at most `most_rows` of them. A text that is too long alone is a batch
-    all the same.
+    A batch is padded to its first text. It holds at most `most` texts, or at most `tokens` tokens with
+    the padding. With `rows`, the number of logits that each text needs, it also has at most `most_rows`
+    logits. Without `padding` its texts have one length. A text that exceeds a limit is a batch of one.
     """
     found: list[list[int]] = []
     logits = 0

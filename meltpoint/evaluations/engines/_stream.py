@@ -17,47 +17,53 @@ from meltpoint.progress import track
 
 
 class Stream:
-    """Texts of one length, int64 [texts, length], and their hidden states on the way."""
+    """Texts of one length, int64 [texts, length], with their hidden states after the latest block."""
 
     def __init__(self, checkpoint: Path, ids: torch.Tensor, compute: Compute) -> None:
         reader = Reader(checkpoint, compute.torch_dtype, compute.torch_device)
         self.walk = Walk(reader, ids, compute)
         if reader.format is not None and (inputs := reader.format.inputs()):
             quantize_inputs(self.walk.model, reader, inputs)
-        # While tied weights are still one parameter.
+        # This must come first: later steps replace parameters, and tied weights are no longer one.
         self._tied = empty_model.tied_names(self.walk.model)
         self._head_names = names_behind_blocks(self.walk)
         self.walk.embed()
 
     def advance(self, index: int, tensors: dict[str, torch.Tensor]) -> None:
-        """Takes the hidden states through a block with these weights."""
+        """Runs the hidden states through block number `index`, whose weights are `tensors` by name."""
         empty_model.fill(self.walk.model, tensors)
         self.walk.advance(index)
         empty_model.empty(self.walk.model, tensors)
 
     def read_head(self) -> None:
-        """Reads what comes after the blocks."""
+        """Reads the weights behind the blocks: final norm and head."""
         model = self.walk.model
         empty_model.fill(model, self.walk.reader.read(self._head_names))
         empty_model.tie(model, self._tied)
 
     def close(self) -> None:
-        """Lets go of the weights and the hidden states."""
+        """Frees the weights and the hidden states."""
         self.walk.hidden = self.walk.model = None
 
     def logits(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Logits at places in ascending order of rows, in the model's dtype: [places, vocabulary]."""
+        """Logits at places, [places, vocabulary] in the model's dtype.
+
+        rows, columns: the places, int64 [places], in ascending order of rows.
+        """
         return self._run(rows, columns).logits[0]
 
     def head_inputs(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Inputs of the head at places in ascending order of rows, [places, width]."""
+        """Inputs of the head at places, [places, width] in the model's dtype.
+
+        rows, columns: the places, int64 [places], in ascending order of rows.
+        """
         with stopping_before_head(self.walk.model) as found:
             self._run(rows, columns)
         hidden = found[0]
         return hidden[(rows - rows[0]).to(hidden.device), columns.to(hidden.device)]
 
     def _run(self, rows: torch.Tensor, columns: torch.Tensor) -> ModelOutput:
-        """Runs the model itself on these rows, with the hidden states behind its last block."""
+        """Runs the model's own code on these rows; recorders return the states of the last block."""
         first, last = int(rows[0]), int(rows[-1])
         hidden = self.walk.hidden[first : last + 1]
         model, device = self.walk.model, hidden.device
@@ -75,9 +81,9 @@ class Stream:
 
 @torch.no_grad()
 def stream(checkpoint: Path, groups: list[torch.Tensor], compute: Compute) -> list[Stream]:
-    """Groups of texts, int64 [texts, length], as they are after the last block.
+    """One stream for each group of texts, int64 [texts, length], after the last block.
 
-    All groups go through a block before the next one is read.
+    All groups run through a block before the next block is read, so that it is read once.
     """
     return_memory()
     streams = [Stream(checkpoint, ids, compute) for ids in groups]

@@ -1,8 +1,8 @@
 """A model that runs block by block over all texts, so that it need not fit in memory.
 
-One block's weights are held, the hidden states of all texts, and at the end the final norm and the
-head, which are applied to some rows at a time. What the blocks and the head compute is the model's own
-code: the numbers are those of the whole model but for the order of sums in the head's products.
+Memory holds the weights of one block and the hidden states of all texts. At the end it holds the final
+norm and the head, which are applied to some rows at a time. Blocks and head run the model's own code.
+The numbers are those of the whole model, except for the order of sums in the head's products.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ SAME_LENGTH = 1.25
 
 
 class StreamedEngine(Engine):
-    """Runs a checkpoint of which one block is in memory; the files are read anew for each question."""
+    """Runs a checkpoint with one block in memory at a time; each call reads the files again."""
 
     name = "transformers"
     load_seconds = 0.0
@@ -59,7 +59,7 @@ class StreamedEngine(Engine):
 
     @torch.no_grad()
     def head_inputs(self, windows: np.ndarray) -> Iterator[torch.Tensor]:
-        """Hidden states that the head predicts tokens from, part by part: [places, width]."""
+        """Inputs of the head, part by part, [places, width] in the model's dtype."""
         ids = torch.from_numpy(windows).long()
         (texts,) = stream(self.checkpoint, [ids], self.compute)
         texts.read_head()
@@ -87,7 +87,7 @@ class StreamedEngine(Engine):
         texts.close()
 
     def close(self) -> None:
-        """Does nothing: no weights are held between two questions."""
+        """Does nothing: no weights are held between two calls."""
 
     def decoding(
         self,
@@ -115,7 +115,7 @@ class StreamedEngine(Engine):
             texts.close()
 
     def _rows_at_once(self, length: int) -> int:
-        """How many logits are computed together."""
+        """Number of rows of logits, one for each token, that are computed together."""
         if self.compute.batch != "auto":
             return self.compute.batch * length
         device = self.compute.torch_device.type
@@ -123,7 +123,7 @@ class StreamedEngine(Engine):
 
 
 def alike(passes: list[Pass]) -> list[list[Pass]]:
-    """The passes in groups of like lengths, the longest first."""
+    """The passes in groups, the longest first; lengths of a group differ by at most `SAME_LENGTH`."""
     groups: list[list[Pass]] = []
     for each in sorted(passes, key=len, reverse=True):
         if groups and len(groups[-1][0]) <= SAME_LENGTH * len(each):

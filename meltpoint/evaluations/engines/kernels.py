@@ -1,6 +1,6 @@
-"""The kernels of the library that packed a checkpoint, as its users run it; plain ones in transformers.
+"""The kernels of the library that packed a checkpoint; plain weights run in transformers.
 
-Speed is measured so.
+Speed is measured on this engine, as it runs a checkpoint in the way of its users.
 """
 
 import importlib
@@ -26,7 +26,7 @@ env = "torch"
 streams = False
 sources = (__name__,)
 
-# What `from_pretrained` imports of a format's, by the name of the format.
+# Modules that `from_pretrained` imports, by the names of the formats of checkpoints.
 LIBRARIES = {
     "gptq": "gptqmodel",
     "compressed-tensors": "compressed_tensors",
@@ -36,12 +36,12 @@ LIBRARIES = {
 
 
 def opens(checkpoint: Path) -> bool:
-    """True for a folder that holds safetensors."""
+    """True for a folder with safetensors, which is any folder without a GGUF file."""
     return not holds_gguf(checkpoint)
 
 
 def open(checkpoint: Path, compute: Compute) -> "KernelsEngine":
-    """The model as its users load it; what it took to import the library is no part of the load.
+    """The engine of the model as its users load it; the import of a library is not timed.
 
     Raises NotApplicable for a checkpoint with an adapter beside its weights.
     """
@@ -65,7 +65,7 @@ def open(checkpoint: Path, compute: Compute) -> "KernelsEngine":
 def load(checkpoint: Path, compute: Compute) -> "PreTrainedModel":
     """The model with the kernels that `from_pretrained` chooses, or hqq's own.
 
-    A model whose shapes no config can say is built by its description.
+    A model whose shapes no config can express is built from its description.
     """
     if _format(checkpoint) == "hqq":
         from meltpoint.evaluations.engines import _hqq

@@ -23,7 +23,7 @@ def opens(checkpoint: Path) -> bool:
 
 
 def open(checkpoint: Path, compute: Compute) -> "LlamaEngine":
-    """The file, loaded by llama.cpp; raises MeltpointError where it should be streamed."""
+    """The engine with the GGUF file loaded; raises MeltpointError for `compute.stream: true`."""
     from meltpoint.evaluations.engines._llama_engine import LlamaEngine
 
     if compute.stream is True:

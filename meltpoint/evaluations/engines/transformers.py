@@ -1,6 +1,7 @@
 """transformers: weights that a library has packed are decoded into plain ones.
 
-Perplexity is measured so, in one way for all formats. A model that does not fit in memory is streamed.
+Perplexity is measured on this engine, in one way for all formats. A model that does not fit in memory
+is streamed.
 """
 
 import time
@@ -23,12 +24,15 @@ sources = (__name__,)
 
 
 def opens(checkpoint: Path) -> bool:
-    """True for a folder that holds safetensors."""
+    """True for a folder with safetensors, which is any folder without a GGUF file."""
     return not holds_gguf(checkpoint)
 
 
 def open(checkpoint: Path, compute: Compute) -> "ModelEngine | StreamedEngine":
-    """The model in memory; streamed if `compute.stream` says so, or if it does not fit."""
+    """The engine with the model in memory, or a streaming one.
+
+    `compute.stream` decides; with `auto` a model is streamed if it does not fit in memory.
+    """
     with phase("import"):
         from meltpoint.evaluations.engines._fits import fits
         from meltpoint.evaluations.engines._model_engine import ModelEngine

@@ -16,9 +16,9 @@ KEYS = ["table", "from_sequence", "to_sequence", "metric"]
 def check_changes(study: OrderStudy) -> pd.DataFrame:
     """The published changes in their order, each with the change of the scores.
 
-    `agrees`: some scores that print as these do have a percentage that prints as the published one.
-    `agreement`: "printed" (the printed scores' own percentage), "rounding" or "no"; `note` says what
-    a wrong percentage would fit.
+    `agrees` is true if scores that round to the printed ones can give the published percentage.
+    `agreement` is "printed" (the printed scores themselves give it), "rounding" or "no". `note` names
+    the base or score that a wrong percentage would fit.
     """
     published, printed = study.published, study.published["change_pct"]
     own = changes(study.scores, published[KEYS])
@@ -43,7 +43,10 @@ def check_changes(study: OrderStudy) -> pd.DataFrame:
 def percentages(
     first: ArrayLike, second: ArrayLike, same: ArrayLike = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest percentage that scores which print as these can differ by."""
+    """Least and largest change in percent between scores that round to the printed ones.
+
+    same: true for pairs of one score with itself, whose change is 0.
+    """
     low = 100 * ((second - HALF) / (first + HALF) - 1)
     high = 100 * ((second + HALF) / (first - HALF) - 1)
     return np.where(same, 0, low), np.where(same, 0, high)

@@ -21,10 +21,9 @@ SIGNS = {"interval": "95 % interval (MMLU)", "other": "as published, where that 
 
 
 def draw_changes(spec: StudySpec, study: OrderStudy, checked: pd.DataFrame, table: str) -> Figure:
-    """Recomputed percentages of a table, with 95 % intervals where the test's size is known.
+    """Recomputed percentages of a table, with 95 % intervals if the test's size is known.
 
-    A percentage that is wrong in the source is a hollow diamond. checked: the changes as
-    `check_changes` gives them.
+    A percentage that is wrong in the source is a hollow diamond. checked: result of `check_changes`.
     """
     moved = checked["from_sequence"] != checked["to_sequence"]
     rows = checked[(checked["table"] == table) & moved]
@@ -62,7 +61,7 @@ def arrows(sequence: str) -> str:
 
 
 def tooltip(spec: StudySpec, row: NamedTuple, first: float, second: float) -> str:
-    """Text of a bar: both scores, the change, and the published one where that is wrong."""
+    """Tooltip of a bar: both scores, the change, and the published change if that is wrong."""
     published = "" if row.agrees else f"\npublished: {row.published_change_pct:+.2f} %"
     return (
         f"{label_of(row.from_sequence, row.to_sequence)}, {spec.words[row.metric]}\n"

@@ -64,7 +64,7 @@ def read_study(folder: Path = FOLDER) -> OrderStudy:
 
 
 def scores_of(sequences: pd.DataFrame) -> pd.DataFrame:
-    """Frame of scores, by sequence and then metric, with binomial errors where they are known."""
+    """Frame of scores by sequence and metric, with binomial standard errors if they are known."""
     scores = sequences.melt(["sequence", "applicable"], METRICS, "metric", "score")
     order = scores["sequence"].map(list(sequences["sequence"]).index)
     scores = scores.loc[order.sort_values(kind="stable").index].reset_index(drop=True)
@@ -76,5 +76,5 @@ def scores_of(sequences: pd.DataFrame) -> pd.DataFrame:
 
 
 def stderr(metric: str, score: float) -> float:
-    """Binomial standard error of a score in percent; NaN where the questions are not known."""
+    """Binomial standard error of a score, in percent; NaN for an unknown number of questions."""
     return percent_stderr(score, SUBJECTS[metric]) if metric in SUBJECTS else float("nan")

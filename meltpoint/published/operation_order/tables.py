@@ -40,7 +40,7 @@ def scores_table(spec: StudySpec, study: OrderStudy) -> Table:
 
 
 def in_order(cells: pd.DataFrame, column: str, order: list) -> pd.DataFrame:
-    """The cells by the place of a column's value in a list."""
+    """The cells, sorted by the place of the column's value in `order`."""
     return cells.loc[cells[column].map(order.index).sort_values(kind="stable").index]
 
 
@@ -63,7 +63,7 @@ def changes_table(spec: StudySpec, name: str, study: OrderStudy, changes: pd.Dat
 
 
 def change_cells(row: dict, absolute: bool) -> list[dict]:
-    """Cells of a change: in points where the source has it so, and in percent."""
+    """Cells of a change: in percent, and with `absolute` also in points, as the source prints it."""
     note = {"rounding": ROUNDED}.get(row["agreement"], "")
     if row["agreement"] == "no":
         wrong = f"wrong in the source: {row['published_change_pct']:+.2f} is printed"
@@ -82,13 +82,13 @@ def unavailable(name: str, study: OrderStudy) -> pd.DataFrame:
 
 
 def effect_table(spec: StudySpec, effect: pd.DataFrame) -> Table:
-    """A row for each pair of orders, with their difference by metric; bold where it is not noise."""
+    """A row for each pair of orders, with their difference by metric; bold if it is not noise."""
     words = [" and ".join(OPERATIONS[x] for x in s.split(" and ") if x) for s in effect["swapped"]]
     cells = effect.assign(swapped=words, value=effect["difference"], head=effect["metric"])
     cells["swapped"] = cells["swapped"].where(cells["swapped"] != "", "-")
     significant = cells["difference"].abs() > 1.96 * cells["stderr"]
     cells = cells.assign(signed=True, mark=np.where(significant, "best", ""))
-    # A pair without scores says so once.
+    # A pair without scores has a single cell that says so.
     cells = cells[(cells["status"] == "ok") | (cells["head"] == METRICS[0])]
     labels = {label: label for label in ("first", "second", "swapped")}
     heads = {metric: spec.words[metric] for metric in METRICS}

@@ -23,7 +23,7 @@ AXES = {
 
 @dataclass(frozen=True)
 class Wording:
-    """What the target is called on the axis, and what its values are multiplied by there.
+    """Name of the target on the axis, and the factor by which its values are multiplied there.
 
     With `apart` each model has panels of its own, as perplexities of two models may be far apart.
     """
@@ -41,7 +41,7 @@ def draw_dependence(
 ) -> Figure:
     """Partial dependence by factor: a line per model with its interval, and the noise of one run.
 
-    stderr: of a run, by model; the largest of a row of panels is drawn in it.
+    stderr: standard error of a run, by model; a row of panels shows the largest of its models.
     """
     models = list(dependence["model"].unique())
     rows = [[model] for model in models] if wording.apart else [models]

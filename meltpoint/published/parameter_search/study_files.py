@@ -31,9 +31,9 @@ def write(
 ) -> None:
     """Writes the files of a search.
 
-    frame: the tidy frame of its cells, which lie below `cells`. varied: what each chain varies.
-    percent: its level in percent. Runs that do not apply, or were refused, stand in the CSV files of
-    runs and are left out of all else.
+    frame: the tidy frame of the search's cells. cells: the folder of cells. varied: values of the
+    factors, by chain. percent: the level in percent. Runs that do not apply, or were refused, are in
+    the CSV files of runs and nowhere else.
     """
     search, runs = search_of(frame, names), runs_of(frame, varied, names)
     kept = runs[runs[search.target].abs() < float("inf")]
@@ -58,7 +58,7 @@ def write_measured(path: Path, value: Any) -> None:
 
 
 def measured(value: Any) -> Any:
-    """The value with None in the places of NaN."""
+    """The value with None instead of NaN, in nested dicts and lists too."""
     if isinstance(value, dict):
         return {key: measured(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -67,7 +67,7 @@ def measured(value: Any) -> Any:
 
 
 def files_of(path: Path) -> dict[str, Any]:
-    """Files that a method has left on its cut, by name."""
+    """Contents of a method's files about its cut, by name, from a kept file of JSON lines."""
     return {line["file"]: line["content"] for line in read_kept(path)}
 
 

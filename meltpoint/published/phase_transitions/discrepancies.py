@@ -1,4 +1,4 @@
-"""Why a refit puts a transition point elsewhere than the published one: what the points say."""
+"""Reasons why a refit gives another transition point than the published one."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from meltpoint.transitions.forms import PowerLaw, evaluate
 from meltpoint.transitions.intervals import fit
 from meltpoint.transitions.points import Points, points_of
 
-# Two values of s0 nearer than this agree.
+# Two values of s0 agree if their distance is less.
 NEAR = 0.05
 # Decimals at which a fitted parameter is a round number, and so set by hand or at a bound: they are
 # printed with five or six, so that one in ten thousand is round by chance.
@@ -28,7 +28,7 @@ class Held(PowerLaw):
 
 
 def explain(row: pd.Series, star: pd.Series, frame: pd.DataFrame) -> str:
-    """Why the s0 of a row is not the published one; nothing where they agree.
+    """Sentences on why the s0 of a row differs from the published one; "" if they agree.
 
     star: the published parameters; frame: the cells of all curves.
     """
@@ -46,7 +46,7 @@ def explain(row: pd.Series, star: pd.Series, frame: pd.DataFrame) -> str:
 
 
 def quadratic(row: pd.Series, star: pd.Series, points: Points) -> str:
-    """A sentence where the published curve has a quadratic term and ours, by AICc, has none."""
+    """A sentence if the published curve has a quadratic term and ours, by AICc, has none; else ""."""
     if row["gamma"] != 0 or star["gamma"] == 0:
         return ""
     without, full = (fit(PowerLaw(p), points.s, points.y, points.weights) for p in ((1,), (1, 2)))
@@ -57,21 +57,21 @@ def quadratic(row: pd.Series, star: pd.Series, points: Points) -> str:
 
 
 def miss_of_published(star: pd.Series, points: Points) -> float:
-    """Root mean square of log perplexity that the published curve misses."""
+    """Root mean square error of the published curve, in log perplexity."""
     s0, *known = (star[name] for name in ("s0", "a", "alpha", "beta", "gamma"))
     curve = evaluate("power law", points.s, s0, np.nan, *known)
     return float(np.sqrt(np.mean((points.y - np.log(curve)) ** 2)))
 
 
 def miss_held_at(s0: float, points: Points) -> float:
-    """Root mean square of log perplexity that the best published form with this s0 misses."""
+    """Root mean square error of the best published form with this s0, in log perplexity."""
     forms = (Held((1,), s0), Held((1, 2), s0), Held((2,), s0))
     fits = [fit(form, points.s, points.y, points.weights) for form in forms]
     return float(np.sqrt(min(curve.rss for curve in fits if curve) / len(points.s)))
 
 
 def round_numbers(star: pd.Series) -> str:
-    """A sentence on the published parameters that are round numbers; nothing without one."""
+    """A sentence on the published parameters that are round numbers; "" if there are none."""
     names = [name for name, decimals in ROUND.items() if is_round(star[name], decimals)]
     if not names:
         return ""

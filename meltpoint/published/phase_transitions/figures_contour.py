@@ -19,9 +19,9 @@ from meltpoint.published.phase_transitions import frames
 def surface(number: int) -> Surface:
     """The cells of Table 8, 9 or 10 on WikiText2, the largest scheme first.
 
-    A scheme's bits per weight are the median of what its published sizes say: a few of them are
-    wrong. The sizes of Table 8 are not published; its schemes have their nominal bits. Sizes are in %
-    of dense FP16, without what the source has exchanged.
+    A scheme's bits per weight are the median over its published sizes, a few of which are wrong. Sizes
+    of Table 8 are not published; its schemes have their nominal bits. Sizes are in % of dense FP16,
+    without those that the source has exchanged.
     """
     cells = cells_of(number)
     wide = cells.pivot_table(index="settings", columns="ratio", values="value")

@@ -1,7 +1,7 @@
 """The transition points of the published curves: the published ones, ours, and why they differ.
 
-The published form (a power law, then an exponential) gives `s0`, the number that compares with the
-published one; `form` is what a free competition of all forms chooses on the same points.
+The published form (a power law, then an exponential) gives `s0`, which can be compared with the
+published one. `form` is the best of all forms on the same points.
 """
 
 from collections.abc import Sequence
@@ -35,10 +35,10 @@ def stars() -> pd.DataFrame:
 def fit_both(
     frame: pd.DataFrame, group: Sequence[str] = ("method",), draws: int = 300
 ) -> pd.DataFrame:
-    """One row per curve: the fit of the published form, and what all forms in competition say.
+    """One row for each curve: the fit of the published form, and the best of all forms.
 
-    Every curve has an s0 with its interval, also where `form` is a smooth one: there a transition
-    is not supported, and s0 is the place where the best curve with two regimes would put it.
+    Every curve has an s0 with its interval, even if `form` is a smooth one. Then the points do not
+    support a transition, and s0 is that of the best curve with two regimes.
     """
     fitted = fit_curves(frame, group, PUBLISHED_FORM, draws=draws)
     fitted = fitted.rename(columns={"value_at_s0": "ppl_at_s0"})
@@ -101,7 +101,7 @@ def other_curves(draws: int = 300) -> pd.DataFrame:
 
 
 def agreement(dense: pd.DataFrame, sparse: pd.DataFrame) -> dict[str, int]:
-    """The counts that sum up how the published points come back."""
+    """Counts that sum up the agreement of refitted with published transition points."""
     own = sparse["points"] != sparse["points_dense"]
     return {
         "curves": len(dense),

@@ -1,5 +1,5 @@
-"""Edits of a corrected sentence at the level of characters, as ChERRANT has them.
+"""Edits of a corrected sentence, character by character, as ChERRANT computes them.
 
-Zhang et al., "MuCGEC", NAACL 2022: the cheapest alignments of two sentences become edits, and the
-edits of a prediction are compared with those of the reference.
+The cheapest alignments of two sentences become edits, and the edits of a prediction are compared with
+those of the reference (Zhang et al., "MuCGEC", NAACL 2022).
 """

@@ -1,8 +1,8 @@
 """The cheapest alignments of two sentences, character by character.
 
 A step is a match, a transposition (of k + 1 characters, at the cost of k), a substitution, an insertion
-or a deletion (at the cost of 1). Alignments are returned as runs: matches, a transposition, or a run of
-the rest, as alignments with the same runs give the same edits.
+or a deletion (at the cost of 1). An alignment is a list of runs, since alignments with equal runs give
+equal edits. A run is a row of matches, one transposition, or a row of other steps.
 """
 
 from __future__ import annotations
@@ -14,25 +14,29 @@ from dataclasses import dataclass
 from meltpoint.evaluations._lawbench.proofreading.characters import substitution_cost
 
 MATCH, TRANSPOSITION, SUBSTITUTION, INSERTION, DELETION = "MTSID"
-# Classes of steps, of which runs are made; the beginning of a sentence is of none.
+# Classes of steps. Neighbouring steps of one class join one run, except for transpositions. The empty
+# kind stands for the beginning of a sentence.
 CLASSES = {"": "", MATCH: MATCH, TRANSPOSITION: TRANSPOSITION} | dict.fromkeys(
     (SUBSTITUTION, INSERTION, DELETION), "changes"
 )
-# Sentences whose lengths differ by more are aligned in one way only.
+# Two sentences whose lengths differ by more characters get one alignment only.
 MOST_DIFFERENCE = 10
-# The official code gives a sentence up after 10 s. Here one with more alignments than this is aligned
-# in one way only, whatever the machine.
+# The official code gives a sentence up after 10 s, which depends on the machine. Here two sentences
+# with more alignments than this get one alignment only.
 MOST_ALIGNMENTS = 20_000
 
 Cell = tuple[int, int]
 ORIGIN: Cell = (0, 0)
-# A kind of step, and its characters in the source and in the target.
+# A kind of step, and the numbers of characters that it takes from the source and from the target.
 Step = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
 class Run:
-    """Characters `start` to `end` of the source that stand for `target_start` to `target_end`."""
+    """Characters `start` to `end` of the source, aligned with `target_start` to `target_end`.
+
+    Both ends are exclusive.
+    """
 
     kind: str
     start: int
@@ -45,7 +49,11 @@ Alignment = tuple[Run, ...]
 
 
 def alignments(source: str, target: str) -> list[Alignment]:
-    """The cheapest alignments of a source sentence with a target, each list of runs once."""
+    """The cheapest alignments of a source sentence with a target, without repetitions.
+
+    It is one alignment if the sentences differ by `MOST_DIFFERENCE` in length, or if there are more
+    than `MOST_ALIGNMENTS`.
+    """
     end = (len(source), len(target))
     steps = cheapest_steps(source, target)
     if abs(len(source) - len(target)) <= MOST_DIFFERENCE:
@@ -57,7 +65,7 @@ def alignments(source: str, target: str) -> list[Alignment]:
 
 
 def cheapest_steps(source: str, target: str) -> dict[Cell, list[Step]]:
-    """The last steps of the cheapest alignments of each two beginnings, by the beginnings' lengths.
+    """For each pair of beginnings, by their lengths, the last steps of their cheapest alignments.
 
     Steps of equal cost are in the order transposition, substitution, insertion, deletion.
     """
@@ -88,11 +96,14 @@ def cheapest_steps(source: str, target: str) -> dict[Cell, list[Step]]:
 def _transposition(
     source: str, target: str, costs: Sequence[Sequence[float]], i: int, j: int
 ) -> tuple[int, float]:
-    """Size and cost of the shortest transposition that ends with characters i and j."""
+    """Size and cost of the shortest transposition that ends with characters i and j.
+
+    That is 0 and infinity if there is none.
+    """
     if source[i] not in target or target[j] not in source:
         return 0, float("inf")
     k = 1
-    # How often each character is on the one side more than on the other.
+    # For each character its number in the source less that in the target, over the last k characters.
     surplus: Counter[str] = Counter()
     _balance(surplus, source[i], target[j])
     while k <= min(i, j) and costs[i - k + 1][j - k + 1] != costs[i - k][j - k]:
@@ -104,7 +115,7 @@ def _transposition(
 
 
 def _balance(surplus: Counter[str], more: str, less: str) -> None:
-    """Counts a character on the one side, and one on the other; balanced ones are taken out."""
+    """Counts a character of the source up and one of the target down; removes counts of 0."""
     for character, change in ((more, 1), (less, -1)):
         surplus[character] += change
         if not surplus[character]:
@@ -115,7 +126,10 @@ def _balance(surplus: Counter[str], more: str, less: str) -> None:
 
 
 def _first_steps(steps: Mapping[Cell, list[Step]], end: Cell) -> dict[Cell, list[Step]]:
-    """The steps of the alignment that takes the first of all steps of equal cost, from the end on."""
+    """The steps of one cheapest alignment, by the cell that each step leaves.
+
+    Going back from the end, it takes the first of all steps of equal cost.
+    """
     path: dict[Cell, list[Step]] = {}
     i, j = end
     while (i, j) != ORIGIN:
@@ -126,7 +140,7 @@ def _first_steps(steps: Mapping[Cell, list[Step]], end: Cell) -> dict[Cell, list
 
 
 def _steps_onward(steps: Mapping[Cell, list[Step]], end: Cell) -> dict[Cell, list[Step]]:
-    """The steps that leave each cell of a cheapest alignment."""
+    """The steps of all cheapest alignments, by the cell that each step leaves."""
     onward: dict[Cell, list[Step]] = {}
     waiting, seen = [end], {end}
     while waiting:
@@ -141,14 +155,14 @@ def _steps_onward(steps: Mapping[Cell, list[Step]], end: Cell) -> dict[Cell, lis
 
 
 class Runs:
-    """The runs of which alignments are made, by the cells that they end in.
+    """The runs of all alignments, by the cell in which they end.
 
-    Steps join a run of their class: matches, or what is neither a match nor a transposition. Two
-    alignments that take other steps within a run are one list of runs.
+    A step joins a run of its class: matches, or substitutions, insertions and deletions. Alignments
+    that differ only in the steps within a run are therefore equal.
     """
 
     def __init__(self, onward: Mapping[Cell, list[Step]]) -> None:
-        # Of each cell the kinds of the runs that end there, with the cells where they start.
+        # For each cell the runs that end there: (kind, cell where the run starts), in a fixed order.
         self._ending: dict[Cell, dict[tuple[str, Cell], None]] = {ORIGIN: {("", ORIGIN): None}}
         for cell in sorted(onward):
             for kind, rows, columns in onward[cell]:
@@ -175,7 +189,7 @@ class Runs:
         )
 
     def lists(self, end: Cell, later: str = "") -> Iterator[Alignment]:
-        """Lists of runs to a cell whose last one a run of the class `later` can follow."""
+        """Alignments that lead to a cell, such that a run of the class `later` can follow the last."""
         # Not recursive: a long sentence has more runs than Python has stack.
         waiting: list[tuple[Cell, str, tuple]] = [(end, later, ())]
         while waiting:
@@ -189,12 +203,12 @@ class Runs:
 
 
 def _same_run(first: str, second: str) -> bool:
-    """True where steps of these two classes would have joined one run."""
+    """True if neighbouring steps of these two classes belong to one run."""
     return first == second and first in (MATCH, "changes")
 
 
 def _join(open_kind: str, kind: str) -> str:
-    """The kind of an open run with one step more; empty if the step begins a new run."""
+    """The kind of an open run after one more step; empty if the step begins a new run."""
     if not _same_run(CLASSES[open_kind], CLASSES[kind]):
         return ""
     # An insertion beside a deletion costs more than a substitution: no cheapest alignment has it.

@@ -7,23 +7,23 @@ from functools import cache
 
 from meltpoint.evaluations._lawbench.data import confusable, word_classes
 
-# Parts of a class's code; a character that the thesaurus lacks is further from any than all parts are.
+# Number of parts of a class's code, and the distance of a character that the thesaurus lacks.
 CLASS_PARTS = 3
 UNKNOWN_CLASS = 4
 
 
 @cache
 def substitution_cost(source: str, target: str) -> float:
-    """Cost of a substitution: how far two characters are in meaning, in word class and in shape."""
+    """Cost of a substitution: the sum of distances in meaning, in word class and in shape."""
     return _meaning(source, target) / 6 + _word_class(source, target) + _shape(source, target)
 
 
 def is_punctuation(text: str) -> bool:
-    """True for one punctuation mark or sign."""
+    """True for a text that is one punctuation mark or sign."""
     if len(text) != 1:
         return False
     category = unicodedata.category(text)
-    # Signs such as + and ＝ count where keyboards have them beside punctuation marks.
+    # Signs such as + and ＝ count if they are ASCII characters or wide forms of these.
     return category[0] == "P" or (
         category[0] == "S" and unicodedata.normalize("NFKC", text) < "\x7f"
     )
@@ -43,7 +43,7 @@ def _word_class(source: str, target: str) -> float:
 
 
 def _shape(source: str, target: str) -> float:
-    """0 for Chinese characters that sound or look alike, else one half."""
+    """Distance in shape: 0 for Chinese characters that sound or look alike, else 0.5."""
     if not (_is_chinese(source) and _is_chinese(target)):
         return 0.5
     alike = readings(source) & readings(target) or tuple(sorted((source, target))) in confusable()

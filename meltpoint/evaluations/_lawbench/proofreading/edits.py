@@ -1,4 +1,4 @@
-"""The edits of an alignment: neighbouring runs that moved characters become one, matches go."""
+"""The edits of an alignment: its runs without matches; runs that moved characters are joined."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NOTHING = "-NONE-"
 
 
 def edits_of(source: str, target: str) -> Counter[Edit]:
-    """The edits that make the target of the source, each with the number of alignments that have it.
+    """The edits that turn the source into the target, with the number of alignments that have each.
 
-    Alignments that give the same edits count once.
+    Alignments that give equal lists of edits count once.
     """
     if source == target:
         return Counter()
@@ -49,7 +49,7 @@ def _texts(source: str, target: str, run: Run) -> tuple[str, str]:
 
 
 def _with_moves(source: str, target: str, alignment: Alignment) -> Iterator[Run]:
-    """The runs, three neighbours as one transposition where they moved characters."""
+    """The runs of an alignment; three neighbours that moved characters become one transposition."""
     place = 0
     while place < len(alignment):
         three = alignment[place : place + 3]
@@ -64,7 +64,7 @@ def _with_moves(source: str, target: str, alignment: Alignment) -> Iterator[Run]
 
 
 def _moved(source: str, target: str, first: Run, middle: Run, last: Run) -> bool:
-    """True where two spans were exchanged, or one was deleted here and inserted there."""
+    """True if three runs exchange two spans, or delete a span and insert it on the other side."""
     before, after = _texts(source, target, first), _texts(source, target, last)
     match first.kind, middle.kind, last.kind:
         case "S", "M", "S":
@@ -84,7 +84,7 @@ def _exchanged(first: tuple[str, str], last: tuple[str, str]) -> bool:
 
 
 def _agree(deleted: str, inserted: str) -> bool:
-    """True where the inserted text is the deleted one, give or take a character, or a rotation."""
+    """True if the inserted text is a rotation of the deleted one, or differs by one character."""
     if is_punctuation(deleted) or is_punctuation(inserted):
         return False
     if min(len(deleted), len(inserted)) == 1:
@@ -94,7 +94,7 @@ def _agree(deleted: str, inserted: str) -> bool:
 
 
 def _nearly_equal(a: str, b: str) -> bool:
-    """True for texts with a Levenshtein distance of 1 at most."""
+    """True for texts with a Levenshtein distance of at most 1."""
     if len(a) < len(b):
         a, b = b, a
     same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(b))
@@ -102,7 +102,10 @@ def _nearly_equal(a: str, b: str) -> bool:
 
 
 def _trim(run: Run, old: str, new: str) -> Run:
-    """A substitution without the characters that both texts begin or end with."""
+    """A substitution without the characters that both texts begin or end with.
+
+    It becomes an insertion or a deletion if nothing of one text is left.
+    """
     begin = 0
     while begin < min(len(old), len(new)) and old[begin] == new[begin]:
         begin += 1

@@ -14,14 +14,14 @@ EMPTY = "无内容"
 NO_ERROR = "没有错误"
 NOT_ANNOTATED = "无法标注"
 BEFORE_SOURCE = "句子：\n"
-# An answer is cut where it is longer than the reference by more characters than this.
+# An answer may be longer than the reference by this number of characters; the rest is cut off.
 MOST_LONGER = 5
 
 
 def proofreading(answer: Answer) -> Verdict | None:
-    """True and false edits of an answer; None where the reference gives the sentence up.
+    """Counts of right, wrong and missing edits of an answer; None for a sentence without a reference.
 
-    Raises MeltpointError for a prompt without the sentence.
+    Raises MeltpointError for a prompt that does not hold the sentence.
     """
     source = _without_blanks(_one_line(source_of(answer.prompt)))
     reference, prediction = _one_line(answer.reference), _one_line(answer.prediction)
@@ -34,7 +34,7 @@ def proofreading(answer: Answer) -> Verdict | None:
 
 
 def source_of(prompt: str) -> str:
-    """The sentence that a prompt asks to correct."""
+    """The sentence that a prompt asks to correct; raises MeltpointError if there is none."""
     _, found, rest = prompt.partition(BEFORE_SOURCE)
     if not found:
         raise MeltpointError(
@@ -45,7 +45,10 @@ def source_of(prompt: str) -> str:
 
 
 def count(predicted: Counter[Edit], right: Counter[Edit]) -> Counts:
-    """Counts of predicted edits; an edit counts once for each alignment that has it."""
+    """True and false positives and false negatives of predicted edits.
+
+    An edit counts once for each alignment that has it, a true positive as often as in the reference.
+    """
     return Counts(
         tp=sum(right[edit] for edit in predicted.keys() & right.keys()),
         fp=sum(predicted[edit] for edit in predicted.keys() - right.keys()),
@@ -54,7 +57,11 @@ def count(predicted: Counter[Edit], right: Counter[Edit]) -> Counts:
 
 
 def corpus_f_half(verdicts: Sequence[Verdict]) -> float:
-    """F0.5 of the counts' sums; precision, recall and the result are rounded to 4 decimals."""
+    """F0.5 of the sums of all verdicts' counts, rounded to 4 decimals.
+
+    As in the official code, precision is 1 without false positives, even if there is no true one, and
+    recall is 1 without false negatives.
+    """
     total = sum((verdict.counts for verdict in verdicts), Counts())
     precision = total.tp / (total.tp + total.fp) if total.fp else 1.0
     recall = total.tp / (total.tp + total.fn) if total.fn else 1.0
@@ -78,7 +85,7 @@ def _without_blanks(text: str) -> str:
 
 
 def _target(text: str) -> str:
-    """A corrected sentence as it is compared: simplified characters, no white space."""
+    """A corrected sentence in the form for comparison: simplified characters, no white space."""
     return _converter().convert(_without_blanks(text or EMPTY))
 
 
