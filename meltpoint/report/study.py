@@ -10,9 +10,9 @@ from meltpoint.study.config import StudyConfig
 from meltpoint.tables.keys import Table
 
 STAR = (
-    "A curve with a transition has a star at s0, where gradual loss turns into collapse; the bar below "
-    "the curves is its 95 % interval, the thick part of it the one over windows or documents alone. A "
-    "curve without a star has no transition."
+    "A curve with a transition has a star at s0, where gradual loss turns into collapse; below the "
+    "curves, the thin bar is the 95 % interval of s0, and the thick one the interval over windows or "
+    "documents alone. A curve without a star has no transition."
 )
 
 

@@ -146,7 +146,8 @@ def fit_points(
     row |= {f"s0_{name.replace(' ', '_')}": place(fits.get(name)) for name in FORMS[:2]}
     others = [f.aicc for name, f in fits.items() if f and f is not best and name in forms]
     row["aicc_runner_up"] = min(others, default=np.nan)
-    return row | {"warning": "; ".join(warnings(best, fits, points, ends))}
+    windows = row["s0_windows_low"], row["s0_windows_high"]
+    return row | {"warning": "; ".join(warnings(best, fits, points, ends, windows))}
 
 
 def best_fit(

@@ -10,11 +10,21 @@ from meltpoint.transitions.points import Points
 from meltpoint.transitions.scales import ShareScale, bend
 from meltpoint.transitions.window_errors import too_few
 
+# Excess of the interval over windows or documents that is not worth a word.
+SMALL = 0.01
+
 
 def warnings(
-    best: Fit | None, fits: Mapping[str, Fit | None], points: Points, ends: tuple[float, float]
+    best: Fit | None,
+    fits: Mapping[str, Fit | None],
+    points: Points,
+    ends: tuple[float, float],
+    windows: tuple[float, float],
 ) -> list[str]:
-    """Phrases on the reasons to doubt s0."""
+    """Phrases on the reasons to doubt s0.
+
+    ends: the interval of s0. windows: the interval over windows or documents alone, NaN without one.
+    """
     phrases = []
     if points.left_out:
         phrases.append("left out: " + ", ".join(points.left_out))
@@ -25,6 +35,7 @@ def warnings(
     else:
         phrases += [
             *grid_warnings(best.s0, points.s, ends),
+            *window_warnings(ends, windows),
             *form_warnings(best, fits, points, ends),
         ]
     rmse = np.sqrt(np.mean((points.y - best.fitted) ** 2))
@@ -45,6 +56,14 @@ def grid_warnings(s0: float, s: np.ndarray, ends: tuple[float, float]) -> list[s
     if s0 <= s[1] + 1e-6 or s0 >= s[-2] - 1e-6:
         phrases.append("s0 at the edge of the levels")
     return phrases
+
+
+def window_warnings(ends: tuple[float, float], windows: tuple[float, float]) -> list[str]:
+    """A phrase on an interval over windows or documents that is not within the interval of s0."""
+    low, high = windows
+    if not (low < ends[0] - SMALL or high > ends[1] + SMALL):
+        return []
+    return [f"other texts move s0 beyond its interval, from {low:.2f} to {high:.2f}"]
 
 
 def form_warnings(

@@ -10,6 +10,7 @@ from meltpoint.transitions.forms import DenseLimit
 from meltpoint.transitions.intervals import fit
 from meltpoint.transitions.points import Points, points_of
 from meltpoint.transitions.prediction import predict_held_out, prediction_interval
+from meltpoint.transitions.reservations import window_warnings
 from meltpoint.transitions.window_errors import window_errors
 from tests.support import kept_cells
 from tests.support.coverage import check_coverage
@@ -43,6 +44,20 @@ def test_the_windows_losses_are_those_that_are_kept(frame):
     cells = frame[frame["chain"] != "dense"]
     np.testing.assert_allclose(points_of(cells).units, CURVE, rtol=1e-6)
     assert points_of(cells.drop(columns="sample")).units is None
+
+
+@pytest.mark.parametrize(
+    ("windows", "phrases"),
+    [
+        ((0.41, 0.59), []),
+        ((0.395, 0.6), []),
+        ((0.41, 0.65), ["other texts move s0 beyond its interval, from 0.41 to 0.65"]),
+        ((0.3, 0.5), ["other texts move s0 beyond its interval, from 0.30 to 0.50"]),
+        ((np.nan, np.nan), []),
+    ],
+)
+def test_texts_that_move_s0_beyond_its_interval_are_a_reservation(windows, phrases):
+    assert window_warnings((0.4, 0.6), windows) == phrases
 
 
 def test_the_bootstrap_knows_how_far_s0_moves_between_sets_of_windows():
