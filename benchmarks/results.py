@@ -65,8 +65,12 @@ def order(results: Path, study: Study) -> pd.DataFrame:
     for chain, step in steps_of(study, table.source).items():
         name = table.labels.get(row_name(step["method"], step["settings"]))
         file = results / f"cells/{model}/{chain}/{evaluation}.nll.npy"
-        if (name, step["level"]) in theirs.index and file.exists():
-            mean = np.load(file).mean(axis=1, dtype=np.float64)
+        if (name, step["level"]) not in theirs.index or not file.exists():
+            continue
+        kept = np.load(file)
+        # A cell that is not applicable has kept nothing.
+        if kept.size:
+            mean = kept.mean(axis=1, dtype=np.float64)
             losses.setdefault(step["level"], []).append((theirs[name, step["level"]], mean))
     rows = [{"level": level, **_correlation(found)} for level, found in losses.items()]
     return pd.DataFrame(rows)
