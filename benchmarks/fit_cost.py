@@ -1,6 +1,6 @@
 """The constants of the bill, fitted to the finished jobs of several studies.
 
-    python -m benchmarks.fit_cost STUDY.yaml RESULTS [STUDY.yaml RESULTS ...] [--ship]
+    python -m benchmarks.fit_cost STUDY.yaml results/STUDY [STUDY.yaml results/STUDY ...] [--ship]
 
 Least squares of the logarithms of CPU-seconds, over the rules that all studies have, each with the
 same weight. What `benchmarks.calibrate_cost` has measured pulls each constant as one rule would. The
@@ -10,6 +10,7 @@ are within 25 %: by the constants and rules of all studies, and by those of the 
 """
 
 import argparse
+import contextlib
 from collections import Counter
 from pathlib import Path
 
@@ -32,9 +33,15 @@ OUTLIER = 0.2
 
 
 def finished(file: Path, results: Path) -> Jobs:
-    """Finished jobs of a study with their CPU-seconds."""
-    study = Study(config.load(read_yaml(file), file.name), file.resolve().parent)
-    return measured(JobCosts(study, ModelSizes(study), str(results)).all(), results / "benchmarks")
+    """Finished jobs of a study with their CPU-seconds.
+
+    The study is read where it ran, so that the configs of its models and its tokens are found.
+    """
+    file, results = file.resolve(), results.resolve()
+    study = Study(config.load(read_yaml(file), file.name), file.parent)
+    with contextlib.chdir(results.parents[1]):
+        jobs = JobCosts(study, ModelSizes(study), str(results)).all()
+        return measured(jobs, results / "benchmarks")
 
 
 def fit(machine: Constants, jobs: Jobs, rules: set[str]) -> Constants:
