@@ -9,9 +9,7 @@ import torch
 from meltpoint.data.training_text import TrainingText
 from meltpoint.errors import MeltpointError
 from meltpoint.methods._lora_settings import Settings
-
-# Label of a token whose loss does not count.
-IGNORED = -100
+from meltpoint.model.next_tokens import NO_TOKEN
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     """
     longest = max(len(example.tokens) for example in examples)
     tokens = torch.zeros(len(examples), longest, dtype=torch.long)
-    labels = torch.full_like(tokens, IGNORED)
+    labels = torch.full_like(tokens, NO_TOKEN)
     for row, example in enumerate(examples):
         size = len(example.tokens)
         tokens[row, :size] = example.tokens

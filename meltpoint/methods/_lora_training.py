@@ -21,8 +21,9 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 from meltpoint.compute import Compute
-from meltpoint.methods._lora_examples import IGNORED, Examples, collate
+from meltpoint.methods._lora_examples import Examples, collate
 from meltpoint.methods._lora_settings import Settings
+from meltpoint.model.next_tokens import NO_TOKEN, next_token_losses
 
 STATE, WHOLE, SECONDS = "trained.safetensors", "whole", "seconds.json"
 LOSSES = {"loss": "loss", "eval_loss": "loss on the validation text"}
@@ -69,14 +70,9 @@ def mean_loss(
 
     labels: int64 [windows, tokens].
     """
-    logits = outputs["logits"].float()
-    # The last token's logits are kept, though they do not count: dropping them would copy all others.
-    targets = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED).to(logits.device)
-    losses = nn.functional.cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORED
-    )
+    losses = next_token_losses(outputs["logits"], labels, "sum")
     return losses / (
-        targets.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+        labels[:, 1:].ne(NO_TOKEN).sum() if num_items_in_batch is None else num_items_in_batch
     )
 
 

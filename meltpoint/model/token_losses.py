@@ -5,19 +5,16 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import torch
-from torch import nn
 
 from meltpoint.model import empty_model
 from meltpoint.model.block_walk import Walk
+from meltpoint.model.next_tokens import next_token_losses
 from meltpoint.model.running import Recorder, recorders, running
 
 # Number of logits that an accelerator's head computes at once. With a vocabulary of 128,000, a walk's
 # batch of 16,384 tokens has 8.4 GB of logits in float32, and the loss with its gradient takes four
 # times as much.
 MOST_LOGITS = {"cuda": 2**28}
-
-# Target of a token that nothing follows.
-NO_TOKEN = -100
 
 
 @contextlib.contextmanager
@@ -70,11 +67,4 @@ def _losses_together(
     with running(walk.model, walk.reader.folder):
         logits = walk.model(input_ids=tokens, use_cache=False).logits
     handle.remove()
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    # A row for each token, the last one's too: PyTorch would copy a part of the logits, and where the
-    # vocabulary is not their last axis it adds up its probabilities one by one, with an error of 1e-4.
-    following = nn.functional.pad(tokens[:, 1:], (0, 1), value=NO_TOKEN)
-    losses = nn.functional.cross_entropy(
-        logits.flatten(0, 1), following.flatten(), ignore_index=NO_TOKEN, reduction="none"
-    )
-    return losses.view_as(tokens)[:, :-1]
+    return next_token_losses(logits, tokens)[:, :-1]

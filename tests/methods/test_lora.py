@@ -17,6 +17,7 @@ from meltpoint.errors import MeltpointError
 from meltpoint.evaluations.size import size
 from meltpoint.methods._lora_settings import PRESETS, Settings
 from meltpoint.model.load import load
+from meltpoint.model.next_tokens import NO_TOKEN
 from tests.support.low_rank import logits
 from tests.support.specs import compress_spec
 from tests.support.steps import linear_names, run, weights
@@ -170,7 +171,7 @@ def test_the_loss_is_that_of_the_response_alone():
     examples = _lora_examples.examples_of(text, Settings(length=6))
     batch = _lora_examples.collate(examples)
     assert batch["input_ids"].tolist() == [[10, 11, 12, 13, 0, 0], [14, 15, 16, 17, 18, 19]]
-    nothing = _lora_examples.IGNORED
+    nothing = NO_TOKEN
     expected = [[nothing, nothing, 12, 13, nothing, nothing], [*[nothing] * 5, 19]]
     assert batch["labels"].tolist() == expected
 
