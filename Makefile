@@ -46,9 +46,10 @@ reference: setup
 
 setup: $(STAMP)
 
-# Without llama.cpp's part for images, which nothing here uses.
+# Without llama.cpp's parts for images and for command-line tools, which nothing here uses.
+LLAMA_CPP := -DLLAVA_BUILD=OFF '-DCMAKE_PROJECT_INCLUDE_BEFORE=$(CURDIR)/envs/llama_cpp.cmake'
 gguf: setup
-	CMAKE_ARGS="-DLLAVA_BUILD=OFF $$CMAKE_ARGS" $(VENV)/bin/pip install --quiet -r requirements-gguf.txt
+	CMAKE_ARGS="$(LLAMA_CPP) $$CMAKE_ARGS" $(VENV)/bin/pip install --quiet -r requirements-gguf.txt
 
 # PyTorch first and by itself: a package that asks for it later must not choose another build.
 $(STAMP): requirements.txt
