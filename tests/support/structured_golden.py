@@ -3,12 +3,14 @@
 import hashlib
 import json
 import math
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file, save_file
 
 from meltpoint.checkpoints.description import Description
 from meltpoint.compute import Compute
@@ -76,13 +78,31 @@ def rows_of(method: str) -> dict[str, dict[str, Any]]:
     return {step: row for step, row in rows().items() if step.startswith(f"{method}@")}
 
 
-def checkpoint(step: str, target: Path, goldens: Path = GOLDEN, **compute: Any) -> Path:
+def checkpoint(
+    step: str, target: Path, goldens: Path = GOLDEN, model: Path = MODEL, **compute: Any
+) -> Path:
     """The golden model's checkpoint after a step, made without the workflow."""
     windows, base = target.with_name("calibration.npy"), target.with_name("golden-model")
     np.save(windows, np.load(goldens / "calibration.npy"))
     if not base.exists():
-        base_models.link(MODEL, base, "models.stories260K")
+        base_models.link(model, base, "models.stories260K")
     return run(base, target, step, windows, **compute)
+
+
+def disturbed(folder: Path, seed: int) -> Path:
+    """The golden model in a new folder, with each weight times 1 + 1e-7 z.
+
+    z is drawn from a normal distribution. Rounding to float32 moves weights about as far.
+    """
+    shutil.copytree(MODEL, folder)
+    draws = np.random.default_rng(seed)
+    stored = load_file(MODEL / "model.safetensors")
+    moved = {
+        name: (weight * (1 + 1e-7 * draws.standard_normal(weight.shape))).astype(np.float32)
+        for name, weight in stored.items()
+    }
+    save_file(moved, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 def perplexity(folder: Path, goldens: Path = GOLDEN) -> float:
