@@ -153,9 +153,9 @@ def agrees(value, checkpoint, official, row, level):
     return same and differ / size <= STEPS[row][1]
 
 
-# Where two weights tie but for rounding, a method that updates weights has several perplexities, and the
-# processor decides which comes out. ADMM's gradual row at 0.7 has 61.539 for four in five of the models
-# that differ by rounding, and 60.634 for the others.
+# Where two weights tie but for rounding, a method that updates weights has several perplexities,
+# and the processor decides which comes out. ADMM's gradual row at 0.7 has 61.539 for four in five of
+# the models that differ by rounding, and 60.634 for the others.
 ROUNDINGS = 32
 
 
