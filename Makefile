@@ -51,10 +51,9 @@ LLAMA_CPP := -DLLAVA_BUILD=OFF '-DCMAKE_PROJECT_INCLUDE_BEFORE=$(CURDIR)/envs/ll
 gguf: setup
 	CMAKE_ARGS="$(LLAMA_CPP) $$CMAKE_ARGS" $(VENV)/bin/pip install --quiet -r requirements-gguf.txt
 
-# PyTorch first and by itself: a package that asks for it later must not choose another build. Python compiles
-# what it imports when it does so; pip would take most of a minute for all files.
+# PyTorch first and by itself: a package that asks for it later must not choose another build.
 $(STAMP): requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --no-compile $$(grep '^torch==' requirements.txt)
-	$(VENV)/bin/pip install --quiet --no-compile -r requirements.txt
+	$(VENV)/bin/pip install --quiet $$(grep '^torch==' requirements.txt)
+	$(VENV)/bin/pip install --quiet -r requirements.txt
 	touch $(STAMP)
