@@ -139,8 +139,8 @@ def tensors_of(checkpoint):
     return tensors
 
 
-def agrees(value, checkpoint, official, row, level):
-    """Whether a row's perplexity and its masks are the official code's."""
+def masks_off(checkpoint, row, level):
+    """Share of the weights that are zero in the checkpoint or in the official code's masks alone."""
     ours = tensors_of(checkpoint)
     masks = np.load(GOLDEN / f"masks/{row}_{level.replace(':', '-')}.npz")
     differ = size = 0
@@ -149,31 +149,31 @@ def agrees(value, checkpoint, official, row, level):
         keep = np.unpackbits(masks[name], count=weight.size)
         differ += int((keep != (weight != 0).ravel()).sum())
         size += weight.size
-    same = value == pytest.approx(official[row][level]["ppl"], rel=1e-3)
-    return same and differ / size <= STEPS[row][1]
+    return differ / size
 
 
-# Where two weights tie but for rounding, a method that updates weights has several perplexities,
-# and the processor decides which comes out. ADMM's gradual row at 0.7 has 61.539 for four in five of
-# the models that differ by rounding, and 60.634 for the others.
+# Where decisions tie but for rounding, a method that updates weights has several results, and the
+# processor decides which comes out. Of 16 models that differ by rounding, ADMM's gradual row at 0.7
+# has a perplexity of 61.539 on 13. On the others it has 60.634 and the official masks.
 ROUNDINGS = 32
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("row", WHOLE)
 def test_the_whole_model(tmp_path, official, row, level):
-    step = STEPS[row][0].format(level)
+    step, mismatch = STEPS[row][0].format(level), STEPS[row][1]
     updates = methods.find(parse_step(step).method).facts.updates_weights
-    found = []
+    theirs, found = official[row][level]["ppl"], []
     for seed in (None, *range(ROUNDINGS if updates else 0)):
         place = tmp_path / str(seed)
         place.mkdir()
         model = golden.MODEL if seed is None else golden.disturbed(place / "model", seed)
         folder = golden.checkpoint(step, place / "checkpoint", GOLDEN, model)
-        found.append(golden.perplexity(folder, GOLDEN))
-        if agrees(found[-1], folder, official, row, level):
+        ours, off = golden.perplexity(folder, GOLDEN), masks_off(folder, row, level)
+        if ours == pytest.approx(theirs, rel=1e-3) and off <= mismatch:
             return
-    pytest.fail(f"{official[row][level]['ppl']} is none of {found}")
+        found.append((ours, off))
+    pytest.fail(f"{theirs} with masks off by {mismatch} at most is none of {found}")
 
 
 @pytest.mark.workflow
