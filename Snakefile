@@ -5,8 +5,10 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from meltpoint.errors import MeltpointError
+from meltpoint.workflow.garbage import collect_rarely
 from meltpoint.workflow.plan import Plan
 
+collect_rarely()
 min_version("9.14")
 HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 # The default applies only without another study, as Snakemake would merge the keys of both.
@@ -19,8 +21,6 @@ try:
     plan = Plan(config, workflow.configfiles, HERE, workflow.is_main_process)
 except MeltpointError as error:
     sys.exit(f"Error: {error}")
-if workflow.is_main_process:
-    print(plan.summary(workflow.resource_settings.cores), file=sys.stderr)
 
 
 wildcard_constraints:

@@ -1,5 +1,5 @@
 """
-A run: the jobs of its command line, its progress, and the cost of its jobs.
+A run: the summary of its plan, the jobs of its command line, its progress, and the cost of its jobs.
 
 OUTPUTS:
 
@@ -9,6 +9,8 @@ OUTPUTS:
 
 from meltpoint.workflow.target_jobs import mend_target_jobs
 
+if workflow.is_main_process:
+    print(plan.summary(workflow.resource_settings.cores), file=sys.stderr)
 mend_target_jobs(sys.argv)
 
 

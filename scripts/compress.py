@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from meltpoint.timing import phase
+from meltpoint.timing import imports
 from meltpoint.workflow.job import calibration_files, job, training_files
 from meltpoint.workflow.out_of_memory import within_memory
 
 with job(snakemake, on_device=True) as (spec, compute):
-    with phase("import"):
+    with imports():
         from meltpoint.compression.step import compress
 
     def work(settings):

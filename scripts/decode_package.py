@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meltpoint.timing import phase
+from meltpoint.timing import imports
 from meltpoint.workflow.job import job
 
 with job(snakemake) as (spec, compute):
-    with phase("import"):
+    with imports():
         from meltpoint.data.packages import fetch, unpacked
         from meltpoint.llamacpp.decode import decode
 

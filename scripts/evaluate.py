@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from meltpoint import evaluations
-from meltpoint.timing import phase
+from meltpoint.timing import imports
 from meltpoint.workflow.job import job, source_file
 from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.out_of_memory import within_memory
@@ -11,7 +11,7 @@ from meltpoint.workflow.out_of_memory import within_memory
 kind = evaluations.find(JobSpec.read(snakemake.params.job_spec).kind)
 
 with job(snakemake, computes=kind.computes, on_device=True) as (spec, compute):
-    with phase("import"):
+    with imports():
         from meltpoint.evaluations.contract import Inputs
         from meltpoint.evaluations.measurement import evaluate
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meltpoint.timing import phase
+from meltpoint.timing import imports
 from meltpoint.workflow.job import job, source_file
 
 with job(snakemake) as _:
-    with phase("import"):
+    with imports():
         from meltpoint.model.base_models import link
 
     name = snakemake.wildcards.model

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meltpoint.timing import phase
+from meltpoint.timing import imports
 from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False):
-    with phase("import"):
+    with imports():
         from meltpoint.published.specs import study
         from meltpoint.published.tables import save_tables
 

@@ -1,10 +1,10 @@
 """Fit the transition points of the published curves."""
 
-from meltpoint.timing import phase
+from meltpoint.timing import imports
 from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False):
-    with phase("import"):
+    with imports():
         from meltpoint.published.phase_transitions import transitions
 
     dense = transitions.dense_curves()

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meltpoint.timing import phase
+from meltpoint.timing import imports
 from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False) as (spec, _):
-    with phase("import"):
+    with imports():
         from meltpoint.verify.record import Record
 
     Record(**spec.record).write(Path(snakemake.output[0]))

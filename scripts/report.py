@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meltpoint.timing import phase
+from meltpoint.timing import imports
 from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False) as (spec, _):
-    with phase("import"):
+    with imports():
         from meltpoint.report.build import build
 
     cells = [Path(cell) for cell in snakemake.input.get("cells", [])]

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meltpoint.timing import phase
+from meltpoint.timing import imports
 from meltpoint.workflow.job import job, source_file
 
 with job(snakemake) as (spec, _):
-    with phase("import"):
+    with imports():
         from meltpoint.data.tokenization import write_stream
 
     write_stream(

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meltpoint.timing import phase
+from meltpoint.timing import imports
 from meltpoint.workflow.job import job
 
 with job(snakemake, computes=False) as (spec, _):
-    with phase("import"):
+    with imports():
         from meltpoint.workflow.transformers_import import import_transformers
 
         import_transformers()

@@ -1,6 +1,5 @@
 """What all tests share."""
 
-import gc
 import os
 
 # No test reaches for the network; set before any library reads it.
@@ -24,4 +23,6 @@ def pytest_collection_modifyitems(items) -> None:
 
 def pytest_collection_finish() -> None:
     """Lets collections of garbage pass over the libraries, which stay: one took half a second."""
-    gc.freeze()
+    from meltpoint.workflow.garbage import collect_rarely
+
+    collect_rarely()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from meltpoint.compute import Compute, is_out_of_memory
 from meltpoint.errors import MeltpointError
 from meltpoint.files import clear_disk_errors
-from meltpoint.timing import phase, report
+from meltpoint.timing import imports, phase, report
 from meltpoint.workflow.gpu_lease import gpu_of_job
 from meltpoint.workflow.job_specs.documents import JobSpec
 from meltpoint.workflow.transformers_import import import_transformers
@@ -47,13 +47,13 @@ def job(
     try:
         with contextlib.ExitStack() as stack:
             if computes:
-                with phase("import"):
+                with imports():
                     compute.start()
             if computes and on_device:
                 with phase("wait for a GPU"):
                     stack.enter_context(gpu_of_job(compute, snakemake.resources.gpu))
             if computes:
-                with phase("import"):
+                with imports():
                     import_transformers()
             target = Path(snakemake.output[0])
             stack.enter_context(clear_disk_errors(target))

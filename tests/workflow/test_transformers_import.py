@@ -70,6 +70,22 @@ assert not isinstance(tensor, sharding_utils.DTensor)
 assert issubclass(DTensor, sharding_utils.DTensor)
 """
 
+LISTED = """
+import builtins, json, sys
+from collections import Counter
+read, plain_open = Counter(), builtins.open
+def counting(file, *arguments, **options):
+    read[str(file)] += "transformers/models/" in str(file)
+    return plain_open(file, *arguments, **options)
+builtins.open = counting
+if sys.argv[1] == "deferred":
+    from meltpoint.workflow.transformers_import import import_transformers
+    import_transformers()
+import transformers, transformers.models
+again = sum(count > 1 for count in read.values())
+print(json.dumps([again, sorted(dir(transformers.models))]))
+"""
+
 OTHER_SUBMODULE = """
 import sys
 from meltpoint.workflow.transformers_import import deferred
@@ -107,6 +123,16 @@ def test_a_model_computes_the_same_whatever_is_deferred(tmp_path):
     assert len(modules) < len(all_modules)
     large = {"sympy", "scipy.optimize", "torch._dynamo", "torch.distributed.tensor"}
     assert large & set(modules) == set()
+
+
+def test_the_list_of_models_is_made_once_and_is_whole():
+    plain_reads, plain = json.loads(run(LISTED, "plain"))
+    reads, ours = json.loads(run(LISTED, "deferred"))
+    assert ours == plain
+    # Only the folders of models that are imported. Where transformers itself reads no more, `listed_once`
+    # can go.
+    assert reads < 20
+    assert plain_reads > 1000
 
 
 def test_what_is_deferred_is_imported_when_it_is_used():
