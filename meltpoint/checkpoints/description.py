@@ -1,6 +1,7 @@
 """`meltpoint.json`: the description of a checkpoint. Only this module reads and writes that file."""
 
 import json
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,8 @@ from meltpoint.files import write_json
 from meltpoint.hashing import hash_file, hash_text
 
 FILE = "meltpoint.json"
+# Reading a package's metadata takes milliseconds.
+_version = cache(version)
 # Cost of making the checkpoint, for the cells that report it. Only this file differs between runs.
 COST = "cost.json"
 WEIGHTS = (".safetensors", ".gguf")
@@ -142,4 +145,4 @@ def hash_weights(folder: Path) -> str:
 
 def versions(libraries: tuple[str, ...] = ()) -> dict[str, str]:
     """Versions of the packages that make a checkpoint: torch, transformers, safetensors and others."""
-    return {name: version(name) for name in ("torch", "transformers", "safetensors", *libraries)}
+    return {name: _version(name) for name in ("torch", "transformers", "safetensors", *libraries)}

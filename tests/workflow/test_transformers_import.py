@@ -129,8 +129,8 @@ def test_the_list_of_models_is_made_once_and_is_whole():
     plain_reads, plain = json.loads(run(LISTED, "plain"))
     reads, ours = json.loads(run(LISTED, "deferred"))
     assert ours == plain
-    # Only the folders of models that are imported. Where transformers itself reads no more, `listed_once`
-    # can go.
+    # Only the folders of models that are imported. Where transformers itself reads no more,
+    # `listed_once` can go.
     assert reads < 20
     assert plain_reads > 1000
 
