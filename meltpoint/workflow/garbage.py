@@ -6,8 +6,7 @@ import gc
 def collect_rarely() -> None:
     """Has collections pass over all objects made so far, and begin after more new ones.
 
-    A seventh of a dry run's time goes into collections that find nothing: modules, plan and graph of
-    jobs are all in use.
+    They took a seventh of a dry run's time, though modules, plan and graph of jobs stay in use.
     """
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

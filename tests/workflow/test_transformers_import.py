@@ -1,10 +1,8 @@
 """What transformers imports for others, and our jobs do without."""
 
 import json
-import subprocess
-import sys
 
-from tests.support import hanging
+from tests.support.fresh_process import run
 from tests.support.tiny_models import save_model
 
 CODE = """
@@ -97,18 +95,6 @@ assert "torch.distributed.tensor" not in sys.modules
 assert Shard(1).dim == 1
 assert isinstance(DTensorSpec.resolve(), type)
 """
-
-
-def run(code: str, *arguments: str) -> str:
-    """What Python prints that runs this code in a process of its own."""
-    result = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=hanging.SECONDS,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def test_a_job_imports_neither_and_they_are_said_to_be_there_again():
